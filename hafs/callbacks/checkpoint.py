@@ -1,0 +1,41 @@
+"""Checkpoints every so many steps, at each epoch's end, and when the run is asked to stop."""
+
+from typing import Annotated, Any
+
+import pytorch_lightning as pl
+from pydantic import Field
+
+from hafs.errors import Interrupted
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Checkpoint(pl.Callback):
+    """Saves on optimizer boundaries only, so that a resume repeats and loses nothing.
+
+    Args:
+        every_steps: Optimizer steps between two checkpoints.
+        keep: How many of the newest to keep.
+    """
+
+    def __init__(self, *, every_steps: Positive, keep: Positive) -> None:
+        self.every_steps, self.keep = every_steps, keep
+
+    def setup(self, trainer: pl.Trainer, module: Any, stage: str) -> None:
+        """Say how many to keep."""
+        module.run.checkpoints.keep = self.keep
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Save if it is time, or if somebody asked to stop."""
+        if module.stop.asked:
+            module.save()
+            raise Interrupted(
+                f"stopped by {module.stop.asked} after step {module.cursor.total}, and saved",
+                hint="the same command continues",
+            )
+        if module.cursor.total % self.every_steps == 0 and not trainer.is_last_batch:  # an epoch's end saves anyway
+            module.save()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Save, with the cursor at the next epoch."""
+        module.save()

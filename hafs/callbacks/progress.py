@@ -1,0 +1,55 @@
+"""A progress bar over the whole run: stage, loss, tokens a second, time left."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+
+class Progress(pl.Callback):
+    """Draws one bar a stage; where there is no terminal, writes a line every 30 seconds."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        """Open the bar where the stage stands."""
+        self._console = Console(stderr=True)
+        self._began = self._spoke = time.perf_counter()
+        self._tokens = 0
+        self._bar = Bar(
+            SpinnerColumn(),
+            TextColumn("{task.description:8}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:6.3f}  {task.fields[speed]:5.0f} tokens/s"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not (self._console.is_terminal and trainer.is_global_zero),
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(
+            module.stage.name, total=module.stage_steps, completed=module.cursor.step, loss=float("nan"), speed=0.0
+        )
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Move on."""
+        now = time.perf_counter()
+        self._tokens += module.facts.tokens
+        speed = self._tokens / (now - self._began)
+        self._bar.update(self._task, completed=module.cursor.step, loss=module.facts.loss, speed=speed)
+        if self._bar.disable and trainer.is_global_zero and now - self._spoke > 30:
+            self._spoke = now
+            self._console.print(
+                f"{module.stage.name} {module.cursor.step}/{module.stage_steps}  loss {module.facts.loss:.3f}  "
+                f"{speed:.0f} tokens/s"
+            )
+
+    def on_train_end(self, *_: Any) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def on_exception(self, *_: Any) -> None:
+        """Take the bar away, so that the error can be read."""
+        if hasattr(self, "_bar"):
+            self._bar.stop()

@@ -1,0 +1,59 @@
+"""The installed script: `hafs DOOR ...` is `python -m hafs.DOOR ...`, with tab completion."""
+
+import ast
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+COMPLETION = """_hafs() {
+  COMP_WORDBREAKS=${COMP_WORDBREAKS//[=,]/}
+  COMPREPLY=($(COMP_LINE="${COMP_LINE:0:COMP_POINT}" hafs --complete 2>/dev/null))
+}
+complete -o nospace -F _hafs hafs
+"""
+
+
+def doors() -> list[str]:
+    """Names of the front doors: every primary config that has a module of its name."""
+    from hafs.config import conf_folder
+
+    return sorted(path.stem for path in conf_folder().glob("*.yaml") if (Path(__file__).parent / f"{path.stem}.py").exists())
+
+
+def main() -> None:
+    """Find the door and go through it."""
+    words = sys.argv[1:]
+    if words[:1] == ["--complete"]:
+        from hafs.config.completion import complete
+
+        print("\n".join(complete(os.environ.get("COMP_LINE", ""), doors())))
+    elif words[:2] == ["completion", "bash"]:
+        print(COMPLETION, end="")
+    elif not words or words[0] in ("-h", "--help"):
+        print(_overview())
+    elif words[0] in doors():
+        _enter(words[0], words[1:])
+    else:
+        from hafs.config.check import did_you_mean
+
+        print(f"hafs: there is no command {words[0]!r}\n-> {did_you_mean(words[0], doors())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _enter(door: str, words: list[str]) -> None:
+    name = f"hafs.{door}"
+    # processes that Lightning starts for more devices are started as this one says it was: python -m hafs.train ...
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec(name)
+    sys.argv = [name, *words]
+    importlib.import_module(name).main()
+
+
+def _overview() -> str:
+    lines = ["hafs: raw JSONL to a routed council of fine-tuned experts", ""]
+    for door in doors():
+        words = ast.get_docstring(ast.parse((Path(__file__).parent / f"{door}.py").read_text(encoding="utf-8"))) or ""
+        lines.append(f"  hafs {door:<12} {words.splitlines()[0]}")
+    lines += ["", 'hafs COMMAND --help tells more; tab completion: eval "$(hafs completion bash)"']
+    return "\n".join(lines)

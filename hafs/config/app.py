@@ -1,0 +1,123 @@
+"""A front door: one Hydra app whose errors are for people and whose exit code tells a script what happened."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from traceback import print_exception
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from hafs.config.check import check
+from hafs.config.compose import conf_folder, register
+from hafs.config.explain import explain
+from hafs.config.help import help_text
+from hafs.config.words import rewrite
+from hafs.errors import OUR_BUG, HafsError, Interrupted
+
+
+class SweepFolder(Callback):
+    """Remembers where a sweep writes, so that its door can show the table even when a job failed."""
+
+    current: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Note the folder."""
+        SweepFolder.current = Path(config.hydra.sweep.dir)
+
+
+def job_folder() -> Path | None:
+    """The folder of this job inside a sweep; None outside a sweep."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return Path(HydraConfig.get().runtime.output_dir)
+    return None
+
+
+def door(
+    name: str,
+    enter: Callable[[DictConfig], Any],
+    *,
+    words: str,
+    settings: type | None = None,
+    after_sweep: Callable[[Path], int] | None = None,
+) -> Callable[[], None]:
+    """The `main` of a front door.
+
+    Args:
+        name: Its primary config in `conf/`, without the ending.
+        enter: What it does with a checked config.
+        words: What `--help` begins with.
+        settings: TypedDict of the door's own top-level keys, for the check.
+        after_sweep: Called with a sweep's folder when all jobs ended, failed ones included; returns the exit code.
+    """
+
+    outcome: dict[str, Exception] = {}
+
+    def checked(config: DictConfig) -> Any:
+        try:
+            check(config, settings)
+            return enter(config)
+        except Exception as error:
+            if job_folder() is None:  # kept from Hydra, which would print its own words first
+                outcome["error"] = error
+                return None
+            if isinstance(error, Interrupted):  # ends the sweep, not just this job
+                raise SystemExit(report(error, name, [], traceback=False)) from error
+            raise
+
+    checked.__module__ = enter.__module__
+
+    def main() -> None:
+        typed = sys.argv[1:]
+        if {"-h", "--help"} & set(typed):
+            print(help_text(name, words), end="")
+            return
+        traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "hafs.debug=true" in typed
+        try:
+            sys.argv[1:] = typed = rewrite(typed, demo=name == "train")
+            code = _run(name, checked, after_sweep)
+            if "error" in outcome:
+                raise outcome["error"]
+        except Exception as error:
+            code = report(error, name, typed, traceback=traceback)
+        sys.exit(code)
+
+    return main
+
+
+def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Path], int] | None) -> int:
+    register()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints tracebacks itself and exits with 1
+    logging.getLogger("hydra").setLevel(logging.CRITICAL)
+    failure: BaseException | None = None
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(task)()
+    except (Exception, SystemExit) as error:
+        if SweepFolder.current is None or after_sweep is None:
+            raise
+        failure = error
+    if SweepFolder.current is None or after_sweep is None:
+        return 0
+    code = after_sweep(SweepFolder.current)
+    if failure is not None and (code == 0 or isinstance(failure, SystemExit)):
+        raise failure
+    return code
+
+
+def report(error: Exception, door_name: str, typed: list[str], *, traceback: bool) -> int:
+    """Print an error for its reader; returns the exit code."""
+    told = error if isinstance(error, HafsError) else explain(error, door_name, typed)
+    if told is None or traceback:
+        print_exception(error)
+    if told is None:
+        print("hafs: this is a bug in hafs, not in what you typed", file=sys.stderr)
+        return OUR_BUG
+    for line in str(told).splitlines():
+        print(line if line.startswith("->") else f"hafs: {line}", file=sys.stderr)
+    return told.exit_code

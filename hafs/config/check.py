@@ -1,0 +1,139 @@
+"""All that is wrong with a composed config, at once, before anything is loaded."""
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, get_type_hints
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from hafs.config.build import refuse_foreign, targets
+from hafs.errors import ConfigError
+
+_SECRET_KEY = re.compile(r"(^|_)(api_?key|secret|password|passwd|auth_?token|access_?token)$", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AIza[\w-]{20,})")
+_HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest known word as a question, else the known words; empty when there are none."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known: {', '.join(known)}" if known else ""
+
+
+def check(config: DictConfig, settings: type | None = None) -> None:
+    """Hold a composed config against the signatures of what it will build.
+
+    Args:
+        config: The whole composed config of a door.
+        settings: A TypedDict of the door's own top-level keys.
+
+    Raises:
+        ConfigError: One line for each wrong type, unknown key, impossible value, missing value and written-out secret.
+    """
+    refuse_foreign(config)
+    problems = [*_unresolvable(config), *_secrets(config)]
+    if not problems:
+        if settings:
+            hints = get_type_hints(settings, include_extras=True)
+            problems += _values({key: config[key] for key in hints if key in config}, hints, "")
+        for path, node in targets(config):
+            problems += _node(path, node)
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def _unresolvable(config: DictConfig) -> list[str]:
+    missing = [f"{key} has no value; set {key}=..." for key in sorted(OmegaConf.missing_keys(config))]
+    if missing:
+        return missing
+    try:
+        OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        return [f"{error.full_key or 'the config'}: {str(error).splitlines()[0]}"]
+    return []
+
+
+def _secrets(config: DictConfig) -> list[str]:
+    found = []
+    for path, value in _leaves(OmegaConf.to_container(config, resolve=False)):
+        key = path.rsplit(".", 1)[-1]
+        if isinstance(value, str) and not value.startswith("${"):
+            if (_SECRET_KEY.search(key) and value) or _SECRET_VALUE.search(value):
+                found.append(f"{path} holds a secret in clear; name its environment variable: {key}_env: MY_VARIABLE")
+    return found
+
+
+def _leaves(node: Any, path: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, f"{path}.{key}".strip("."))
+    elif isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from _leaves(value, f"{path}[{i}]")
+    else:
+        yield path, node
+
+
+def _node(path: str, node: DictConfig) -> list[str]:
+    target = str(node["_target_"])
+    try:
+        builder = get_object(target)
+    except Exception as error:
+        return [f"{path}._target_ {target!r} cannot be imported: {error}"]
+    parameters = inspect.signature(builder).parameters
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    given = {key: node[key] for key in node if key not in _HYDRA_KEYS}
+    unknown = [] if open_ended else [key for key in given if key not in parameters]
+    problems = [f"{path} has no {key!r}; {did_you_mean(key, parameters)}".rstrip("; ") for key in unknown]
+    check_more = getattr(builder, "check", None)  # a builder that takes more than its signature says what it knows
+    if callable(check_more):
+        problems += [f"{path}.{line}" for line in check_more(given)]
+    return problems + _values(given, _hints(builder), f"{path}.")
+
+
+def _hints(builder: Any) -> dict[str, Any]:
+    owner = builder.__init__ if inspect.isclass(builder) and "__init__" in vars(builder) else builder
+    try:
+        return get_type_hints(owner, include_extras=True)
+    except (NameError, TypeError):
+        return {}
+
+
+def _values(given: Mapping[str, Any], hints: Mapping[str, Any], prefix: str) -> list[str]:
+    problems = []
+    for key, value in given.items():
+        if key not in hints or (isinstance(value, DictConfig) and any(True for _ in targets(value))):
+            continue
+        plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        problem = _mismatch(plain, hints[key])
+        if problem:
+            problems.append(f"{prefix}{key} is {plain!r}: {problem}")
+    return problems
+
+
+def _mismatch(value: Any, hint: Any) -> str | None:
+    """Why the value does not fit, in pydantic's words; None when it fits or the annotation says nothing to us."""
+    try:
+        adapter = TypeAdapter(hint, config=ConfigDict(strict=True))
+    except PydanticUserError:
+        try:
+            adapter = TypeAdapter(hint)
+        except (PydanticUserError, PydanticSchemaGenerationError):
+            return None
+    except PydanticSchemaGenerationError:
+        return None
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        reasons = [e["msg"] for e in error.errors()]
+        return "; or ".join(dict.fromkeys(reason[0].lower() + reason[1:] for reason in reasons))
+    return None

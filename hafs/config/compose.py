@@ -1,0 +1,76 @@
+"""Where `conf/` is, and composing it without a command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+
+from hafs.config.words import rewrite
+from hafs.errors import ConfigError
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def conf_folder() -> Path:
+    """The shipped `conf/`: inside the installed package, or beside it in a checkout."""
+    candidates = (_PACKAGE / "conf", _PACKAGE.parent / "conf")
+    return next(path for path in candidates if (path / "train.yaml").is_file())
+
+
+def shipped(name: str) -> str:
+    """The path of a file of the shipped `data/`."""
+    candidates = (_PACKAGE / "data", _PACKAGE.parent / "data")
+    return str(next((path / name for path in candidates if (path / name).exists()), candidates[-1] / name))
+
+
+class UserConf(SearchPathPlugin):
+    """`./conf` of the user's own folder adds options; it never replaces shipped ones."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append `./conf` when it is there and is not ours."""
+        here = Path.cwd() / "conf"
+        if here.is_dir() and here.resolve() != conf_folder().resolve():
+            search_path.append("user", f"file://{here.resolve()}")
+
+
+def options(group: str) -> list[str]:
+    """Names of a group's options, the user's own included."""
+    folders = {conf_folder() / group, Path.cwd() / "conf" / group}
+    return sorted({file.stem for folder in folders if folder.is_dir() for file in folder.glob("*.yaml")})
+
+
+def register() -> None:
+    """Make the user's `./conf` and our resolvers known to Hydra; safe to call again."""
+    Plugins.instance().register(UserConf)
+    OmegaConf.register_new_resolver("shipped", shipped, replace=True)
+
+
+def compose(door: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The config a door would get for these words, without running it.
+
+    Args:
+        door: Name of a primary config: `train`, `validate`, ...
+        overrides: Words as typed on the command line.
+
+    Raises:
+        ConfigError: A word is malformed, or names a group, option or key that does not exist.
+    """
+    from hafs.config.explain import explain
+
+    register()
+    words = rewrite(overrides, demo=door == "train")
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            return hydra_compose(door, overrides=words)
+    except Exception as error:
+        raise explain(error, door, words) or error from error
+
+
+__all__ = ["ConfigError", "compose", "conf_folder", "options", "register"]

@@ -1,0 +1,81 @@
+"""What Hydra's refusals mean, in one line, with the word that was probably meant."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from hafs.config.check import did_you_mean
+from hafs.config.compose import compose, conf_folder, options
+from hafs.config.words import ALIASES
+from hafs.errors import ConfigError, HafsError
+
+
+def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in node:
+        yield f"{prefix}{key}"
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            yield from _keys(child, f"{prefix}{key}.")
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
+
+
+def _unknown_option(message: str) -> ConfigError | None:
+    """`Could not find 'model/qwen14'` -> the option that was meant."""
+    found = re.search(r"(?:Could not find|could not load) '?([\w/]+)/([^/'\s]+)'?", message, re.IGNORECASE)
+    if not found:
+        return None
+    group, name = found[1], found[2]
+    return ConfigError(f"{group} has no option {name!r}", hint=did_you_mean(name, options(group)))
+
+
+def _unknown_key(door: str, words: Sequence[str]) -> ConfigError | None:
+    """The first word whose key the rest of the words does not compose."""
+    keyed = [word for word in words if "=" in word and "." in word.split("=", 1)[0]]
+    try:
+        composed = compose(door, [word for word in words if "=" in word and word not in keyed])
+    except (HafsError, HydraException, OmegaConfBaseException):
+        return None
+    known = [key for key in _keys(composed) if not key.startswith("hydra.")]
+    for word in keyed:
+        key = word.split("=", 1)[0].lstrip("~")
+        if key.startswith(("+", "hydra.")) or key in known:
+            continue
+        parent = key.rsplit(".", 1)[0]
+        siblings = [k for k in known if k.rsplit(".", 1)[0] == parent and "." in k] or known
+        shown = key
+        for alias, target in ALIASES.items():
+            shown = shown.replace(target, alias, 1) if shown.startswith(target) else shown
+        return ConfigError(f"there is no key {shown!r}", hint=f"{did_you_mean(key, siblings)} (a new key: +{key}=...)")
+    return None
+
+
+def _unknown_group(message: str) -> ConfigError | None:
+    found = re.search(r"Could not override '(\w+)'|Key '(\w+)' is not in struct", message)
+    if not found:
+        return None
+    word = found[1] or found[2]
+    return ConfigError(f"there is no group or key {word!r}", hint=did_you_mean(word, _groups()))
+
+
+def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | None:
+    """One clear error for what Hydra refused; None when it was not Hydra who refused."""
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    message = " ".join(str(error).split())
+    cause = " ".join(str(error.__cause__ or "").split())
+    return (
+        _unknown_option(message)
+        or _unknown_key(door, words)
+        or _unknown_group(f"{message} {cause}")
+        or ConfigError(_first_sentence(message), hint="HYDRA_FULL_ERROR=1 shows where")
+    )
+
+
+def _first_sentence(message: str) -> str:
+    return re.split(r"\s(?:See https?://|full_key:|object_type=|Set the environment)", message, maxsplit=1)[0]

@@ -1,0 +1,133 @@
+"""One line of bytes becomes one JSON object, or the reason why it cannot."""
+
+import json
+import re
+from typing import Any, NamedTuple
+
+import orjson
+
+_KEY = re.compile(rb'"\s*:')
+_DEEPEST = 64
+
+
+class Reject(NamedTuple):
+    """Why a row is not used: a stable code to count by, and a sentence for its author."""
+
+    reason: str
+    message: str
+
+
+class _Constant(Exception):
+    """NaN or Infinity was met."""
+
+
+class _Duplicate(Exception):
+    """An object names a key twice."""
+
+
+def decode(line: bytes, *, ended: bool) -> dict[str, Any] | Reject:
+    """Parse a line strictly: one object, UTF-8, finite numbers, each key once, no NUL.
+
+    Args:
+        line: The line without its newline.
+        ended: Whether a newline followed; a broken line without one was cut off.
+    """
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return _diagnose(line, ended, str(error))
+    if not isinstance(row, dict):
+        return Reject("not_an_object", f"expected an object, got {_kind(row)}")
+    keys = _count_keys(row)
+    if keys is None:
+        return Reject("nesting", f"nested deeper than {_DEEPEST} levels")
+    if len(_KEY.findall(line)) != keys and (twice := _find_duplicate(line)):
+        return Reject("duplicate_key", f"key {twice!r} is given twice in one object")
+    if b"\\u0000" in line and _holds_nul(row):
+        return Reject("nul", "a string contains the NUL character (\\u0000)")
+    return row
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "null")
+
+
+def _count_keys(row: dict[str, Any]) -> int | None:
+    """Keys of all objects within, or None where they nest too deeply."""
+    count, level = 0, [row]
+    for _ in range(_DEEPEST):
+        below = []
+        for value in level:
+            if isinstance(value, dict):
+                count += len(value)
+                below += [child for child in value.values() if isinstance(child, (dict, list))]
+            else:
+                below += [child for child in value if isinstance(child, (dict, list))]
+        if not below:
+            return count
+        level = below
+    return None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Duplicate(next(name for name in names if names.count(name) > 1))
+    return row
+
+
+def _find_duplicate(line: bytes) -> str | None:
+    try:
+        json.loads(line, object_pairs_hook=_unique)
+    except _Duplicate as found:
+        return str(found)
+    except (ValueError, RecursionError):
+        return None
+    return None
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(child) for key, child in value.items())
+    return isinstance(value, list) and any(map(_holds_nul, value))
+
+
+def _refuse_constant(name: str) -> None:
+    raise _Constant(name)
+
+
+def _diagnose(line: bytes, ended: bool, complaint: str) -> Reject:
+    if line.startswith(b"\xef\xbb\xbf"):
+        return Reject("byte_order_mark", "a byte order mark in the middle of the file (were files joined?)")
+    if b"\0" in line:
+        return Reject("nul", f"a NUL byte at column {line.index(0) + 1}")
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Reject("invalid_utf8", f"byte {line[error.start]:#04x} at column {error.start + 1} is not UTF-8")
+    if "depth limit" in complaint.lower() or "recursion" in complaint.lower():
+        return Reject("nesting", f"nested deeper than {_DEEPEST} levels")
+    return _diagnose_text(text.strip(), ended, complaint)
+
+
+def _diagnose_text(text: str, ended: bool, complaint: str) -> Reject:
+    try:
+        _, end = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode(text)
+    except _Constant as name:
+        return Reject("not_finite", f"{name} is not JSON; numbers must be finite")
+    except RecursionError:
+        return Reject("nesting", f"nested deeper than {_DEEPEST} levels")
+    except ValueError as error:
+        if not ended:
+            return Reject("truncated_line", "the last line breaks off (no newline follows); was the file cut?")
+        return Reject("invalid_json", str(error))
+    rest = text[end:].lstrip(" ,")
+    if rest.startswith(("{", "[")):
+        return Reject("two_objects", f"a second value starts at column {len(text) - len(rest) + 1}; one per line")
+    if "infinity" in complaint:
+        return Reject("not_finite", "a number is too large to be finite")
+    return Reject("invalid_json", complaint)

@@ -1,0 +1,45 @@
+"""What went wrong, said so that its reader can act: one line of fact, one line of hint."""
+
+DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 75
+
+
+class HafsError(Exception):
+    """An error for people: the door prints it without a traceback and leaves with `exit_code`.
+
+    Args:
+        fact: What is wrong, what was expected and what was got, names quoted; one line.
+        hint: What to do about it; one line.
+    """
+
+    exit_code = USER_CAN_FIX
+
+    def __init__(self, fact: str, *, hint: str | None = None) -> None:
+        super().__init__(fact)
+        self.fact, self.hint = fact, hint
+
+    def __str__(self) -> str:
+        return f"{self.fact}\n-> {self.hint}" if self.hint else self.fact
+
+
+class ConfigError(HafsError):
+    """The composed config, or a word on the command line, cannot mean what was typed."""
+
+
+class DataError(HafsError):
+    """The data cannot be trained on as it is."""
+
+
+class RunError(HafsError):
+    """A run folder cannot be used or continued as asked."""
+
+
+class Diverged(HafsError):
+    """Training ran away and every way back was tried."""
+
+    exit_code = DIVERGED
+
+
+class Interrupted(HafsError):
+    """Training was stopped from outside, saved, and the same command continues it."""
+
+    exit_code = INTERRUPTED

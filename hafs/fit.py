@@ -1,0 +1,191 @@
+"""The stages of a run, in their order: each from the adapter of the last good one, each measured, each kept or not."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from hafs import durable
+from hafs.adapter import Adapter
+from hafs.dataset import Prepared
+from hafs.generation import answer, prompt_of
+from hafs.loader import StageData, held_out_loader
+from hafs.module import FineTuning
+from hafs.stage import Stage
+
+BASE = "base"
+"""Name of the measurement before the first stage; its folder holds the untrained adapter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What is generated from prompts of the held-out split after each stage."""
+
+    prompts: int
+    """Answers that are kept to be read."""
+    measured: int
+    """Answers whose mean length is measured."""
+    max_new_tokens: int
+    """Longest answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A finished stage."""
+
+    name: str
+    kept: bool
+    """False: it made the held-out loss worse, so what follows starts from the stage before it."""
+    metrics: Mapping[str, float]
+    """Held out: loss (nats a token), perplexity, accuracy, answer_tokens. Training: tokens, supervised, seconds, steps."""
+    answers: Sequence[str]
+    """To the shown prompts."""
+    total: int
+    """Optimizer steps of the run until here."""
+
+
+class Stages:
+    """Runs what is left of a run.
+
+    Args:
+        module: The model in training.
+        adapter: Saves and loads what is trained.
+        data: The splits.
+        new_trainer: Makes a Trainer, with fresh callbacks; takes `callbacks_state` and Lightning's own arguments.
+        shown: What is generated after each stage.
+        stop_when_worse: End the sequence after a stage that made the held-out loss worse.
+        say: Prints one line for whoever is watching.
+    """
+
+    def __init__(
+        self,
+        *,
+        module: FineTuning,
+        adapter: Adapter,
+        data: Prepared,
+        new_trainer: Callable[..., pl.Trainer],
+        shown: Shown,
+        stop_when_worse: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        self.module, self.adapter, self.run = module, adapter, module.run
+        self.train, self.held_out = data.splits["train"], data.splits["val"]
+        self.new_trainer, self.shown, self.say = new_trainer, shown, say
+        self.stop_when_worse = stop_when_worse
+
+    def go(self, stages: Sequence[Stage]) -> list[Result]:
+        """Do every stage that is not done yet.
+
+        Returns:
+            The results of all stages, the base's first. The module holds the adapter of the last kept one.
+        """
+        results = [self._finished(0, BASE) or self._measure_base()]
+        best = 0
+        for index, stage in enumerate(stages, start=1):
+            result = self._finished(index, stage.name)
+            if result is None:
+                self._load(best, results[best].name)
+                self.module.cursor = replace(self.module.cursor, total=results[-1].total)
+                result = self._train(index, stage, results[best].metrics["loss"])
+            results.append(result)
+            if result.kept:
+                best = index
+            elif self.stop_when_worse:
+                break
+        self._load(best, results[best].name)
+        return results
+
+    # one stage --------------------------------------------------------------------------------------------------
+
+    def _measure_base(self) -> Result:
+        self.say("measuring the base on the held-out split")
+        return self._close(0, BASE, self.new_trainer(), {}, bar=float("inf"))
+
+    def _train(self, index: int, stage: Stage, bar: float) -> Result:
+        module = self.module
+        module.begin(stage, index, stage.steps(len(self.train)))
+        checkpoint = self._resumable(index)
+        if checkpoint:
+            module.restore(checkpoint)
+        ended = bool(checkpoint.get("stopped")) or module.cursor.epoch >= stage.epochs
+        trainer = self.new_trainer(
+            callbacks_state=checkpoint.get("callbacks", {}),
+            max_epochs=max(1, stage.epochs - module.cursor.epoch),
+            check_val_every_n_epoch=1 if stage.validation == "epoch" else stage.epochs + 1,
+        )
+        data = StageData(
+            stage,
+            train=self.train,
+            held_out=self.held_out,
+            seed=module.seed,
+            epoch=module.cursor.epoch,
+            done=module.cursor.samples,
+        )
+        if not ended:
+            self.run.event("stage_started", stage=stage.name, total=module.cursor.total)
+            with module.stop.deferred():
+                trainer.fit(module, datamodule=data)
+        return self._close(index, stage.name, trainer, self._trained(stage.name), bar=bar)
+
+    def _resumable(self, index: int) -> dict[str, Any]:
+        """The state of the newest checkpoint, if it is of this stage; else empty."""
+        found = self.run.checkpoints.newest()
+        if found is None or found[1]["cursor"]["stage"] != index:
+            return {}
+        folder, state = found
+        self.run.event("resumed", checkpoint=folder.name, total=state["cursor"]["total"])
+        self.say(f"continuing from {folder.name}")
+        return state
+
+    def _trained(self, name: str) -> dict[str, float]:
+        """Sums over the stage's steps; one that was repeated after a crash counts once."""
+        steps = {event["step"]: event for event in self.run.events("step") if event["stage"] == name}
+        return {key: sum(e[key] for e in steps.values()) for key in ("tokens", "supervised", "seconds")} | {
+            "steps": len(steps)
+        }
+
+    def _close(
+        self, index: int, name: str, trainer: pl.Trainer, trained: Mapping[str, float], *, bar: float
+    ) -> Result:
+        """Measure, decide, and write the stage's folder; `bar` is the held-out loss to stay under."""
+        if self.module.held_out_at != (self.module.cursor.stage, self.module.cursor.total):
+            trainer.validate(self.module, dataloaders=held_out_loader(self.held_out), verbose=False)
+        answers, length = self._answers()
+        metrics = self.module.held_out | {"answer_tokens": length} | {f"train_{k}": v for k, v in trained.items()}
+        kept = metrics["loss"] <= bar
+        result = Result(name=name, kept=kept, metrics=metrics, answers=answers, total=self.module.cursor.total)
+        trainer.strategy.barrier()
+        if self.run.writes:
+            durable.commit(self.run.stage_folder(index, name), lambda draft: self._write(draft, result))
+            self.run.checkpoints.clear()
+        trainer.strategy.barrier()
+        for logger in trainer.loggers:
+            logger.log_metrics({f"held_out/{key}": value for key, value in metrics.items()}, step=result.total)
+            logger.finalize("success")
+        self.run.event("stage_finished", stage=name, total=result.total, kept=kept, **metrics)
+        verdict = "" if kept else f", worse than {bar:.4f}: its adapter is not used"
+        self.say(f"{name}: held-out loss {metrics['loss']:.4f}{verdict}")
+        return result
+
+    def _write(self, draft: Path, result: Result) -> None:
+        self.adapter.save(self.module.net, draft / "adapter")
+        (draft / "stage.json").write_text(json.dumps(asdict(result), indent=1))
+
+    def _finished(self, index: int, name: str) -> Result | None:
+        note = self.run.finished(index, name)
+        return Result(**note) if note else None
+
+    def _load(self, index: int, name: str) -> None:
+        self.adapter.load(self.module.net, self.run.stage_folder(index, name) / "adapter")
+
+    def _answers(self) -> tuple[list[str], float]:
+        """Answers to the shown prompts, and the mean length of all that were measured, in tokens."""
+        count = min(max(self.shown.measured, self.shown.prompts), len(self.held_out))
+        prompts = [prompt_of(self.held_out.conversation(i)) for i in range(count)]
+        if not prompts:
+            return [], 0.0
+        said = answer(self.module.net, self.module.tokenizer, prompts, max_new_tokens=self.shown.max_new_tokens)
+        return [a.text for a in said[: self.shown.prompts]], sum(a.tokens for a in said) / len(said)

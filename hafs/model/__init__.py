@@ -1,0 +1,71 @@
+"""The base model and its tokenizer, from wherever its weights come."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hafs.model.weights import Hub, PackagedGguf, RandomWeights, Weights, hub, packaged_gguf, random_weights
+from hafs.quant import Quant
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "Hub",
+    "Model",
+    "PackagedGguf",
+    "RandomWeights",
+    "Weights",
+    "causal_lm",
+    "hub",
+    "packaged_gguf",
+    "random_weights",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A causal language model by name; nothing is loaded until it is asked for."""
+
+    name: str
+    """As in `model=`."""
+    weights: Weights
+    """Where tokenizer and weights come from."""
+    gradient_checkpointing: bool
+    """Recompute activations in the backward pass: about a third more time, a fraction of the memory."""
+
+    def tokenizer(self) -> Any:
+        """The model's fast tokenizer, with its chat template."""
+        from transformers import AutoTokenizer
+
+        return self.weights.loading(AutoTokenizer.from_pretrained)
+
+    def load(self, *, quant: Quant, dtype: "torch.dtype", device: "torch.device") -> Any:
+        """The model on its device, in train mode (bitsandbytes repacks 4-bit weights of a base in eval mode).
+
+        Args:
+            quant: How the linear layers are stored.
+            dtype: The type of everything that is not quantized, and of all products.
+            device: Where to load to.
+        """
+        from transformers import AutoModelForCausalLM
+
+        from hafs.model.attention import NAME
+
+        settings = quant.config(dtype)
+        extra = {} if settings is None else {"quantization_config": settings, "device_map": {"": device}}
+        net = self.weights.loading(
+            AutoModelForCausalLM.from_pretrained, dtype=dtype, attn_implementation=NAME, **extra
+        )
+        if settings is None:
+            net = net.to(device)
+        if self.gradient_checkpointing:
+            net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        return net.train()
+
+
+def causal_lm(*, name: str, weights: Weights, gradient_checkpointing: bool) -> Model:
+    """The model that the `model` group names."""
+    return Model(name=name, weights=weights, gradient_checkpointing=gradient_checkpointing)
+
+

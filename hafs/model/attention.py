@@ -1,0 +1,105 @@
+"""Attention inside a packed row: every sample sees itself alone, and nothing is computed across a border.
+
+A row is several samples end to end. transformers would build one dense block-causal mask over the row, and pay for
+every pair of tokens in it; here each sample is attended to by itself (on CUDA in one variable-length flash call).
+
+Legend: `B` batch (always 1: a row), `H` query heads, `G` key-value heads, `T` tokens, `D` head width, `n` one sample.
+"""
+
+import torch
+import torch.nn.functional as F
+from transformers import AttentionInterface, AttentionMaskInterface
+
+NAME = "hafs_packed"
+SHORT = 512
+"""Samples up to this many tokens take the explicit product on a CPU, whose backward is twice as fast as SDPA's there;
+its memory grows with the square of the length, so longer ones take SDPA."""
+
+
+class _ShortCausal(torch.autograd.Function):
+    """softmax(q k^T) v for one short sample, with the probabilities kept in the input's own type."""
+
+    @staticmethod
+    def forward(ctx, q_Hnd, k_Gnd, v_Gnd, scale):  # noqa: ANN001
+        heads, n, width = q_Hnd.shape
+        groups = k_Gnd.shape[0]
+        q_Grd = q_Hnd.reshape(groups, heads // groups * n, width)
+        scores_Hnn = torch.bmm(q_Grd, k_Gnd.transpose(1, 2)).view(heads, n, n)
+        future_nn = torch.ones(n, n, dtype=torch.bool, device=q_Hnd.device).triu_(1)
+        scores_Hnn = scores_Hnn.float().mul_(scale).masked_fill_(future_nn, float("-inf"))
+        weights_Grn = torch.softmax(scores_Hnn, -1).to(q_Hnd.dtype).view(groups, -1, n)
+        ctx.save_for_backward(q_Grd, k_Gnd, v_Gnd, weights_Grn)
+        ctx.scale = scale
+        return torch.bmm(weights_Grn, v_Gnd).view(heads, n, width)
+
+    @staticmethod
+    def backward(ctx, grad_Hnd):  # noqa: ANN001
+        q_Grd, k_Gnd, v_Gnd, weights_Grn = ctx.saved_tensors
+        grad_Grd = grad_Hnd.reshape(q_Grd.shape)
+        grad_v = torch.bmm(weights_Grn.transpose(1, 2), grad_Grd)
+        grad_weights = torch.bmm(grad_Grd, v_Gnd.transpose(1, 2))
+        grad_scores = torch._softmax_backward_data(grad_weights, weights_Grn, -1, weights_Grn.dtype).mul_(ctx.scale)
+        grad_q = torch.bmm(grad_scores, k_Gnd).view(grad_Hnd.shape)
+        grad_k = torch.bmm(grad_scores.transpose(1, 2), q_Grd)
+        return grad_q, grad_k, grad_v, None
+
+
+def _one_sample(q_Hnd: torch.Tensor, k_Gnd: torch.Tensor, v_Gnd: torch.Tensor, scale: float) -> torch.Tensor:
+    if q_Hnd.shape[1] <= SHORT and q_Hnd.device.type == "cpu":
+        return _ShortCausal.apply(q_Hnd, k_Gnd, v_Gnd, scale)
+    return F.scaled_dot_product_attention(
+        q_Hnd[None], k_Gnd[None], v_Gnd[None], is_causal=True, scale=scale, enable_gqa=True
+    )[0]
+
+
+def _flash(q_HTd: torch.Tensor, k_GTd: torch.Tensor, v_GTd: torch.Tensor, borders: list[int], scale: float):
+    from torch.nn.attention.varlen import varlen_attn
+
+    lengths = torch.tensor(borders, dtype=torch.int32, device=q_HTd.device)
+    longest = max(end - start for start, end in zip(borders, borders[1:], strict=False))
+    rows = (x.transpose(0, 1) for x in (q_HTd, k_GTd, v_GTd))
+    return varlen_attn(
+        *rows, lengths, lengths, longest, longest, scale=scale, window_size=(-1, 0), enable_gqa=True
+    )
+
+
+def _flash_runs_on(q: torch.Tensor) -> bool:
+    return q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and torch.cuda.get_device_capability(q.device) >= (8, 0)
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query_BHTd: torch.Tensor,
+    key_BGTd: torch.Tensor,
+    value_BGTd: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float,
+    borders: list[int] | None = None,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention within each sample of one row; registered with transformers under `NAME`.
+
+    Args:
+        module: The attention layer (unused; part of transformers' interface).
+        query_BHTd: Queries of one row.
+        key_BGTd: Keys; `G` divides `H`.
+        value_BGTd: Values.
+        attention_mask: Always None here: the borders say all there is to say.
+        scaling: What scores are multiplied with before the softmax.
+        borders: Where samples begin, then the row's length: `[0, n1, n1 + n2, ...]`. None: the row is one sample.
+
+    Returns:
+        The attended values, `[B, T, H, d]`, and None in place of attention weights.
+    """
+    q, k, v = query_BHTd[0], key_BGTd[0], value_BGTd[0]
+    borders = borders or [0, q.shape[1]]
+    if _flash_runs_on(q):
+        return _flash(q, k, v, borders, scaling)[None], None
+    spans = zip(borders, borders[1:], strict=False)
+    samples = [_one_sample(q[:, i:j], k[:, i:j], v[:, i:j], scaling).transpose(0, 1) for i, j in spans]
+    return torch.cat(samples)[None], None
+
+
+AttentionInterface.register(NAME, packed_attention)
+AttentionMaskInterface.register(NAME, lambda *_, **__: None)

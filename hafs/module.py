@@ -1,0 +1,404 @@
+"""The LightningModule: one batch is one optimizer step, whatever fits in memory at once.
+
+A step, with every event in its place:
+
+    samples of the whole effective batch arrive
+    packed into rows of at most `row_tokens`                  packing.pack
+    for each row: forward, loss / supervised tokens of the step, backward
+        out of memory: forget the gradients, halve `row_tokens`, the same samples again
+    gradients are summed over devices and clipped
+    the stage's learning rate of this step is set
+    on_before_optimizer_step                                  the loss guard may empty the gradients
+    optimizer.step
+    the cursor moves past the samples
+    on_train_batch_end                                        journal, checkpoint, pause, ...
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
+from pytorch_lightning.utilities import rank_zero_warn
+
+from hafs import oom
+from hafs.dataset import Sample
+from hafs.errors import HafsError
+from hafs.model.loss import TokenLoss, token_loss
+from hafs.packing import Row, pack, row, supervised_tokens
+from hafs.runs import Run
+from hafs.signals import StopSignals
+from hafs.stage import Stage, key, learning_rate
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """Where a run stands, counted in samples; the only thing that order and randomness depend on."""
+
+    stage: int = 0
+    """Index of the stage."""
+    epoch: int = 0
+    """Epoch of the stage."""
+    samples: int = 0
+    """Samples of the epoch that are done."""
+    step: int = 0
+    """Optimizer steps of the stage that are done."""
+    total: int = 0
+    """Optimizer steps of the run that are done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFacts:
+    """What one optimizer step was, for callbacks and for `events.jsonl`."""
+
+    stage: str
+    epoch: int
+    step: int
+    """Of the stage, counted from zero."""
+    total: int
+    """Of the run, counted from zero."""
+    samples: list[str]
+    """Ids of the samples."""
+    loss: float
+    """Nats a supervised token, over the whole step."""
+    accuracy: float
+    """Share of supervised tokens that were the most likely one."""
+    grad_norm: float
+    """Before clipping."""
+    lr: float
+    tokens: int
+    supervised: int
+    rows: int
+    """Forward passes on this device."""
+    skipped: str | None = None
+    """Why the step was not applied; None if it was."""
+
+
+class FineTuning(pl.LightningModule):
+    """Trains what requires a gradient in `net`, in steps that any split into rows leaves the same.
+
+    Args:
+        net: A causal language model of transformers, possibly wrapped by PEFT, in train mode.
+        optimizer: Makes the optimizer from the trainable parameters.
+        seed: Of everything random.
+        row_tokens: Tokens of one forward pass.
+        max_grad_norm: Gradients above this norm are scaled down to it; None: not clipped.
+        run: Where checkpoints and events go.
+        tokenizer: Of the model, for callbacks that generate.
+        stop: Whether somebody asked to stop.
+        compute_dtype: For autocast where the weights are wider than the products should be; None: no autocast.
+    """
+
+    def __init__(
+        self,
+        net: torch.nn.Module,
+        *,
+        optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
+        seed: int,
+        row_tokens: int,
+        max_grad_norm: float | None,
+        run: Run,
+        tokenizer: Any,
+        stop: StopSignals,
+        compute_dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.net = net
+        self.make_optimizer, self.seed, self.max_grad_norm = optimizer, seed, max_grad_norm
+        self.row_tokens, self.compute_dtype = row_tokens, compute_dtype
+        self.run, self.tokenizer, self.stop = run, tokenizer, stop
+        self.cursor = Cursor()
+        self.facts: StepFacts | None = None
+        self.held_out: dict[str, float] = {}
+        self.held_out_at: tuple[int, int] | None = None
+        self._resume_optimizer: dict[str, Any] | None = None
+
+    # a stage ----------------------------------------------------------------------------------------------------
+
+    def begin(self, stage: Stage, index: int, steps: int) -> None:
+        """Point the module at a stage; its optimizer and schedule start anew."""
+        self.stage, self.stage_steps = stage, steps
+        self.cursor = Cursor(stage=index, total=self.cursor.total)
+        self._resume_optimizer = None
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """What is trained, by name."""
+        return {name: p for name, p in self.net.named_parameters() if p.requires_grad}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """A fresh optimizer a stage; its states, where a checkpoint brought some."""
+        optimizer = self.make_optimizer(list(self.trainable().values()))
+        if self._resume_optimizer:
+            optimizer.load_state_dict(self._resume_optimizer)
+            self._resume_optimizer = None
+        return optimizer
+
+    def state(self) -> dict[str, Any]:
+        """All that a resume needs, as tensors and plain builtins; the frozen base is not among it."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        return {
+            "cursor": vars(self.cursor).copy(),
+            "trained": {name: p.detach() for name, p in self.trainable().items()},
+            "optimizer": optimizer.state_dict(),
+            "row_tokens": self.row_tokens,
+            "stopped": self.trainer.should_stop,
+            "callbacks": {callback.state_key: callback.state_dict() for callback in self.trainer.callbacks},
+        }
+
+    def save(self) -> None:
+        """Write a checkpoint; a disk that refuses costs the checkpoint, never the run."""
+        state = self.state()
+        if not self.run.writes:
+            return
+        try:
+            folder = self.run.checkpoints.save(self.cursor.total, state)
+        except OSError as error:
+            self.event("save_failed", total=self.cursor.total, why=str(error))
+            rank_zero_warn(f"no checkpoint at step {self.cursor.total}: {error}; training goes on")
+        else:
+            self.event("saved", total=self.cursor.total, checkpoint=folder.name)
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """One line of `events.jsonl`."""
+        self.run.event(kind, **facts)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Stand where `state` was taken; the next steps are bit for bit those that would have followed.
+
+        Raises:
+            HafsError: The state is of another model or adapter.
+        """
+        parameters = self.trainable()
+        if parameters.keys() != state["trained"].keys():
+            raise HafsError("the checkpoint was made with another adapter", hint="choose another name= for this one")
+        with torch.no_grad():
+            for name, value in state["trained"].items():
+                parameters[name].copy_(value)
+        self.cursor = Cursor(**state["cursor"])
+        self.row_tokens = min(self.row_tokens, state["row_tokens"])
+        self._resume_optimizer = state["optimizer"]
+
+    # a step -----------------------------------------------------------------------------------------------------
+
+    def training_step(self, samples: Sequence[Sample], _: int) -> None:
+        """Learn from one effective batch."""
+        optimizer = self.optimizers()
+        loss, rows = self._within_memory(samples, self._gradients)
+        supervised = max(1, supervised_tokens(samples))
+        rate = learning_rate(self.stage, step=self.cursor.step, steps=self.stage_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        self.facts = StepFacts(
+            stage=self.stage.name,
+            epoch=self.cursor.epoch,
+            step=self.cursor.step,
+            total=self.cursor.total,
+            samples=[sample.id for sample in samples],
+            loss=float(loss.nats) / supervised,
+            accuracy=int(loss.correct) / supervised,
+            grad_norm=self._clipped_norm(),
+            lr=rate,
+            tokens=sum(len(sample.tokens) for sample in samples),
+            supervised=supervised,
+            rows=rows,
+        )
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        done = self.cursor.samples + len(samples)
+        self.cursor = replace(
+            self.cursor, samples=done, step=self.cursor.step + 1, total=self.cursor.total + 1
+        )
+
+    def skip(self, why: str) -> None:
+        """Keep the gradients of this step from being applied; for callbacks in `on_before_optimizer_step`."""
+        self.optimizers().zero_grad(set_to_none=True)
+        self.facts = replace(self.facts, skipped=why)
+
+    def on_train_epoch_end(self) -> None:
+        """Stand at the beginning of the next epoch."""
+        self.cursor = replace(self.cursor, epoch=self.cursor.epoch + 1, samples=0)
+
+    def _within_memory(self, samples: Sequence[Sample], attempt: Callable[[Sequence[Sample]], _Result]) -> _Result:
+        """Try until it fits, each time with half the tokens a row; the samples stay the same."""
+        while True:
+            try:
+                return attempt(samples)
+            except (RuntimeError, MemoryError) as error:
+                if not oom.is_out_of_memory(error):
+                    raise
+                reason = str(error).splitlines()[0]
+            self.zero_grad(set_to_none=True)  # outside the handler: the error holds on to the failed graph
+            oom.free_cache()
+            self.shrink(max(len(sample.tokens) for sample in samples), reason)
+
+    def shrink(self, longest: int, reason: str) -> None:
+        """Halve the tokens of a forward pass.
+
+        Args:
+            longest: Tokens of the longest sample, which cannot be split.
+            reason: What the allocator said.
+
+        Raises:
+            HafsError: A row already holds no more than one sample.
+        """
+        if self.row_tokens <= longest:
+            raise HafsError(
+                f"out of memory with a single sample of {longest} tokens: {reason}",
+                hint="lower dataset.max_length or adapter.r, or set model.gradient_checkpointing=true",
+            )
+        self.row_tokens = max(longest, self.row_tokens // 2)
+        self.event("out_of_memory", total=self.cursor.total, row_tokens=self.row_tokens, reason=reason)
+
+    def try_out(self, samples: Sequence[Sample]) -> None:
+        """One step and one evaluation that change nothing, to see that they fit in memory."""
+        self._within_memory(samples, self._gradients)
+        self.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            self._within_memory(samples, self._loss_of_samples)
+
+    def _gradients(self, samples: Sequence[Sample]) -> tuple[TokenLoss, int]:
+        """Accumulate the gradients of the step's mean loss, row by row; the same for any split into rows."""
+        rows = self.rows(samples)
+        supervised = max(1, supervised_tokens(samples))
+        mine = self._share(rows)
+        total = self._nothing()
+        with self._local_gradients():
+            for j, (packed, weight) in enumerate(mine):
+                torch.manual_seed(key(self.seed, self.stage.name, self.cursor.epoch, self.cursor.step, j, self.global_rank))
+                part = self.loss_of(packed.to(self.device))
+                self.manual_backward(part.nats * (weight * self._gradient_scale() / supervised))
+                total = _plus(total, part, weight)
+        self._sum_gradients()
+        return self._summed(total), len(mine)
+
+    def loss_of(self, packed: Row) -> TokenLoss:
+        """The loss of one row, summed over its supervised tokens; only those are projected onto the vocabulary."""
+        model = getattr(self.net, "get_base_model", lambda: self.net)()
+        with self._autocast():
+            hidden_TD = model.model(
+                input_ids=packed.tokens_T[None],
+                position_ids=packed.positions_T[None],
+                attention_mask=None,
+                use_cache=False,
+                borders=packed.borders,
+            ).last_hidden_state[0]
+            hidden_ND = hidden_TD[packed.predicts_N]
+            weight_VD = model.lm_head.weight.to(hidden_ND.dtype)
+        return token_loss(hidden_ND, weight_VD, packed.target_N)
+
+    def rows(self, samples: Sequence[Sample]) -> list[Row]:
+        """Samples as rows of at most `row_tokens`."""
+        groups = pack([len(sample.tokens) for sample in samples], self.row_tokens)
+        return [row([samples[i] for i in group]) for group in groups]
+
+    def _nothing(self) -> TokenLoss:
+        return TokenLoss(torch.zeros((), device=self.device), torch.zeros((), dtype=torch.long, device=self.device))
+
+    def _autocast(self) -> Any:
+        if self.compute_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.compute_dtype)
+
+    # several devices --------------------------------------------------------------------------------------------
+
+    def _share(self, rows: list[Row]) -> list[tuple[Row, int]]:
+        """This device's rows, each with weight 1; filled up with rows of weight 0, so that all devices do as many."""
+        world = self.trainer.world_size
+        padded = [(packed, 1) for packed in rows] + [(rows[0], 0)] * (-len(rows) % world)
+        return padded[self.global_rank :: world]
+
+    def _local_gradients(self) -> Any:
+        """DDP would average after each backward; the step's gradients are summed once, at its end."""
+        strategy = self.trainer.strategy
+        return strategy.model.no_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
+
+    def _gradient_scale(self) -> int:
+        """FSDP averages over devices by itself, where a sum is meant."""
+        return self.trainer.world_size if isinstance(self.trainer.strategy, FSDPStrategy) else 1
+
+    def _sum_gradients(self) -> None:
+        if isinstance(self.trainer.strategy, DDPStrategy):
+            for parameter in self.trainable().values():
+                torch.distributed.all_reduce(parameter.grad)
+
+    def _summed(self, loss: TokenLoss) -> TokenLoss:
+        if self.trainer.world_size == 1:
+            return loss
+        return TokenLoss(*(self.trainer.strategy.reduce(part, reduce_op="sum") for part in loss))
+
+    def _clipped_norm(self) -> float:
+        limit = math.inf if self.max_grad_norm is None else self.max_grad_norm
+        if isinstance(self.trainer.strategy, FSDPStrategy):
+            return float(self.trainer.strategy.model.clip_grad_norm_(limit))
+        return float(torch.nn.utils.clip_grad_norm_(self.trainable().values(), limit))
+
+    # the held-out split -----------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count."""
+        self._held_out = (self._nothing(), 0)
+        self._held_out_began = time.perf_counter()
+
+    def validation_step(self, samples: Sequence[Sample], _: int) -> None:
+        """Add up the loss of some held-out samples."""
+        before, count = self._held_out
+        loss = self._within_memory(samples, self._loss_of_samples)
+        self._held_out = (_plus(before, loss, 1), count + supervised_tokens(samples))
+
+    def _loss_of_samples(self, samples: Sequence[Sample]) -> TokenLoss:
+        total = self._nothing()
+        for packed, weight in self._share(self.rows(samples)):
+            total = _plus(total, self.loss_of(packed.to(self.device)), weight)
+        return total
+
+    def on_validation_epoch_end(self) -> None:
+        """Turn sums into means and log them."""
+        loss, count = self._held_out
+        loss = self._summed(loss)
+        mean = float(loss.nats) / max(1, count)
+        self.held_out = {
+            "loss": mean,
+            "perplexity": math.exp(min(mean, 700.0)),
+            "accuracy": int(loss.correct) / max(1, count),
+            "tokens": count,
+            "seconds": time.perf_counter() - self._held_out_began,
+        }
+        self.held_out_at = (self.cursor.stage, self.cursor.total)
+        self.log("val_loss", mean, logger=False)
+
+    def on_validation_model_eval(self) -> None:
+        """Dropout off; the layers themselves stay in train mode, as 4-bit layers must."""
+        set_dropout(self.net, training=False)
+
+    def on_validation_model_train(self) -> None:
+        """Dropout on again."""
+        set_dropout(self.net, training=True)
+
+
+def _plus(total: TokenLoss, part: TokenLoss, weight: int) -> TokenLoss:
+    return TokenLoss(total.nats + part.nats.detach() * weight, total.correct + part.correct * weight)
+
+
+def set_dropout(net: torch.nn.Module, *, training: bool) -> None:
+    """Switch dropout layers, and nothing else, between training and inference."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.train(training)
+
+
+@contextmanager
+def without_dropout(net: torch.nn.Module) -> Iterator[None]:
+    """Inference for a while."""
+    set_dropout(net, training=False)
+    try:
+        yield
+    finally:
+        set_dropout(net, training=True)

@@ -1,0 +1,43 @@
+"""Telling out-of-memory from other errors, in every library's words."""
+
+import torch
+
+_SAYS_SO = (
+    "out of memory",
+    "cublas_status_alloc_failed",
+    "cublas_status_not_initialized",  # what cuBLAS says when its workspace cannot be allocated
+    "cudnn_status_alloc_failed",
+    "cusolver_status_alloc_failed",
+    "cusparse_status_insufficient_resources",
+    "cannot allocate memory",
+    "can't allocate memory",
+    "defaultcpuallocator: not enough memory",
+    "mps backend out of memory",
+    "hiperroroutofmemory",
+    "hipblas_status_alloc_failed",
+    "rocblas_status_memory_error",
+    "miopenstatusallocfailed",
+    "failed to allocate",
+)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that device or host memory ran out."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        if isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SAYS_SO):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def free_cache() -> None:
+    """Give what the allocator keeps back to the device."""
+    import gc
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

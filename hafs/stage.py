@@ -1,0 +1,91 @@
+"""A stage of training: how many samples, how often, and at which learning rate.
+
+Everything here is a pure function of the stage and the seed, which is what lets a run continue exactly.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One named part of a run; the next one starts from its adapter."""
+
+    name: str
+    """As in `stage=`."""
+    samples: Positive | None
+    """Samples of an epoch, drawn once from the training split; None: all."""
+    epochs: Positive
+    """Times the samples are seen."""
+    lr: Annotated[float, Field(gt=0, le=1)]
+    """Peak learning rate."""
+    batch_size: Positive
+    """Samples of one optimizer step, over all devices and micro-batches."""
+    schedule: Literal["constant", "linear", "cosine"]
+    """How the rate falls after the warm-up: not, to zero in a line, to zero along half a cosine."""
+    warmup_steps: Annotated[int, Field(ge=0)]
+    """Steps in which the rate rises from zero."""
+    validation: Literal["end", "epoch"]
+    """Measure the held-out loss at the stage's end, or after each epoch."""
+
+    def drawn(self, available: int) -> int:
+        """Samples of one epoch."""
+        return min(self.samples or available, available)
+
+    def steps_per_epoch(self, available: int) -> int:
+        """Optimizer steps of one epoch; the last may be short."""
+        return -(-self.drawn(available) // self.batch_size)
+
+    def steps(self, available: int) -> int:
+        """Optimizer steps of the stage."""
+        return self.steps_per_epoch(available) * self.epochs
+
+
+def key(*parts: object) -> int:
+    """A 48-bit seed from anything that names a place in a run."""
+    text = "/".join(map(str, parts)).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:6], "big")
+
+
+def order(stage: Stage, *, available: int, seed: int, epoch: int) -> list[int]:
+    """The order in which an epoch sees the training split: the same sample set every epoch, each time shuffled anew.
+
+    Args:
+        stage: Whose epoch.
+        available: Samples in the training split.
+        seed: The run's seed.
+        epoch: Counted from zero.
+    """
+    rng = torch.Generator()
+    drawn = torch.randperm(available, generator=rng.manual_seed(key(seed, stage.name, "draw")))
+    drawn = drawn[: stage.drawn(available)]
+    shuffle = torch.randperm(len(drawn), generator=rng.manual_seed(key(seed, stage.name, "order", epoch)))
+    return drawn[shuffle].tolist()
+
+
+def learning_rate(stage: Stage, *, step: int, steps: int) -> float:
+    """The rate of one step.
+
+    Args:
+        stage: Peak, shape and warm-up.
+        step: Counted from zero over the whole stage.
+        steps: Of the whole stage.
+    """
+    warmup = min(stage.warmup_steps, steps)
+    if step < warmup:
+        return stage.lr * (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1, steps - warmup)
+    match stage.schedule:
+        case "constant":
+            return stage.lr
+        case "linear":
+            return stage.lr * (1 - done)
+        case "cosine":
+            return stage.lr * 0.5 * (1 + math.cos(math.pi * done))

@@ -1,0 +1,181 @@
+"""From configured nouns to a run: what the training door does, one function a sentence."""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+
+from hafs import hardware
+from hafs.adapter import Adapter, Full
+from hafs.config import build
+from hafs.dataset import Dataset, Prepared, prepare
+from hafs.errors import ConfigError
+from hafs.fit import Result, Shown, Stages
+from hafs.generation import prompt_of
+from hafs.model import Model
+from hafs.model.weights import cache_folder
+from hafs.module import FineTuning
+from hafs.quant import Quant
+from hafs.runs import Run
+from hafs.signals import StopSignals
+from hafs.stage import Stage, key
+from hafs.summary import show, summarize
+
+
+def is_rank_zero() -> bool:
+    """Whether this process is the one that writes and speaks."""
+    return all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "NODE_RANK"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nouns:
+    """What was chosen."""
+
+    model: Model
+    quant: Quant
+    adapter: Adapter
+    dataset: Dataset
+    stages: Sequence[Stage]
+
+
+def chosen(config: DictConfig) -> Nouns:
+    """Build the nouns; nothing is loaded yet.
+
+    Raises:
+        ConfigError: No stage was chosen.
+    """
+    stages = [build(node) for node in (config.get("stages") or {}).values() if "name" in node]
+    if not stages:
+        raise ConfigError("there is no stage to train", hint="stage=main, or stage=warmup,main,cooldown")
+    nouns = {noun: build(config[noun]) for noun in ("model", "quant", "adapter", "dataset")}
+    return Nouns(**nouns, stages=stages)
+
+
+class Training:
+    """One run, from data to table.
+
+    Args:
+        config: The composed config, for values that are no noun.
+        nouns: What was chosen.
+        run: The opened folder.
+        stop: Whether somebody asked to stop.
+    """
+
+    def __init__(self, config: DictConfig, nouns: Nouns, run: Run, stop: StopSignals) -> None:
+        self.config, self.nouns, self.run, self.stop = config, nouns, run, stop
+        self.began = time.perf_counter()
+        self.console = Console(quiet=not is_rank_zero())
+
+    def say(self, line: str) -> None:
+        """One line for whoever is watching."""
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+    def prepare(self) -> None:
+        """Check, deduplicate, split and tokenize the data; say what was found.
+
+        Raises:
+            DataError: Too many rows are bad; the model has not been loaded.
+        """
+        self.say(f"[bold]{self.run.folder}[/bold]")
+        self.tokenizer = self.nouns.model.tokenizer()
+        self.data: Prepared = prepare(
+            self.nouns.dataset, self.tokenizer, seed=self.config.seed, cache=cache_folder() / "datasets"
+        )
+        if self.run.writes:
+            self.data.report.write(self.run.folder)
+        sizes = ", ".join(f"{name} {len(split)}" for name, split in self.data.splits.items())
+        self.say(f"data       {self.nouns.dataset.name}: {sizes} samples")
+
+    def load(self, values: Any) -> None:
+        """Load the base, attach the adapter, and note what the run is made of."""
+        nouns, config = self.nouns, self.config
+        device = hardware.device(config.trainer.accelerator)
+        dtype, why = hardware.precision(config.precision, device)
+        full = isinstance(nouns.adapter, Full)  # masters in float32; products in the chosen type
+        began = time.perf_counter()
+        net = nouns.model.load(quant=nouns.quant, dtype=torch.float32 if full else dtype, device=device)
+        torch.manual_seed(key(config.seed, "adapter"))
+        net = nouns.adapter.attach(net)
+        self.module = FineTuning(
+            net,
+            optimizer=lambda parameters: build(config.optimizer, parameters=parameters),
+            seed=config.seed,
+            row_tokens=config.micro_batch_tokens or nouns.dataset.max_length,
+            max_grad_norm=config.max_grad_norm,
+            compute_dtype=dtype if full and dtype != torch.float32 else None,
+            run=self.run,
+            tokenizer=self.tokenizer,
+            stop=self.stop,
+        )
+        self.run.record(values, data=self.data.fingerprint)
+        trained = sum(p.numel() for p in self.module.trainable().values())
+        self.say(f"model      {nouns.model.name}, {nouns.quant.name}, on {device} in {time.perf_counter() - began:.1f} s")
+        self.say(f"precision  {str(dtype).removeprefix('torch.')}: {why}")
+        self.say(f"adapter    {nouns.adapter.name}: {trained:,} parameters in training")
+        available = len(self.data.splits["train"])
+        for stage in nouns.stages:
+            self.say(
+                f"stage      {stage.name}: {stage.drawn(available)} samples x {stage.epochs}, "
+                f"{stage.steps(available)} steps of {stage.batch_size}, rate {stage.lr:g} ({stage.schedule})"
+            )
+
+    def go(self) -> float:
+        """Run what is left of the stages and print the table; returns the best held-out loss."""
+        stages = Stages(
+            module=self.module,
+            adapter=self.nouns.adapter,
+            data=self.data,
+            new_trainer=self._trainer,
+            shown=Shown(**self.config.show),
+            stop_when_worse=self.config.on_worse == "stop",
+            say=self.say,
+        )
+        results = stages.go(self.nouns.stages)
+        return self._finish(results)
+
+    def _finish(self, results: Sequence[Result]) -> float:
+        if not self.run.writes:
+            return min(result.metrics["loss"] for result in results)
+        summary = summarize(self.run, results, seconds=time.perf_counter() - self.began)
+        split = self.data.splits["val"]
+        prompts = [prompt_of(split.conversation(i))[-1].content for i in range(len(results[0].answers))]
+        show(self.console, results, prompts, summary)
+        return summary["loss"]
+
+    def _trainer(self, *, callbacks_state: dict[str, Any] | None = None, **options: Any) -> pl.Trainer:
+        """A Trainer that leaves to hafs what is hafs': checkpoints, progress, the steps of an epoch."""
+        _quiet_lightning()
+        callbacks = [build(node) for node in self.config.callbacks.values() if node]
+        for callback in callbacks:
+            if callback.state_key in (callbacks_state or {}):
+                callback.load_state_dict(callbacks_state[callback.state_key])
+        logger = self.config.get("logger")
+        return build(
+            self.config.trainer,
+            callbacks=callbacks,
+            logger=build(logger, save_dir=str(self.run.folder), name="", version="logs") if logger else False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            reload_dataloaders_every_n_epochs=1,
+            inference_mode=False,
+            **options,
+        )
+
+
+def _quiet_lightning() -> None:
+    """Silence advice that does not apply: data is memory-mapped, and the loop is ours."""
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for advice in (".*does not have many workers.*", ".*logging interval.*", ".*litlogger.*", ".*LeafSpec.*"):
+        warnings.filterwarnings("ignore", advice)
