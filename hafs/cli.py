@@ -19,7 +19,9 @@ def doors() -> list[str]:
     """Names of the front doors: every primary config that has a module of its name."""
     from hafs.config import conf_folder
 
-    return sorted(path.stem for path in conf_folder().glob("*.yaml") if (Path(__file__).parent / f"{path.stem}.py").exists())
+    return sorted(
+        path.stem for path in conf_folder().glob("*.yaml") if (Path(__file__).parent / f"{path.stem}.py").exists()
+    )
 
 
 def main() -> None:

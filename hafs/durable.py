@@ -42,7 +42,7 @@ def write_text(path: Path, text: str) -> None:
     sync_folder(path.parent)
 
 
-def commit(target: Path, write: Callable[[Path], None]) -> Path:
+def commit(target: Path, write: Callable[[Path], object]) -> Path:
     """Make a folder by calling `write` on an empty draft; `target` then exists whole.
 
     Raises:

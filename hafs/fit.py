@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 
 from hafs import durable
 from hafs.adapter import Adapter
-from hafs.dataset import Prepared
+from hafs.dataset.samples import Prepared
 from hafs.generation import answer, prompt_of
 from hafs.loader import StageData, held_out_loader
 from hafs.module import FineTuning
@@ -40,7 +40,7 @@ class Result:
     kept: bool
     """False: it made the held-out loss worse, so what follows starts from the stage before it."""
     metrics: Mapping[str, float]
-    """Held out: loss (nats a token), perplexity, accuracy, answer_tokens. Training: tokens, supervised, seconds, steps."""
+    """Held out: loss (nats a token), perplexity, accuracy, answer_tokens; of the training: sums under train_*."""
     answers: Sequence[str]
     """To the shown prompts."""
     total: int
@@ -106,7 +106,7 @@ class Stages:
 
     def _train(self, index: int, stage: Stage, bar: float) -> Result:
         module = self.module
-        module.begin(stage, index, stage.steps(len(self.train)))
+        module.begin(stage, index, len(self.train))
         checkpoint = self._resumable(index)
         if checkpoint:
             module.restore(checkpoint)
@@ -147,9 +147,7 @@ class Stages:
             "steps": len(steps)
         }
 
-    def _close(
-        self, index: int, name: str, trainer: pl.Trainer, trained: Mapping[str, float], *, bar: float
-    ) -> Result:
+    def _close(self, index: int, name: str, trainer: pl.Trainer, trained: Mapping[str, float], *, bar: float) -> Result:
         """Measure, decide, and write the stage's folder; `bar` is the held-out loss to stay under."""
         if self.module.held_out_at != (self.module.cursor.stage, self.module.cursor.total):
             trainer.validate(self.module, dataloaders=held_out_loader(self.held_out), verbose=False)
@@ -188,4 +186,5 @@ class Stages:
         if not prompts:
             return [], 0.0
         said = answer(self.module.net, self.module.tokenizer, prompts, max_new_tokens=self.shown.max_new_tokens)
+        self.module.note_answers(prompts[: self.shown.prompts], said)
         return [a.text for a in said[: self.shown.prompts]], sum(a.tokens for a in said) / len(said)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from hafs.dataset import Sample, Split
+from hafs.dataset.samples import Sample, Split
 from hafs.stage import Stage, order
 
 

@@ -16,7 +16,7 @@ A step, with every event in its place:
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -27,13 +27,15 @@ from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 from pytorch_lightning.utilities import rank_zero_warn
 
 from hafs import oom
-from hafs.dataset import Sample
+from hafs.dataset.samples import Sample
 from hafs.errors import HafsError
+from hafs.generation import Answer
 from hafs.model.loss import TokenLoss, token_loss
 from hafs.packing import Row, pack, row, supervised_tokens
 from hafs.runs import Run
 from hafs.signals import StopSignals
 from hafs.stage import Stage, key, learning_rate
+from hafs.text import Conversation
 
 _Result = TypeVar("_Result")
 
@@ -98,7 +100,7 @@ class FineTuning(pl.LightningModule):
 
     def __init__(
         self,
-        net: torch.nn.Module,
+        net: Any,
         *,
         optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
         seed: int,
@@ -111,21 +113,28 @@ class FineTuning(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.net = net
+        self.net: Any = net
         self.make_optimizer, self.seed, self.max_grad_norm = optimizer, seed, max_grad_norm
         self.row_tokens, self.compute_dtype = row_tokens, compute_dtype
         self.run, self.tokenizer, self.stop = run, tokenizer, stop
         self.cursor = Cursor()
-        self.facts: StepFacts | None = None
+        self.facts: StepFacts
         self.held_out: dict[str, float] = {}
         self.held_out_at: tuple[int, int] | None = None
         self._resume_optimizer: dict[str, Any] | None = None
 
     # a stage ----------------------------------------------------------------------------------------------------
 
-    def begin(self, stage: Stage, index: int, steps: int) -> None:
-        """Point the module at a stage; its optimizer and schedule start anew."""
-        self.stage, self.stage_steps = stage, steps
+    def begin(self, stage: Stage, index: int, available: int) -> None:
+        """Point the module at a stage; its optimizer and schedule start anew.
+
+        Args:
+            stage: Which.
+            index: Its place in the run, the first is 1.
+            available: Samples in the training split.
+        """
+        self.stage = stage
+        self.stage_steps, self.epoch_samples = stage.steps(available), stage.drawn(available)
         self.cursor = Cursor(stage=index, total=self.cursor.total)
         self._resume_optimizer = None
 
@@ -143,14 +152,15 @@ class FineTuning(pl.LightningModule):
 
     def state(self) -> dict[str, Any]:
         """All that a resume needs, as tensors and plain builtins; the frozen base is not among it."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        trainer: Any = self.trainer
         return {
             "cursor": vars(self.cursor).copy(),
             "trained": {name: p.detach() for name, p in self.trainable().items()},
             "optimizer": optimizer.state_dict(),
             "row_tokens": self.row_tokens,
-            "stopped": self.trainer.should_stop,
-            "callbacks": {callback.state_key: callback.state_dict() for callback in self.trainer.callbacks},
+            "stopped": trainer.should_stop,
+            "callbacks": {callback.state_key: callback.state_dict() for callback in trainer.callbacks},
         }
 
     def save(self) -> None:
@@ -169,6 +179,13 @@ class FineTuning(pl.LightningModule):
     def event(self, kind: str, **facts: Any) -> None:
         """One line of `events.jsonl`."""
         self.run.event(kind, **facts)
+
+    def note_answers(self, prompts: Sequence[Conversation], answers: Iterable[Answer]) -> None:
+        """Write answers to `events.jsonl`, to be read beside those of other moments."""
+        for prompt, said in zip(prompts, answers, strict=False):
+            self.event(
+                "generation", total=self.cursor.total, prompt=prompt[-1].content, answer=said.text, ended=said.ended
+            )
 
     def restore(self, state: dict[str, Any]) -> None:
         """Stand where `state` was taken; the next steps are bit for bit those that would have followed.
@@ -190,7 +207,7 @@ class FineTuning(pl.LightningModule):
 
     def training_step(self, samples: Sequence[Sample], _: int) -> None:
         """Learn from one effective batch."""
-        optimizer = self.optimizers()
+        optimizer: Any = self.optimizers()
         loss, rows = self._within_memory(samples, self._gradients)
         supervised = max(1, supervised_tokens(samples))
         rate = learning_rate(self.stage, step=self.cursor.step, steps=self.stage_steps)
@@ -212,19 +229,24 @@ class FineTuning(pl.LightningModule):
         )
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        done = self.cursor.samples + len(samples)
+        self._advance(len(samples))
+
+    def _advance(self, samples: int) -> None:
+        """Move the cursor past a step; behind an epoch's last sample is the beginning of the next epoch."""
+        now, done = self.cursor, self.cursor.samples + samples
+        ended = done >= self.epoch_samples
         self.cursor = replace(
-            self.cursor, samples=done, step=self.cursor.step + 1, total=self.cursor.total + 1
+            now,
+            epoch=now.epoch + ended,
+            samples=0 if ended else done,
+            step=now.step + 1,
+            total=now.total + 1,
         )
 
     def skip(self, why: str) -> None:
         """Keep the gradients of this step from being applied; for callbacks in `on_before_optimizer_step`."""
-        self.optimizers().zero_grad(set_to_none=True)
+        self.zero_grad(set_to_none=True)
         self.facts = replace(self.facts, skipped=why)
-
-    def on_train_epoch_end(self) -> None:
-        """Stand at the beginning of the next epoch."""
-        self.cursor = replace(self.cursor, epoch=self.cursor.epoch + 1, samples=0)
 
     def _within_memory(self, samples: Sequence[Sample], attempt: Callable[[Sequence[Sample]], _Result]) -> _Result:
         """Try until it fits, each time with half the tokens a row; the samples stay the same."""
@@ -272,7 +294,9 @@ class FineTuning(pl.LightningModule):
         total = self._nothing()
         with self._local_gradients():
             for j, (packed, weight) in enumerate(mine):
-                torch.manual_seed(key(self.seed, self.stage.name, self.cursor.epoch, self.cursor.step, j, self.global_rank))
+                torch.manual_seed(
+                    key(self.seed, self.stage.name, self.cursor.epoch, self.cursor.step, j, self.global_rank)
+                )
                 part = self.loss_of(packed.to(self.device))
                 self.manual_backward(part.nats * (weight * self._gradient_scale() / supervised))
                 total = _plus(total, part, weight)
@@ -317,7 +341,7 @@ class FineTuning(pl.LightningModule):
 
     def _local_gradients(self) -> Any:
         """DDP would average after each backward; the step's gradients are summed once, at its end."""
-        strategy = self.trainer.strategy
+        strategy: Any = self.trainer.strategy
         return strategy.model.no_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
 
     def _gradient_scale(self) -> int:
@@ -336,8 +360,9 @@ class FineTuning(pl.LightningModule):
 
     def _clipped_norm(self) -> float:
         limit = math.inf if self.max_grad_norm is None else self.max_grad_norm
-        if isinstance(self.trainer.strategy, FSDPStrategy):
-            return float(self.trainer.strategy.model.clip_grad_norm_(limit))
+        strategy: Any = self.trainer.strategy
+        if isinstance(strategy, FSDPStrategy):
+            return float(strategy.model.clip_grad_norm_(limit))
         return float(torch.nn.utils.clip_grad_norm_(self.trainable().values(), limit))
 
     # the held-out split -----------------------------------------------------------------------------------------

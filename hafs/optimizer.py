@@ -16,7 +16,9 @@ def adamw(
     parameters: Iterable[torch.nn.Parameter], *, name: str, betas: Betas, eps: Positive, weight_decay: NonNegative
 ) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), in torch's fused form."""
-    return torch.optim.AdamW(parameters, lr=0.0, betas=tuple(betas), eps=eps, weight_decay=weight_decay, fused=True)
+    return torch.optim.AdamW(
+        parameters, lr=0.0, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay, fused=True
+    )
 
 
 def paged_adamw_8bit(
@@ -25,4 +27,4 @@ def paged_adamw_8bit(
     """AdamW with block-wise 8-bit states in pageable memory (Dettmers et al. 2021, arXiv 2110.02861)."""
     from bitsandbytes.optim import PagedAdamW8bit
 
-    return PagedAdamW8bit(parameters, lr=0.0, betas=tuple(betas), eps=eps, weight_decay=weight_decay)
+    return PagedAdamW8bit(parameters, lr=0.0, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hafs.dataset import Sample
+from hafs.dataset.samples import Sample
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -73,9 +73,7 @@ def row(samples: Sequence[Sample]) -> Row:
     supervised[borders[:-1]] = False
     target = torch.from_numpy(np.flatnonzero(supervised))
     positions = torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))
-    return Row(
-        tokens_T=tokens, positions_T=positions, borders=borders, predicts_N=target - 1, target_N=tokens[target]
-    )
+    return Row(tokens_T=tokens, positions_T=positions, borders=borders, predicts_N=target - 1, target_N=tokens[target])
 
 
 def supervised_tokens(samples: Sequence[Sample]) -> int:

@@ -32,8 +32,8 @@ class Quant:
         if self.bits == 4:
             return BitsAndBytesConfig(
                 load_in_4bit=True,
-                bnb_4bit_quant_type=self.type,
-                bnb_4bit_use_double_quant=self.double,
+                bnb_4bit_quant_type=self.type or "nf4",
+                bnb_4bit_use_double_quant=bool(self.double),
                 bnb_4bit_compute_dtype=compute_dtype,
             )
         return None

@@ -120,7 +120,9 @@ class Run:
             self.checkpoints.root.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout as error:
-            raise RunError(f"another process is at work in {self.folder}", hint="choose another name=, or wait") from error
+            raise RunError(
+                f"another process is at work in {self.folder}", hint="choose another name=, or wait"
+            ) from error
         except OSError as error:
             raise RunError(f"{self.folder} cannot be written: {error.strerror}") from error
         for root in (self.folder, self.checkpoints.root, self.folder / "stages"):
@@ -156,7 +158,7 @@ class Run:
             if kind is None or event.get("event") == kind:
                 yield event
 
-    def compare(self, config: Mapping[str, Any]) -> None:
+    def compare(self, config: Any) -> None:
         """Hold a config against the recorded one, if there is one.
 
         Raises:
@@ -170,7 +172,7 @@ class Run:
                 hint="choose another name= for the new config, or type the old values to continue",
             )
 
-    def record(self, config: Mapping[str, Any], *, data: str) -> None:
+    def record(self, config: Any, *, data: str) -> None:
         """Note what the run is made of.
 
         Args:

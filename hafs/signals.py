@@ -33,12 +33,22 @@ class StopSignals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only note the signal; who defers looks at `asked` where it can save."""
+        """Only note the signal; who defers looks at `asked` where it can save.
+
+        Raises:
+            Interrupted: On leaving, if a signal came that nobody obeyed yet.
+        """
         self._deferred = True
         try:
             yield
         finally:
             self._deferred = False
+        if self.asked:
+            raise self.interrupted()
+
+    def interrupted(self) -> Interrupted:
+        """The error that ends the run in good order."""
+        return Interrupted(f"stopped by {self.asked}, and saved", hint="the same command continues")
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         if self.asked:
@@ -46,4 +56,4 @@ class StopSignals:
             signal.raise_signal(number)
         self.asked = signal.Signals(number).name
         if not self._deferred:
-            raise Interrupted(f"stopped by {self.asked}", hint="the same command continues")
+            raise self.interrupted()

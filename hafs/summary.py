@@ -27,7 +27,9 @@ def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[st
     best, base = results[index], results[0]
     source = run.stage_folder(index, best.name) / "adapter"
     durable.commit(run.folder / "adapter", lambda draft: shutil.copytree(source, draft, dirs_exist_ok=True))
-    trained = {key: sum(r.metrics.get(f"train_{key}", 0) for r in results) for key in ("tokens", "supervised", "seconds")}
+    trained = {
+        key: sum(r.metrics.get(f"train_{key}", 0) for r in results) for key in ("tokens", "supervised", "seconds")
+    }
     summary = {
         "status": "done",
         "name": run.name,
@@ -56,9 +58,7 @@ def write_failure(folder: Path, error: Exception) -> None:
     durable.write_text(folder / "summary.json", json.dumps(facts, indent=1))
 
 
-def show(
-    console: Console, results: Sequence[Result], prompts: Sequence[str], summary: Mapping[str, Any]
-) -> None:
+def show(console: Console, results: Sequence[Result], prompts: Sequence[str], summary: Mapping[str, Any]) -> None:
     """Print the table of stages, the answers of the base and of the best stage, and where the adapter is."""
     console.print(_stages(results))
     best = next(result for result in results if result.name == summary["best_stage"])
@@ -94,8 +94,14 @@ def _side_by_side(prompts: Sequence[str], base: Sequence[str], tuned: Sequence[s
     for name in ("prompt", "base", "tuned"):
         table.add_column(name, ratio=1, overflow="fold")
     for row in zip(prompts, base, tuned, strict=False):
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_clipped(cell)) for cell in row))
     return table
+
+
+def _clipped(text: str, *, lines: int = 14) -> str:
+    """The first lines; whole answers are in `events.jsonl`."""
+    kept = [line for line in text.splitlines() if line.strip()]
+    return "\n".join([*kept[:lines], "..."] if len(kept) > lines else kept)
 
 
 def show_sweep(console: Console, folder: Path) -> int:

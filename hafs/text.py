@@ -24,7 +24,9 @@ from hafs.errors import HafsError
 TEXT_ROLE = "text"
 _CHECKED_ROWS = 4  # rows of each role pattern whose fast form is compared with the real template
 _PAD = "\t \n"  # around a sentinel: shows whether the template strips what it is given
-_LOOKS_INSIDE = re.compile(r"\.\s*(l?r?split|replace|startswith|endswith|lower|upper)\s*\(|\bin\s+(message|content)\b|\bcontent\[")
+_LOOKS_INSIDE = re.compile(
+    r"\.\s*(l?r?split|replace|startswith|endswith|lower|upper)\s*\(|\bin\s+(message|content)\b|\bcontent\["
+)
 _PROBE_TEXT = "LDA #$0F ; naïve 你好 \n\t12345 don't"
 
 
@@ -132,7 +134,9 @@ class _Renderer:
         self.tokenizer = weakref.proxy(tokenizer)
         self.source = (tokenizer.chat_template, len(tokenizer))
         self.control = _control_tokens(tokenizer)
-        self.control_pattern = re.compile("|".join(map(re.escape, sorted(self.control, key=len, reverse=True))) or r"(?!)")
+        self.control_pattern = re.compile(
+            "|".join(map(re.escape, sorted(self.control, key=len, reverse=True))) or r"(?!)"
+        )
         self.literal = not _LOOKS_INSIDE.search(str(tokenizer.chat_template))
         self.plans: dict[tuple[tuple[str, ...], bool], Plan | None] = {}
         self.lock = threading.Lock()
@@ -168,8 +172,8 @@ class _Renderer:
             return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation)
         except Exception as error:  # templates raise what they like: jinja2's errors, ValueError, TypeError
             roles = ", ".join(message.role for message in conversation)
-            raise HafsError(f"the chat template refuses a conversation of ({roles}): {error}",
-                            hint="reorder the roles, or choose a model whose chat template takes them") from error  # fmt: skip
+            hint = "reorder the roles, or choose a model whose chat template takes them"
+            raise HafsError(f"the chat template refuses a conversation of ({roles}): {error}", hint=hint) from error
 
     @property
     def end_text(self) -> str:
@@ -238,12 +242,21 @@ class _Renderer:
 
     def _pieces(self, segment: Slot) -> list[list[int] | Slot]:
         """Cut a segment at the template's control tokens; pieces without a message become ids once and for all."""
-        pieces, literals, indexes = [], [], []
+        pieces: list[list[int] | Slot] = []
+        literals: list[str] = []
+        indexes: list[int] = []
+
+        def add(ids: list[int]) -> None:
+            if pieces and isinstance(pieces[-1], list):
+                pieces[-1] += ids
+            else:
+                pieces.append(list(ids))
 
         def close(text: str) -> None:
-            slot = Slot((*literals, text), tuple(indexes))
-            if slot.indexes or text:
-                pieces.append(slot if slot.indexes else self.ids([text], plain=True)[0])
+            if indexes:
+                pieces.append(Slot((*literals, text), tuple(indexes)))
+            elif text:
+                add(self.ids([text], plain=True)[0])
             literals.clear()
             indexes.clear()
 
@@ -251,7 +264,7 @@ class _Renderer:
             start = 0
             for found in self.control_pattern.finditer(literal):
                 close(literal[start : found.start()])
-                pieces.append([self.control[found.group()]])
+                add([self.control[found.group()]])
                 start = found.end()
             if number < len(segment.indexes):
                 literals.append(literal[start:])
@@ -292,8 +305,8 @@ class _Renderer:
     def _slow_recipe(self, conversation: Conversation, generation: bool) -> list[tuple[Any, bool]]:
         for message in conversation:
             if found := self.control_pattern.search(message.content):
-                raise HafsError(f"the {message.role} message contains the control token {found.group()!r}, which this "
-                                "chat template cannot keep apart from its own", hint="remove it from the text")  # fmt: skip
+                fact = f"the {message.role} message contains the control token {found.group()!r}, "
+                raise HafsError(f"{fact}which this chat template cannot keep apart from its own", hint="remove it")
         parts = self.cut(conversation, generation)
         ids = self.ids([text for text, _ in parts], plain=False)
         return [(tokens, flag) for tokens, (_, flag) in zip(ids, parts, strict=True)]
@@ -306,7 +319,9 @@ class _Renderer:
         plan.checked[edged] += 1
         contents = _stripped(plan, conversation)
         parts = self.cut(conversation, generation)
-        for segment, (_, flag), joint in zip(plan.segments, parts, self.ids([t for t, _ in parts], plain=False), strict=True):
+        for segment, (_, flag), joint in zip(
+            plan.segments, parts, self.ids([t for t, _ in parts], plain=False), strict=True
+        ):
             filled = [_fill(piece, contents) for piece in segment.pieces if isinstance(piece, Slot)]
             done = iter(self.ids(filled, plain=True))
             own = [token for piece in segment.pieces for token in (next(done) if isinstance(piece, Slot) else piece)]

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, TypedDict
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
-from hafs.config import RunName, build, door
+from hafs.config import RunName, door
 from hafs.config.app import job_folder
 
 
@@ -58,7 +58,7 @@ def after_sweep(folder: Path) -> int:
     return show_sweep(Console(), folder)
 
 
-main = door("train", train, words=__doc__, settings=Settings, after_sweep=after_sweep)
+main = door("train", train, words=__doc__ or "", settings=Settings, after_sweep=after_sweep)
 
 if __name__ == "__main__":
     main()

@@ -4,8 +4,9 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,7 +17,8 @@ from rich.console import Console
 from hafs import hardware
 from hafs.adapter import Adapter, Full
 from hafs.config import build
-from hafs.dataset import Dataset, Prepared, prepare
+from hafs.dataset import Dataset, prepare
+from hafs.dataset.samples import Prepared
 from hafs.errors import ConfigError
 from hafs.fit import Result, Shown, Stages
 from hafs.generation import prompt_of
@@ -117,7 +119,9 @@ class Training:
         )
         self.run.record(values, data=self.data.fingerprint)
         trained = sum(p.numel() for p in self.module.trainable().values())
-        self.say(f"model      {nouns.model.name}, {nouns.quant.name}, on {device} in {time.perf_counter() - began:.1f} s")
+        self.say(
+            f"model      {nouns.model.name}, {nouns.quant.name}, on {device} in {time.perf_counter() - began:.1f} s"
+        )
         self.say(f"precision  {str(dtype).removeprefix('torch.')}: {why}")
         self.say(f"adapter    {nouns.adapter.name}: {trained:,} parameters in training")
         available = len(self.data.splits["train"])
@@ -150,12 +154,12 @@ class Training:
         show(self.console, results, prompts, summary)
         return summary["loss"]
 
-    def _trainer(self, *, callbacks_state: dict[str, Any] | None = None, **options: Any) -> pl.Trainer:
+    def _trainer(self, *, callbacks_state: Mapping[str, Any] = MappingProxyType({}), **options: Any) -> pl.Trainer:
         """A Trainer that leaves to hafs what is hafs': checkpoints, progress, the steps of an epoch."""
         _quiet_lightning()
         callbacks = [build(node) for node in self.config.callbacks.values() if node]
         for callback in callbacks:
-            if callback.state_key in (callbacks_state or {}):
+            if callback.state_key in callbacks_state:
                 callback.load_state_dict(callbacks_state[callback.state_key])
         logger = self.config.get("logger")
         return build(

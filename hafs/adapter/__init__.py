@@ -98,7 +98,9 @@ class Full(Adapter):
             ConfigError: Its weights are quantized.
         """
         if getattr(net, "is_quantized", False):
-            raise ConfigError("adapter=none trains every weight, and quantized weights cannot be trained", hint="quant=none")
+            raise ConfigError(
+                "adapter=none trains every weight, and quantized weights cannot be trained", hint="quant=none"
+            )
         return net.requires_grad_()
 
     def save(self, net: Any, folder: Path) -> None:

@@ -9,7 +9,6 @@ Legend: `T` tokens, `I`/`O` width in and out, `R` rank.
 from types import MethodType
 
 import torch
-import torch.nn.functional as F
 from peft.tuners.lora import LoraLayer
 
 
@@ -17,7 +16,7 @@ class _LowRank(torch.autograd.Function):
     """`base + scale * (x A^T) B^T`, one fused multiply-add, and its gradients without a second copy of x."""
 
     @staticmethod
-    def forward(ctx, base_TO, x_TI, a_RI, b_OR, scale):  # noqa: ANN001
+    def forward(ctx, base_TO, x_TI, a_RI, b_OR, scale):
         a, b = a_RI.to(x_TI.dtype), b_OR.to(x_TI.dtype)
         down_TR = x_TI @ a.T
         ctx.save_for_backward(x_TI, a_RI, b_OR, down_TR)
@@ -25,7 +24,7 @@ class _LowRank(torch.autograd.Function):
         return torch.addmm(base_TO, down_TR, b.T, alpha=scale)
 
     @staticmethod
-    def backward(ctx, grad_TO):  # noqa: ANN001
+    def backward(ctx, grad_TO):
         x_TI, a_RI, b_OR, down_TR = ctx.saved_tensors
         grad_down_TR = grad_TO @ b_OR.to(grad_TO.dtype) * ctx.scale
         grad_x = grad_down_TR @ a_RI.to(grad_TO.dtype) if ctx.needs_input_grad[1] else None

@@ -5,8 +5,6 @@ from typing import Annotated, Any
 import pytorch_lightning as pl
 from pydantic import Field
 
-from hafs.errors import Interrupted
-
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -29,10 +27,7 @@ class Checkpoint(pl.Callback):
         """Save if it is time, or if somebody asked to stop."""
         if module.stop.asked:
             module.save()
-            raise Interrupted(
-                f"stopped by {module.stop.asked} after step {module.cursor.total}, and saved",
-                hint="the same command continues",
-            )
+            raise module.stop.interrupted()
         if module.cursor.total % self.every_steps == 0 and not trainer.is_last_batch:  # an epoch's end saves anyway
             module.save()
 

@@ -22,13 +22,12 @@ class Generations(pl.Callback):
         self.prompts, self.max_new_tokens = prompts, max_new_tokens
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Generate and note."""
+        """Generate and note; the last epoch's answers are those of the stage's end."""
+        if module.cursor.epoch >= module.stage.epochs:
+            return
         split = trainer.datamodule.held_out
         prompts = [prompt_of(split.conversation(i)) for i in range(min(self.prompts, len(split)))]
         if not prompts or not trainer.is_global_zero:
             return
         answers = answer(module.net, module.tokenizer, prompts, max_new_tokens=self.max_new_tokens)
-        for prompt, said in zip(prompts, answers, strict=True):
-            module.event(
-                "generation", total=module.cursor.total, prompt=prompt[-1].content, answer=said.text, ended=said.ended
-            )
+        module.note_answers(prompts, answers)

@@ -11,9 +11,7 @@ import torch
 from pydantic import Field
 
 
-def objection(
-    loss: float, grad_norm: float, good: Sequence[float], *, factor: float, window: int
-) -> str | None:
+def objection(loss: float, grad_norm: float, good: Sequence[float], *, factor: float, window: int) -> str | None:
     """Why a step must not be applied; None if it may.
 
     Args:

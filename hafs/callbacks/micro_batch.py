@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 
 from hafs import oom
-from hafs.dataset import Sample
+from hafs.dataset.samples import Sample
 
 
 class MicroBatch(pl.Callback):

@@ -56,7 +56,6 @@ def door(
         settings: TypedDict of the door's own top-level keys, for the check.
         after_sweep: Called with a sweep's folder when all jobs ended, failed ones included; returns the exit code.
     """
-
     outcome: dict[str, Exception] = {}
 
     def checked(config: DictConfig) -> Any:
@@ -94,7 +93,8 @@ def door(
 def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Path], int] | None) -> int:
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints tracebacks itself and exits with 1
-    logging.getLogger("hydra").setLevel(logging.CRITICAL)
+    for library in ("hydra", "bitsandbytes"):  # the one repeats our errors, the other advises a package nobody needs
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     failure: BaseException | None = None
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(task)()

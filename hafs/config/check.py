@@ -66,9 +66,9 @@ def _secrets(config: DictConfig) -> list[str]:
     found = []
     for path, value in _leaves(OmegaConf.to_container(config, resolve=False)):
         key = path.rsplit(".", 1)[-1]
-        if isinstance(value, str) and not value.startswith("${"):
-            if (_SECRET_KEY.search(key) and value) or _SECRET_VALUE.search(value):
-                found.append(f"{path} holds a secret in clear; name its environment variable: {key}_env: MY_VARIABLE")
+        named = isinstance(value, str) and (not value or value.startswith("${"))
+        if isinstance(value, str) and not named and (_SECRET_KEY.search(key) or _SECRET_VALUE.search(value)):
+            found.append(f"{path} holds a secret in clear; name its environment variable: {key}_env: MY_VARIABLE")
     return found
 
 

@@ -10,9 +10,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
+from pydantic import TypeAdapter
 
-from hafs.config.words import rewrite
-from hafs.errors import ConfigError
+from hafs.config.words import RunName, rewrite
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -45,10 +45,16 @@ def options(group: str) -> list[str]:
     return sorted({file.stem for folder in folders if folder.is_dir() for file in folder.glob("*.yaml")})
 
 
+def _run_name(name: str) -> str:
+    """A name that cannot lead a sweep out of its folder; Hydra makes that folder before the check of the config."""
+    return TypeAdapter(RunName).validate_python(name)
+
+
 def register() -> None:
     """Make the user's `./conf` and our resolvers known to Hydra; safe to call again."""
     Plugins.instance().register(UserConf)
     OmegaConf.register_new_resolver("shipped", shipped, replace=True)
+    OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 
 
 def compose(door: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -63,14 +69,16 @@ def compose(door: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     from hafs.config.explain import explain
 
-    register()
     words = rewrite(overrides, demo=door == "train")
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            return hydra_compose(door, overrides=words)
+        return composed(door, words)
     except Exception as error:
         raise explain(error, door, words) or error from error
 
 
-__all__ = ["ConfigError", "compose", "conf_folder", "options", "register"]
+def composed(door: str, words: Sequence[str]) -> DictConfig:
+    """The config for words that are rewritten already, or Hydra's own error."""
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return hydra_compose(door, overrides=list(words))

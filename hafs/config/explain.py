@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hafs.config.check import did_you_mean
-from hafs.config.compose import compose, conf_folder, options
+from hafs.config.compose import composed, conf_folder, options
 from hafs.config.words import ALIASES
 from hafs.errors import ConfigError, HafsError
 
@@ -38,10 +38,10 @@ def _unknown_key(door: str, words: Sequence[str]) -> ConfigError | None:
     """The first word whose key the rest of the words does not compose."""
     keyed = [word for word in words if "=" in word and "." in word.split("=", 1)[0]]
     try:
-        composed = compose(door, [word for word in words if "=" in word and word not in keyed])
-    except (HafsError, HydraException, OmegaConfBaseException):
+        config = composed(door, [word for word in words if "=" in word and word not in keyed])
+    except (HydraException, OmegaConfBaseException):
         return None
-    known = [key for key in _keys(composed) if not key.startswith("hydra.")]
+    known = [key for key in _keys(config) if not key.startswith("hydra.")]
     for word in keyed:
         key = word.split("=", 1)[0].lstrip("~")
         if key.startswith(("+", "hydra.")) or key in known:

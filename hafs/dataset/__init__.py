@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 
 if TYPE_CHECKING:
-    from hafs.dataset.report import Report
+    from hafs.dataset.findings import Report
     from hafs.dataset.samples import Prepared
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -56,7 +56,7 @@ def jsonl(
         name: What the data is called in messages and reports.
         path: Files, globs, or a list of them; `.jsonl` or `.jsonl.gz`.
         max_length: Tokens a sample may have, template and end tokens included.
-        overlong: What becomes of longer ones: reject; truncate (user turns lose their beginning); split at turn borders.
+        overlong: What becomes of longer ones: reject; truncate (user turns lose their start); split at turn borders.
         val_fraction: Share of prompt groups held out for validation.
         test_fraction: Share of prompt groups held out for the test split.
         max_rejected: Share of rows that may be rejected before the data is refused.
@@ -71,8 +71,10 @@ def jsonl(
     from hafs.errors import DataError
 
     if val_fraction + test_fraction >= 1:
-        raise DataError(f"dataset {name!r}: val_fraction {val_fraction} + test_fraction {test_fraction} leave no rows to "
-                        "train on", hint="their sum must stay below 1")  # fmt: skip
+        fact = (
+            f"dataset {name!r}: val_fraction {val_fraction} + test_fraction {test_fraction} leave nothing to train on"
+        )
+        raise DataError(fact, hint="their sum must stay below 1")
     return Dataset(
         name=name, path=(path,) if isinstance(path, str) else tuple(path), max_length=max_length, overlong=overlong,
         val_fraction=val_fraction, test_fraction=test_fraction, max_rejected=max_rejected,

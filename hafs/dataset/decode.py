@@ -17,6 +17,10 @@ class Reject(NamedTuple):
     message: str
 
 
+_TOO_DEEP = Reject("nesting", f"nested deeper than {_DEEPEST} levels")
+_CUT_OFF = Reject("truncated_line", "the last line breaks off (no newline follows); was the file cut?")
+
+
 class _Constant(Exception):
     """NaN or Infinity was met."""
 
@@ -40,7 +44,7 @@ def decode(line: bytes, *, ended: bool) -> dict[str, Any] | Reject:
         return Reject("not_an_object", f"expected an object, got {_kind(row)}")
     keys = _count_keys(row)
     if keys is None:
-        return Reject("nesting", f"nested deeper than {_DEEPEST} levels")
+        return _TOO_DEEP
     if len(_KEY.findall(line)) != keys and (twice := _find_duplicate(line)):
         return Reject("duplicate_key", f"key {twice!r} is given twice in one object")
     if b"\\u0000" in line and _holds_nul(row):
@@ -55,9 +59,10 @@ def _kind(value: object) -> str:
 
 def _count_keys(row: dict[str, Any]) -> int | None:
     """Keys of all objects within, or None where they nest too deeply."""
-    count, level = 0, [row]
+    count = 0
+    level: list[Any] = [row]
     for _ in range(_DEEPEST):
-        below = []
+        below: list[Any] = []
         for value in level:
             if isinstance(value, dict):
                 count += len(value)
@@ -110,7 +115,7 @@ def _diagnose(line: bytes, ended: bool, complaint: str) -> Reject:
     except UnicodeDecodeError as error:
         return Reject("invalid_utf8", f"byte {line[error.start]:#04x} at column {error.start + 1} is not UTF-8")
     if "depth limit" in complaint.lower() or "recursion" in complaint.lower():
-        return Reject("nesting", f"nested deeper than {_DEEPEST} levels")
+        return _TOO_DEEP
     return _diagnose_text(text.strip(), ended, complaint)
 
 
@@ -120,11 +125,9 @@ def _diagnose_text(text: str, ended: bool, complaint: str) -> Reject:
     except _Constant as name:
         return Reject("not_finite", f"{name} is not JSON; numbers must be finite")
     except RecursionError:
-        return Reject("nesting", f"nested deeper than {_DEEPEST} levels")
+        return _TOO_DEEP
     except ValueError as error:
-        if not ended:
-            return Reject("truncated_line", "the last line breaks off (no newline follows); was the file cut?")
-        return Reject("invalid_json", str(error))
+        return Reject("invalid_json", str(error)) if ended else _CUT_OFF
     rest = text[end:].lstrip(" ,")
     if rest.startswith(("{", "[")):
         return Reject("two_objects", f"a second value starts at column {len(text) - len(rest) + 1}; one per line")

@@ -92,7 +92,9 @@ def _instruction(row: dict[str, Any]) -> Conversation:
 def _prompt_completion(row: dict[str, Any]) -> Conversation:
     prompt, completion = row.get("prompt"), row.get("completion")
     if isinstance(prompt, list) and isinstance(completion, list):
-        return _ordered([_message(item, "prompt/completion", place) for place, item in enumerate(prompt + completion, 1)])
+        return _ordered(
+            [_message(item, "prompt/completion", place) for place, item in enumerate(prompt + completion, 1)]
+        )
     return _pair(row, _string(row, "prompt"), _string(row, "completion"))
 
 

@@ -60,7 +60,8 @@ def _expand(name: str, pattern: str) -> list[Path]:
         raise DataError(f"dataset {name!r}: {pattern!r} is a folder, expected a file or a glob",
                         hint=f"dataset.path='{pattern.rstrip('/')}/*.jsonl'")  # fmt: skip
     if glob.has_magic(pattern):
-        files = [match for match in sorted(map(Path, glob.glob(str(path), recursive=True))) if match.is_file()]
+        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 (Path.glob wants a relative pattern)
+        files = [match for match in sorted(map(Path, matches)) if match.is_file()]
         if files:
             return files
         raise DataError(f"dataset {name!r}: no file matches {pattern!r}", hint=_neighbours(path))
@@ -135,4 +136,6 @@ def _refuse_wide(head: bytes) -> None:
     marked = head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff"))
     halves = (head[0::2], head[1::2])
     if marked or (len(head) >= 8 and any(half.count(0) > 0.6 * len(half) for half in halves)):
-        raise FileProblem("utf16", "the file is UTF-16 or UTF-32, expected UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)")
+        raise FileProblem(
+            "utf16", "the file is UTF-16 or UTF-32, expected UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)"
+        )

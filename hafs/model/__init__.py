@@ -1,8 +1,7 @@
 """The base model and its tokenizer, from wherever its weights come."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hafs.model.weights import Hub, PackagedGguf, RandomWeights, Weights, hub, packaged_gguf, random_weights
 from hafs.quant import Quant
@@ -38,6 +37,7 @@ class Model:
         """The model's fast tokenizer, with its chat template."""
         from transformers import AutoTokenizer
 
+        quiet_libraries()
         return self.weights.loading(AutoTokenizer.from_pretrained)
 
     def load(self, *, quant: Quant, dtype: "torch.dtype", device: "torch.device") -> Any:
@@ -52,11 +52,11 @@ class Model:
 
         from hafs.model.attention import NAME
 
+        quiet_libraries()
+
         settings = quant.config(dtype)
         extra = {} if settings is None else {"quantization_config": settings, "device_map": {"": device}}
-        net = self.weights.loading(
-            AutoModelForCausalLM.from_pretrained, dtype=dtype, attn_implementation=NAME, **extra
-        )
+        net = self.weights.loading(AutoModelForCausalLM.from_pretrained, dtype=dtype, attn_implementation=NAME, **extra)
         if settings is None:
             net = net.to(device)
         if self.gradient_checkpointing:
@@ -64,8 +64,17 @@ class Model:
         return net.train()
 
 
+def quiet_libraries() -> None:
+    """Silence bars and advice about loading that say nothing to whoever trains."""
+    import warnings
+
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+
+
 def causal_lm(*, name: str, weights: Weights, gradient_checkpointing: bool) -> Model:
     """The model that the `model` group names."""
     return Model(name=name, weights=weights, gradient_checkpointing=gradient_checkpointing)
-
-

@@ -6,6 +6,8 @@ every pair of tokens in it; here each sample is attended to by itself (on CUDA i
 Legend: `B` batch (always 1: a row), `H` query heads, `G` key-value heads, `T` tokens, `D` head width, `n` one sample.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -20,7 +22,7 @@ class _ShortCausal(torch.autograd.Function):
     """softmax(q k^T) v for one short sample, with the probabilities kept in the input's own type."""
 
     @staticmethod
-    def forward(ctx, q_Hnd, k_Gnd, v_Gnd, scale):  # noqa: ANN001
+    def forward(ctx, q_Hnd, k_Gnd, v_Gnd, scale):
         heads, n, width = q_Hnd.shape
         groups = k_Gnd.shape[0]
         q_Grd = q_Hnd.reshape(groups, heads // groups * n, width)
@@ -33,7 +35,7 @@ class _ShortCausal(torch.autograd.Function):
         return torch.bmm(weights_Grn, v_Gnd).view(heads, n, width)
 
     @staticmethod
-    def backward(ctx, grad_Hnd):  # noqa: ANN001
+    def backward(ctx, grad_Hnd):
         q_Grd, k_Gnd, v_Gnd, weights_Grn = ctx.saved_tensors
         grad_Grd = grad_Hnd.reshape(q_Grd.shape)
         grad_v = torch.bmm(weights_Grn.transpose(1, 2), grad_Grd)
@@ -52,19 +54,23 @@ def _one_sample(q_Hnd: torch.Tensor, k_Gnd: torch.Tensor, v_Gnd: torch.Tensor, s
     )[0]
 
 
-def _flash(q_HTd: torch.Tensor, k_GTd: torch.Tensor, v_GTd: torch.Tensor, borders: list[int], scale: float):
+def _flash(
+    q_HTd: torch.Tensor, k_GTd: torch.Tensor, v_GTd: torch.Tensor, borders: list[int], scale: float
+) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
     lengths = torch.tensor(borders, dtype=torch.int32, device=q_HTd.device)
-    longest = max(end - start for start, end in zip(borders, borders[1:], strict=False))
-    rows = (x.transpose(0, 1) for x in (q_HTd, k_GTd, v_GTd))
-    return varlen_attn(
-        *rows, lengths, lengths, longest, longest, scale=scale, window_size=(-1, 0), enable_gqa=True
-    )
+    longest = max(end - start for start, end in pairwise(borders))
+    q, k, v = (x.transpose(0, 1) for x in (q_HTd, k_GTd, v_GTd))
+    return varlen_attn(q, k, v, lengths, lengths, longest, longest, scale=scale, window_size=(-1, 0), enable_gqa=True)
 
 
 def _flash_runs_on(q: torch.Tensor) -> bool:
-    return q.is_cuda and q.dtype in (torch.bfloat16, torch.float16) and torch.cuda.get_device_capability(q.device) >= (8, 0)
+    return (
+        q.is_cuda
+        and q.dtype in (torch.bfloat16, torch.float16)
+        and torch.cuda.get_device_capability(q.device) >= (8, 0)
+    )
 
 
 def packed_attention(
@@ -96,7 +102,7 @@ def packed_attention(
     borders = borders or [0, q.shape[1]]
     if _flash_runs_on(q):
         return _flash(q, k, v, borders, scaling)[None], None
-    spans = zip(borders, borders[1:], strict=False)
+    spans = pairwise(borders)
     samples = [_one_sample(q[:, i:j], k[:, i:j], v[:, i:j], scaling).transpose(0, 1) for i, j in spans]
     return torch.cat(samples)[None], None
 

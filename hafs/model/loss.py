@@ -23,10 +23,10 @@ class TokenLoss(NamedTuple):
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Computes the gradients while the chunk's probabilities are at hand (the idea of Liger Kernel, arXiv 2410.10989)."""
+    """Takes the gradients while a chunk's probabilities are at hand (the idea of Liger Kernel, arXiv 2410.10989)."""
 
     @staticmethod
-    def forward(ctx, hidden_ND, weight_VD, target_N, chunk):  # noqa: ANN001
+    def forward(ctx, hidden_ND, weight_VD, target_N, chunk):
         needs_hidden, needs_weight = ctx.needs_input_grad[:2]
         grad_hidden = torch.empty_like(hidden_ND) if needs_hidden else None
         grad_weight = torch.zeros_like(weight_VD, dtype=torch.float32) if needs_weight else None
@@ -55,7 +55,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return nats, correct
 
     @staticmethod
-    def backward(ctx, grad_nats, _):  # noqa: ANN001
+    def backward(ctx, grad_nats, _):
         grad_hidden, grad_weight = ctx.saved_tensors
         return (
             None if grad_hidden is None else grad_hidden * grad_nats.to(grad_hidden.dtype),

@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -45,6 +46,11 @@ class Weights(ABC):
 class Converted(Weights):
     """A source that is made into a folder of the cache, once."""
 
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What is converted, for whoever waits for it."""
+
     @abstractmethod
     def make(self, folder: Path) -> None:
         """Write tokenizer, config and weights into an empty folder."""
@@ -60,6 +66,7 @@ class Converted(Weights):
                     draft = target.with_suffix(f".draft-{os.getpid()}")
                     shutil.rmtree(draft, ignore_errors=True)
                     draft.mkdir()
+                    print(f"preparing {self.label} once, for {target}", file=sys.stderr)
                     self.make(draft)
                     draft.replace(target)
         return target
@@ -79,6 +86,11 @@ class PackagedGguf(Converted):
     """The GGUF file inside it."""
     sha256: str
     """Of the file."""
+
+    @property
+    def label(self) -> str:
+        """The file's name."""
+        return self.file
 
     def source(self) -> Path:
         """The GGUF file.
@@ -114,7 +126,9 @@ class PackagedGguf(Converted):
             quantization_config=GgufConfig(dequantize=True),
         )
         if hasattr(net.config, "quantization_config"):
-            del net.config.quantization_config  # or the copy counts as quantized and can be neither saved nor requantized
+            del (
+                net.config.quantization_config
+            )  # or the copy counts as quantized and can be neither saved nor requantized
         net.config._name_or_path = ""
         net.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -136,6 +150,11 @@ class RandomWeights(Converted):
     """Query heads; half as many key-value heads."""
     seed: int
     """Of the random weights."""
+
+    @property
+    def label(self) -> str:
+        """What it is."""
+        return f"random weights of a small {self.architecture}"
 
     def make(self, folder: Path) -> None:
         """Draw the weights and save them."""

@@ -308,7 +308,7 @@ def interrupt_enable(d: Dice) -> Row:
     extra = " with joypad auto-read" if joy else " without joypad auto-read"
     return routine(
         d,
-        [f"Enable {what}{extra} (number of the request: line {line}).", f"Program $4200 for {what}{extra}."]
+        [f"Enable {what}{extra}.", f"Program $4200 for {what}{extra}."]
         if kind != "nmi"
         else [f"Enable {what}{extra}.", f"Program $4200 for {what}{extra}.", f"Which $4200 write enables {what}{extra}?"],
         f"{name}: | {timer}lda #{x2(value)} | sta $4200 | {back}",

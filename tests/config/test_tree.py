@@ -1,0 +1,126 @@
+"""The pins of the design: what holds for every option of every group."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from hafs.config import check, compose, conf_folder
+from hafs.config.build import targets
+from hafs.train import Settings
+
+GROUPS = sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
+LIGHTNINGS = {"trainer", "logger"}
+NOUNS = [group for group in GROUPS if group not in LIGHTNINGS | {"experiment"}]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_passes_the_check(group, option):
+    words = [f"{group}={option}"]
+    if option == "jsonl":
+        words.append("dataset.path=my.jsonl")
+    check(compose("train", words), Settings)
+
+
+@pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if pair[0] in NOUNS])
+def test_every_target_of_an_option_lives_in_the_module_of_its_group(group, option):
+    config = compose("train", [f"{group}={option}", *(["dataset.path=x"] if option == "jsonl" else [])])
+    node = config.stages[option] if group == "stage" else config[group]
+    found = [sub["_target_"] for _, sub in targets(node)]
+    assert found
+    assert all(target.startswith(f"hafs.{group}.") for target in found)
+
+
+@pytest.mark.parametrize("group", [group for group in GROUPS if group not in {"experiment", "logger"}])
+def test_every_option_of_a_group_has_the_same_keys(group):
+    keys = {}
+    for name in (option for g, option in OPTIONS if g == group):
+        config = compose("train", [f"{group}={name}", *(["dataset.path=x"] if name == "jsonl" else [])])
+        keys[name] = tuple(config.stages[name] if group == "stage" else config[group])
+    assert len(set(map(frozenset, keys.values()))) == 1, keys
+
+
+def test_every_config_group_with_code_is_a_module_of_that_name():
+    for group in NOUNS:
+        assert (ROOT / "hafs" / f"{group}.py").exists() or (ROOT / "hafs" / group / "__init__.py").exists(), group
+
+
+def test_no_value_has_a_default_in_two_places():
+    """What YAML sets has no default in a signature."""
+    twice = []
+    for group, option in OPTIONS:
+        if group in LIGHTNINGS | {"experiment"}:
+            continue
+        config = compose("train", [f"{group}={option}", *(["dataset.path=x"] if option == "jsonl" else [])])
+        for path, node in targets(config):
+            target = node["_target_"]
+            if not target.startswith("hafs."):
+                continue
+            from hydra.utils import get_object
+
+            for name, parameter in inspect.signature(get_object(target)).parameters.items():
+                if name in node and parameter.default is not inspect.Parameter.empty:
+                    twice.append(f"{path}.{name}")
+    assert not twice
+
+
+def test_callbacks_define_only_real_hooks():
+    import pytorch_lightning as pl
+    from hydra.utils import get_object
+
+    real = {name for name in dir(pl.Callback) if not name.startswith("_")} | {"state_key"}
+    for name, node in compose("train").callbacks.items():
+        callback = get_object(node["_target_"])
+        own = {key for key, value in vars(callback).items() if inspect.isfunction(value) and not key.startswith("_")}
+        assert own <= real, f"{name}: {own - real}"
+
+
+@pytest.mark.parametrize("order", ["warmup,main,cooldown", "cooldown,warmup", "main"])
+def test_stages_compose_in_the_order_typed(order):
+    config = compose("train", [f"stage={order}", "experiment=none"])
+    assert list(config.stages) == order.split(",")
+
+
+def test_the_documented_stage_values_hold():
+    stages = compose("train", ["experiment=none"]).stages
+    assert [(s.samples, s.epochs, s.lr) for s in stages.values()] == [(1000, 1, 1e-5), (None, 2, 5e-5), (1000, 1, 1e-6)]
+
+
+def test_the_demos_own_sizes_are_in_its_experiment_and_nowhere_else():
+    sample = yaml.safe_load((conf_folder() / "experiment/sample.yaml").read_text())
+    config = OmegaConf.to_container(compose("train"))
+    for stage, values in sample["stages"].items():
+        assert values.items() <= {k: str(v) if k == "lr" else v for k, v in config["stages"][stage].items()}.items() or all(
+            float(config["stages"][stage][k]) == float(v) if k == "lr" else config["stages"][stage][k] == v
+            for k, v in values.items()
+        )
+
+
+@pytest.mark.parametrize("name", ["hyrule_asm_v1", "yaze_sage_v1", "debug_oracle_v1"])
+def test_the_three_experts_are_what_they_are_made_for(name):
+    config = compose("train", [f"experiment={name}"])
+    assert config.model.weights.repo == "Qwen/Qwen2.5-Coder-14B-Instruct"
+    assert (config.quant.name, config.adapter.r) == ("nf4", 16)
+    assert {stage.batch_size for stage in config.stages.values()} == {8}
+    assert config.name == name.replace("_", "-")
+
+
+def test_importing_hafs_and_every_help_stays_light():
+    heavy = "torch,transformers,langchain_core,pytorch_lightning,peft"
+    code = (
+        "import sys, hafs, hafs.cli, hafs.train; from hafs.config.help import help_text; help_text('train', '');"
+        f"print([m for m in '{heavy}'.split(',') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_the_layers_hold():
+    out = subprocess.run([Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True)
+    assert out.returncode == 0, out.stdout
