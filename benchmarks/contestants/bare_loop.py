@@ -79,9 +79,7 @@ def main():
         losses.append(step(net, trained, optimizer, batch, spec))
         ends.append(time.time())
         tokens = sum(len(sample.tokens) for sample in batch)
-        steps.append(
-            {"samples": [s.id for s in batch], "tokens": tokens, "supervised": supervised_tokens(batch)}
-        )
+        steps.append({"samples": [s.id for s in batch], "tokens": tokens, "supervised": supervised_tokens(batch)})
     net.save_pretrained(spec["adapter"])
     Path(spec["facts"]).write_text(json.dumps({"steps": steps, "ends": ends, "first_loss": losses[0]}))
 

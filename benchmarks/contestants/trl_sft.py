@@ -1,8 +1,8 @@
 """TRL's SFTTrainer on the shared rows; runs in an environment of its own, without hafs.
 
-Written as its documentation would have a user write it: NF4 base in the compute type, LoRA through PEFT, `bf16`, its own
-defaults for everything that the comparison does not fix. The rows arrive tokenized, with `labels` that are -100 wherever
-the loss must not look.
+Written as its documentation would have a user write it: NF4 base in the compute type, LoRA through PEFT, `bf16`, its
+own defaults for everything that the comparison does not fix. The rows arrive tokenized, with `labels` that are -100
+wherever the loss must not look.
 
     python trl_sft.py SPEC.json
 """

@@ -1,7 +1,7 @@
 """Write the sample datasets, or check that the files are what the generator writes.
 
-    python data/generate --seed 7            # writes the files in data/
-    python data/generate --seed 7 --check    # exit status 1 when a file differs
+python data/generate --seed 7            # writes the files in data/
+python data/generate --seed 7 --check    # exit status 1 when a file differs
 """
 
 import argparse
@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from generate.files import contents  # noqa: E402
+from generate.files import contents
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
         path = folder / name
         if not options.check:
             path.write_bytes(data)
-            print(f"{name}: {data.count(b'\n') if name.endswith('l') else 1} row(s), {len(data)} bytes")
+            print(f"{name}: {len(data.splitlines())} lines, {len(data)} bytes")
         elif not path.exists() or path.read_bytes() != data:
             different += 1
             print(f"{name} differs from what seed {options.seed} gives", file=sys.stderr)

@@ -1,5 +1,6 @@
 """A front door: one Hydra app whose errors are for people and whose exit code tells a script what happened."""
 
+import json
 import logging
 import os
 import sys
@@ -68,6 +69,7 @@ def door(
                 return None
             if isinstance(error, Interrupted):  # ends the sweep, not just this job
                 raise SystemExit(report(error, name, [], traceback=False)) from error
+            _note_failure(job_folder(), error)
             raise
 
     checked.__module__ = enter.__module__
@@ -88,6 +90,15 @@ def door(
         sys.exit(code)
 
     return main
+
+
+def _note_failure(job: Path | None, error: Exception) -> None:
+    """Leave in a job's folder why it failed, for the sweep's table."""
+    if job:
+        job.mkdir(parents=True, exist_ok=True)
+        code = error.exit_code if isinstance(error, HafsError) else OUR_BUG
+        facts = {"status": "failed", "error": str(error), "exit_code": code}
+        (job / "summary.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Path], int] | None) -> int:

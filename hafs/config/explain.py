@@ -47,6 +47,10 @@ def _unknown_key(door: str, words: Sequence[str]) -> ConfigError | None:
         if key.startswith(("+", "hydra.")) or key in known:
             continue
         parent = key.rsplit(".", 1)[0]
+        if key.startswith("stages.") and parent.removeprefix("stages.") in options("stage"):
+            name = parent.removeprefix("stages.")
+            chosen = ",".join([*config.get("stages", {}), name])
+            return ConfigError(f"stage {name!r} is not in the sequence, so {word!r} sets nothing", hint=f"stage={chosen}")
         siblings = [k for k in known if k.rsplit(".", 1)[0] == parent and "." in k] or known
         shown = key
         for alias, target in ALIASES.items():

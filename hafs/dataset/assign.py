@@ -11,8 +11,8 @@ import numpy as np
 
 from hafs.dataset import Dataset
 from hafs.dataset.content import seeded
-from hafs.dataset.near import join, near_clusters
-from hafs.dataset.store import Columns
+from hafs.dataset.near import join, near_clusters, sort_equal
+from hafs.dataset.store import Columns, release_memory
 
 SPLITS = ("train", "val", "test")
 _FEWEST_GROUPS = 3
@@ -23,9 +23,10 @@ _EXAMPLES = 5
 class Assignment:
     """Which row is in which split; rows are numbered as pass one wrote them."""
 
-    rows: np.ndarray  # int64[N], kept rows, ordered by content
+    rows: np.ndarray  # int32[N], kept rows, ordered by content
     split: np.ndarray  # int8[N], places in SPLITS
-    group: np.ndarray  # uint64[N], key of each row's group
+    groups: list[int]  # groups in each of SPLITS
+    largest: int  # rows of the largest group
     exact_duplicates: int
     near_duplicates: int  # rows that repeat another nearly
     near_dropped: int
@@ -37,19 +38,25 @@ def assign(folder: Path, rows: Columns, samples: Columns, dataset: Dataset, *, s
     """Deduplicate, group and split the rows that pass one wrote into `folder`."""
     kept, duplicates = _unique(rows)
     labels = near_clusters(folder, kept, threshold=dataset.near_duplicate_threshold)
-    near = len(labels) - len(np.unique(labels))
+    near = int((labels != np.arange(len(labels))).sum())  # every cluster is labelled with its first row
+    release_memory()
     if dataset.drop_near_duplicates:
         kept = kept[labels == np.arange(len(labels))]
-        labels = np.arange(len(kept))
-    opening = rows.load("opening")[kept]
-    group = _groups(labels, opening)
+        labels = np.arange(len(kept), dtype=np.int32)
+    group = _groups(labels, rows.load("opening")[kept])
     if dataset.max_samples is not None:
         chosen = _choose(kept, rows.load("content")[kept], samples.load("row"), dataset.max_samples, seed=seed)
         kept, group = kept[chosen], group[chosen]
+    release_memory()
     conflicts, examples = _conflicts(rows.load("prompt")[kept], kept)
+    release_memory()
     split = deal(group, dataset.val_fraction, dataset.test_fraction, seed=seed)
+    ordered, same = sort_equal(group)
+    first = split[ordered[~same]]
+    sizes = np.diff(np.append(np.flatnonzero(~same), len(same)))
     return Assignment(
-        rows=kept, split=split, group=group, exact_duplicates=duplicates, near_duplicates=near,
+        rows=kept, split=split, groups=np.bincount(first, minlength=len(SPLITS)).tolist(),
+        largest=int(sizes.max(initial=0)), exact_duplicates=duplicates, near_duplicates=near,
         near_dropped=near if dataset.drop_near_duplicates else 0, conflicts=conflicts, conflict_rows=examples,
     )  # fmt: skip
 
@@ -60,14 +67,14 @@ def _unique(rows: Columns) -> tuple[np.ndarray, int]:
     order = np.lexsort((rows.load("exact"), content))
     content = content[order]
     first = np.concatenate(([True], content[1:] != content[:-1])) if len(content) else np.zeros(0, bool)
-    return order[first], int(len(order) - first.sum())
+    return order[first].astype(np.int32), int(len(order) - first.sum())
 
 
 def _groups(labels: np.ndarray, opening: np.ndarray) -> np.ndarray:
     """The key of each row's group: near duplicates and rows with the same opening are together."""
-    order = np.argsort(opening, kind="stable")
-    same = opening[order][1:] == opening[order][:-1]
-    labels = join(labels, order[:-1][same], order[1:][same])
+    order, same = sort_equal(opening)
+    labels = join(labels, order[:-1][same[1:]], order[1:][same[1:]])
+    del order, same
     key = np.full(len(labels), np.iinfo(np.uint64).max, np.uint64)
     np.minimum.at(key, labels, opening)
     return key[labels]
@@ -82,9 +89,8 @@ def _choose(kept: np.ndarray, content: np.ndarray, sample_rows: np.ndarray, most
 
 def _conflicts(prompt: np.ndarray, kept: np.ndarray) -> tuple[int, list[list[int]]]:
     """How many prompts have several answers, and rows of the first few; exact duplicates are gone already."""
-    order = np.argsort(prompt, kind="stable")
-    same = prompt[order][1:] == prompt[order][:-1]
-    starts = np.flatnonzero(same & ~np.concatenate(([False], same[:-1]))) if len(same) else np.zeros(0, np.int64)
+    order, same = sort_equal(prompt)
+    starts = np.flatnonzero(same[1:] & ~same[:-1])
     return len(starts), [kept[order[start : start + 2]].tolist() for start in starts[:_EXAMPLES]]
 
 
@@ -95,15 +101,16 @@ def deal(group: np.ndarray, val_fraction: float, test_fraction: float, *, seed: 
     With at least three groups no split that was asked for stays empty: the groups of the lowest hash fill it. With
     fewer, everything is for training.
     """
-    keys = np.unique(group)
+    keys = np.sort(group)  # np.unique hashes, which takes several times the memory
+    keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))[: len(keys)]]
     if len(keys) < _FEWEST_GROUPS:
         return np.zeros(len(group), np.int8)
     chance = seeded(keys, seed)
-    code = np.where(chance < test_fraction, 2, np.where(chance < test_fraction + val_fraction, 1, 0)).astype(np.int8)
-    ranked = np.argsort(chance, kind="stable")
-    code[ranked[-1]] = 0  # codes fall with the hash, so this matters only where nothing was left to train on
+    code = (chance < test_fraction + val_fraction).astype(np.int8) + (chance < test_fraction)
+    code[np.argmax(chance)] = 0  # codes fall with the hash, so this matters only where nothing was left to train on
     if test_fraction > 0 and not (code == 2).any():
-        code[ranked[0]] = 2
+        code[np.argmin(chance)] = 2
     if val_fraction > 0 and not (code == 1).any():
-        code[ranked[min(int((code == 2).sum()), len(keys) - 2)]] = 1
-    return code[np.searchsorted(keys, group)]
+        code[np.argsort(chance)[min(int((code == 2).sum()), len(keys) - 2)]] = 1
+    del chance
+    return np.concatenate([code[np.searchsorted(keys, part)] for part in np.array_split(group, 16)])

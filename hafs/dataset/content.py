@@ -12,6 +12,7 @@ from hafs.text import TEXT_ROLE, Conversation
 PERMUTATIONS = 64
 _WINDOW = 16  # bytes of a shingle: two to three words
 _SEED = 42
+_BLOCK = 1 << 16  # keys that are hashed at once
 
 
 class Keys(NamedTuple):
@@ -84,4 +85,7 @@ def _mix(value: np.ndarray) -> np.ndarray:
 def seeded(keys: np.ndarray, seed: int) -> np.ndarray:
     """A number in [0, 1) for each uint64 key: a function of seed and key alone."""
     salt = _mix(np.array([seed & 0xFFFFFFFFFFFFFFFF], np.uint64) + np.uint64(0x9E3779B97F4A7C15))
-    return _mix(keys.astype(np.uint64) ^ salt) / 2.0**64
+    chance = np.empty(len(keys))
+    for start in range(0, len(keys), _BLOCK):
+        chance[start : start + _BLOCK] = _mix(keys[start : start + _BLOCK] ^ salt) / 2.0**64
+    return chance

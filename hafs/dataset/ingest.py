@@ -4,7 +4,6 @@ The main thread reads and checks a chunk while a worker thread tokenizes the one
 leaves the interpreter free. Nothing that grows with the file is held in memory.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,14 +18,13 @@ from hafs.dataset import Dataset
 from hafs.dataset.content import Keys, keys_of
 from hafs.dataset.decode import Reject, decode
 from hafs.dataset.formats import Parsed, parse
-from hafs.dataset.lengths import Fitted, fit
+from hafs.dataset.lengths import Fitted
 from hafs.dataset.near import SignatureWriter
+from hafs.dataset.outcomes import Counts, outcomes
 from hafs.dataset.sources import MAX_LINE_BYTES, FileProblem, read_lines
 from hafs.dataset.store import ArrayWriter, Columns
-from hafs.errors import HafsError
-from hafs.text import Rendered, render, render_many
 
-_CHUNK_ROWS, _CHUNK_BYTES = 1000, 1 << 20
+_CHUNK_ROWS, _CHUNK_BYTES = 1000, 1 << 19
 _EXCERPT = 160  # characters of a rejected row that rejected.jsonl repeats
 _EXAMPLES = 3  # for each reason
 ROW_COLUMNS = {"content": "<u8", "exact": "<u8", "opening": "<u8", "prompt": "<u8", "file": "<u2", "line": "<u4",
@@ -71,21 +69,6 @@ class Chunk:
     def full(self) -> bool:
         """Whether it is large enough to be worth a call of the tokenizer."""
         return len(self.good) + len(self.bad) >= _CHUNK_ROWS or self.size >= _CHUNK_BYTES
-
-
-@dataclass
-class Counts:
-    """What pass one counted."""
-
-    rows: int = 0
-    blank_lines: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    formats: Counter[str] = field(default_factory=Counter)
-    overlong: Counter[str] = field(default_factory=Counter)
-    tokens_lost: int = 0
-    notes: list[str] = field(default_factory=list)
-    file_problems: list[str] = field(default_factory=list)
 
 
 class Ingest:
@@ -167,8 +150,9 @@ class Ingest:
 
     def _write(self, chunk: Chunk) -> None:
         kept: list[tuple[Good, Fitted]] = []
-        for good, done in zip(chunk.good, self._render(chunk.good), strict=True):
-            outcome = done if isinstance(done, Reject) else self._fit(good, done)
+        conversations = [good.parsed.conversation for good in chunk.good]
+        found = outcomes(self.dataset, self.tokenizer, conversations, self.counts)
+        for good, outcome in zip(chunk.good, found, strict=True):
             if isinstance(outcome, Reject):
                 excerpt = good.said[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT]
                 chunk.bad.append(Bad(good.place, outcome, excerpt))
@@ -177,33 +161,6 @@ class Ingest:
         self._write_bad(sorted(chunk.bad, key=lambda bad: bad.place))
         if kept:
             self._write_good(kept)
-
-    def _render(self, rows: list[Good]) -> list[Rendered | Reject]:
-        conversations = [row.parsed.conversation for row in rows]
-        try:
-            return list(render_many(self.tokenizer, conversations))
-        except HafsError:  # one row at a time, to find those that the template refuses
-            return [self._render_one(conversation) for conversation in conversations]
-
-    def _render_one(self, conversation: Any) -> Rendered | Reject:
-        try:
-            return render(self.tokenizer, conversation)
-        except HafsError as error:
-            return Reject("template", error.fact)
-
-    def _fit(self, good: Good, done: Rendered) -> Fitted | Reject:
-        longest, policy = self.dataset.max_length, self.dataset.overlong
-        if len(done.tokens) <= longest:
-            return Fitted([(good.parsed.conversation, done)], 0)
-        self.counts.overlong["rows"] += 1
-        fitted = fit(self.tokenizer, good.parsed.conversation, done, max_length=longest, overlong=policy)
-        self.counts.tokens_lost += fitted.lost
-        if fitted.samples:
-            self.counts.overlong["truncated" if policy == "truncate" else "split"] += 1
-            return fitted
-        self.counts.overlong["rejected"] += 1
-        why = "" if policy == "reject" else f", and no way to {policy} it leaves whole answers"
-        return Reject("too_long", f"{len(done.tokens)} tokens, expected at most {longest} (max_length){why}")
 
     def _write_bad(self, rows: list[Bad]) -> None:
         for (file, line), (reason, message), excerpt in rows:

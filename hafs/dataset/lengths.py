@@ -84,7 +84,7 @@ def _turn_pieces(tokenizer: Any, conversation: Conversation, max_length: int) ->
     pieces: list[tuple[Conversation, Rendered]] = []
     current: Sequence[Message] = ()
     kept: Rendered | None = None
-    for exchange in _exchanges(conversation[len(system) :]):
+    for exchange in exchanges(conversation[len(system) :]):
         longer = (*system, *current, *exchange)
         done = render(tokenizer, longer)
         if kept is not None and len(done.tokens) > max_length:
@@ -99,7 +99,7 @@ def _turn_pieces(tokenizer: Any, conversation: Conversation, max_length: int) ->
     return pieces
 
 
-def _exchanges(turns: Conversation) -> list[list[Message]]:
+def exchanges(turns: Conversation) -> list[list[Message]]:
     """Turns grouped so that each group starts with a user turn."""
     groups: list[list[Message]] = []
     for message in turns:

@@ -1,6 +1,6 @@
 """Near duplicates: rows whose MinHash signatures agree, found by locality-sensitive hashing and joined to clusters.
 
-Signatures lie on disk as one byte for each permutation (b-bit MinHash, Li and Koenig 2010) and as one file of 64-bit
+Signatures lie on disk as one byte for each permutation (b-bit MinHash, Li and Koenig 2010) and as one file of 32-bit
 hashes for each band (Leskovec et al., Mining of Massive Datasets, 3.4), so a file of any length fits in little memory.
 """
 
@@ -12,6 +12,7 @@ import numpy as np
 from hafs.dataset.content import PERMUTATIONS, signatures
 
 _CHUNK = 1 << 17  # candidate pairs that are verified at once
+_BLOCK = 1 << 16  # signatures that are read at once
 _RECALL = 0.95
 
 
@@ -46,7 +47,8 @@ class SignatureWriter:
         multipliers = np.random.default_rng(7).integers(1, 2**63, self.rows, dtype=np.uint64) | np.uint64(1)
         for band, file in enumerate(self.band_files):
             part = matrix[:, band * self.rows : (band + 1) * self.rows].astype(np.uint64)
-            file.write((part * multipliers).sum(axis=1, dtype=np.uint64).tobytes())
+            mixed = (part * multipliers).sum(axis=1, dtype=np.uint64)
+            file.write((mixed >> np.uint64(32)).astype(np.uint32).tobytes())
 
 
 def near_clusters(folder: Path, kept: np.ndarray, *, threshold: float) -> np.ndarray:
@@ -54,22 +56,21 @@ def near_clusters(folder: Path, kept: np.ndarray, *, threshold: float) -> np.nda
 
     Args:
         folder: Where a SignatureWriter wrote.
-        kept: int64[N], the numbers of the rows to compare, in an order that depends on their content alone.
+        kept: int32[N], the numbers of the rows to compare, in an order that depends on their content alone.
         threshold: Estimated Jaccard similarity from which two rows are joined.
 
     Returns:
-        int64[N]: the place in `kept` of each row's cluster's first row.
+        int32[N]: the place in `kept` of each row's cluster's first row.
     """
-    labels = np.arange(len(kept))
-    signature = np.memmap(folder / "signatures.bin", np.uint8, "r").reshape(-1, PERMUTATIONS) if len(kept) else None
+    labels = np.arange(len(kept), dtype=np.int32)
     for band in range(bands_for(threshold)[0]):
-        hashes = np.fromfile(folder / f"band-{band}.bin", np.uint64)[kept]
-        left, right = _candidates(hashes)
+        left, right = _candidates(np.fromfile(folder / f"band-{band}.bin", np.uint32)[kept])
         for first in range(0, len(left), _CHUNK):
             a, b = left[first : first + _CHUNK], right[first : first + _CHUNK]
             open_ = labels[a] != labels[b]
             a, b = a[open_], b[open_]
-            agree = (signature[kept[a]] == signature[kept[b]]).mean(axis=1)  # type: ignore[index]
+            left_bytes, right_bytes = (_gather(folder / "signatures.bin", kept[rows]) for rows in (a, b))
+            agree = (left_bytes == right_bytes).mean(axis=1)
             similar = (agree - 1 / 256) / (255 / 256) >= threshold - 1e-9
             labels = join(labels, a[similar], b[similar])
     return labels
@@ -77,13 +78,41 @@ def near_clusters(folder: Path, kept: np.ndarray, *, threshold: float) -> np.nda
 
 def _candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs within equal hashes: each row with its bucket's first row and with the row before it."""
-    order = np.argsort(hashes, kind="stable")
-    same = np.concatenate(([False], hashes[order][1:] == hashes[order][:-1]))
+    order, same = sort_equal(hashes)
+    alike = same | np.concatenate((same[1:], [False]))[: len(order)]
+    order, same = order[alike], same[alike]
     places = np.flatnonzero(same)
     first = np.maximum.accumulate(np.where(same, 0, np.arange(len(order))))[places]
     second = first != places - 1
     left = np.concatenate((order[places - 1], order[first[second]]))
     return left, np.concatenate((order[places], order[places[second]]))
+
+
+def sort_equal(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(int32[N] places in the order of their values, bool[N] whether each has the value of the one before it)."""
+    order = np.argsort(values, kind="stable").astype(np.int32)
+    ordered = values[order]
+    same = np.zeros(len(order), bool)
+    np.equal(ordered[1:], ordered[:-1], out=same[1:])
+    return order, same
+
+
+def _gather(path: Path, rows: np.ndarray) -> np.ndarray:
+    """Signatures of int32[N] rows; the file is read from end to end, because a map of it would count as memory."""
+    found = np.empty((len(rows), PERMUTATIONS), np.uint8)
+    order = np.argsort(rows, kind="stable")
+    borders = np.arange(0, path.stat().st_size // PERMUTATIONS + _BLOCK, _BLOCK)
+    for first, start, stop in zip(borders, *_spans(rows[order], borders), strict=False):
+        if start < stop:
+            block = np.fromfile(path, np.uint8, _BLOCK * PERMUTATIONS, offset=int(first) * PERMUTATIONS)
+            mine = order[start:stop]
+            found[mine] = block.reshape(-1, PERMUTATIONS)[rows[mine] - first]
+    return found
+
+
+def _spans(ordered: np.ndarray, borders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    places = np.searchsorted(ordered, borders)
+    return places[:-1], places[1:]
 
 
 def join(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:

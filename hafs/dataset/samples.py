@@ -15,15 +15,15 @@ import xxhash
 from hafs.dataset import Dataset
 from hafs.dataset.assign import SPLITS, Assignment, assign
 from hafs.dataset.findings import Report, SplitSize, histogram, percentiles
-from hafs.dataset.ingest import Counts, Ingest
+from hafs.dataset.ingest import Ingest
+from hafs.dataset.outcomes import Counts
 from hafs.dataset.sources import find_files, hash_file
-from hafs.dataset.store import cached, load_array
+from hafs.dataset.store import cached, load_array, release_memory
 from hafs.errors import DataError
 from hafs.text import Conversation, Message, template_fingerprint
 
 VERSION = 1  # of what is written; a change makes old caches strangers
-_TABLE = np.dtype([("id", "<u8"), ("start", "<i8"), ("length", "<i4"), ("supervised", "<i4"), ("spool", "<i8"),
-                   ("spool_size", "<i4")])  # fmt: skip
+_COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size")
 _SHOWN_TOKENS = 400  # the report's sample is at most this long, if there is one
 
 
@@ -61,11 +61,10 @@ class Split(torch.utils.data.Dataset[Sample]):
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
-        self._table = load_array(folder / f"{name}.npy")
+        self._columns = {column: load_array(folder / f"{name}-{column}.npy") for column in _COLUMNS}
         self._tokens, self._flags = load_array(folder / "tokens.npy"), load_array(folder / "supervised.npy")
-        self.lengths = np.ascontiguousarray(self._table["length"])
-        self.supervised = np.ascontiguousarray(self._table["supervised"])
-        self.ids: Sequence[str] = Ids(self._table["id"])
+        self.lengths, self.supervised = np.array(self._columns["length"]), np.array(self._columns["supervised"])
+        self.ids: Sequence[str] = Ids(self._columns["id"])
 
     def __reduce__(self) -> Any:
         return Split, (self.folder, self.name)  # a worker process maps the files again instead of copying them
@@ -74,13 +73,13 @@ class Split(torch.utils.data.Dataset[Sample]):
         return len(self.lengths)
 
     def __getitem__(self, place: int) -> Sample:
-        start, length = int(self._table["start"][place]), int(self.lengths[place])
+        start, length = int(self._columns["start"][place]), int(self.lengths[place])
         stop = start + length
         return Sample(self.ids[place], np.array(self._tokens[start:stop]), np.array(self._flags[start:stop]))
 
     def _entry(self, place: int) -> dict[str, Any]:
         with (self.folder / "conversations.bin").open("rb") as file:
-            return read_entry(file.fileno(), self._table["spool"][place], self._table["spool_size"][place])
+            return read_entry(file.fileno(), self._columns["spool"][place], self._columns["spool_size"][place])
 
     def conversation(self, place: int) -> Conversation:
         """The messages of one sample, as they were tokenized."""
@@ -132,6 +131,7 @@ def _build(folder: Path, dataset: Dataset, tokenizer: Any, hashes: dict[str, str
             raise DataError(
                 f"dataset {dataset.name!r}: {name!r} changed while it was read", hint="run again once it is done"
             )
+    release_memory()
     assigned = assign(folder, ingest.rows, ingest.samples, dataset, seed=seed)
     digest = xxhash.xxh3_128(decided.encode())
     sizes = _write_splits(folder, ingest, assigned, digest)
@@ -143,24 +143,20 @@ def _build(folder: Path, dataset: Dataset, tokenizer: Any, hashes: dict[str, str
 
 
 def _write_splits(folder: Path, ingest: Ingest, assigned: Assignment, digest: Any) -> dict[str, SplitSize]:
-    """Write each split's table, ordered by id, and feed what it holds to the fingerprint."""
-    samples, exact = ingest.samples, ingest.rows.load("exact")
-    place = np.full(ingest.row_count, -1, np.int32)
-    place[assigned.rows] = np.arange(len(assigned.rows), dtype=np.int32)
-    row = samples.load("row")
-    sample_place, sizes = place[row], {}
+    """Write each split's columns, ordered by id, and feed what it holds to the fingerprint."""
+    samples, sizes = ingest.samples, {}
+    row_split = np.full(ingest.row_count, -1, np.int8)
+    row_split[assigned.rows] = assigned.split
+    sample_split = row_split[samples.load("row")]
     for code, name in enumerate(SPLITS):
-        mine = np.flatnonzero(sample_place >= 0)
-        mine = mine[assigned.split[sample_place[mine]] == code]
+        mine = np.flatnonzero(sample_split == code).astype(np.int32)
         mine = mine[np.argsort(samples.load("id")[mine], kind="stable")]
-        table = np.empty(len(mine), _TABLE)
-        for column in _TABLE.names or ():
-            table[column] = samples.load(column)[mine]
-        np.save(folder / f"{name}.npy", table, allow_pickle=False)
-        digest.update(name.encode() + table["id"].tobytes() + exact[row[mine]].tobytes())
-        groups = len(np.unique(assigned.group[assigned.split == code]))
-        sizes[name] = SplitSize(samples=len(table), groups=groups, tokens=int(table["length"].sum(dtype=np.int64)),
-                                supervised=int(table["supervised"].sum(dtype=np.int64)))  # fmt: skip
+        for column in _COLUMNS:
+            np.save(folder / f"{name}-{column}.npy", samples.load(column)[mine], allow_pickle=False)
+        digest.update(name.encode() + samples.load("id")[mine].tobytes())
+        digest.update(ingest.rows.load("exact")[samples.load("row")[mine]].tobytes())
+        tokens, supervised = (int(samples.load(name)[mine].sum(dtype=np.int64)) for name in ("length", "supervised"))
+        sizes[name] = SplitSize(samples=len(mine), groups=assigned.groups[code], tokens=tokens, supervised=supervised)
     return sizes
 
 
@@ -168,16 +164,8 @@ def _report(
     folder: Path, ingest: Ingest, counts: Counts, assigned: Assignment, sizes: dict[str, SplitSize],
     fingerprint: str, hashes: dict[str, str], tokenizer: Any,
 ) -> Report:  # fmt: skip
-    tables = [load_array(folder / f"{name}.npy") for name in SPLITS]
-    lengths = np.concatenate([table["length"] for table in tables])
-    notes = list(counts.notes)
-    _, members = np.unique(assigned.group, return_counts=True)
-    if len(members) > 1 and members.max() > 0.2 * members.sum():
-        notes.append(
-            f"one group of alike rows holds {members.max():,} of {members.sum():,}; it stays in one split whole"
-        )
-    if 0 < len(members) < 3:
-        notes.append(f"only {len(members)} group(s) of alike rows: everything is for training, nothing is held out")
+    lengths = np.concatenate([load_array(folder / f"{name}-length.npy") for name in SPLITS])
+    notes = [*counts.notes, *_grouping_notes(assigned)]
     return Report(
         name="", files=hashes, rows=counts.rows, blank_lines=counts.blank_lines, rejected=_ranked(counts.rejected),
         reject_examples=counts.examples, formats=_ranked(counts.formats),
@@ -188,6 +176,15 @@ def _report(
         histogram=histogram(lengths), splits=sizes, sample=_shown(folder, tokenizer), notes=notes,
         file_problems=counts.file_problems, fingerprint=fingerprint, refusal=None, rejected_file=None,
     )  # fmt: skip
+
+
+def _grouping_notes(assigned: Assignment) -> list[str]:
+    rows, groups = len(assigned.rows), sum(assigned.groups)
+    if 0 < groups < 3:
+        return [f"only {groups} group(s) of alike rows: everything is for training, nothing is held out"]
+    if assigned.largest > 0.2 * rows > 0:
+        return [f"one group of alike rows holds {assigned.largest:,} of {rows:,}; it stays in one split whole"]
+    return []
 
 
 def _ranked(counter: Counter[str]) -> dict[str, int]:

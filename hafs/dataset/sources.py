@@ -64,19 +64,23 @@ def _expand(name: str, pattern: str) -> list[Path]:
         files = [match for match in sorted(map(Path, matches)) if match.is_file()]
         if files:
             return files
-        raise DataError(f"dataset {name!r}: no file matches {pattern!r}", hint=_neighbours(path))
+        raise DataError(f"dataset {name!r}: no file matches {pattern!r}", hint=_rows_in(path.parent))
     raise DataError(f"dataset {name!r}: no file {pattern!r}", hint=_neighbours(path))
 
 
 def _neighbours(path: Path) -> str:
     folder = path.parent
-    if not folder.is_dir():
-        return f"there is no folder {str(folder)!r} seen from {Path.cwd().name!r}"
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file()) if folder.is_dir() else []
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
     if close:
         return f"did you mean {str(folder / close[0])!r}?"
-    rows = [name for name in names if name.endswith((".jsonl", ".jsonl.gz"))]
+    return _rows_in(folder)
+
+
+def _rows_in(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"there is no folder {str(folder)!r} seen from {Path.cwd().name!r}"
+    rows = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith((".jsonl", ".jsonl.gz")))
     return f"{str(folder)!r} holds {', '.join(rows[:5]) or 'no .jsonl file'}"
 
 

@@ -8,12 +8,15 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import socket
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import orjson
 from filelock import FileLock
@@ -191,14 +194,31 @@ class Hub(Weights):
 
     def loading(self, load: Callable[..., Any], **options: Any) -> Any:
         """Load from the hub's cache, downloading what is missing; never runs code from the repository."""
+        offline = Path(self.repo).is_dir() or not hub_is_reachable()
         try:
-            return load(self.repo, revision=self.revision, **options)
+            return load(self.repo, revision=self.revision, local_files_only=offline, **options)
         except (OSError, ValueError) as error:
             first = str(error).strip().splitlines()[0]
             raise ConfigError(
                 f"the model {self.repo!r} cannot be loaded from the hub: {first}",
                 hint="check the name and the network, or download it first: hf download " + self.repo,
             ) from error
+
+
+def hub_is_reachable(*, seconds: float = 5.0) -> bool:
+    """Whether the hub's machine answers; one try, where the hub's own client would retry for a minute."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if getproxies():
+        return True  # only the client knows its way through
+    url = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((url.hostname, url.port or 443), timeout=seconds).close()
+    except OSError:
+        return False
+    return True
 
 
 def packaged_gguf(*, package: str, file: str, sha256: str) -> PackagedGguf:

@@ -74,7 +74,8 @@ def test_random_bytes_never_raise():
 def test_random_values_in_known_fields_never_raise():
     dice = random.Random(6)
     values = [None, 1, 1.5, True, "", " ", "text", [], [1], {}, {"role": "user"}, [{"role": "user", "content": "a"}],
-              [{"from": "gpt", "value": None}], [{"role": 3, "content": "x"}], [{"role": "user", "content": ["a"]}]]  # fmt: skip
+              [{"from": "gpt", "value": None}], [{"role": 3, "content": "x"}],
+              [{"role": "user", "content": ["a"]}]]  # fmt: skip
     keys = [
         "messages",
         "conversations",

@@ -19,7 +19,8 @@ def turns(row, **options):
     ({"messages": None, "text": "t"}, "text", [("text", "t")]),
     ({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}, "sharegpt",
      [("user", "q"), ("assistant", "a")]),
-    ({"conversations": [{"from": "system", "value": "s"}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "c"},
+    ({"conversations": [{"from": "system", "value": "s"}, {"from": "human", "value": "q"},
+                        {"from": "gpt", "value": "c"},
                         {"from": "tool", "value": ""}, {"from": "gpt", "value": "a"}]}, "sharegpt",
      [("system", "s"), ("user", "q"), ("assistant", "c"), ("tool", ""), ("assistant", "a")]),
     ({"prompt": "q", "completion": "a"}, "prompt_completion", [("user", "q"), ("assistant", "a")]),
@@ -27,7 +28,8 @@ def turns(row, **options):
     ({"text": "t"}, "text", [("text", "t")]),
     ({"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}, CHAT[1]]}, "messages",
      [("user", "q"), ("assistant", "a")]),
-    ({"system": "s", "instruction": "q", "output": "a"}, "instruction", [("system", "s"), ("user", "q"), ("assistant", "a")]),
+    ({"system": "s", "instruction": "q", "output": "a"}, "instruction",
+     [("system", "s"), ("user", "q"), ("assistant", "a")]),
 ])  # fmt: skip
 def test_each_format_is_recognized(row, name, expected):
     assert parse(row).format == name
@@ -68,7 +70,8 @@ def test_a_system_message_is_put_in_front_of_rows_without_one():
     ({"messages": [*CHAT, CHAT[0]]}, "role_order", "ends with user"),
     ({"messages": [*CHAT, {"role": "system", "content": "s"}]}, "role_order", "turn 3 is system"),
     ({"messages": CHAT[:1]}, "no_supervised_token", "nothing to learn"),
-    ({"messages": [CHAT[0], {"role": "assistant", "content": "", "tool_calls": [{}]}]}, "unsupported_field", "tool_calls"),
+    ({"messages": [CHAT[0], {"role": "assistant", "content": "", "tool_calls": [{}]}]}, "unsupported_field",
+     "tool_calls"),
 ])  # fmt: skip
 def test_rows_that_cannot_be_used_say_why(row, reason, says):
     found = parse(row)

@@ -1,5 +1,6 @@
 import pytest
 
+from hafs.dataset.huge import count_tokens, fit_huge
 from hafs.dataset.lengths import fit
 from hafs.text import Message, end_tokens, render
 
@@ -73,3 +74,33 @@ def test_split_plain_text_loses_nothing(tokenizer, text):
     found, _ = fitted(tokenizer, (Message(role="text", content=text),), 40, "split")
     assert "".join(cut[0].content for cut, _ in found.samples) == text
     assert len(found.samples) > 2
+
+
+def huge_cases():
+    text = " ".join(f"word{i % 977}" for i in range(60_000))
+    return {"text": (Message(role="text", content=text),), "question": chat(text, "yes"), "answer": chat("why?", text),
+            "long chat": chat(*([f"q {WORDS}", f"a {WORDS}"] * 400), "last question", "last answer")}  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "overlong", "count"), [
+    ("text", "reject", 0), ("text", "truncate", 1), ("text", "split", 1000),
+    ("question", "truncate", 1), ("question", "split", 0), ("answer", "truncate", 0),
+    ("long chat", "split", 401), ("long chat", "reject", 0),
+])  # fmt: skip
+def test_huge_rows_are_fitted_in_slices(tokenizer, case, overlong, count):
+    conversation = huge_cases()[case]
+    found = fit_huge(tokenizer, conversation, max_length=512, overlong=overlong)
+    total = count_tokens(tokenizer, conversation)
+    kept = sum(count_tokens(tokenizer, cut) for cut, _ in found.samples)
+    assert found.lost == max(0, total - kept)
+    assert bool(found.samples) == bool(count)
+    if case == "text" and overlong == "split":
+        assert "".join(cut[0].content for cut, _ in found.samples) == conversation[0].content
+        assert found.lost < 0.001 * total
+    elif count:
+        assert len(found.samples) == count
+    assert all(len(done.tokens) <= 512 and done == render(tokenizer, cut) for cut, done in found.samples[:20])
+
+
+def test_huge_rows_of_few_tokens_are_left_to_the_usual_way(tokenizer):
+    assert fit_huge(tokenizer, chat("a" + " " * 250_000, "b"), max_length=100_000, overlong="reject") is None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests_dataset_rows import sentence, varied
 
-from hafs.dataset import jsonl, prepare, report
+from hafs.dataset import prepare, report
 from hafs.dataset.assign import deal
 from hafs.errors import DataError
 from hafs.text import end_tokens, render
@@ -194,7 +194,9 @@ def test_a_second_start_finds_the_cache_and_a_changed_option_does_not(
         prepare(described("rows.jsonl", max_length=200), tokenizer, seed=1, cache=here / "cache")
 
 
-@pytest.mark.parametrize("name", ["tokens.npy", "train.npy", "conversations.bin", "report.json", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["tokens.npy", "train-length.npy", "conversations.bin", "report.json", "manifest.json"]
+)
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 def test_a_damaged_cache_is_noticed_and_rebuilt(write, described, tokenizer, here, rows, name, damage):
     dataset = described(write(rows[:12]))
@@ -242,18 +244,17 @@ def test_a_split_travels_to_a_worker_as_a_path(write, described, tokenizer, rows
     assert (pickle.loads(packed)[3].tokens == split[3].tokens).all()
 
 
-def test_fractions_that_leave_nothing_to_train_on_are_refused():
+def test_fractions_that_leave_nothing_to_train_on_are_refused(described):
     with pytest.raises(DataError, match="leave nothing to train on"):
-        jsonl(name="d", path="x", max_length=8, overlong="reject", val_fraction=0.6, test_fraction=0.5, max_rejected=0.0,
-              near_duplicate_threshold=0.9, drop_near_duplicates=False, system=None, max_samples=None)  # fmt: skip
+        described("x", val_fraction=0.6, test_fraction=0.5)
 
 
 def test_random_files_never_raise_anything_but_a_data_error(here, described, tokenizer):
     dice = random.Random(8)
     keys = ["text", "prompt", "completion", "instruction", "output", "messages"]
-    lines = [dice.randbytes(dice.randrange(60)) if dice.random() < 0.5
-             else json.dumps({key: dice.choice(["a", "", None, 1, [], "\ud800", "b\u0000"]) for key in dice.sample(keys, 3)}).encode()
-             for _ in range(300)]  # fmt: skip
+    values = ["a", "", None, 1, [], "\ud800", "b\u0000"]
+    lines = [json.dumps({key: dice.choice(values) for key in dice.sample(keys, 3)}).encode() for _ in range(150)]
+    lines = dice.sample([*lines, *(dice.randbytes(dice.randrange(60)) for _ in range(150))], 300)
     (here / "a.jsonl").write_bytes(b'{"text": "first"}\n' + b"\n".join(lines))
     found = report(described("a.jsonl"), tokenizer, seed=1, cache=here / "cache")
     assert found.rows == found.samples + found.exact_duplicates + sum(found.rejected.values())

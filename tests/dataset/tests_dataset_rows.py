@@ -1,4 +1,7 @@
-WORDS = ["accumulator", "bank", "camera", "collision", "counter", "direct", "door", "dungeon", "enemy", "flag", "frame", "index", "item", "key", "loop", "map", "memory", "object", "overworld", "page", "palette", "pointer", "queue", "register", "room", "routine", "scroll", "sound", "sprite", "stack", "table", "tile", "timer"]
+WORDS = (  # noqa: SIM905
+    "accumulator bank camera collision counter direct door dungeon enemy flag frame index item key loop map memory "
+    "object overworld page palette pointer queue register room routine scroll sound sprite stack table tile timer"
+).split()
 
 
 def sentence(dice, count):

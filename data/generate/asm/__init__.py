@@ -1,12 +1,54 @@
 """The assembly sample: families of routines, repairs, explanations and sums, a few rows of each."""
 
 from ..dice import Dice
-from . import arithmetic, bugs, counters, explain, flow, game, hardware, memory, reckon, tables
+from . import (
+    arithmetic,
+    arrays,
+    bugs,
+    convert,
+    counters,
+    dispatch,
+    explain,
+    flow,
+    game,
+    hardware,
+    hooks,
+    inventory,
+    memory,
+    misuse,
+    numbers,
+    pixels,
+    reckon,
+    sprites,
+    tables,
+    transfers,
+)
 from .row import FAMILIES, Row
 
 __all__ = ["FAMILIES", "Row", "build", "records"]
 
-MODULES = (arithmetic, bugs, counters, explain, flow, game, hardware, memory, reckon, tables)
+MODULES = (
+    arithmetic,
+    arrays,
+    bugs,
+    convert,
+    counters,
+    dispatch,
+    explain,
+    flow,
+    game,
+    hardware,
+    hooks,
+    inventory,
+    memory,
+    misuse,
+    numbers,
+    pixels,
+    reckon,
+    sprites,
+    tables,
+    transfers,
+)
 COUNT = 800
 TRIES = 60
 
@@ -15,7 +57,7 @@ def _fresh(name: str, dice: Dice, seen: set[str]) -> Row | None:
     """A row of the family whose prompt and answer are both new, or None when chance finds none."""
     for _ in range(TRIES):
         row = FAMILIES[name](dice)
-        prompt = f"{row.instruction}\n{row.input}"
+        prompt = f"{row.instruction}\n{row.input}".lower()
         if prompt not in seen and row.output not in seen:
             seen.update((prompt, row.output))
             return row

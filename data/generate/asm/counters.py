@@ -2,7 +2,7 @@
 
 from ..dice import Dice
 from ..emulate import Run
-from .row import Row, family, label, le, leave, loop, routine, x2, x6
+from .row import Row, family, label, le, leave, routine, x6
 
 BYTES = (
     (0x7EF343, "bombs", 50),
@@ -10,11 +10,6 @@ BYTES = (
     (0x7EF36F, "small keys", 9),
     (0x7EF377, "arrows", 70),
 )
-ITEMS = (
-    (0x7EF340, "bow"), (0x7EF342, "hookshot"), (0x7EF345, "fire rod"), (0x7EF346, "ice rod"), (0x7EF34A, "lamp"),
-    (0x7EF34B, "hammer"), (0x7EF353, "mirror"), (0x7EF354, "gloves"), (0x7EF355, "boots"), (0x7EF356, "flippers"),
-    (0x7EF357, "moon pearl"),
-)  # fmt: skip
 RUPEES, MAX_HEALTH, HEALTH = 0x7EF360, 0x7EF36C, 0x7EF36D
 
 
@@ -46,7 +41,11 @@ def rupees_add(d: Dice) -> Row:
 
 @family
 def rupees_spend(d: Dice) -> Row:
-    price, name, back = d.pick(10, 30, 50, 120, 500, d.between(11, 400)), label(d, "buy", d.pick("item", "shield", "potion")), leave(d)
+    price, name, back = (
+        d.pick(10, 30, 50, 120, 500, d.between(11, 400)),
+        label(d, "buy", d.pick("item", "shield", "potion")),
+        leave(d),
+    )
     return routine(
         d,
         [
@@ -81,7 +80,10 @@ def heal(d: Dice) -> Row:
         ],
         f"{name}: | lda $7EF36D | clc | adc #{amount} | cmp $7EF36C | bcc @store | lda $7EF36C | @store: | sta $7EF36D"
         f" | {back}",
-        [f"A full heart counts 8, so {hearts} of them are {amount}.", "cmp with the maximum decides which value is kept."],
+        [
+            f"A full heart counts 8, so {hearts} * 8 = {amount} is added.",
+            "cmp with the maximum decides which value is kept.",
+        ],
         [
             "Health never exceeds 160 (20 hearts), so the 8-bit sum cannot overflow.",
             "All of this is 8-bit arithmetic.",
@@ -102,11 +104,14 @@ def hurt(d: Dice) -> Row:
         [
             f"Take {amount} points of health from Link and stop at zero.",
             f"Subtract {amount} from $7EF36D with saturation at 0.",
-            f"Write {name}: damage of {amount / 8:g} hearts, no wrap below zero.",
+            f"Write {name}: damage of {amount} points, no wrap below zero.",
         ],
         f"{name}: | lda $7EF36D | sec | sbc #{amount} | bcs @alive | lda #0 | @alive: | sta $7EF36D | {back}",
         ["After sec and sbc a clear carry means a borrow, and then the result is replaced by 0."],
-        ["Without the check the byte would wrap to a very large health.", f"{amount} points are {amount / 8:g} hearts."],
+        [
+            "Without the check the byte would wrap to a very large health.",
+            f"{amount} points make {amount} / 8 = {amount / 8:g} in hearts.",
+        ],
         [
             Run(mem={HEALTH: 80}, out={HEALTH: 80 - amount}),
             Run(mem={HEALTH: amount - 1}, out={HEALTH: 0}),
@@ -132,7 +137,8 @@ def counter_up(d: Dice) -> Row:
             f"Increase the {what} count ({x6(address)}) by {amount}, at most {limit}.",
             f"Write {name}: {what} += {amount} with an upper limit of {limit}.",
         ],
-        f"{name}: | lda {x6(address)} | {add} | cmp #{limit} | bcc @ok | lda #{limit} | @ok: | sta {x6(address)} | {back}",
+        f"{name}: | lda {x6(address)} | {add} | cmp #{limit} | bcc @ok | lda #{limit} | @ok: | sta {x6(address)} | "
+        f"{back}",
         [f"A sum of {limit} or more is replaced by {limit}."],
         [
             "There is no inc with a long address, so the byte goes through A.",
@@ -167,98 +173,6 @@ def counter_use(d: Dice) -> Row:
 
 
 @family
-def give_item(d: Dice) -> Row:
-    address, what = d.of(ITEMS)
-    level = d.between(1, 2) if what in ("bow", "gloves", "mirror") else 1
-    name, back = label(d, "give", what.split()[-1]), leave(d)
-    return routine(
-        d,
-        [
-            f"Give Link the {what} (level {level}), but do not downgrade what he has.",
-            f"Write {name}: set {x6(address)} to {level} only if it is lower.",
-        ],
-        f"{name}: | lda {x6(address)} | cmp #{level} | bcs @keep | lda #{level} | sta {x6(address)} | @keep: | {back}",
-        [f"bcs skips the store when the slot already holds {level} or more."],
-        [f"The inventory byte of the {what} is {x6(address)}.", "cmp is unsigned, as item levels are."],
-        [
-            Run(mem={address: 0}, out={address: level}),
-            Run(mem={address: 3}, out={address: 3}),
-        ],
-    )
-
-
-@family
-def upgrade_step(d: Dice) -> Row:
-    address, what, top = d.pick((0x7EF359, "sword", 4), (0x7EF35A, "shield", 3), (0x7EF35B, "mail", 2), (0x7EF354, "gloves", 2))
-    cap = d.between(1, top)
-    name, back = label(d, "next", what), leave(d)
-    return routine(
-        d,
-        [
-            f"Raise the {what} at {x6(address)} by one level, up to level {cap}.",
-            f"Write {name}: progressive {what}, stopping at level {cap}.",
-        ],
-        f"{name}: | lda {x6(address)} | cmp #{cap} | bcs @top | inc a | sta {x6(address)} | @top: | {back}",
-        [f"At level {cap} or above the routine changes nothing."],
-        ["inc a works on the accumulator, since inc cannot address bank $7E long.", "The compare is unsigned."],
-        [
-            Run(mem={address: cap - 1}, out={address: cap}),
-            Run(mem={address: cap}, out={address: cap}),
-        ],
-    )
-
-
-@family
-def heart_piece(d: Dice) -> Row:
-    need, name, back = d.pick(4, 4, 3, 2), label(d, "heart", "piece"), leave(d)
-    cap = d.pick(160, 160, 80)
-    return routine(
-        d,
-        [
-            f"Collect a heart piece ($7EF36B). Every {need} of them add a heart to $7EF36C, at most {cap}.",
-            f"Write {name}: count pieces, and on number {need} reset the count and raise max health by 8 (cap {cap}).",
-        ],
-        f"{name}: | lda $7EF36B | inc a | cmp #{need} | bcc @keep | lda $7EF36C | clc | adc #8 | cmp #{cap} | bcc @max"
-        f" | lda #{cap} | @max: | sta $7EF36C | lda #0 | @keep: | sta $7EF36B | {back}",
-        [f"With fewer than {need} pieces only the count is stored; otherwise it returns to 0 and the maximum grows."],
-        ["Max health is stored in eighths of a heart, so one container is 8.", f"{cap} means {cap // 8} hearts."],
-        [
-            Run(mem={0x7EF36B: 0, MAX_HEALTH: 24}, out={0x7EF36B: 1, MAX_HEALTH: 24}),
-            Run(mem={0x7EF36B: need - 1, MAX_HEALTH: 24}, out={0x7EF36B: 0, MAX_HEALTH: 32}),
-            Run(mem={0x7EF36B: need - 1, MAX_HEALTH: cap}, out={0x7EF36B: 0, MAX_HEALTH: cap}),
-        ],
-    )
-
-
-@family
-def full_refill(d: Dice) -> Row:
-    name, back = label(d, "refill", d.pick("all", "link")), leave(d)
-    parts = d.some(
-        [
-            ("health", "lda $7EF36C | sta $7EF36D", {HEALTH: 0x50}, "health takes the value of the maximum"),
-            ("magic", "lda #$80 | sta $7EF36E", {0x7EF36E: 0x80}, "a full magic meter is $80"),
-            ("bombs", "lda #10 | sta $7EF343", {0x7EF343: 10}, "the bombs become 10"),
-            ("arrows", "lda #30 | sta $7EF377", {0x7EF377: 30}, "the arrows become 30"),
-            ("keys", "lda #1 | sta $7EF36F", {0x7EF36F: 1}, "one key is set"),
-        ],
-        d.between(2, 4),
-    )
-    what = ", ".join(part[0] for part in parts)
-    out = {address: value for part in parts for address, value in part[2].items()}
-    return routine(
-        d,
-        [
-            f"Write a debug routine that sets {what} at once.",
-            f"On a fairy fountain I want to set these: {what}. Show one routine ({name}).",
-        ],
-        f"{name}: | {' | '.join(part[1] for part in parts)} | {back}",
-        [f"In order: {'; '.join(part[3] for part in parts)}."],
-        ["Every value is a single byte, so A stays 8-bit.", "The stores are long, so DB does not matter."],
-        [Run(mem={MAX_HEALTH: 0x50}, out=out)],
-    )
-
-
-@family
 def low_health_check(d: Dice) -> Row:
     limit, name, back = d.pick(8, 16, 24, 32), label(d, d.pick("check", "is"), "weak"), leave(d)
     flag = d.step(0x0600, 0x06F0, 0x10)
@@ -279,25 +193,6 @@ def low_health_check(d: Dice) -> Row:
 
 
 @family
-def count_items(d: Dice) -> Row:
-    first, last = d.pick((0x7EF340, 0x7EF34E), (0x7EF345, 0x7EF34B), (0x7EF350, 0x7EF357), (0x7EF35C, 0x7EF35F))
-    size, at = last - first + 1, loop(d)
-    name, back = label(d, "count", d.pick("items", "owned")), leave(d)
-    data = bytes(index % 3 for index in range(size))
-    return routine(
-        d,
-        [
-            f"Count how many of the inventory bytes {x6(first)}-{x6(last)} are not zero; result in Y.",
-            f"Write {name}: Y = number of owned items among {size} bytes at {x6(first)}.",
-        ],
-        f"{name}: | ldy #0 | ldx #{size - 1} | {at}: | lda {x6(first)},x | beq @skip | iny | @skip: | dex | bpl {at} | {back}",
-        ["lda sets Z, so beq skips iny for empty slots."],
-        [f"X visits the offsets {size - 1} to 0.", "The load is long,x because the save data lies in bank $7E."],
-        [Run(mem={first: data}, out={}, end={"y": sum(1 for v in data if v)})],
-    )
-
-
-@family
 def half_magic_cost(d: Dice) -> Row:
     cost, name, back = d.pick(4, 8, 16, 32), label(d, "magic", "cost"), leave(d)
     return routine(
@@ -314,22 +209,4 @@ def half_magic_cost(d: Dice) -> Row:
             Run(mem={0x7EF37B: level, 0x7EF36E: 0x40}, out={0x7EF36E: 0x40 - (cost >> level)}, end={"c": 1})
             for level in (0, 1, 2)
         ],
-    )
-
-
-@family
-def merge_flags(d: Dice) -> Row:
-    address, what, bit = d.pick((0x7EF374, "pendants", d.between(0, 2)), (0x7EF37A, "crystals", d.between(0, 6)))
-    name, back = label(d, "mark", what[:-1]), leave(d)
-    mask = 1 << bit
-    return routine(
-        d,
-        [
-            f"Set bit {bit} of the {what} byte {x6(address)} and keep the others.",
-            f"Write {name}: collected {what} are a bit field at {x6(address)}; add {x2(mask)}.",
-        ],
-        f"{name}: | lda {x6(address)} | ora #{x2(mask)} | sta {x6(address)} | {back}",
-        [f"ora with {x2(mask)} sets bit {bit} and leaves the rest as it was."],
-        ["tsb has no long addressing, so the byte passes through A.", "Setting a bit twice does no harm."],
-        [Run(mem={address: 0x80}, out={address: 0x80 | mask}), Run(mem={address: mask}, out={address: mask})],
     )

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from ..dice import Dice
 from ..emulate import Run
 from .memory import far_ram, low_ram
-from .row import Row, asm, family, label, le, leave, loop, repair, say, x2, x4, x6
+from .row import Row, asm, family, label, le, leave, loop, say, x2, x4, x6
 
 
-def explained(
-    d: Dice, code: str, always: Sequence[str], maybe: Sequence[str] = (), runs: Sequence[Run] = ()
-) -> Row:
+def explained(d: Dice, code: str, always: Sequence[str], maybe: Sequence[str] = (), runs: Sequence[Run] = ()) -> Row:
     """A row with code in its input and an explanation as its answer."""
     body = asm(code)
     name = body.split(":", 1)[0]
@@ -19,7 +17,9 @@ def explained(
         "What happens here?", "Summarise this code for a comment.", f"I found {name} in a hack. What is it for?",
         "Walk me through this routine.",
     )  # fmt: skip
-    return Row(instruction=ask, input=body, output=" ".join(say(d, always, maybe, least=1)), code=body, runs=tuple(runs))
+    return Row(
+        instruction=ask, input=body, output=" ".join(say(d, always, maybe, least=1)), code=body, runs=tuple(runs)
+    )
 
 
 def _sub(d: Dice) -> str:
@@ -32,7 +32,8 @@ def explain_copy(d: Dice) -> Row:
     data = bytes((k * 7 + 1) & 255 for k in range(count))
     return explained(
         d,
-        f"{_sub(d)}: | rep #$20 | ldx #{x2(count - 2)} | {at}: | lda {x4(source)},x | sta {x6(target)},x | dex | dex | bpl {at}"
+        f"{_sub(d)}: | rep #$20 | ldx #{x2(count - 2)} | {at}: | lda {x4(source)},x | sta {x6(target)},x | dex | "
+        f"dex | bpl {at}"
         f" | sep #$20 | {back}",
         [f"It copies {count} bytes from {x4(source)} to {x6(target)}, one 16-bit word per pass ({count // 2} passes)."],
         [
@@ -49,7 +50,8 @@ def explain_clamped_counter(d: Dice) -> Row:
     where, limit, low = low_ram(d), d.between(5, 200), d.between(0, 3)
     return explained(
         d,
-        f"{_sub(d)}: | lda {x4(where)} | inc a | cmp #{x2(limit)} | bcc @a | lda #{x2(low)} | @a: | sta {x4(where)} | {leave(d)}",
+        f"{_sub(d)}: | lda {x4(where)} | inc a | cmp #{x2(limit)} | bcc @a | lda #{x2(low)} | @a: | sta {x4(where)} "
+        f"| {leave(d)}",
         [f"It increments {x4(where)}; when the result reaches {limit} ({x2(limit)}), it starts over at {low}."],
         [
             f"bcc keeps results below {limit}, compared as unsigned bytes.",
@@ -85,7 +87,8 @@ def explain_bit_count(d: Dice) -> Row:
     start = d.between(0, 255)
     return explained(
         d,
-        f"{_sub(d)}: | ld{reg} #0 | lda {x4(where)} | @a: | beq @b | asl a | bcc @a | in{reg} | cmp #0 | bra @a | @b: | {back}",
+        f"{_sub(d)}: | ld{reg} #0 | lda {x4(where)} | @a: | beq @b | asl a | bcc @a | in{reg} | cmp #0 | bra @a | "
+        f"@b: | {back}",
         [f"It counts the set bits of the byte at {x4(where)} and returns the number in {reg.upper()}."],
         [
             "Each asl moves the top bit to the carry, and the loop ends when nothing is left in A.",
@@ -122,9 +125,13 @@ def explain_max_loop(d: Dice) -> Row:
     best = min(data) if least else max(data)
     return explained(
         d,
-        f"{_sub(d)}: | ldx #{x2(count - 1)} | lda {x4(base)} | {at}: | cmp {x4(base)},x | {branch} @k | lda {x4(base)},x | @k: | dex"
+        f"{_sub(d)}: | ldx #{x2(count - 1)} | lda {x4(base)} | {at}: | cmp {x4(base)},x | {branch} @k | lda "
+        f"{x4(base)},x | @k: | dex"
         f" | bne {at} | {back}",
-        [f"It returns the {'smallest' if least else 'largest'} unsigned byte among {count} bytes from {x4(base)} on, in A."],
+        [
+            f"It returns the {'smallest' if least else 'largest'} unsigned byte among {count} bytes from {x4(base)} "
+            f"on, in A."
+        ],
         [
             f"A candidate replaces A only when it is {'not larger' if least else 'larger'} than A.",
             "Byte 0 is loaded before the loop, so the loop may stop when X is 0.",
@@ -160,7 +167,8 @@ def predict_accumulator(d: Dice) -> Row:
     return Row(
         instruction=ask,
         input=body,
-        output=f"A starts as {x2(value)}; {'; '.join(trail)}. On return A is {x2(a)} and the carry is {'set' if carry else 'clear'}.",
+        output=f"A starts as {x2(value)}; {'; '.join(trail)}. On return A is {x2(a)} and the carry is "
+        f"{'set' if carry else 'clear'}.",
         code=body,
         runs=(Run(end={"a": a, "c": carry}),),
     )
@@ -185,106 +193,3 @@ def predict_loop(d: Dice) -> Row:
         code=body,
         runs=(Run(end={"x": x, "y": passes}),),
     )  # fmt: skip
-
-
-_CONVERT = (
-    "Convert this 6502 code to the 65816.", "This comes from a 6502 program; make it use what the 65816 adds.",
-    "Rewrite the 6502 routine with 65816 instructions.", "Shorten this 6502 routine for the SNES CPU.",
-)  # fmt: skip
-
-
-def converted(d: Dice, old: str, new: str, always: Sequence[str], maybe: Sequence[str], runs: Sequence[Run]) -> Row:
-    """A row that modernises code: the old code works as well, so it must pass the same runs."""
-    row = repair(d, [d.of(_CONVERT)], old, new, always, maybe, runs)
-    text = row.instruction.rsplit(". ", 1)[0] + "."
-    return Row(instruction=text, input=row.input, output=row.output, code=row.code, runs=row.runs)
-
-
-@family
-def convert_push_index(d: Dice) -> Row:
-    name, where, value, back = label(d, "keep", "index"), low_ram(d), d.between(1, 250), leave(d)
-    work = f"ldx #{value} | stx {x4(where)} | ldy #0"
-    return converted(
-        d,
-        f"{name}: | pha | txa | pha | tya | pha | {work} | pla | tay | pla | tax | pla | {back}",
-        f"{name}: | phx | phy | {work} | ply | plx | {back}",
-        ["The 65816 pushes X and Y directly, so A no longer has to carry them and needs no saving."],
-        ["ply and plx set N and Z, as the old transfers did."],
-        [Run(regs={"a": 1, "x": 2, "y": 3}, out={where: value}, end={"a": 1, "x": 2, "y": 3})],
-    )
-
-
-@family
-def convert_clear(d: Dice) -> Row:
-    name, where, back, count = label(d, "zero", d.pick("vars", "flags")), low_ram(d), leave(d), d.between(2, 5)
-    spots = [where + 2 * k for k in range(count)]
-    stores = [f"sta {x4(spot)}" for spot in spots]
-    return converted(
-        d,
-        f"{name}: | lda #0 | {' | '.join(stores)} | {back}",
-        f"{name}: | {' | '.join(s.replace('sta', 'stz') for s in stores)} | {back}",
-        ["stz writes zero without the accumulator, so lda #0 disappears and A is kept."],
-        ["stz exists for direct page and absolute addresses, with and without X."],
-        [Run(mem={spot: 9 for spot in spots}, out={spot: 0 for spot in spots})],
-    )
-
-
-@family
-def convert_add_word(d: Dice) -> Row:
-    name, where, amount, back = label(d, "add", "word"), low_ram(d), d.between(0x101, 0x7FFF), leave(d)
-    minus = d.chance(0.5)
-    flag, op = ("sec", "sbc") if minus else ("clc", "adc")
-    return converted(
-        d,
-        f"{name}: | {flag} | lda {x4(where)} | {op} #{x2(amount & 255)} | sta {x4(where)} | lda {x4(where + 1)} | {op} #{x2(amount >> 8)}"
-        f" | sta {x4(where + 1)} | {back}",
-        f"{name}: | rep #$20 | {flag} | lda {x4(where)} | {op} #{x4(amount)} | sta {x4(where)} | sep #$20 | {back}",
-        [f"With a 16-bit accumulator one {op} does both bytes, and the carry between them is handled inside."],
-        [f"The two byte constants join to {x4(amount)}."],
-        [Run(mem={where: le(0x80FF)}, out={where: le(0x80FF - amount if minus else 0x80FF + amount)})],
-    )
-
-
-@family
-def convert_branch_always(d: Dice) -> Row:
-    name, where, back = label(d, "choose", d.pick("value", "tile")), low_ram(d), leave(d)
-    one, two = d.between(1, 120), d.between(121, 250)
-    return converted(
-        d,
-        f"{name}: | lda {x4(where)} | beq @zero | lda #{one} | jmp @put | @zero: | lda #{two} | @put: | sta {x4(where + 1)} | {back}",
-        f"{name}: | lda {x4(where)} | beq @zero | lda #{one} | bra @put | @zero: | lda #{two} | @put: | sta {x4(where + 1)} | {back}",
-        ["bra is an unconditional relative branch, one byte shorter than jmp and relocatable."],
-        ["Its reach is -128 to +127 bytes; brl reaches the whole bank."],
-        [Run(mem={where: 0}, out={where + 1: two}), Run(mem={where: 1}, out={where + 1: one})],
-    )
-
-
-@family
-def convert_increment(d: Dice) -> Row:
-    name, where, amount, back = label(d, "step", d.pick("up", "down")), low_ram(d), d.between(1, 3), leave(d)
-    down = "down" in name.lower()
-    flag, op = ("sec", "sbc") if down else ("clc", "adc")
-    mask = d.pick(0x0F, 0x1F, 0x3F, 0x7F)
-    new = " | ".join(["dec a" if down else "inc a"] * amount)
-    return converted(
-        d,
-        f"{name}: | lda {x4(where)} | {flag} | {op} #{amount} | and #{x2(mask)} | sta {x4(where)} | {back}",
-        f"{name}: | lda {x4(where)} | {new} | and #{x2(mask)} | sta {x4(where)} | {back}",
-        [f"The 65816 can {'decrement' if down else 'increment'} A itself, which needs no {flag}."],
-        ["The carry is left alone now, which the old code changed.", "N and Z follow the result as before."],
-        [Run(mem={where: mask}, out={where: (mask - amount if down else mask + amount) & mask})],
-    )
-
-
-@family
-def convert_indirect(d: Dice) -> Row:
-    name, pointer, back = label(d, "peek", d.pick("byte", "list")), d.step(0, 12, 2), leave(d)
-    target, value = low_ram(d), d.between(1, 250)
-    return converted(
-        d,
-        f"{name}: | ldy #0 | lda ({x2(pointer)}),y | sta {x4(target)} | {back}",
-        f"{name}: | lda ({x2(pointer)}) | sta {x4(target)} | {back}",
-        ["The 65816 has plain direct indirect addressing, so Y need not be zero for it."],
-        ["Y keeps its value now.", "The pointer is still 16 bits, and the bank comes from DB."],
-        [Run(regs={"db": 0}, mem={pointer: le(0x1B00), 0x1B00: value}, out={target: value})],
-    )

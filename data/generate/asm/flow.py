@@ -43,10 +43,15 @@ def data_bank(d: Dice) -> Row:
     index, name = d.between(0, count - 1), label(d, "local", d.pick("data", "table", "read"))
     bank = {"phk": "phk | plb", "pea": "pea $7E7E | plb | plb", "lda": "lda #$7E | pha | plb"}[how]
     if how == "phk":
-        code = f"{name}: | phb | phk | plb | lda @data+{index} | sta {x6(0x7E0000 + target)} | plb | rtl | @data: | .byte " + ", ".join(map(x2, values))
+        code = (
+            f"{name}: | phb | phk | plb | lda @data+{index} | sta {x6(0x7E0000 + target)} | plb | rtl | @data: | .byte "
+            + ", ".join(map(x2, values))
+        )
         ask = [
-            f"A jsl routine must read byte {index} of its own table ({', '.join(map(x2, values))}) into {x6(0x7E0000 + target)}; set DB properly.",
-            f"Write {name} (rtl): make DB the program bank, load entry {index} of {', '.join(map(x2, values))}, store it at {x6(0x7E0000 + target)}, restore DB.",
+            f"A jsl routine must read byte {index} of its own table ({', '.join(map(x2, values))}) into "
+            f"{x6(0x7E0000 + target)}; set DB properly.",
+            f"Write {name} (rtl): make DB the program bank, load entry {index} of {', '.join(map(x2, values))}, "
+            f"store it at {x6(0x7E0000 + target)}, restore DB.",
         ]
         must = ["phk and plb copy the program bank to the data bank, so absolute loads reach the table."]
         run = Run(regs={"db": 0x7F}, out={target: values[index]})
@@ -54,7 +59,8 @@ def data_bank(d: Dice) -> Row:
         far = 0x2000 + d.step(0, 0x8000, 0x10)
         code = f"{name}: | phb | {bank} | lda {x4(far)} | inc a | sta {x4(far + 1)} | plb | rtl"
         ask = [
-            f"Set the data bank to $7E with {'pea' if how == 'pea' else 'pha'}, then store ({x4(far)}) + 1 at {x4(far + 1)} and restore it.",
+            f"Set the data bank to $7E with {'pea' if how == 'pea' else 'pha'}, then store ({x4(far)}) + 1 at "
+            f"{x4(far + 1)} and restore it.",
             f"Write {name}: DB = $7E by way of {how}, then {x4(far + 1)} = {x4(far)} + 1 with absolute addressing.",
         ]
         must = [
@@ -68,7 +74,10 @@ def data_bank(d: Dice) -> Row:
         ask,
         code,
         must,
-        ["phb at the start and plb at the end give the caller its own data bank back.", "jsl changes the program bank only."],
+        [
+            "phb at the start and plb at the end give the caller its own data bank back.",
+            "jsl changes the program bank only.",
+        ],
         [run],
     )
 
@@ -83,7 +92,8 @@ def direct_page_move(d: Dice) -> Row:
     return routine(
         d,
         [
-            f"Point the direct page at {x4(page)}, store {value} at {x4(page + offset)} with a direct store, and restore D.",
+            f"Point the direct page at {x4(page)}, store {value} at {x4(page + offset)} with a direct store, and "
+            f"restore D.",
             f"Write {name}: use D = {x4(page)} so that sta {x2(offset)} hits {x4(page + offset)} (value {value}).",
         ],
         f"{name}: | phd | pea {x4(page)} | pld | lda #{value} | sta {x2(offset)} | pld | {back}",
@@ -106,10 +116,13 @@ def stack_argument(d: Dice) -> Row:
     return routine(
         d,
         [
-            f"The caller pushes one byte and does {call}. Read the byte in the callee and store it at {x4(target)}; the caller pops it. Show both sides with the value {value}.",
-            f"Pass the byte {value} on the stack to a {back} routine that copies it to {x4(target)}; show the call as well.",
+            f"The caller pushes one byte and does {call}. Read the byte in the callee and store it at {x4(target)}; "
+            f"the caller pops it. Show both sides with the value {value}.",
+            f"Pass the byte {value} on the stack to an {back} routine that copies it to {x4(target)}; show the call "
+            f"as well.",
         ],
-        f"{label(d, 'caller')}: | lda #{value} | pha | {call} {name} | pla | rts | {name}: | lda {offset},s | sta {x4(target)} | {back}",
+        f"{label(d, 'caller')}: | lda #{value} | pha | {call} {name} | pla | rts | {name}: | lda {offset},s | sta "
+        f"{x4(target)} | {back}",
         [f"After {call} the return address takes {offset - 1} bytes, so the argument is at {offset},s."],
         ["The pla after the call removes the argument.", "Offset 1,s is the byte that was pushed last."],
         [Run(out={target: value})],
@@ -124,120 +137,16 @@ def stack_locals(d: Dice) -> Row:
     return routine(
         d,
         [
-            f"Reserve {size} bytes of locals on the stack, keep {first} in the word at {slot},s, add {second} to it and store the sum at {x4(target)}.",
+            f"Reserve {size} bytes of locals on the stack, keep {first} in the word at {slot},s, add {second} to it "
+            f"and store the sum at {x4(target)}.",
             f"Write {name}: a {size}-byte stack frame; local word {slot},s = {first}; {x4(target)} = local + {second}.",
         ],
-        f"{name}: | rep #$20 | tsc | sec | sbc #{size} | tcs | lda #{first} | sta {slot},s | clc | adc #{second} | sta {x4(target)}"
+        f"{name}: | rep #$20 | tsc | sec | sbc #{size} | tcs | lda #{first} | sta {slot},s | clc | adc #{second} | "
+        f"sta {x4(target)}"
         f" | tsc | clc | adc #{size} | tcs | sep #$20 | {back}",
         [f"Lowering S by {size} makes the bytes 1,s to {size},s private; adding {size} frees them."],
         ["tsc and tcs always move 16 bits.", "An interrupt pushes below the frame, so the locals are safe."],
         [Run(out={target: le(first + second)})],
-    )
-
-
-@family
-def long_wrapper(d: Dice) -> Row:
-    inner, value, target = label(d, "inner", d.pick("work", "step")), d.between(1, 250), low_ram(d)
-    name = label(d, "far", d.pick("entry", "wrapper"))
-    arg = d.chance(0.5)
-    body = f"sta {x4(target)}" if arg else f"lda #{value} | sta {x4(target)}"
-    return routine(
-        d,
-        [
-            f"{inner} ends with rts ({'stores A' if arg else f'writes {value}'} at {x4(target)}). Make it callable by jsl from other banks.",
-            f"Give the rts routine {inner} a long entry point {name}; {inner} {'stores A' if arg else f'writes {value}'} to {x4(target)}.",
-        ],
-        f"{name}: | phb | phk | plb | jsr {inner} | plb | rtl | {inner}: | {body} | rts",
-        ["The wrapper is in the same bank as the routine, so jsr works there, and rtl answers the jsl."],
-        ["phk and plb make the data bank match the code during the call.", "A jsl to an rts routine would leave one byte on the stack."],
-        [Run(regs={"a": value, "db": 0x00}, out={target: value})],
-    )
-
-
-@family
-def hook_routine(d: Dice) -> Row:
-    address, what = d.pick((0x0F, "a byte"), (0x0E, "a byte"), (0xB4, "a byte"), (0x02, "a byte"))
-    old_value, flag = d.between(1, 100), low_ram(d)
-    name, width = label(d, "hook", d.pick("main", "body", "code")), d.pick(4, 5)
-    old = f"lda #{old_value} | sta {x2(address)}" if width == 4 else f"lda {x4(flag + 2)} | sta {x2(address)}"
-    pad = width - 4
-    extra = f" and {pad} nop" if pad else ""
-    mem = {flag: 3} if width == 4 else {flag: 3, flag + 2: old_value}
-    lines = old.replace(" | ", " / ")
-    return routine(
-        d,
-        [
-            f"I replace `{lines}` ({width} bytes) by jsl{extra}. Write the hooked routine: do the old work, then increment {x4(flag)}.",
-            f"Write {name} for a jsl hook over `{lines}`; it must repeat those instructions and count calls in {x4(flag)}.",
-        ],
-        f"{name}: | {old} | inc {x4(flag)} | rtl",
-        [f"A jsl takes 4 bytes, so " + (f"it fits the {width} bytes exactly." if not pad else f"one nop fills the {width} bytes.")],
-        [
-            "The overwritten instructions run first, so the game sees the same values as before.",
-            "rtl matches jsl, and A ends as the old code left it, since inc works on memory.",
-        ],
-        [Run(mem=mem, out={flag: 4, address: old_value}, end={"a": old_value})],
-    )
-
-
-@family
-def hook_jml(d: Dice) -> Row:
-    back = 0x008000 + d.step(0x2000, 0x7000, 4) + (d.between(1, 0x1F) << 16)
-    flag, limit = low_ram(d), d.between(2, 60)
-    other = back + d.pick(0x10, 0x24, 0x38)
-    name = label(d, "detour", d.pick("check", "test"))
-    return routine(
-        d,
-        [
-            f"A jml hook should continue at {x6(back)} if {x4(flag)} < {limit} and at {x6(other)} otherwise.",
-            f"Write {name}, entered by jml: two exits, {x6(back)} for {x4(flag)} below {limit}, else {x6(other)}.",
-        ],
-        f"{name}: | lda {x4(flag)} | cmp #{limit} | bcs @other | jml {x6(back)} | @other: | jml {x6(other)}",
-        ["jml pushes nothing, so the detour leaves with jml as well and can choose where to go on."],
-        ["rtl would pull an address that nobody pushed.", "A is changed, so the code at the exits must not need it."],
-        [Run(mem={flag: limit - 1}, stop=back), Run(mem={flag: limit}, stop=other)],
-    )
-
-
-@family
-def bit_flags_memory(d: Dice) -> Row:
-    where, mask = low_ram(d), d.between(1, 255)
-    op = d.pick("tsb", "trb")
-    name, back = label(d, "set" if op == "tsb" else "clear", "bits"), leave(d)
-    start = d.between(0, 255)
-    after = start | mask if op == "tsb" else start & ~mask
-    return routine(
-        d,
-        [
-            f"{'Set' if op == 'tsb' else 'Clear'} the bits {x2(mask)} at {x4(where)} with one memory instruction.",
-            f"Use {op} to {'set' if op == 'tsb' else 'clear'} {x2(mask)} in {x4(where)}.",
-        ],
-        f"{name}: | lda #{x2(mask)} | {op} {x4(where)} | {back}",
-        [f"{op} changes the memory byte directly; A holds the mask and is not altered."],
-        ["Z tells whether any masked bit was set before.", "tsb and trb know direct page and absolute addresses only."],
-        [Run(mem={where: start}, out={where: after}, end={"a": mask, "z": int(not start & mask)})],
-    )
-
-
-@family
-def bit_sign_test(d: Dice) -> Row:
-    where, bit = low_ram(d), d.pick(7, 6)
-    one, two, target = d.between(1, 120), d.between(121, 250), 0x1A00 + d.step(0, 0x80, 2)
-    name, back = label(d, "test", f"bit{bit}"), leave(d)
-    branch = "bmi" if bit == 7 else "bvs"
-    return routine(
-        d,
-        [
-            f"Store {two} at {x4(target)} if bit {bit} of {x4(where)} is set, else {one}, without loading {x4(where)} into A.",
-            f"Write {name} with bit: {x4(target)} = {two} when bit {bit} of {x4(where)} is 1, otherwise {one}.",
-        ],
-        f"{name}: | ldx #{two} | bit {x4(where)} | {branch} @set | ldx #{one} | @set: | stx {x4(target)} | {back}",
-        [f"bit copies bit {bit} of memory to {'N' if bit == 7 else 'V'}, so {branch} tests it whatever A holds."],
-        ["bit with an immediate operand would change Z only.", "A survives, because X carries the value."],
-        [
-            Run(mem={where: 1 << bit}, out={target: two}),
-            Run(mem={where: 0xFF ^ 1 << bit}, out={target: one}),
-        ],
     )
 
 
@@ -253,10 +162,12 @@ def nested_loops(d: Dice) -> Row:
     return routine(
         d,
         [
-            f"Fill a {columns} x {rows} rectangle with {x2(value)} in a byte map at {x4(base)} that is {pitch} bytes wide.",
+            f"Fill a {columns} x {rows} rectangle with {x2(value)} in a byte map at {x4(base)} that is {pitch} "
+            f"bytes wide.",
             f"Write {name}: {rows} rows of {columns} bytes {x2(value)}, row pitch {pitch}, top left at {x4(base)}.",
         ],
-        f"{name}: | ldx #0 | lda #{rows} | sta $00 | @row: | ldy #{columns} | lda #{x2(value)} | @cell: | sta {x4(base)},x | inx | dey"
+        f"{name}: | ldx #0 | lda #{rows} | sta $00 | @row: | ldy #{columns} | lda #{x2(value)} | @cell: | sta "
+        f"{x4(base)},x | inx | dey"
         f" | bne @cell | txa | clc | adc #{skip} | tax | dec $00 | bne @row | {back}",
         [f"After each row X skips {skip} bytes, so that the next row starts {pitch} later."],
         ["$00 counts rows, Y counts columns.", f"The area fits 256 bytes, so an 8-bit X is enough ({rows} x {pitch})."],
@@ -275,7 +186,8 @@ def sixteen_bit_loop(d: Dice) -> Row:
             f"Fill {size} bytes at {x6(base)} with {x2(value)}; more than 256, so mind the index width.",
             f"Write {name}: byte fill, {x4(size)} bytes from {x6(base)}, value {x2(value)}, 8-bit A and 16-bit X.",
         ],
-        f"{name}: | rep #$10 | ldx #{x4(size - 1)} | lda #{x2(value)} | {at}: | sta {x6(base)},x | dex | bpl {at} | sep #$10 | {back}",
+        f"{name}: | rep #$10 | ldx #{x4(size - 1)} | lda #{x2(value)} | {at}: | sta {x6(base)},x | dex | bpl {at} | "
+        f"sep #$10 | {back}",
         [f"rep #$10 widens X alone, so each store still writes one byte while X counts from {x4(size - 1)}."],
         ["bpl works, because the start is below $8000.", "sep #$10 clears the high byte of X and Y."],
         [Run(mem={base: b"\x11" * (size + 1)}, out={base: bytes([value]) * size + b"\x11"})],
@@ -294,27 +206,12 @@ def width_safe_library(d: Dice) -> Row:
         ],
         f"{name}: | php | rep #$20 | lda {x4(where)} | clc | adc #{amount} | sta {x4(where)} | plp | {back}",
         ["php saves M, X and the other flags, and plp restores all of them at once."],
-        ["The assembler cannot follow plp; state .a8 or .a16 again if code comes after it.", "A itself is not preserved."],
+        [
+            "The assembler cannot follow plp; state .a8 or .a16 again if code comes after it.",
+            "A itself is not preserved.",
+        ],
         [
             Run(mem={where: le(1000)}, out={where: le(1000 + amount)}),
             Run(regs={"m": 0, "i": 0, "c": 1}, mem={where: le(7)}, out={where: le(7 + amount)}, end={"c": 1}),
         ],
-    )
-
-
-@family
-def tail_call(d: Dice) -> Row:
-    first, second = low_ram(d), 0x1A00 + d.step(0, 0x80, 2)
-    one, two = d.between(1, 250), d.between(1, 250)
-    name, other = label(d, "first", "part"), label(d, "last", "part")
-    return routine(
-        d,
-        [
-            f"{name} writes {one} to {x4(first)} and then ends with a call of {other} ({two} to {x4(second)}). Save the jsr/rts pair.",
-            f"Show a tail call: {name} ({x4(first)} = {one}) continues in {other} ({x4(second)} = {two}).",
-        ],
-        f"{name}: | lda #{one} | sta {x4(first)} | jmp {other} | {other}: | lda #{two} | sta {x4(second)} | rts",
-        [f"jmp leaves no return address, so the rts of {other} returns to the caller of {name}."],
-        ["It saves one byte of code and two bytes of stack.", "jsr followed by rts would do the same, only slower."],
-        [Run(out={first: one, second: two})],
     )

@@ -4,7 +4,8 @@ from ..dice import Dice
 from .row import Row, asm, family, leave, loop, x2, x4, x6
 
 
-def _fact(d: Dice, ask: list[str], output: str, **more: object) -> Row:
+def fact(d: Dice, ask: list[str], output: str, **more: object) -> Row:
+    """A row of arithmetic alone."""
     return Row(instruction=d.of(ask), output=output, **more)  # type: ignore[arg-type]
 
 
@@ -16,7 +17,7 @@ def lorom_to_file(d: Dice) -> Row:
     what = "a ROM with a 512-byte copier header" if header else "a headerless ROM"
     steps = f"{x2(base)} * $8000 = {x6(base * 0x8000)}, plus {x4(address)} - $8000 = {x4(address - 0x8000)}"
     mirror = f"Bank {x2(bank)} is the same ROM as bank {x2(base)}. " if bank & 0x80 else ""
-    return _fact(
+    return fact(
         d,
         [
             f"LoROM address ${bank:02X}:{address:04X} to file offset, {what}?",
@@ -34,13 +35,14 @@ def file_to_lorom(d: Dice) -> Row:
     fast = d.chance(0.4)
     shown = (bank | 0x80 if fast else bank) << 16 | address
     kind = "the $80-$BF mirror" if fast else "the $00-$3F banks"
-    return _fact(
+    return fact(
         d,
         [
             f"Which LoROM address belongs to headerless file offset {x6(offset)} (use {kind})?",
             f"PC {x6(offset)} to SNES, LoROM, no header, in {kind}.",
         ],
-        f"{x6(offset)} / $8000 = {x2(bank)} with remainder {x4(offset % 0x8000)}. The bank is {x2(shown >> 16)} and the address "
+        f"{x6(offset)} / $8000 = {x2(bank)} with remainder {x4(offset % 0x8000)}. The bank is {x2(shown >> 16)} and "
+        f"the address "
         f"$8000 + {x4(offset % 0x8000)}, so it is {x6(shown)}.",
     )
 
@@ -74,12 +76,16 @@ def count_cycles(d: Dice) -> Row:
     width = "16-bit" if wide else "8-bit"
     return Row(
         instruction=d.pick(
-            f"How many cycles does this take with an {width} accumulator?" if not wide else "How many cycles does this take with a 16-bit accumulator?",
+            f"How many cycles does this take with an {width} accumulator?"
+            if not wide
+            else "How many cycles does this take with a 16-bit accumulator?",
             f"Add up the CPU cycles ({width} A, low byte of D is 0).",
             f"Cycle count, please: {width} A, native mode, D = 0.",
         ),
         input=body,
-        output="; ".join(f"{line.split(' #')[0] if '#' in line else line}: {n}" for line, n in zip(lines, cycles, strict=True))
+        output="; ".join(
+            f"{line.split(' #')[0] if '#' in line else line}: {n}" for line, n in zip(lines, cycles, strict=True)
+        )
         + f". The sum is {sum(cycles)} CPU cycles.",
         code=asm(("rep #$20 | " if wide else "") + " | ".join(lines)),
     )
@@ -105,9 +111,11 @@ def count_bytes(d: Dice) -> Row:
 
 
 _OPCODES = {
-    "lda #": 0xA9, "ldx #": 0xA2, "ldy #": 0xA0, "cmp #": 0xC9, "adc #": 0x69, "sbc #": 0xE9, "and #": 0x29, "ora #": 0x09,
+    "lda #": 0xA9, "ldx #": 0xA2, "ldy #": 0xA0, "cmp #": 0xC9, "adc #": 0x69, "sbc #": 0xE9, "and #": 0x29,
+    "ora #": 0x09,
     "eor #": 0x49, "lda abs": 0xAD, "sta abs": 0x8D, "stz abs": 0x9C, "inc abs": 0xEE, "dec abs": 0xCE, "jsr abs": 0x20,
-    "jmp abs": 0x4C, "lda long": 0xAF, "sta long": 0x8F, "jsl long": 0x22, "jml long": 0x5C, "sta longx": 0x9F, "lda longx": 0xBF,
+    "jmp abs": 0x4C, "lda long": 0xAF, "sta long": 0x8F, "jsl long": 0x22, "jml long": 0x5C, "sta longx": 0x9F,
+    "lda longx": 0xBF,
     "rep #": 0xC2, "sep #": 0xE2, "tsb abs": 0x0C, "trb abs": 0x1C, "ora long": 0x0F, "cmp long": 0xCF,
 }  # fmt: skip
 
@@ -121,7 +129,12 @@ def machine_code(d: Dice) -> Row:
     value = {1: d.between(0, 255), 2: d.between(0x600, 0x1FFF), 3: 0x7E0000 + d.between(0x2000, 0x1FFFF)}[size]
     if mode == "#" and op in ("rep", "sep"):
         value = d.pick(0x10, 0x20, 0x30, 0x08)
-    text = {"#": f"{op} #{x2(value)}", "abs": f"{op} {x4(value)}", "long": f"{op} {x6(value)}", "longx": f"{op} {x6(value)},x"}[mode]
+    text = {
+        "#": f"{op} #{x2(value)}",
+        "abs": f"{op} {x4(value)}",
+        "long": f"{op} {x6(value)}",
+        "longx": f"{op} {x6(value)},x",
+    }[mode]
     code = bytes([opcode]) + value.to_bytes(size, "little")
     shown = " ".join(f"{byte:02X}" for byte in code)
     note = {
@@ -133,7 +146,11 @@ def machine_code(d: Dice) -> Row:
     return Row(
         instruction=d.pick(f"Disassemble the bytes {shown}{wide}.", f"Which instruction is {shown}{wide}?")
         if back
-        else d.pick(f"Machine code of `{text}`{wide}?", f"Hand-assemble `{text}`{wide}.", f"Which bytes does `{text}` become{wide}?"),
+        else d.pick(
+            f"Machine code of `{text}`{wide}?",
+            f"Hand-assemble `{text}`{wide}.",
+            f"Which bytes does `{text}` become{wide}?",
+        ),
         output=f"{shown} is `{text}`: {opcode:02X} is the opcode and {note}."
         if back
         else f"`{text}` is {shown}: the opcode is {opcode:02X} and {note}.",
@@ -144,7 +161,9 @@ def machine_code(d: Dice) -> Row:
 
 @family
 def branch_operand(d: Dice) -> Row:
-    op, opcode = d.pick(("bne", 0xD0), ("beq", 0xF0), ("bcc", 0x90), ("bcs", 0xB0), ("bpl", 0x10), ("bmi", 0x30), ("bra", 0x80))
+    op, opcode = d.pick(
+        ("bne", 0xD0), ("beq", 0xF0), ("bcc", 0x90), ("bcs", 0xB0), ("bpl", 0x10), ("bmi", 0x30), ("bra", 0x80)
+    )
     here = d.between(0x8200, 0xFE00)
     target = here + 2 + d.between(-190, 190)
     distance = target - here - 2
@@ -154,73 +173,15 @@ def branch_operand(d: Dice) -> Row:
         end = f"That is outside -128 to 127, so {op} cannot reach it; " + (
             "brl or jmp can." if op == "bra" else "invert the condition and branch over a jmp."
         )
-    return _fact(
+    return fact(
         d,
         [
             f"{op} at {x4(here)} should go to {x4(target)}. Which operand?",
             f"Encode `{op}` from {x4(here)} to {x4(target)}.",
             f"Can a {op} at {x4(here)} reach {x4(target)}?",
         ],
-        f"The distance counts from the next instruction, {x4(here + 2)}: {x4(target)} - {x4(here + 2)} = {distance}. {end}",
-    )
-
-
-@family
-def color_word(d: Dice) -> Row:
-    r, g, b = d.between(0, 31), d.between(0, 31), d.between(0, 31)
-    value = r | g << 5 | b << 10
-    if d.chance(0.5):
-        return _fact(
-            d,
-            [
-                f"What is the SNES color word for r={r}, g={g}, b={b} (5 bits each)?",
-                f"Pack red {r}, green {g}, blue {b} into a CGRAM word.",
-                f"I want a `.word` for the color ({r}, {g}, {b}) on the 0-31 scale.",
-            ],
-            f"Blue is shifted by 10 and green by 5: {b} * 1024 + {g} * 32 + {r} = {value}, which is {x4(value)}."
-            f" In memory it is {value & 255:02X} {value >> 8:02X}.",
-        )
-    return _fact(
-        d,
-        [f"Split the palette word {x4(value)} into red, green and blue.", f"Which color is {x4(value)} in CGRAM?"],
-        f"Red is the low five bits, {r}. Green is bits 5-9, {g}. Blue is bits 10-14, {b}.",
-    )
-
-
-@family
-def tile_word(d: Dice) -> Row:
-    tile, palette, priority = d.between(0, 0x3FF), d.between(0, 7), d.between(0, 1)
-    flip = d.pick((0, "no flip"), (0x4000, "horizontal flip"), (0x8000, "vertical flip"), (0xC000, "both flips"))
-    value = flip[0] | priority << 13 | palette << 10 | tile
-    if d.chance(0.5):
-        return _fact(
-            d,
-            [
-                f"BG tilemap word for tile ${tile:03X}, palette {palette}, priority {priority}, {flip[1]}?",
-                f"Build the map entry: tile ${tile:03X}, palette {palette}, {flip[1]}, priority bit {priority}.",
-            ],
-            f"The word is {x4(value)}: flips {x4(flip[0])}, priority {x4(priority << 13)}, palette {palette} * $400 = "
-            f"{x4(palette << 10)}, tile ${tile:03X}.",
-        )
-    return _fact(
-        d,
-        [f"Decode the tilemap word {x4(value)}.", f"Which tile, palette and flips does {x4(value)} mean in a BG map?"],
-        f"Tile ${tile:03X} (bits 0-9), palette {palette} (bits 10-12), priority {priority} (bit 13), {flip[1]} (bits 14-15).",
-    )
-
-
-@family
-def tile_address(d: Dice) -> Row:
-    depth, base, tile = d.pick(2, 4), d.step(0, 0x6000, 0x1000), d.between(1, 0x1FF)
-    step = depth * 4
-    return _fact(
-        d,
-        [
-            f"VRAM word address of {depth}bpp tile ${tile:03X} when the graphics start at {x4(base)}?",
-            f"Character base {x4(base)}, {depth}bpp: where in VRAM (words) is tile ${tile:03X}?",
-        ],
-        f"A {depth}bpp 8x8 tile takes {depth * 8} bytes, which is {step} words. {x4(base)} + ${tile:03X} * {step} = "
-        f"{x4(base + tile * step)}.",
+        f"The distance counts from the next instruction, {x4(here + 2)}: {x4(target)} - {x4(here + 2)} = "
+        f"{distance}. {end}",
     )
 
 
@@ -235,20 +196,7 @@ def negative_byte(d: Dice) -> Row:
         ask = [f"How do I write -{value} as {bits}-bit hex?", f"Two's complement of {value} in {bits} bits?"]
     else:
         ask = [f"Which signed number is the {bits}-bit value {text}?", f"{text} as a signed {bits}-bit number?"]
-    return _fact(d, ask, f"${(1 << bits):X} - {value} = {text}, so {text} stands for -{value} in {bits} bits.")
-
-
-@family
-def tilemap_offset(d: Dice) -> Row:
-    x, y, base = d.between(0, 31), d.between(0, 31), d.step(0x0400, 0x7000, 0x400)
-    return _fact(
-        d,
-        [
-            f"VRAM word address of column {x}, row {y} in a 32x32 map at {x4(base)}?",
-            f"32x32 tilemap at VRAM {x4(base)}: which word is tile ({x}, {y})?",
-        ],
-        f"A row has 32 words, so it is {x4(base)} + {y} * 32 + {x} = {x4(base + y * 32 + x)}.",
-    )
+    return fact(d, ask, f"${(1 << bits):X} - {value} = {text}, so {text} stands for -{value} in {bits} bits.")
 
 
 @family
@@ -263,7 +211,8 @@ def loop_cost(d: Dice) -> Row:
         instruction=d.pick("How many cycles does the loop alone take (8-bit A and X)?",
                            "Cycles spent between the label and the end of the last bne, all passes, 8-bit registers?"),
         input=body,
-        output=f"One pass is {store.split()[0]} {cost} + dex 2 + bne 3 = {per} cycles. {count} passes make {per * count}, and the last bne "
+        output=f"One pass is {store.split()[0]} {cost} + dex 2 + bne 3 = {per} cycles. {count} passes make "
+               f"{per * count}, and the last bne "
         f"is not taken and saves 1, so the loop takes {total} cycles.",
         code=body,
     )  # fmt: skip
@@ -272,17 +221,28 @@ def loop_cost(d: Dice) -> Row:
 @family
 def which_mode(d: Dice) -> Row:
     case = d.between(0, 4)
-    dp, low, far, n = d.between(0x10, 0x7F), d.between(0x600, 0x1FFF), 0x7F0000 + d.between(0x2000, 0xF000), d.between(2, 60)
+    dp, low, far, n = (
+        d.between(0x10, 0x7F),
+        d.between(0x600, 0x1FFF),
+        0x7F0000 + d.between(0x2000, 0xF000),
+        d.between(2, 60),
+    )
     ask, code, why, size = (
         (f"read the variable {x2(dp)} with D = 0", f"lda {x2(dp)}", "direct page is the shortest form, two bytes", 2),
         (f"read {x4(low)} + X in the data bank", f"lda {x4(low)},x", "absolute indexed adds X to a 16-bit address", 3),
         (f"read {x6(far)} + X while DB is $00", f"lda {x6(far)},x", "absolute long indexed carries its own bank", 4),
-        (f"read byte {n} behind the 24-bit pointer at {x2(dp)}", f"ldy #{n} | lda [{x2(dp)}],y", "square brackets mean a three-byte pointer", 4),
-        (f"read byte {n} behind the 16-bit pointer at {x2(dp)} in the data bank", f"ldy #{n} | lda ({x2(dp)}),y", "round brackets mean a two-byte pointer and the bank from DB", 4),
+        (f"read byte {n} behind the 24-bit pointer at {x2(dp)}", f"ldy #{n} | lda [{x2(dp)}],y",
+        "square brackets mean a three-byte pointer", 4),
+        (f"read byte {n} behind the 16-bit pointer at {x2(dp)} in the data bank", f"ldy #{n} | lda ({x2(dp)}),y",
+        "round brackets mean a two-byte pointer and the bank from DB", 4),
     )[case]  # fmt: skip
     body = asm(code)
     return Row(
-        instruction=d.pick(f"Which addressing mode do I take to {ask}?", f"I want to {ask}. Which form of lda?", f"Shortest way to {ask}?"),
+        instruction=d.pick(
+            f"Which addressing mode do I take to {ask}?",
+            f"I want to {ask}. Which form of lda?",
+            f"Shortest way to {ask}?",
+        ),
         output=f"```asm\n{body}\n```\nHere {why}; the code takes {size} bytes.",
         code=body,
         size=size,

@@ -23,6 +23,8 @@ class Row:
     """The correct routine, wherever the row shows it; empty for rows of arithmetic alone."""
     broken: str = ""
     """A routine with a fault that the row is about: it must fail at least one of the runs."""
+    equal: str = ""
+    """Another routine that must pass the same runs."""
     encoded: bytes = b""
     """The machine code of `code`, where the row states it."""
     size: int | None = None
@@ -79,9 +81,7 @@ def routine(
 ) -> Row:
     """The usual row: one of several wordings of a request, a routine, and some sentences about it."""
     body = asm(code)
-    return Row(
-        instruction=d.of(ask), output=answer(body, *say(d, always, maybe)), code=body, runs=tuple(runs)
-    )
+    return Row(instruction=d.of(ask), output=answer(body, *say(d, always, maybe)), code=body, runs=tuple(runs))
 
 
 def repair(

@@ -277,5 +277,7 @@ class Cpu:
             one, two = left >> shift & 15, right >> shift & 15
             digit = one - two - 1 + carry if subtract else one + two + carry
             carry = int(digit >= 0) if subtract else int(digit > 9)
-            total |= (digit + 10 if subtract and not carry else digit - 10 if not subtract and carry else digit) << shift
+            total |= (
+                digit + 10 if subtract and not carry else digit - 10 if not subtract and carry else digit
+            ) << shift
         return total | carry << bits

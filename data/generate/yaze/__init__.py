@@ -56,7 +56,7 @@ def records(seed: int) -> list[dict[str, list[Message]]]:
     while len(rows) < COUNT:
         share = len(rows) % 20
         turns = (_single if share < 9 else _two_steps if share < 17 else _plain)(d)
-        if turns[0]["content"] not in seen:
-            seen.add(turns[0]["content"])
+        if turns[0]["content"].lower() not in seen:
+            seen.add(turns[0]["content"].lower())
             rows.append({"messages": [{"role": "system", "content": d.of(SYSTEMS)}, *turns]})
     return d.shuffled(rows)

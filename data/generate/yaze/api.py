@@ -22,7 +22,9 @@ def choice(options: tuple[str, ...], description: str) -> dict[str, Any]:
     return {"type": "string", "enum": list(options), "description": description}
 
 
-def function(name: str, description: str, optional: tuple[str, ...] = (), **parameters: dict[str, Any]) -> dict[str, Any]:
+def function(
+    name: str, description: str, optional: tuple[str, ...] = (), **parameters: dict[str, Any]
+) -> dict[str, Any]:
     """One function with the schema of its arguments; all of them are required but the optional ones."""
     return {
         "name": name,
@@ -65,15 +67,18 @@ API: list[dict[str, Any]] = [
         layer=integer(0, 2, "background layer"),
     ),
     function(
-        "place_sprite", "Add a sprite to a dungeon room.", room=ROOM, sprite=SPRITE, x=integer(0, 31, "16-pixel column"),
+        "place_sprite", "Add a sprite to a dungeon room.", room=ROOM, sprite=SPRITE, x=integer(0, 31,
+        "16-pixel column"),
         y=integer(0, 31, "16-pixel row"),
     ),
     function(
         "move_sprite", "Move a sprite of a dungeon room.", room=ROOM, index=integer(0, 15, "place in the sprite list"),
         x=integer(0, 31, "16-pixel column"), y=integer(0, 31, "16-pixel row"),
     ),
-    function("remove_sprite", "Delete a sprite of a dungeon room.", room=ROOM, index=integer(0, 15, "place in the sprite list")),
-    function("get_palette", "Colors of a palette.", group=choice(GROUPS, "palette group"), palette=integer(0, 19, "palette")),
+    function("remove_sprite", "Delete a sprite of a dungeon room.", room=ROOM, index=integer(0, 15,
+    "place in the sprite list")),
+    function("get_palette", "Colors of a palette.", group=choice(GROUPS, "palette group"), palette=integer(0, 19,
+    "palette")),
     function(
         "set_palette_color",
         "Change one color of a palette.",
@@ -83,12 +88,14 @@ API: list[dict[str, Any]] = [
         rgb={"type": "string", "pattern": "^#[0-9A-F]{6}$", "description": "red, green, blue"},
     ),
     function(
-        "set_tile16", "Put a 16x16 tile on an overworld map.", map=MAP, x=integer(0, 31, "column"), y=integer(0, 31, "row"),
+        "set_tile16", "Put a 16x16 tile on an overworld map.", map=MAP, x=integer(0, 31, "column"), y=integer(0, 31,
+        "row"),
         tile=integer(0, 4095, "tile16 number"),
     ),
     function("import_graphics", "Replace a graphics sheet by an image.", sheet=integer(0, 222, "sheet"), file=PATH),
     function(
-        "add_item", "Hide an item on an overworld map.", map=MAP, item=choice(ITEMS, "item"), x=integer(0, 31, "column"),
+        "add_item", "Hide an item on an overworld map.", map=MAP, item=choice(ITEMS, "item"), x=integer(0, 31,
+        "column"),
         y=integer(0, 31, "row"),
     ),
     function(
@@ -96,7 +103,8 @@ API: list[dict[str, Any]] = [
         text={"type": "string", "pattern": "^[^\"\\\\]{1,90}$", "description": "new text, at most 90 characters"},
     ),
     function("set_entrance", "Make an entrance lead to a room.", entrance=integer(0, 132, "entrance"), room=ROOM),
-    function("export_patch", "Write a patch against the clean ROM.", format=choice(("bps", "ips"), "patch format"), file=PATH),
+    function("export_patch", "Write a patch against the clean ROM.", format=choice(("bps", "ips"), "patch format"),
+    file=PATH),
     function(
         "validate_rom", "Check the ROM and list the problems.",
         checks={"type": "array", "items": choice(CHECKS, "check"), "minItems": 1, "description": "what to check"},

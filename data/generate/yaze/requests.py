@@ -10,17 +10,43 @@ Arguments = dict[str, Any]
 Request = tuple[str, Arguments]
 
 SPRITES = {
-    "0x0D": "buzzblob", "0x12": "moblin", "0x15": "antifairy", "0x18": "mini moldorm", "0x24": "blue bari", "0x41": "blue guard",
-    "0x42": "green guard", "0x43": "red spear guard", "0x8B": "gibdo", "0xA7": "stalfos", "0xE3": "fairy", "0xE4": "small key",
+    "0x0D": "buzzblob", "0x12": "moblin", "0x15": "antifairy", "0x18": "mini moldorm", "0x24": "blue bari",
+    "0x41": "blue guard",
+    "0x42": "green guard", "0x43": "red spear guard", "0x8B": "gibdo", "0xA7": "stalfos", "0xE3": "fairy",
+    "0xE4": "small key",
 }  # fmt: skip
 LINES = (
     "The lake is dry.", "Beware of the cave!", "It costs 40 rupees.", "Come back at night.", "The master key is lost.",
-    "No one lives here now.", "Listen to the flute.", "Two doors, one truth.", "The well is deep.", "Push the left statue.",
-    "Only light opens this gate.", "The smith is away.", "Bring me a mushroom.", "You look tired, hero.", "Mind the thin ice.",
-    "The bridge will hold.", "North of here is the mine.", "Who broke my pots?", "Sleep well, little one.", "Try the hammer.",
+    "No one lives here now.", "Listen to the flute.", "Two doors, one truth.", "The well is deep.",
+    "Push the left statue.",
+    "Only light opens this gate.", "The smith is away.", "Bring me a mushroom.", "You look tired, hero.",
+    "Mind the thin ice.",
+    "The bridge will hold.", "North of here is the mine.", "Who broke my pots?", "Sleep well, little one.",
+    "Try the hammer.",
 )  # fmt: skip
-IMAGES = ("link_blue", "trees", "boss_tiles", "town_roof", "hud_icons", "swamp", "statue", "ice_floor", "desert", "new_sword")
-PATCHES = ("hack", "release", "beta", "swamp_palace", "test_build", "hard_mode", "translation", "night_edit", "dungeon_pack")
+IMAGES = (
+    "link_blue",
+    "trees",
+    "boss_tiles",
+    "town_roof",
+    "hud_icons",
+    "swamp",
+    "statue",
+    "ice_floor",
+    "desert",
+    "new_sword",
+)
+PATCHES = (
+    "hack",
+    "release",
+    "beta",
+    "swamp_palace",
+    "test_build",
+    "hard_mode",
+    "translation",
+    "night_edit",
+    "dungeon_pack",
+)
 
 
 def rom(d: Dice) -> str:
@@ -61,7 +87,8 @@ def find_pattern(d: Dice) -> Request:
         arguments["bank"] = f"0x{d.between(0, 0x1F):02X}"
         where = f" in bank {arguments['bank']}"
     return d.pick(
-        f"Where does {pattern} occur{where}?", f"Search{where} for {pattern}.", f"Find all places{where} with {pattern}.",
+        f"Where does {pattern} occur{where}?", f"Search{where} for {pattern}.",
+        f"Find all places{where} with {pattern}.",
         f"grep {pattern}{where}", f"I am looking for the sequence {pattern}{where}.",
     ), arguments  # fmt: skip
 
@@ -76,7 +103,8 @@ def get_room(d: Dice) -> Request:
 
 def set_room_object(d: Dice) -> Request:
     a = {
-        "room": d.between(0, 295), "object": f"0x{d.between(0, 0x1FF):03X}", "x": d.between(0, 63), "y": d.between(0, 63),
+        "room": d.between(0, 295), "object": f"0x{d.between(0, 0x1FF):03X}", "x": d.between(0, 63), "y": d.between(0,
+        63),
         "size": d.between(0, 15), "layer": d.between(0, 2),
     }  # fmt: skip
     return d.pick(
@@ -91,8 +119,10 @@ def place_sprite(d: Dice) -> Request:
     a = {"room": d.between(0, 295), "sprite": sprite, "x": d.between(0, 31), "y": d.between(0, 31)}
     who = d.pick(f"sprite {sprite}", f"a {SPRITES[sprite]} ({sprite})", f"{sprite} ({SPRITES[sprite]})")
     return d.pick(
-        f"Put {who} into room {a['room']} at {a['x']},{a['y']}.", f"Room {a['room']} needs {who} at x={a['x']}, y={a['y']}.",
-        f"Add {who} at column {a['x']}, row {a['y']} of room {a['room']}.", f"spawn {who} room {a['room']} pos {a['x']} {a['y']}",
+        f"Put {who} into room {a['room']} at {a['x']},{a['y']}.",
+        f"Room {a['room']} needs {who} at x={a['x']}, y={a['y']}.",
+        f"Add {who} at column {a['x']}, row {a['y']} of room {a['room']}.",
+        f"spawn {who} room {a['room']} pos {a['x']} {a['y']}",
     ), a  # fmt: skip
 
 
@@ -109,7 +139,8 @@ def remove_sprite(d: Dice) -> Request:
     a = {"room": d.between(0, 295), "index": d.between(0, 15)}
     return d.pick(
         f"Delete sprite {a['index']} from room {a['room']}.", f"Room {a['room']}: get rid of sprite {a['index']}.",
-        f"Sprite {a['index']} in room {a['room']} is one too many, take it out.", f"remove enemy #{a['index']} in room {a['room']}",
+        f"Sprite {a['index']} in room {a['room']} is one too many, take it out.",
+        f"remove enemy #{a['index']} in room {a['room']}",
     ), a  # fmt: skip
 
 
@@ -123,7 +154,12 @@ def get_palette(d: Dice) -> Request:
 
 
 def set_palette_color(d: Dice) -> Request:
-    a = {"group": d.of(GROUPS), "palette": d.between(0, 19), "color": d.between(0, 15), "rgb": f"#{d.between(0, 0xFFFFFF):06X}"}
+    a = {
+        "group": d.of(GROUPS),
+        "palette": d.between(0, 19),
+        "color": d.between(0, 15),
+        "rgb": f"#{d.between(0, 0xFFFFFF):06X}",
+    }
     return d.pick(
         f"Set color {a['color']} of {a['group']} palette {a['palette']} to {a['rgb']}.",
         f"{a['group']}, palette {a['palette']}: color {a['color']} should be {a['rgb']}.",
@@ -170,7 +206,8 @@ def set_message(d: Dice) -> Request:
 def set_entrance(d: Dice) -> Request:
     a = {"entrance": d.between(0, 132), "room": d.between(0, 295)}
     return d.pick(
-        f"Entrance {a['entrance']} should lead to room {a['room']}.", f"Link entrance {a['entrance']} with room {a['room']}.",
+        f"Entrance {a['entrance']} should lead to room {a['room']}.",
+        f"Link entrance {a['entrance']} with room {a['room']}.",
         f"When I go in at entrance {a['entrance']}, I want to come out in room {a['room']}.",
     ), a  # fmt: skip
 
@@ -179,7 +216,8 @@ def export_patch(d: Dice) -> Request:
     kind = d.pick("bps", "ips")
     file = f"{d.of(PATCHES)}{d.pick('', '_v2', '_final', f'_{d.between(1, 30)}')}.{kind}"
     return d.pick(
-        f"Make an {kind.upper()} patch called {file}." if kind == "ips" else f"Make a {kind.upper()} patch called {file}.",
+        f"Make an {kind.upper()} patch called {file}." if kind == "ips" else f"Make a {kind.upper()} patch called "
+                                                                             f"{file}.",
         f"Export my changes as {file}.", f"I am done for today, write the patch {file}.",
         f"Save the difference to the clean ROM in {file}.",
     ), {"format": kind, "file": file}  # fmt: skip
@@ -197,7 +235,8 @@ def validate_rom(d: Dice) -> Request:
 REQUESTS: dict[str, Callable[[Dice], Request]] = {
     build.__name__: build
     for build in (
-        read_rom, write_rom, find_pattern, get_room, set_room_object, place_sprite, move_sprite, remove_sprite, get_palette,
+        read_rom, write_rom, find_pattern, get_room, set_room_object, place_sprite, move_sprite, remove_sprite,
+        get_palette,
         set_palette_color, set_tile16, import_graphics, add_item, set_message, set_entrance, export_patch, validate_rom,
     )
 }  # fmt: skip

@@ -1,0 +1,89 @@
+"""What pass one counts, and how a conversation becomes samples or the reason why not."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from hafs.dataset import Dataset
+from hafs.dataset.decode import Reject
+from hafs.dataset.huge import HUGE, characters, fit_huge
+from hafs.dataset.lengths import Fitted, fit
+from hafs.errors import HafsError
+from hafs.text import Conversation, Rendered, render, render_many
+
+
+@dataclass
+class Counts:
+    """What pass one counted."""
+
+    rows: int = 0
+    blank_lines: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    formats: Counter[str] = field(default_factory=Counter)
+    overlong: Counter[str] = field(default_factory=Counter)
+    tokens_lost: int = 0
+    notes: list[str] = field(default_factory=list)
+    file_problems: list[str] = field(default_factory=list)
+
+
+def outcomes(
+    dataset: Dataset, tokenizer: Any, conversations: list[Conversation], counts: Counts
+) -> list[Fitted | Reject]:
+    """Tokenize conversations and apply the policy on length; `counts` gains what was too long, and what that cost."""
+    small = [conversation for conversation in conversations if characters(conversation) <= HUGE]
+    rendered = iter(_render(tokenizer, small))
+    found: list[Fitted | Reject] = []
+    for conversation in conversations:
+        try:
+            if characters(conversation) > HUGE:
+                found.append(_huge(dataset, tokenizer, conversation, counts))
+            else:
+                done = next(rendered)
+                found.append(done if isinstance(done, Reject) else _fit(dataset, tokenizer, conversation, done, counts))
+        except HafsError as error:
+            found.append(Reject("template", error.fact))
+    return found
+
+
+def _render(tokenizer: Any, conversations: list[Conversation]) -> list[Rendered | Reject]:
+    try:
+        return list(render_many(tokenizer, conversations))
+    except HafsError:  # one row at a time, to find those that the template refuses
+        return [_render_one(tokenizer, conversation) for conversation in conversations]
+
+
+def _render_one(tokenizer: Any, conversation: Conversation) -> Rendered | Reject:
+    try:
+        return render(tokenizer, conversation)
+    except HafsError as error:
+        return Reject("template", error.fact)
+
+
+def _fit(
+    dataset: Dataset, tokenizer: Any, conversation: Conversation, done: Rendered, counts: Counts
+) -> Fitted | Reject:
+    if not any(done.supervised):
+        return Reject("no_supervised_token", "the template leaves no token of an answer to learn from")
+    if len(done.tokens) <= dataset.max_length:
+        return Fitted([(conversation, done)], 0)
+    fitted = fit(tokenizer, conversation, done, max_length=dataset.max_length, overlong=dataset.overlong)
+    return _counted(dataset, fitted, f"{len(done.tokens):,} tokens", counts)
+
+
+def _huge(dataset: Dataset, tokenizer: Any, conversation: Conversation, counts: Counts) -> Fitted | Reject:
+    fitted = fit_huge(tokenizer, conversation, max_length=dataset.max_length, overlong=dataset.overlong)
+    if fitted is None:
+        return _fit(dataset, tokenizer, conversation, render(tokenizer, conversation), counts)
+    return _counted(dataset, fitted, f"{characters(conversation):,} characters", counts)
+
+
+def _counted(dataset: Dataset, fitted: Fitted, size: str, counts: Counts) -> Fitted | Reject:
+    counts.overlong["rows"] += 1
+    counts.tokens_lost += fitted.lost
+    if fitted.samples:
+        counts.overlong["truncated" if dataset.overlong == "truncate" else "split"] += 1
+        return fitted
+    counts.overlong["rejected"] += 1
+    why = "" if dataset.overlong == "reject" else f", and no way to {dataset.overlong} it leaves whole answers"
+    return Reject("too_long", f"{size}, expected at most {dataset.max_length:,} tokens (max_length){why}")
