@@ -259,24 +259,25 @@ class FineTuning(pl.LightningModule):
                 reason = str(error).splitlines()[0]
             self.zero_grad(set_to_none=True)  # outside the handler: the error holds on to the failed graph
             oom.free_cache()
-            self.shrink(max(len(sample.tokens) for sample in samples), reason)
+            self.shrink([len(sample.tokens) for sample in samples], reason)
 
-    def shrink(self, longest: int, reason: str) -> None:
+    def shrink(self, lengths: Sequence[int], reason: str) -> None:
         """Halve the tokens of a forward pass.
 
         Args:
-            longest: Tokens of the longest sample, which cannot be split.
+            lengths: Tokens of each of the step's samples; the longest cannot be split.
             reason: What the allocator said.
 
         Raises:
             HafsError: A row already holds no more than one sample.
         """
-        if self.row_tokens <= longest:
+        longest, now = max(lengths), min(self.row_tokens, sum(lengths))
+        if now <= longest:
             raise HafsError(
                 f"out of memory with a single sample of {longest} tokens: {reason}",
                 hint="lower dataset.max_length or adapter.r, or set model.gradient_checkpointing=true",
             )
-        self.row_tokens = max(longest, self.row_tokens // 2)
+        self.row_tokens = max(longest, now // 2)
         self.event("out_of_memory", total=self.cursor.total, row_tokens=self.row_tokens, reason=reason)
 
     def try_out(self, samples: Sequence[Sample]) -> None:

@@ -46,17 +46,22 @@ def _unknown_key(door: str, words: Sequence[str]) -> ConfigError | None:
         key = word.split("=", 1)[0].lstrip("~")
         if key.startswith(("+", "hydra.")) or key in known:
             continue
-        parent = key.rsplit(".", 1)[0]
-        if key.startswith("stages.") and parent.removeprefix("stages.") in options("stage"):
-            name = parent.removeprefix("stages.")
-            chosen = ",".join([*config.get("stages", {}), name])
+        name = key.split(".")[1]
+        if key.startswith("stages.") and name in options("stage") and "name" not in config.stages.get(name, {}):
+            chosen = ",".join([*(n for n, node in config.stages.items() if "name" in node), name])
             return ConfigError(f"stage {name!r} is not in the sequence, so {word!r} sets nothing", hint=f"stage={chosen}")
+        parent = key.rsplit(".", 1)[0]
         siblings = [k for k in known if k.rsplit(".", 1)[0] == parent and "." in k] or known
-        shown = key
-        for alias, target in ALIASES.items():
-            shown = shown.replace(target, alias, 1) if shown.startswith(target) else shown
-        return ConfigError(f"there is no key {shown!r}", hint=f"{did_you_mean(key, siblings)} (a new key: +{key}=...)")
+        meant = did_you_mean(_as_typed(key), map(_as_typed, siblings))
+        return ConfigError(f"there is no key {_as_typed(key)!r}", hint=f"{meant} (a new key: +{_as_typed(key)}=...)")
     return None
+
+
+def _as_typed(key: str) -> str:
+    """`stages.main.lr` as people type it: `stage.main.lr`."""
+    for alias, target in ALIASES.items():
+        key = alias + key.removeprefix(target) if key.startswith(target) else key
+    return key
 
 
 def _unknown_group(message: str) -> ConfigError | None:

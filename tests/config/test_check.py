@@ -46,7 +46,7 @@ def test_all_problems_are_told_at_once():
         (["modle=tiny"], "did you mean 'model'"),
         (["adapter.rr=8"], "did you mean 'adapter.r'"),
         (["stage=warmup,mian"], "did you mean 'main'"),
-        (["stage.main.lrr=1"], "did you mean 'stages.main.lr'"),
+        (["stage.main.lrr=1"], "did you mean 'stage.main.lr'"),
     ],
 )
 def test_an_unknown_word_is_answered_with_the_nearest_known_one(words, said):
