@@ -1,5 +1,7 @@
 """What went wrong, said so that its reader can act: one line of fact, one line of hint."""
 
+FAILURE = "failure.json"
+"""What a failed job of a sweep leaves in its folder; what was there before stays."""
 DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 75
 
 

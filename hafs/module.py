@@ -209,6 +209,8 @@ class FineTuning(pl.LightningModule):
         """Learn from one effective batch."""
         optimizer: Any = self.optimizers()
         loss, rows = self._within_memory(samples, self._gradients)
+        self._sum_gradients()
+        loss = self._summed(loss)
         supervised = max(1, supervised_tokens(samples))
         rate = learning_rate(self.stage, step=self.cursor.step, steps=self.stage_steps)
         for group in optimizer.param_groups:
@@ -249,17 +251,24 @@ class FineTuning(pl.LightningModule):
         self.facts = replace(self.facts, skipped=why)
 
     def _within_memory(self, samples: Sequence[Sample], attempt: Callable[[Sequence[Sample]], _Result]) -> _Result:
-        """Try until it fits, each time with half the tokens a row; the samples stay the same."""
+        """Try until it fits, each time with half the tokens a row; the samples stay the same.
+
+        `attempt` works on this device alone; if memory ran out on any of several, all of them try again.
+        """
         while True:
+            reason, result = "", None
             try:
-                return attempt(samples)
+                result = attempt(samples)
             except (RuntimeError, MemoryError) as error:
                 if not oom.is_out_of_memory(error):
                     raise
                 reason = str(error).splitlines()[0]
+            if not self._anywhere(bool(reason)):
+                return result  # type: ignore[return-value]
+            del result
             self.zero_grad(set_to_none=True)  # outside the handler: the error holds on to the failed graph
             oom.free_cache()
-            self.shrink([len(sample.tokens) for sample in samples], reason)
+            self.shrink([len(sample.tokens) for sample in samples], reason or "on another device")
 
     def shrink(self, lengths: Sequence[int], reason: str) -> None:
         """Halve the tokens of a forward pass.
@@ -301,8 +310,7 @@ class FineTuning(pl.LightningModule):
                 part = self.loss_of(packed.to(self.device))
                 self.manual_backward(part.nats * (weight * self._gradient_scale() / supervised))
                 total = _plus(total, part, weight)
-        self._sum_gradients()
-        return self._summed(total), len(mine)
+        return total, len(mine)
 
     def loss_of(self, packed: Row) -> TokenLoss:
         """The loss of one row, summed over its supervised tokens; only those are projected onto the vocabulary."""
@@ -321,7 +329,8 @@ class FineTuning(pl.LightningModule):
 
     def rows(self, samples: Sequence[Sample]) -> list[Row]:
         """Samples as rows of at most `row_tokens`."""
-        groups = pack([len(sample.tokens) for sample in samples], self.row_tokens)
+        lengths = [len(sample.tokens) for sample in samples]
+        groups = pack(lengths, self.row_tokens, at_least=min(self.trainer.world_size, len(samples)))
         return [row([samples[i] for i in group]) for group in groups]
 
     def _nothing(self) -> TokenLoss:
@@ -358,6 +367,12 @@ class FineTuning(pl.LightningModule):
         if self.trainer.world_size == 1:
             return loss
         return TokenLoss(*(self.trainer.strategy.reduce(part, reduce_op="sum") for part in loss))
+
+    def _anywhere(self, here: bool) -> bool:
+        """Whether something holds on any device."""
+        if self.trainer.world_size == 1:
+            return here
+        return bool(self.trainer.strategy.reduce(torch.tensor(float(here), device=self.device), reduce_op="sum"))
 
     def _clipped_norm(self) -> float:
         limit = math.inf if self.max_grad_norm is None else self.max_grad_norm
@@ -398,7 +413,7 @@ class FineTuning(pl.LightningModule):
             "seconds": time.perf_counter() - self._held_out_began,
         }
         self.held_out_at = (self.cursor.stage, self.cursor.total)
-        self.log("val_loss", mean, logger=False)
+        self.log("val_loss", mean, logger=False, sync_dist=self.trainer.world_size > 1)
 
     def on_validation_model_eval(self) -> None:
         """Dropout off; the layers themselves stay in train mode, as 4-bit layers must."""

@@ -12,7 +12,7 @@ import torch
 from hafs.dataset.samples import Sample
 
 
-def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+def pack(lengths: Sequence[int], capacity: int, *, at_least: int = 1) -> list[list[int]]:
     """Share samples out over as few rows as hold them, about equally full.
 
     A sample longer than the capacity gets a row of its own.
@@ -20,12 +20,13 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     Args:
         lengths: Tokens of each sample.
         capacity: Tokens of a row.
+        at_least: Rows to make, where there are as many samples: one for each device.
 
     Returns:
         For each row the positions of its samples, in ascending order; every sample is in exactly one row.
     """
     longest_first = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    count = max(1, -(-sum(lengths) // capacity))
+    count = max(at_least, -(-sum(lengths) // capacity))
     while True:
         rows: list[list[int]] = [[] for _ in range(count)]
         filled = [0] * count

@@ -12,7 +12,7 @@ import orjson
 from filelock import FileLock, Timeout
 
 from hafs import durable
-from hafs.errors import RunError
+from hafs.errors import FAILURE, RunError
 
 COSMETIC = {
     "resume",
@@ -274,8 +274,7 @@ def ranked(folders: Sequence[Path]) -> list[dict[str, Any]]:
     """The summaries of runs, the lowest held-out loss first, failed ones last."""
     found = []
     for folder in folders:
-        try:
-            found.append(json.loads((folder / "summary.json").read_text()) | {"folder": str(folder)})
-        except (OSError, ValueError):
-            continue
+        told = next((path for name in (FAILURE, "summary.json") if (path := folder / name).exists()), None)
+        if told:
+            found.append(json.loads(told.read_text()) | {"folder": str(folder)})
     return sorted(found, key=lambda s: (s.get("status") != "done", s.get("loss") or float("inf")))

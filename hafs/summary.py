@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hafs import durable
+from hafs.errors import FAILURE
 from hafs.fit import Result
 from hafs.runs import Run, ranked
 
@@ -48,6 +49,7 @@ def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[st
         "stages": {result.name: dict(result.metrics) | {"kept": result.kept} for result in results},
     }
     durable.write_text(run.folder / "summary.json", json.dumps(summary, indent=1))
+    (run.folder / FAILURE).unlink(missing_ok=True)
     return summary
 
 
@@ -62,7 +64,7 @@ def show(console: Console, results: Sequence[Result], prompts: Sequence[str], su
         f"({summary['tokens_per_second']:.0f} tokens/s, {summary['supervised_per_second']:.0f} supervised), "
         f"{summary['seconds']:.0f} s in all"
     )
-    console.print(f"adapter: {summary['adapter']}", soft_wrap=True)
+    console.print(f"adapter: {summary['adapter']}", highlight=False, soft_wrap=True)
 
 
 def _stages(results: Sequence[Result]) -> Table:
@@ -105,14 +107,21 @@ def show_sweep(console: Console, folder: Path) -> int:
     """
     summaries = ranked([path for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else [])
     table = Table(title=f"sweep {folder}", title_justify="left")
-    for name in ("", "job", "held-out loss", "perplexity", "tokens/s", "adapter"):
-        table.add_column(name, justify="right" if name in ("", "held-out loss", "perplexity", "tokens/s") else "left")
+    table.add_column("", justify="right")
+    table.add_column("job", overflow="fold")
+    for name in ("held-out loss", "perplexity", "tokens/s"):
+        table.add_column(name, justify="right")
     for rank, summary in enumerate(summaries, start=1):
         job = Path(summary["folder"]).name
         if summary["status"] == "done":
             figures = (f"{summary['loss']:.4f}", f"{summary['perplexity']:.2f}", f"{summary['tokens_per_second']:.0f}")
-            table.add_row(str(rank), job, *figures, summary["adapter"])
+            table.add_row(str(rank), job, *figures)
         else:
-            table.add_row("-", job, "failed", "", "", Text(summary.get("error", "").splitlines()[0], style="red"))
+            table.add_row("-", job, Text("failed", style="red"), "", "")
     console.print(table)
+    for summary in summaries:
+        if summary["status"] != "done":
+            console.print(f"{Path(summary['folder']).name}: {summary.get('error', '')}", highlight=False, soft_wrap=True)
+    if summaries and summaries[0]["status"] == "done":
+        console.print(f"best adapter: {summaries[0]['adapter']}", highlight=False, soft_wrap=True)
     return max((summary.get("exit_code", 0) for summary in summaries), default=0)

@@ -54,7 +54,7 @@ def chosen(config: DictConfig) -> Nouns:
     Raises:
         ConfigError: No stage was chosen.
     """
-    stages = [build(node) for node in (config.get("stages") or {}).values() if "name" in node]
+    stages = [build(node) for node in (config.get("stages") or {}).values()]
     if not stages:
         raise ConfigError("there is no stage to train", hint="stage=main, or stage=warmup,main,cooldown")
     nouns = {noun: build(config[noun]) for noun in ("model", "quant", "adapter", "dataset")}

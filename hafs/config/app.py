@@ -16,11 +16,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hafs.config.check import check
-from hafs.config.compose import conf_folder, register
+from hafs.config.compose import conf_folder, drop_unchosen_stages, register
 from hafs.config.explain import explain
 from hafs.config.help import help_text
 from hafs.config.words import rewrite
-from hafs.errors import OUR_BUG, HafsError, Interrupted
+from hafs.errors import FAILURE, OUR_BUG, HafsError, Interrupted
 
 
 class SweepFolder(Callback):
@@ -36,7 +36,7 @@ class SweepFolder(Callback):
 def job_folder() -> Path | None:
     """The folder of this job inside a sweep; None outside a sweep."""
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        return Path(HydraConfig.get().runtime.output_dir)
+        return Path(os.path.relpath(HydraConfig.get().runtime.output_dir))
     return None
 
 
@@ -61,6 +61,7 @@ def door(
 
     def checked(config: DictConfig) -> Any:
         try:
+            drop_unchosen_stages(config, HydraConfig.get().overrides.task)
             check(config, settings)
             return enter(config)
         except Exception as error:
@@ -70,7 +71,10 @@ def door(
             if isinstance(error, Interrupted):  # ends the sweep, not just this job
                 raise SystemExit(report(error, name, [], traceback=False)) from error
             _note_failure(job_folder(), error)
-            raise
+            if "BasicSweeper" in HydraConfig.get().sweeper._target_:
+                report(error, name, [], traceback=False)
+                return None
+            raise  # a sweeper that learns from results must see that there is none
 
     checked.__module__ = enter.__module__
 
@@ -98,7 +102,7 @@ def _note_failure(job: Path | None, error: Exception) -> None:
         job.mkdir(parents=True, exist_ok=True)
         code = error.exit_code if isinstance(error, HafsError) else OUR_BUG
         facts = {"status": "failed", "error": str(error), "exit_code": code}
-        (job / "summary.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        (job / FAILURE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Path], int] | None) -> int:

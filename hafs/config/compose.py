@@ -9,10 +9,11 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import TypeAdapter
 
 from hafs.config.words import RunName, rewrite
+from hafs.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -71,9 +72,32 @@ def compose(door: str, overrides: Sequence[str] = ()) -> DictConfig:
 
     words = rewrite(overrides, demo=door == "train")
     try:
-        return composed(door, words)
+        config = composed(door, words)
+        drop_unchosen_stages(config, words)
+        return config
     except Exception as error:
         raise explain(error, door, words) or error from error
+
+
+def drop_unchosen_stages(config: DictConfig, words: Sequence[str]) -> None:
+    """Take out stages that an experiment tunes and nobody chose: they have values and no name.
+
+    Raises:
+        ConfigError: A word sets a value of such a stage.
+    """
+    stages = config.get("stages") or {}
+    for name in [name for name, node in stages.items() if "name" not in node]:
+        for word in words:
+            if word.lstrip("+~").startswith(f"stages.{name}."):
+                raise not_in_the_sequence(name, word, [n for n, node in stages.items() if "name" in node])
+        with open_dict(config):
+            del config.stages[name]
+
+
+def not_in_the_sequence(name: str, word: str, chosen: Sequence[str]) -> ConfigError:
+    """The error for a value of a stage that was not chosen."""
+    fact = f"stage {name!r} is not in the sequence, so {word!r} sets nothing"
+    return ConfigError(fact, hint=f"stage={','.join([*chosen, name])}")
 
 
 def composed(door: str, words: Sequence[str]) -> DictConfig:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hafs.config.check import did_you_mean
-from hafs.config.compose import composed, conf_folder, options
+from hafs.config.compose import composed, conf_folder, not_in_the_sequence, options
 from hafs.config.words import ALIASES
 from hafs.errors import ConfigError, HafsError
 
@@ -46,10 +46,9 @@ def _unknown_key(door: str, words: Sequence[str]) -> ConfigError | None:
         key = word.split("=", 1)[0].lstrip("~")
         if key.startswith(("+", "hydra.")) or key in known:
             continue
-        name = key.split(".")[1]
-        if key.startswith("stages.") and name in options("stage") and "name" not in config.stages.get(name, {}):
-            chosen = ",".join([*(n for n, node in config.stages.items() if "name" in node), name])
-            return ConfigError(f"stage {name!r} is not in the sequence, so {word!r} sets nothing", hint=f"stage={chosen}")
+        name, stages = key.split(".")[1], config.get("stages", {})
+        if key.startswith("stages.") and name in options("stage") and name not in stages:
+            return not_in_the_sequence(name, word, list(stages))
         parent = key.rsplit(".", 1)[0]
         siblings = [k for k in known if k.rsplit(".", 1)[0] == parent and "." in k] or known
         meant = did_you_mean(_as_typed(key), map(_as_typed, siblings))

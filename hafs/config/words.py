@@ -104,13 +104,16 @@ def rewrite(argv: Sequence[str], *, demo: bool = False) -> list[str]:
 
 
 def _name_jobs_by_what_varies(words: Iterable[str], parser: OverridesParser) -> str:
-    fixed = ["experiment"]
+    fixed, swept = {"experiment": None}, set()
     for word in words:
         try:
             override = parser.parse_override(word)
         except HydraException:
             continue
-        if not override.is_sweep_override():
-            fixed.append(override.get_key_element().lstrip("+~"))
-    quoted = ",".join(f"'{key}'" for key in fixed)
+        key = override.get_key_element().lstrip("+~")
+        if override.is_sweep_override():
+            swept.add(key)
+        else:
+            fixed[key] = None
+    quoted = ",".join(f"'{key}'" for key in fixed if key not in swept)
     return f"hydra.job.config.override_dirname.exclude_keys=[{quoted}]"
