@@ -116,6 +116,7 @@ class FineTuning(pl.LightningModule):
         self.net: Any = net
         self.make_optimizer, self.seed, self.max_grad_norm = optimizer, seed, max_grad_norm
         self.row_tokens, self.compute_dtype = row_tokens, compute_dtype
+        self.row_tokens_found = False  # by trying; then later stages and resumes need not try again
         self.run, self.tokenizer, self.stop = run, tokenizer, stop
         self.cursor = Cursor()
         self.facts: StepFacts
@@ -200,7 +201,7 @@ class FineTuning(pl.LightningModule):
             for name, value in state["trained"].items():
                 parameters[name].copy_(value)
         self.cursor = Cursor(**state["cursor"])
-        self.row_tokens = min(self.row_tokens, state["row_tokens"])
+        self.row_tokens, self.row_tokens_found = state["row_tokens"], True
         self._resume_optimizer = state["optimizer"]
 
     # a step -----------------------------------------------------------------------------------------------------

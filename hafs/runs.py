@@ -24,6 +24,7 @@ COSMETIC = {
     "callbacks.checkpoint",
     "callbacks.generations",
     "callbacks.journal",
+    "callbacks.micro_batch",
     "callbacks.pause",
     "callbacks.progress",
     "callbacks.throughput",

@@ -257,3 +257,77 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_is_taken(ro
     run(*every)
     assert events(Path("outputs/run"), "resumed")[-1]["checkpoint"] == "step-00000005"
     assert list(Path("outputs/run/checkpoints").glob("damaged-*"))
+
+
+def test_the_micro_batch_is_found_by_trying_and_holds_for_the_run(rows, monkeypatch):
+    from hafs.module import FineTuning
+
+    real = FineTuning.loss_of
+
+    def limited(self, packed):
+        if len(packed.tokens_T) > 150:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(self, packed)
+
+    monkeypatch.setattr(FineTuning, "loss_of", limited)
+    run("stage=warmup,main", "callbacks.micro_batch.probe=true", "stage.main.epochs=1", "name=small")
+    folder = rows / "outputs/small"
+    found = [e["row_tokens"] for e in events(folder, "micro_batch")]
+    assert len(found) == 1
+    assert found[0] <= 150
+    first_step = json.loads((folder / "events.jsonl").read_text().split('"event":"step"')[0].splitlines()[-2])
+    assert first_step["event"] in ("micro_batch", "stage_started")
+    monkeypatch.undo()
+    monkeypatch.chdir(rows)
+    run("stage=warmup,main", "stage.main.epochs=1", "name=large")
+    small, large = (steps(rows / f"outputs/{name}") for name in ("small", "large"))
+    assert [s["samples"] for s in small] == [s["samples"] for s in large]
+    assert [s["loss"] for s in small] == pytest.approx([s["loss"] for s in large], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("quant=nf4",),
+        ("quant=fp4",),
+        ("quant=int8",),
+        ("adapter=rslora",),
+        ("adapter=dora",),
+        ("model.gradient_checkpointing=true",),
+        ("optimizer=adamw", "optimizer.weight_decay=0.1", "stage.warmup.schedule=linear"),
+        ("+adapter.layers_to_transform=[1]", "adapter.target_modules=[q_proj,v_proj]"),
+        ("precision=auto", "logger=csv"),
+        ("model.weights.architecture=qwen2", "logger=tensorboard"),
+    ],
+)
+def test_every_kind_of_base_adapter_and_precision_trains_and_gets_better(rows, words):
+    loss = run("stage=warmup", "stage.warmup.samples=16", *words)
+    summary = json.loads((rows / "outputs/run/summary.json").read_text())
+    assert loss < summary["base_loss"]
+
+
+def test_gradient_checkpointing_changes_no_step(rows):
+    run("stage=warmup", "stage.warmup.samples=16")
+    run("stage=warmup", "stage.warmup.samples=16", "model.gradient_checkpointing=true", "name=checkpointed")
+    plain, checkpointed = (steps(rows / f"outputs/{name}") for name in ("run", "checkpointed"))
+    assert [s["loss"] for s in plain] == pytest.approx([s["loss"] for s in checkpointed], rel=1e-6)
+
+
+def test_a_loss_that_is_not_a_number_is_not_learnt_from(rows, monkeypatch):
+    from hafs.model.loss import TokenLoss
+    from hafs.module import FineTuning
+
+    real = FineTuning.loss_of
+
+    def poisoned(self, packed):
+        loss = real(self, packed)
+        bad = self.cursor.stage == 2 and self.cursor.step == 1 and torch.is_grad_enabled()
+        return TokenLoss(loss.nats * float("nan"), loss.correct) if bad else loss
+
+    monkeypatch.setattr(FineTuning, "loss_of", poisoned)
+    run("stage.main.epochs=1")
+    folder = rows / "outputs/run"
+    (skipped,) = events(folder, "skipped")
+    assert skipped["why"] == "the loss is nan"
+    assert [s["skipped"] for s in steps(folder)] == [None, None, "the loss is nan", None, None]
+    assert all(t.isfinite().all() for t in load_file(folder / "adapter/adapter_model.safetensors").values())

@@ -1,34 +1,38 @@
 """Finds how many tokens of a step fit in memory at once, before step 1."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pydantic import Field
 
 from hafs import oom
-from hafs.dataset.samples import Sample
 
 
 class MicroBatch(pl.Callback):
-    """Tries the longest samples for real, an evaluation step included; halves until they fit.
+    """Tries the longest samples for real, an evaluation step included, and halves until they fit.
 
-    During the run the module halves again if memory runs out after all, with the same samples.
+    What was found holds for the rest of the run, its later stages and its resumes; if memory runs out after all, the
+    module halves again within the step, with the same samples.
 
     Args:
         probe: Whether to try; auto: on a GPU, where memory is the limit.
+        tokens: Tokens of a row to begin with; None: a whole step in one row.
     """
 
-    def __init__(self, *, probe: bool | Literal["auto"]) -> None:
-        self.probe = probe
+    def __init__(self, *, probe: bool | Literal["auto"], tokens: Annotated[int, Field(gt=0)] | None) -> None:
+        self.probe, self.tokens = probe, tokens
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        """Probe, leaving parameters, gradients and random numbers as they were."""
-        if not (module.on_gpu if self.probe == "auto" else self.probe):
+        """Probe once a run, leaving parameters, gradients and random numbers as they were."""
+        wanted = module.on_gpu if self.probe == "auto" else self.probe
+        if not wanted or module.row_tokens_found:
             return
-        split, size = trainer.datamodule.train, module.stage.batch_size
-        longest = sorted(range(len(split)), key=lambda i: -int(split.lengths[i]))[:size]
-        samples: list[Sample] = [split[i] for i in longest]
+        split: Any = trainer.datamodule.train  # type: ignore[attr-defined]
+        longest = sorted(range(len(split)), key=lambda i: -int(split.lengths[i]))[: module.stage.batch_size]
+        module.row_tokens = self.tokens or int(sum(split.lengths[i] for i in longest))
         with torch.random.fork_rng():
-            module.try_out(samples)
+            module.try_out([split[i] for i in longest])
         oom.free_cache()
+        module.row_tokens_found = True
         module.event("micro_batch", row_tokens=module.row_tokens)
