@@ -121,7 +121,9 @@ def show_sweep(console: Console, folder: Path) -> int:
     console.print(table)
     for summary in summaries:
         if summary["status"] != "done":
-            console.print(f"{Path(summary['folder']).name}: {summary.get('error', '')}", highlight=False, soft_wrap=True)
+            console.print(
+                f"{Path(summary['folder']).name}: {summary.get('error', '')}", highlight=False, soft_wrap=True
+            )
     if summaries and summaries[0]["status"] == "done":
         console.print(f"best adapter: {summaries[0]['adapter']}", highlight=False, soft_wrap=True)
     return max((summary.get("exit_code", 0) for summary in summaries), default=0)

@@ -87,6 +87,7 @@ class Training:
             DataError: Too many rows are bad; the model has not been loaded.
         """
         self.say(f"[bold]{self.run.folder}[/bold]")
+        self.logger = self._logger()
         self.tokenizer = self.nouns.model.tokenizer()
         self.data: Prepared = prepare(
             self.nouns.dataset, self.tokenizer, seed=self.config.seed, cache=cache_folder() / "datasets"
@@ -95,6 +96,21 @@ class Training:
             self.data.report.write(self.run.folder)
         sizes = ", ".join(f"{name} {len(split)}" for name, split in self.data.splits.items())
         self.say(f"data       {self.nouns.dataset.name}: {sizes} samples")
+
+    def _logger(self) -> Any:
+        """The logger of all stages.
+
+        Raises:
+            ConfigError: It needs a package that is not installed.
+        """
+        node = self.config.get("logger")
+        try:
+            return build(node, save_dir=str(self.run.folder)) if node else None
+        except ModuleNotFoundError as error:
+            fact = f"logger {node._target_.rsplit('.', 1)[-1]!r} needs a package that is not installed: {error.name or error}"
+            raise ConfigError(
+                " ".join(fact.split()), hint="install it (pip install 'hafs[wandb]'), or logger=csv"
+            ) from error
 
     def load(self, values: Any) -> None:
         """Load the base, attach the adapter, and note what the run is made of."""
@@ -161,11 +177,10 @@ class Training:
         for callback in callbacks:
             if callback.state_key in callbacks_state:
                 callback.load_state_dict(callbacks_state[callback.state_key])
-        logger = self.config.get("logger")
         return build(
             self.config.trainer,
             callbacks=callbacks,
-            logger=build(logger, save_dir=str(self.run.folder), name="", version="logs") if logger else False,
+            logger=self.logger or False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -19,7 +19,9 @@ def command(*words, door="train"):
 
 
 def typed(*words, door="train", here):
-    return subprocess.run(command(*words, door=door), cwd=here, env=ONE_THREAD, capture_output=True, text=True, timeout=200)
+    return subprocess.run(
+        command(*words, door=door), cwd=here, env=ONE_THREAD, capture_output=True, text=True, timeout=200
+    )
 
 
 @pytest.fixture

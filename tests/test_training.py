@@ -82,7 +82,9 @@ def test_a_run_leaves_its_adapter_events_report_and_summary(rows):
     assert summary["loss"] == loss < summary["base_loss"]
     assert [e["stage"] for e in events(folder, "stage_finished")] == ["base", "warmup", "main", "cooldown"]
     assert (folder / "data_report.html").exists()
-    final, last = (load_file(folder / part / "adapter_model.safetensors") for part in ("adapter", "stages/03-cooldown/adapter"))
+    final, last = (
+        load_file(folder / part / "adapter_model.safetensors") for part in ("adapter", "stages/03-cooldown/adapter")
+    )
     assert all(torch.equal(final[name], last[name]) for name in last)
     assert len(steps(folder)) == 1 + 2 * 3 + 1
 
@@ -146,7 +148,9 @@ def test_a_stage_that_makes_the_held_out_loss_worse_ends_the_sequence_and_is_not
     finished = {e["stage"]: e for e in events(folder, "stage_finished")}
     assert not finished["main"]["kept"]
     assert "cooldown" not in finished
-    final, kept = (load_file(folder / part / "adapter_model.safetensors") for part in ("adapter", "stages/01-warmup/adapter"))
+    final, kept = (
+        load_file(folder / part / "adapter_model.safetensors") for part in ("adapter", "stages/01-warmup/adapter")
+    )
     assert all(torch.equal(final[name], kept[name]) for name in kept)
     assert "its adapter is not used" in capsys.readouterr().out
 
@@ -158,7 +162,9 @@ def test_a_worse_stage_can_be_passed_over(rows):
 
 def test_full_fine_tuning_trains_every_weight(rows):
     run("adapter=none", "~adapter.r", "+adapter.r=null", "stage.main.epochs=1")
-    base, tuned = (load_file(rows / f"outputs/run/{part}/model.safetensors") for part in ("stages/00-base/adapter", "adapter"))
+    base, tuned = (
+        load_file(rows / f"outputs/run/{part}/model.safetensors") for part in ("stages/00-base/adapter", "adapter")
+    )
     assert base.keys() == tuned.keys()
     assert sum(not torch.equal(base[name], tuned[name]) for name in base) == len(base)
 

@@ -60,7 +60,7 @@ class Model:
         if settings is None:
             net = net.to(device)
         if self.gradient_checkpointing:
-            net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            net.activation_checkpointing_enable()
         return net.train()
 
 

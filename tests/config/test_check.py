@@ -18,7 +18,10 @@ def refused(*words):
         (["adapter.r=two"], "adapter.r is 'two': input should be a valid integer"),
         (["adapter.lora_dropout=1.5"], "adapter.lora_dropout is 1.5"),
         (["stage.main.lr=0"], "stages.main.lr is 0"),
-        (["stage.main.schedule=cosin"], "stages.main.schedule is 'cosin': input should be 'constant', 'linear' or 'cosine'"),
+        (
+            ["stage.main.schedule=cosin"],
+            "stages.main.schedule is 'cosin': input should be 'constant', 'linear' or 'cosine'",
+        ),
         (["+adapter.lora_alfa=3"], "adapter.lora_alfa is no field of PEFT's LoraConfig"),
         (["+dataset.val_fractoin=0.2"], "did you mean 'val_fraction'?"),
         (["name=../x"], "name is '../x'"),
@@ -56,7 +59,8 @@ def test_an_unknown_word_is_answered_with_the_nearest_known_one(words, said):
 
 
 @pytest.mark.parametrize(
-    "target", ["os.system", "builtins.open", "torch.load", "numpy.load", "subprocess.run", "hafs..os.system", "shutil.rmtree"]
+    "target",
+    ["os.system", "builtins.open", "torch.load", "numpy.load", "subprocess.run", "hafs..os.system", "shutil.rmtree"],
 )
 @pytest.mark.parametrize("place", ["logger", "callbacks.progress", "model.weights", "optimizer"])
 def test_a_config_may_not_call_what_is_not_on_the_list(target, place):

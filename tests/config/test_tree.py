@@ -96,7 +96,9 @@ def test_the_demos_own_sizes_are_in_its_experiment_and_nowhere_else():
     sample = yaml.safe_load((conf_folder() / "experiment/sample.yaml").read_text())
     config = OmegaConf.to_container(compose("train"))
     for stage, values in sample["stages"].items():
-        assert values.items() <= {k: str(v) if k == "lr" else v for k, v in config["stages"][stage].items()}.items() or all(
+        assert values.items() <= {
+            k: str(v) if k == "lr" else v for k, v in config["stages"][stage].items()
+        }.items() or all(
             float(config["stages"][stage][k]) == float(v) if k == "lr" else config["stages"][stage][k] == v
             for k, v in values.items()
         )
