@@ -140,7 +140,7 @@ class Stages:
         self.say(f"continuing from {folder.name}")
         return state
 
-    def _trained(self, name: str) -> dict[str, float]:
+    def _trained(self, name: str) -> Mapping[str, float]:
         """Sums over the stage's steps; one that was repeated after a crash counts once."""
         steps = {event["step"]: event for event in self.run.events("step") if event["stage"] == name}
         return {key: sum(e[key] for e in steps.values()) for key in ("tokens", "supervised", "seconds")} | {

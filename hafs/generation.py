@@ -28,14 +28,14 @@ def prompt_of(conversation: Conversation) -> Conversation:
 
 
 @contextmanager
-def at_rest(net: torch.nn.Module) -> Iterator[None]:
+def at_rest(net: Any) -> Iterator[None]:
     """Inference for a while: no dropout, no checkpointing, attention over padded batches.
 
     4-bit layers stay in train mode: some CPUs repack their weights otherwise, and training would go on differently.
     """
     from bitsandbytes.nn import Linear4bit
 
-    base = getattr(net, "get_base_model", lambda: net)()
+    base: Any = getattr(net, "get_base_model", lambda: net)()
     attention = base.config._attn_implementation
     for module in net.modules():
         if not isinstance(module, Linear4bit):

@@ -1,11 +1,12 @@
 """What a stage's Trainer is fed: the steps of an epoch in their order, and the held-out split."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from hafs.dataset.samples import Sample, Split
+from hafs.dataset.samples import Split
 from hafs.stage import Stage, order
 
 
@@ -28,18 +29,18 @@ class StageData(pl.LightningDataModule):
         self.stage, self.train, self.held_out, self.seed = stage, train, held_out, seed
         self.epoch, self.done = epoch, done
 
-    def train_dataloader(self) -> DataLoader[list[Sample]]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """The remaining steps of the epoch that is about to run; asked for anew for each epoch."""
         run_here = self.trainer.current_epoch if self.trainer else 0
         ids = order(self.stage, available=len(self.train), seed=self.seed, epoch=self.epoch + run_here)
         return _loader(self.train, _chunks(ids[0 if run_here else self.done :], self.stage.batch_size))
 
-    def val_dataloader(self) -> DataLoader[list[Sample]]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """The whole held-out split."""
         return held_out_loader(self.held_out)
 
 
-def held_out_loader(split: Split) -> DataLoader[list[Sample]]:
+def held_out_loader(split: Split) -> DataLoader[Any]:
     """A whole split in its own order, some samples at a time."""
     return _loader(split, _chunks(range(len(split)), 32))
 
@@ -48,7 +49,7 @@ def _chunks(ids: Sequence[int], size: int) -> list[list[int]]:
     return [list(ids[first : first + size]) for first in range(0, len(ids), size)]
 
 
-def _loader(split: Split, steps: Sequence[list[int]]) -> DataLoader[list[Sample]]:
+def _loader(split: Split, steps: Sequence[list[int]]) -> DataLoader[Any]:
     return DataLoader(split, batch_sampler=_Given(steps), collate_fn=list)
 
 

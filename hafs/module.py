@@ -18,16 +18,16 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 from pytorch_lightning.utilities import rank_zero_warn
 
 from hafs import oom
 from hafs.dataset.samples import Sample
+from hafs.devices import Devices
 from hafs.errors import HafsError
 from hafs.generation import Answer
 from hafs.model.loss import TokenLoss, token_loss
@@ -35,52 +35,10 @@ from hafs.packing import Row, pack, row, supervised_tokens
 from hafs.runs import Run
 from hafs.signals import StopSignals
 from hafs.stage import Stage, key, learning_rate
+from hafs.step import Cursor, StepFacts
 from hafs.text import Conversation
 
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cursor:
-    """Where a run stands, counted in samples; the only thing that order and randomness depend on."""
-
-    stage: int = 0
-    """Index of the stage."""
-    epoch: int = 0
-    """Epoch of the stage."""
-    samples: int = 0
-    """Samples of the epoch that are done."""
-    step: int = 0
-    """Optimizer steps of the stage that are done."""
-    total: int = 0
-    """Optimizer steps of the run that are done."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepFacts:
-    """What one optimizer step was, for callbacks and for `events.jsonl`."""
-
-    stage: str
-    epoch: int
-    step: int
-    """Of the stage, counted from zero."""
-    total: int
-    """Of the run, counted from zero."""
-    samples: list[str]
-    """Ids of the samples."""
-    loss: float
-    """Nats a supervised token, over the whole step."""
-    accuracy: float
-    """Share of supervised tokens that were the most likely one."""
-    grad_norm: float
-    """Before clipping."""
-    lr: float
-    tokens: int
-    supervised: int
-    rows: int
-    """Forward passes on this device."""
-    skipped: str | None = None
-    """Why the step was not applied; None if it was."""
 
 
 class FineTuning(pl.LightningModule):
@@ -123,6 +81,11 @@ class FineTuning(pl.LightningModule):
         self.held_out: dict[str, float] = {}
         self.held_out_at: tuple[int, int] | None = None
         self._resume_optimizer: dict[str, Any] | None = None
+
+    @property
+    def devices(self) -> Devices:
+        """The devices of the Trainer at work."""
+        return Devices(self.trainer)
 
     # a stage ----------------------------------------------------------------------------------------------------
 
@@ -210,8 +173,8 @@ class FineTuning(pl.LightningModule):
         """Learn from one effective batch."""
         optimizer: Any = self.optimizers()
         loss, rows = self._within_memory(samples, self._gradients)
-        self._sum_gradients()
-        loss = self._summed(loss)
+        self.devices.sum_gradients(self.trainable().values())
+        loss = self.devices.summed(loss)
         supervised = max(1, supervised_tokens(samples))
         rate = learning_rate(self.stage, step=self.cursor.step, steps=self.stage_steps)
         for group in optimizer.param_groups:
@@ -224,7 +187,7 @@ class FineTuning(pl.LightningModule):
             samples=[sample.id for sample in samples],
             loss=float(loss.nats) / supervised,
             accuracy=int(loss.correct) / supervised,
-            grad_norm=self._clipped_norm(),
+            grad_norm=self.devices.clipped_norm(self.trainable().values(), self.max_grad_norm),
             lr=rate,
             tokens=sum(len(sample.tokens) for sample in samples),
             supervised=supervised,
@@ -232,19 +195,7 @@ class FineTuning(pl.LightningModule):
         )
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        self._advance(len(samples))
-
-    def _advance(self, samples: int) -> None:
-        """Move the cursor past a step; behind an epoch's last sample is the beginning of the next epoch."""
-        now, done = self.cursor, self.cursor.samples + samples
-        ended = done >= self.epoch_samples
-        self.cursor = replace(
-            now,
-            epoch=now.epoch + ended,
-            samples=0 if ended else done,
-            step=now.step + 1,
-            total=now.total + 1,
-        )
+        self.cursor = self.cursor.after(len(samples), of=self.epoch_samples)
 
     def skip(self, why: str) -> None:
         """Keep the gradients of this step from being applied; for callbacks in `on_before_optimizer_step`."""
@@ -264,7 +215,7 @@ class FineTuning(pl.LightningModule):
                 if not oom.is_out_of_memory(error):
                     raise
                 reason = str(error).splitlines()[0]
-            if not self._anywhere(bool(reason)):
+            if not self.devices.anywhere(bool(reason)):
                 return result  # type: ignore[return-value]
             del result
             self.zero_grad(set_to_none=True)  # outside the handler: the error holds on to the failed graph
@@ -301,15 +252,15 @@ class FineTuning(pl.LightningModule):
         """Accumulate the gradients of the step's mean loss, row by row; the same for any split into rows."""
         rows = self.rows(samples)
         supervised = max(1, supervised_tokens(samples))
-        mine = self._share(rows)
+        mine = self.devices.share(rows)
         total = self._nothing()
-        with self._local_gradients():
+        with self.devices.local_gradients():
             for j, (packed, weight) in enumerate(mine):
                 torch.manual_seed(
                     key(self.seed, self.stage.name, self.cursor.epoch, self.cursor.step, j, self.global_rank)
                 )
                 part = self.loss_of(packed.to(self.device))
-                self.manual_backward(part.nats * (weight * self._gradient_scale() / supervised))
+                self.manual_backward(part.nats * (weight * self.devices.gradient_scale() / supervised))
                 total = _plus(total, part, weight)
         return total, len(mine)
 
@@ -331,7 +282,7 @@ class FineTuning(pl.LightningModule):
     def rows(self, samples: Sequence[Sample]) -> list[Row]:
         """Samples as rows of at most `row_tokens`."""
         lengths = [len(sample.tokens) for sample in samples]
-        groups = pack(lengths, self.row_tokens, at_least=min(self.trainer.world_size, len(samples)))
+        groups = pack(lengths, self.row_tokens, at_least=min(self.devices.world, len(samples)))
         return [row([samples[i] for i in group]) for group in groups]
 
     def _nothing(self) -> TokenLoss:
@@ -341,46 +292,6 @@ class FineTuning(pl.LightningModule):
         if self.compute_dtype is None:
             return nullcontext()
         return torch.autocast(self.device.type, self.compute_dtype)
-
-    # several devices --------------------------------------------------------------------------------------------
-
-    def _share(self, rows: list[Row]) -> list[tuple[Row, int]]:
-        """This device's rows, each with weight 1; filled up with rows of weight 0, so that all devices do as many."""
-        world = self.trainer.world_size
-        padded = [(packed, 1) for packed in rows] + [(rows[0], 0)] * (-len(rows) % world)
-        return padded[self.global_rank :: world]
-
-    def _local_gradients(self) -> Any:
-        """DDP would average after each backward; the step's gradients are summed once, at its end."""
-        strategy: Any = self.trainer.strategy
-        return strategy.model.no_sync() if isinstance(strategy, DDPStrategy) else nullcontext()
-
-    def _gradient_scale(self) -> int:
-        """FSDP averages over devices by itself, where a sum is meant."""
-        return self.trainer.world_size if isinstance(self.trainer.strategy, FSDPStrategy) else 1
-
-    def _sum_gradients(self) -> None:
-        if isinstance(self.trainer.strategy, DDPStrategy):
-            for parameter in self.trainable().values():
-                torch.distributed.all_reduce(parameter.grad)
-
-    def _summed(self, loss: TokenLoss) -> TokenLoss:
-        if self.trainer.world_size == 1:
-            return loss
-        return TokenLoss(*(self.trainer.strategy.reduce(part, reduce_op="sum") for part in loss))
-
-    def _anywhere(self, here: bool) -> bool:
-        """Whether something holds on any device."""
-        if self.trainer.world_size == 1:
-            return here
-        return bool(self.trainer.strategy.reduce(torch.tensor(float(here), device=self.device), reduce_op="sum"))
-
-    def _clipped_norm(self) -> float:
-        limit = math.inf if self.max_grad_norm is None else self.max_grad_norm
-        strategy: Any = self.trainer.strategy
-        if isinstance(strategy, FSDPStrategy):
-            return float(strategy.model.clip_grad_norm_(limit))
-        return float(torch.nn.utils.clip_grad_norm_(self.trainable().values(), limit))
 
     # the held-out split -----------------------------------------------------------------------------------------
 
@@ -397,14 +308,14 @@ class FineTuning(pl.LightningModule):
 
     def _loss_of_samples(self, samples: Sequence[Sample]) -> TokenLoss:
         total = self._nothing()
-        for packed, weight in self._share(self.rows(samples)):
+        for packed, weight in self.devices.share(self.rows(samples)):
             total = _plus(total, self.loss_of(packed.to(self.device)), weight)
         return total
 
     def on_validation_epoch_end(self) -> None:
         """Turn sums into means and log them."""
         loss, count = self._held_out
-        loss = self._summed(loss)
+        loss = self.devices.summed(loss)
         mean = float(loss.nats) / max(1, count)
         self.held_out = {
             "loss": mean,

@@ -107,7 +107,8 @@ class Training:
         try:
             return build(node, save_dir=str(self.run.folder)) if node else None
         except ModuleNotFoundError as error:
-            fact = f"logger {node._target_.rsplit('.', 1)[-1]!r} needs a package that is not installed: {error.name or error}"
+            name = node._target_.rsplit(".", 1)[-1]
+            fact = f"logger {name!r} needs a package that is not installed: {error.name or error}"
             raise ConfigError(
                 " ".join(fact.split()), hint="install it (pip install 'hafs[wandb]'), or logger=csv"
             ) from error

@@ -7,6 +7,7 @@ Legend: `T` tokens, `I`/`O` width in and out, `R` rank.
 """
 
 from types import MethodType
+from typing import Any
 
 import torch
 from peft.tuners.lora import LoraLayer
@@ -33,8 +34,8 @@ class _LowRank(torch.autograd.Function):
         return grad_TO, grad_x, grad_a, grad_b, None
 
 
-def _forward(layer: LoraLayer, x: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
-    name = layer.active_adapters[0] if len(layer.active_adapters) == 1 else None
+def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    name = layer.active_adapters[0] if len(layer.active_adapters) == 1 else ""
     if args or kwargs or layer.disable_adapters or layer.merged or name not in layer.lora_A:
         return type(layer).forward(layer, x, *args, **kwargs)
     base = layer.get_base_layer()(x)

@@ -25,7 +25,7 @@ class Generations(pl.Callback):
         """Generate and note; the last epoch's answers are those of the stage's end."""
         if module.cursor.epoch >= module.stage.epochs:
             return
-        split = trainer.datamodule.held_out
+        split: Any = trainer.datamodule.held_out  # type: ignore[attr-defined]
         prompts = [prompt_of(split.conversation(i)) for i in range(min(self.prompts, len(split)))]
         if not prompts or not trainer.is_global_zero:
             return

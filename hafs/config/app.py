@@ -16,9 +16,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hafs.config.check import check
-from hafs.config.compose import conf_folder, drop_unchosen_stages, register
 from hafs.config.explain import explain
 from hafs.config.help import help_text
+from hafs.config.tree import conf_folder, drop_unchosen_stages, register
 from hafs.config.words import rewrite
 from hafs.errors import FAILURE, OUR_BUG, HafsError, Interrupted
 

@@ -10,7 +10,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic.errors import PydanticUserError
 
 from hafs.config.build import refuse_foreign, targets
 from hafs.errors import ConfigError
@@ -91,11 +91,11 @@ def _node(path: str, node: DictConfig) -> list[str]:
         return [f"{path}._target_ {target!r} cannot be imported: {error}"]
     parameters = inspect.signature(builder).parameters
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    given = {key: node[key] for key in node if key not in _HYDRA_KEYS}
+    given: dict[str, Any] = {str(key): node[key] for key in node if key not in _HYDRA_KEYS}
     unknown = [] if open_ended else [key for key in given if key not in parameters]
     problems = [f"{path} has no {key!r}; {did_you_mean(key, parameters)}".rstrip("; ") for key in unknown]
-    check_more = getattr(builder, "check", None)  # a builder that takes more than its signature says what it knows
-    if callable(check_more):
+    check_more: Any = getattr(builder, "check", None)  # a builder that takes more than its signature says what it knows
+    if check_more is not None:
         problems += [f"{path}.{line}" for line in check_more(given)]
     return problems + _values(given, _hints(builder), f"{path}.")
 
@@ -122,18 +122,22 @@ def _values(given: Mapping[str, Any], hints: Mapping[str, Any], prefix: str) -> 
 
 def _mismatch(value: Any, hint: Any) -> str | None:
     """Why the value does not fit, in pydantic's words; None when it fits or the annotation says nothing to us."""
-    try:
-        adapter = TypeAdapter(hint, config=ConfigDict(strict=True))
-    except PydanticUserError:
-        try:
-            adapter = TypeAdapter(hint)
-        except (PydanticUserError, PydanticSchemaGenerationError):
-            return None
-    except PydanticSchemaGenerationError:
+    adapter = _adapter(hint)
+    if adapter is None:
         return None
     try:
         adapter.validate_python(value)
     except ValidationError as error:
         reasons = [e["msg"] for e in error.errors()]
         return "; or ".join(dict.fromkeys(reason[0].lower() + reason[1:] for reason in reasons))
+    return None
+
+
+def _adapter(hint: Any) -> TypeAdapter[Any] | None:
+    """Strict, so that "8" is no number and 1 no truth; None for annotations that are not pydantic's."""
+    for settings in (ConfigDict(strict=True), None):  # a type with a config of its own takes no other
+        try:
+            return TypeAdapter(hint, config=settings)
+        except PydanticUserError:
+            continue
     return None

@@ -6,7 +6,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.bash_completion import BashCompletion
 from hydra._internal.utils import create_config_search_path
 
-from hafs.config.compose import conf_folder, options, register
+from hafs.config.tree import conf_folder, options, register
 from hafs.config.words import ALIASES, SEQUENCES, rewrite
 from hafs.errors import HafsError
 

@@ -1,61 +1,12 @@
-"""Where `conf/` is, and composing it without a command line."""
+"""Composing a config without a command line."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
-from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf, open_dict
-from pydantic import TypeAdapter
+from omegaconf import DictConfig
 
-from hafs.config.words import RunName, rewrite
-from hafs.errors import ConfigError
-
-_PACKAGE = Path(__file__).resolve().parent.parent
-
-
-def conf_folder() -> Path:
-    """The shipped `conf/`: inside the installed package, or beside it in a checkout."""
-    candidates = (_PACKAGE / "conf", _PACKAGE.parent / "conf")
-    return next(path for path in candidates if (path / "train.yaml").is_file())
-
-
-def shipped(name: str) -> str:
-    """The path of a file of the shipped `data/`."""
-    candidates = (_PACKAGE / "data", _PACKAGE.parent / "data")
-    return str(next((path / name for path in candidates if (path / name).exists()), candidates[-1] / name))
-
-
-class UserConf(SearchPathPlugin):
-    """`./conf` of the user's own folder adds options; it never replaces shipped ones."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append `./conf` when it is there and is not ours."""
-        here = Path.cwd() / "conf"
-        if here.is_dir() and here.resolve() != conf_folder().resolve():
-            search_path.append("user", f"file://{here.resolve()}")
-
-
-def options(group: str) -> list[str]:
-    """Names of a group's options, the user's own included."""
-    folders = {conf_folder() / group, Path.cwd() / "conf" / group}
-    return sorted({file.stem for folder in folders if folder.is_dir() for file in folder.glob("*.yaml")})
-
-
-def _run_name(name: str) -> str:
-    """A name that cannot lead a sweep out of its folder; Hydra makes that folder before the check of the config."""
-    return TypeAdapter(RunName).validate_python(name)
-
-
-def register() -> None:
-    """Make the user's `./conf` and our resolvers known to Hydra; safe to call again."""
-    Plugins.instance().register(UserConf)
-    OmegaConf.register_new_resolver("shipped", shipped, replace=True)
-    OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+from hafs.config.explain import explain
+from hafs.config.tree import composed, drop_unchosen_stages
+from hafs.config.words import rewrite
 
 
 def compose(door: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -68,8 +19,6 @@ def compose(door: str, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         ConfigError: A word is malformed, or names a group, option or key that does not exist.
     """
-    from hafs.config.explain import explain
-
     words = rewrite(overrides, demo=door == "train")
     try:
         config = composed(door, words)
@@ -77,32 +26,3 @@ def compose(door: str, overrides: Sequence[str] = ()) -> DictConfig:
         return config
     except Exception as error:
         raise explain(error, door, words) or error from error
-
-
-def drop_unchosen_stages(config: DictConfig, words: Sequence[str]) -> None:
-    """Take out stages that an experiment tunes and nobody chose: they have values and no name.
-
-    Raises:
-        ConfigError: A word sets a value of such a stage.
-    """
-    stages = config.get("stages") or {}
-    for name in [name for name, node in stages.items() if "name" not in node]:
-        for word in words:
-            if word.lstrip("+~").startswith(f"stages.{name}."):
-                raise not_in_the_sequence(name, word, [n for n, node in stages.items() if "name" in node])
-        with open_dict(config):
-            del config.stages[name]
-
-
-def not_in_the_sequence(name: str, word: str, chosen: Sequence[str]) -> ConfigError:
-    """The error for a value of a stage that was not chosen."""
-    fact = f"stage {name!r} is not in the sequence, so {word!r} sets nothing"
-    return ConfigError(fact, hint=f"stage={','.join([*chosen, name])}")
-
-
-def composed(door: str, words: Sequence[str]) -> DictConfig:
-    """The config for words that are rewritten already, or Hydra's own error."""
-    register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return hydra_compose(door, overrides=list(words))

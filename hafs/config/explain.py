@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hafs.config.check import did_you_mean
-from hafs.config.compose import composed, conf_folder, not_in_the_sequence, options
+from hafs.config.tree import composed, conf_folder, not_in_the_sequence, options
 from hafs.config.words import ALIASES
 from hafs.errors import ConfigError, HafsError
 

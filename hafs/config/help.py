@@ -5,7 +5,7 @@ from textwrap import fill
 
 import yaml
 
-from hafs.config.compose import conf_folder, options
+from hafs.config.tree import conf_folder, options
 
 
 def help_text(door: str, words: str) -> str:

@@ -9,7 +9,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
@@ -61,7 +61,7 @@ def as_sequence(word: str, parser: OverridesParser) -> str:
 
 def _names(override: Override) -> list[str]:
     """The names of a plain sequence; empty for a real sweep."""
-    value = override._value
+    value: Any = override._value
     if override.value_type is ValueType.SIMPLE_CHOICE_SWEEP and not any(isinstance(x, list | dict) for x in value.list):
         return [str(name) for name in value.list]
     if override.value_type is ValueType.ELEMENT:

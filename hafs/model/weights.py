@@ -122,7 +122,7 @@ class PackagedGguf(Converted):
 
         source = self.source()
         tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-        net = AutoModelForCausalLM.from_pretrained(
+        net: Any = AutoModelForCausalLM.from_pretrained(
             source.parent,
             gguf_file=source.name,
             dtype=torch.bfloat16,

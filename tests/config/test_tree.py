@@ -124,5 +124,7 @@ def test_importing_hafs_and_every_help_stays_light():
 
 
 def test_the_layers_hold():
-    out = subprocess.run([Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True)
+    out = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert out.returncode == 0, out.stdout
