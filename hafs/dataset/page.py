@@ -1,5 +1,6 @@
 """The data report as one HTML file that needs nothing else: no script, no external resource, light and dark."""
 
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from hafs.dataset.findings import Report
@@ -50,9 +51,12 @@ def _cell(value: object) -> str:
     return f"<td>{escape(str(value))}</td>"
 
 
-def _table(names: tuple[str, ...], rows: object) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)  # type: ignore[attr-defined]
+def _table(names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> str:
+    """A table whose headings stand over their column: right over numbers, left over words."""
+    rows = list(rows)
+    number = [isinstance(value, int) for value in rows[0]] if rows else [False] * len(names)
+    head = "".join(f"<th{' class=n' * n}>{escape(name)}</th>" for name, n in zip(names, number, strict=False))
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
