@@ -48,7 +48,8 @@ class StopSignals:
 
     def interrupted(self) -> Interrupted:
         """The error that ends the run in good order."""
-        return Interrupted(f"stopped by {self.asked}, and saved", hint="the same command continues")
+        who = self.asked or "another process"
+        return Interrupted(f"stopped by {who}; nothing is lost", hint="the same command continues")
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         if self.asked:

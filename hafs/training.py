@@ -195,7 +195,7 @@ class Training:
 
 def _quiet_lightning() -> None:
     """Silence advice that does not apply: data is memory-mapped, and the loop is ours."""
-    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.signal_connector"):
+        logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
     for advice in (".*does not have many workers.*", ".*logging interval.*", ".*litlogger.*", ".*LeafSpec.*"):
         warnings.filterwarnings("ignore", advice)

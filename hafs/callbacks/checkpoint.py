@@ -25,8 +25,9 @@ class Checkpoint(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         """Save if it is time, or if somebody asked to stop."""
-        if module.stop.asked:
+        if module.devices.anywhere(bool(module.stop.asked)):
             module.save()
+            module.event("interrupted", signal=module.stop.asked, total=module.cursor.total)
             raise module.stop.interrupted()
         if module.cursor.total % self.every_steps == 0 and not trainer.is_last_batch:  # an epoch's end saves anyway
             module.save()

@@ -23,7 +23,7 @@ class Pause(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         """Wait while the file is there, with everything moved off the GPU; a signal ends the wait."""
         file = module.run.folder / "pause"
-        if not file.exists():
+        if not module.devices.anywhere(file.exists()):
             return
         module.save()
         module.event("paused", total=module.cursor.total)
