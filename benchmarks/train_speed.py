@@ -59,11 +59,32 @@ def shared_spec(work: Path) -> dict[str, Any]:
     return facts | {"rows": str(rows), "samples": SAMPLES}
 
 
-def rows_a_step(spec: dict[str, Any]) -> int:
-    """Packed rows that hold about one effective batch: the nearest whole number, at least one."""
-    train = json.loads(Path(spec["rows"]).read_text())["train"]
-    tokens = sum(len(row["tokens"]) for row in train)
-    return max(1, round(BATCH * tokens / len(train) / spec["row_tokens"]))
+def lengths_of(spec: dict[str, Any]) -> list[int]:
+    """Tokens of each training sample."""
+    return [len(row["tokens"]) for row in json.loads(Path(spec["rows"]).read_text())["train"]]
+
+
+def best_fit(lengths: list[int], capacity: int) -> int:
+    """Rows that best-fit decreasing, TRL's packing, makes of these samples."""
+    free: list[int] = []
+    for length in sorted(lengths, reverse=True):
+        room = min((i for i, left in enumerate(free) if left >= length), key=free.__getitem__, default=None)
+        if room is None:
+            free.append(capacity - length)
+        else:
+            free[room] -= length
+    return len(free)
+
+
+def even_rows(spec: dict[str, Any]) -> tuple[int, int]:
+    """The row length at which packing makes as many steps as there are effective batches, and the rows of a step."""
+    lengths = lengths_of(spec)
+    steps = -(-len(lengths) // BATCH)
+    rows = -(-sum(lengths) // steps // spec["row_tokens"])
+    capacity = max(*lengths, sum(lengths) // (steps * rows))
+    while best_fit(lengths, capacity) > steps * rows:
+        capacity += 1
+    return capacity, rows
 
 
 def unpacked(spec: dict[str, Any], micro: int, *, checkpointing: bool = False) -> dict[str, Any]:
@@ -72,8 +93,16 @@ def unpacked(spec: dict[str, Any], micro: int, *, checkpointing: bool = False) -
 
 
 def packed(spec: dict[str, Any]) -> dict[str, Any]:
-    """TRL's settings with its best-fit packing; a step is as many rows as come nearest to the effective batch."""
-    return spec | {"packing": True, "micro": 1, "accumulate": rows_a_step(spec), "checkpointing": False}
+    """TRL's settings with its best-fit packing; a step is as many whole rows as come nearest to the effective batch."""
+    lengths = lengths_of(spec)
+    rows = max(1, round(best_fit(lengths, spec["row_tokens"]) * BATCH / len(lengths)))
+    return spec | {"packing": True, "micro": 1, "accumulate": rows, "checkpointing": False}
+
+
+def packed_evenly(spec: dict[str, Any]) -> dict[str, Any]:
+    """TRL's packing with rows of such a length that a step holds the effective batch, on average exactly."""
+    capacity, rows = even_rows(spec)
+    return packed(spec) | {"row_tokens": capacity, "accumulate": rows}
 
 
 def trials(spec: dict[str, Any], work: Path, patience: float) -> list[Trial]:
@@ -98,6 +127,7 @@ def contestants(spec: dict[str, Any], micro: int) -> dict[str, Callable[[Path], 
     return {
         "trl": lambda where: run_trl(unpacked(spec, micro), where),
         "trl packed": lambda where: run_trl(packed(spec), where),
+        "trl packed evenly": lambda where: run_trl(packed_evenly(spec), where),
         "bare loop": lambda where: run_bare(spec, where),
         "hafs": lambda where: run_hafs(WORDS, where),
     }
@@ -150,6 +180,18 @@ def typed(options: argparse.Namespace) -> str:
     return f"python benchmarks/train_speed.py --rounds {options.rounds}{layout}"
 
 
+def how_trl_ran(spec: dict[str, Any], micro: int, runs: dict[str, list[Measured]]) -> str:
+    """TRL's settings in words."""
+    rows, (capacity, even) = packed(spec)["accumulate"], even_rows(spec)
+    average = runs["trl packed"][-1].samples / runs["trl packed"][-1].steps
+    return (
+        f"TRL runs in bf16 without gradient checkpointing and with its defaults otherwise: {micro} x {BATCH // micro} "
+        f"samples a step; packed (best fit, {spec['row_tokens']} tokens) {rows} x 1 row, which is {average:.1f} "
+        f"samples a step and so more steps; packed evenly, {even} x 1 rows of {capacity} tokens, a length chosen so that a "
+        "step holds 8 samples like everybody's."
+    )
+
+
 def compare(options: argparse.Namespace, work: Path) -> None:
     """Try TRL's layouts, run the rounds, judge, print."""
     setup_trl()
@@ -158,12 +200,7 @@ def compare(options: argparse.Namespace, work: Path) -> None:
     tried = [] if options.layout else trials(spec, work, options.patience)
     micro = options.layout or fastest(tried)
     runs = rounds(contestants(spec, micro), options, work)
-    chosen = (
-        f"TRL runs {micro} x {BATCH // micro} samples a step without gradient checkpointing, in bf16 with its defaults "
-        f"otherwise; packed (best fit, {spec['row_tokens']} tokens) its steps are {rows_a_step(spec)} whole row(s), "
-        f"{runs['trl packed'][-1].samples / runs['trl packed'][-1].steps:.1f} samples on average, because a row cannot "
-        "be cut."
-    )
+    chosen = how_trl_ran(spec, micro, runs)
     text = markdown(runs, judge(spec, runs, work), tried, chosen, typed(options))
     print(f"\n{text}")
     if options.write:
