@@ -105,18 +105,8 @@ def _note_failure(job: Path | None, error: Exception) -> None:
         (job / FAILURE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def be_a_good_neighbour() -> None:
-    """Idle CPU threads sleep instead of spinning; must be said before torch is imported.
-
-    Beside one other busy process on two cores, spinning threads made a training step ten times slower, sleeping ones
-    twice (docs/log.md).
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Path], int] | None) -> int:
     register()
-    be_a_good_neighbour()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints tracebacks itself and exits with 1
     for library in ("hydra", "bitsandbytes"):  # the one repeats our errors, the other advises a package nobody needs
         logging.getLogger(library).setLevel(logging.CRITICAL)
