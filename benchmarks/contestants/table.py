@@ -76,7 +76,7 @@ RULES = (
     "The held-out loss of every saved adapter is computed by one judge with transformers and PEFT alone, one sample at "
     "a time. The first loss of each contestant was compared with the judge's for those samples, so all look at the "
     "same tokens: {first}. `cpu` is real tokens for each second of one processor, `others` the share of the machine "
-    "that other processes used meanwhile."
+    "that other processes used meanwhile; a run with more than 5 % of it is repeated, up to twice."
 )
 
 
