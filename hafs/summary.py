@@ -64,7 +64,7 @@ def show(console: Console, results: Sequence[Result], prompts: Sequence[str], su
         f"({summary['tokens_per_second']:.0f} tokens/s, {summary['supervised_per_second']:.0f} supervised), "
         f"{summary['seconds']:.0f} s in all"
     )
-    console.print(f"adapter: {summary['adapter']}", highlight=False, soft_wrap=True)
+    console.print(f"adapter: {summary['adapter']}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _stages(results: Sequence[Result]) -> Table:
@@ -115,15 +115,18 @@ def show_sweep(console: Console, folder: Path) -> int:
         job = Path(summary["folder"]).name
         if summary["status"] == "done":
             figures = (f"{summary['loss']:.4f}", f"{summary['perplexity']:.2f}", f"{summary['tokens_per_second']:.0f}")
-            table.add_row(str(rank), job, *figures)
+            table.add_row(str(rank), Text(job), *figures)
         else:
-            table.add_row("-", job, Text("failed", style="red"), "", "")
+            table.add_row("-", Text(job), Text("failed", style="red"), "", "")
     console.print(table)
     for summary in summaries:
         if summary["status"] != "done":
             console.print(
-                f"{Path(summary['folder']).name}: {summary.get('error', '')}", highlight=False, soft_wrap=True
+                f"{Path(summary['folder']).name}: {summary.get('error', '')}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
             )
     if summaries and summaries[0]["status"] == "done":
-        console.print(f"best adapter: {summaries[0]['adapter']}", highlight=False, soft_wrap=True)
+        console.print(f"best adapter: {summaries[0]['adapter']}", highlight=False, markup=False, soft_wrap=True)
     return max((summary.get("exit_code", 0) for summary in summaries), default=0)

@@ -78,7 +78,7 @@ class Training:
 
     def say(self, line: str) -> None:
         """One line for whoever is watching."""
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def prepare(self) -> None:
         """Check, deduplicate, split and tokenize the data; say what was found.
@@ -86,7 +86,7 @@ class Training:
         Raises:
             DataError: Too many rows are bad; the model has not been loaded.
         """
-        self.say(f"[bold]{self.run.folder}[/bold]")
+        self.say(str(self.run.folder))
         self.logger = self._logger()
         self.tokenizer = self.nouns.model.tokenizer()
         self.data: Prepared = prepare(

@@ -41,7 +41,7 @@ def validate(config: DictConfig) -> None:
     console = Console()
     found.print(console)
     for path in found.write(Path(config.out)):
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+        console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     if found.refusal:
         raise DataError(found.refusal, hint="mend the rows in rejected.jsonl, or raise dataset.max_rejected")
 
