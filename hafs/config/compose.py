@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 
 from hafs.config.explain import explain
-from hafs.config.tree import composed, drop_unchosen_stages
+from hafs.config.tree import composed, drop_unchosen
 from hafs.config.words import rewrite
 
 
@@ -22,7 +22,7 @@ def compose(door: str, overrides: Sequence[str] = ()) -> DictConfig:
     words = rewrite(overrides, demo=door == "train")
     try:
         config = composed(door, words)
-        drop_unchosen_stages(config, words)
+        drop_unchosen(config, words)
         return config
     except Exception as error:
         raise explain(error, door, words) or error from error

@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hafs.config.check import did_you_mean
-from hafs.config.tree import composed, conf_folder, not_in_the_sequence, options
-from hafs.config.words import ALIASES
+from hafs.config.tree import composed, conf_folder, not_chosen, options
+from hafs.config.words import ALIASES, SEQUENCES
 from hafs.errors import ConfigError, HafsError
 
 
@@ -46,13 +46,22 @@ def _unknown_key(door: str, words: Sequence[str]) -> ConfigError | None:
         key = word.split("=", 1)[0].lstrip("~")
         if key.startswith(("+", "hydra.")) or key in known:
             continue
-        name, stages = key.split(".")[1], config.get("stages", {})
-        if key.startswith("stages.") and name in options("stage") and name not in stages:
-            return not_in_the_sequence(name, word, list(stages))
+        unchosen = _unchosen(config, key, word)
+        if unchosen:
+            return unchosen
         parent = key.rsplit(".", 1)[0]
         siblings = [k for k in known if k.rsplit(".", 1)[0] == parent and "." in k] or known
         meant = did_you_mean(_as_typed(key), map(_as_typed, siblings))
         return ConfigError(f"there is no key {_as_typed(key)!r}", hint=f"{meant} (a new key: +{_as_typed(key)}=...)")
+    return None
+
+
+def _unchosen(config: DictConfig, key: str, word: str) -> ConfigError | None:
+    """`stages.NAME.x` where NAME is an option that is not in the sequence."""
+    place, name = key.split(".")[:2]
+    group, chosen = place.removesuffix("s"), config.get(place) or {}
+    if group in SEQUENCES and place != group and name in options(group) and name not in chosen:
+        return not_chosen(group, name, word, list(chosen))
     return None
 
 

@@ -12,7 +12,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import TypeAdapter
 
-from hafs.config.words import RunName
+from hafs.config.words import SEQUENCES, RunName
 from hafs.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -58,25 +58,26 @@ def register() -> None:
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
 
 
-def drop_unchosen_stages(config: DictConfig, words: Sequence[str]) -> None:
-    """Take out stages that an experiment tunes and nobody chose: they have values and no name.
+def drop_unchosen(config: DictConfig, words: Sequence[str]) -> None:
+    """Take out stages, providers and experts that an experiment tunes and nobody chose: they have values and no name.
 
     Raises:
-        ConfigError: A word sets a value of such a stage.
+        ConfigError: A word sets a value of such a one.
     """
-    stages = config.get("stages") or {}
-    for name in [name for name, node in stages.items() if "name" not in node]:
-        for word in words:
-            if word.lstrip("+~").startswith(f"stages.{name}."):
-                raise not_in_the_sequence(name, word, [n for n, node in stages.items() if "name" in node])
-        with open_dict(config):
-            del config.stages[name]
+    for group in SEQUENCES:
+        chosen = config.get(f"{group}s") or {}
+        for name in [name for name, node in chosen.items() if "name" not in node]:
+            for word in words:
+                if word.lstrip("+~").startswith(f"{group}s.{name}."):
+                    raise not_chosen(group, name, word, [n for n, node in chosen.items() if "name" in node])
+            with open_dict(config):
+                del config[f"{group}s"][name]
 
 
-def not_in_the_sequence(name: str, word: str, chosen: Sequence[str]) -> ConfigError:
-    """The error for a value of a stage that was not chosen."""
-    fact = f"stage {name!r} is not in the sequence, so {word!r} sets nothing"
-    return ConfigError(fact, hint=f"stage={','.join([*chosen, name])}")
+def not_chosen(group: str, name: str, word: str, chosen: Sequence[str]) -> ConfigError:
+    """The error for a value of a stage, provider or expert that was not chosen."""
+    fact = f"{group} {name!r} is not in the sequence, so {word!r} sets nothing"
+    return ConfigError(fact, hint=f"{group}={','.join([*chosen, name])}")
 
 
 def composed(door: str, words: Sequence[str]) -> DictConfig:

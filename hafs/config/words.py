@@ -1,7 +1,9 @@
 """What the words of a command line mean, before Hydra reads them.
 
-* `stage=warmup,main` is one sequence (Hydra would call it a sweep); `choice(...)` and `[a],[b]` still sweep.
-* `stage.main.lr=` is an alias of `stages.main.lr=`, where the composed stages live.
+* `stage=warmup,main` is one sequence (Hydra would call it a sweep); `choice(...)` and `[a],[b]` still sweep. So are
+  `provider=openai,local`, a fallback chain, and `expert=asm,debug`, a panel.
+* `stage.main.lr=` is an alias of `stages.main.lr=`, where the composed stages live; the same for `provider.NAME.` and
+  `expert.NAME.`. Each file of these groups says where: `# @package stages.main`.
 * Choosing a model or a dataset leaves the demo: `experiment=sample` sizes the shipped sample for a small CPU, so it is
   switched off unless it was asked for by name.
 * Under `-m`, the folder of a job is named by what varies between the jobs.
@@ -18,17 +20,21 @@ from pydantic import StringConstraints
 
 from hafs.errors import ConfigError
 
-SEQUENCES = ("stage",)
-"""Groups whose bare comma list has an order."""
-ALIASES = {"stage.": "stages."}
+SEQUENCES = {
+    "stage": "a stage runs once in a sequence",
+    "provider": "a provider has one place in the chain",
+    "expert": "an expert has one place in the panel",
+}
+"""Groups whose bare comma list has an order, and why no name may come twice."""
+ALIASES = {f"{group}.": f"{group}s." for group in SEQUENCES}
 DEMO = "sample"
 LEAVES_THE_DEMO = ("model", "dataset")
 
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+\-\[\]]*$", max_length=120)]
 """A folder name that stays inside the run root on every file system."""
 
-_TAKES_A_VALUE = {"-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"}
-_TAKES_A_VALUE |= {"-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--experimental-rerun"}
+TAKES_A_VALUE = {"-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"}
+TAKES_A_VALUE |= {"-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--experimental-rerun"}
 _HEAD = re.compile(r"^\+{0,2}(?P<key>[A-Za-z_][\w/]*)=")
 
 
@@ -53,9 +59,7 @@ def as_sequence(word: str, parser: OverridesParser) -> str:
     names = _names(override)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(
-            f"{word!r} lists {', '.join(map(repr, twice))} twice", hint=f"a {head['key']} runs once in a sequence"
-        )
+        raise ConfigError(f"{word!r} lists {', '.join(map(repr, twice))} twice", hint=SEQUENCES[head["key"]])
     return f"{start}[{','.join(names)}]" if names else word
 
 
@@ -74,7 +78,7 @@ def overrides_among(argv: Iterable[str]) -> list[int]:
     positions, value_follows = [], False
     for i, word in enumerate(argv):
         if value_follows or word.startswith("-"):
-            value_follows = not value_follows and word in _TAKES_A_VALUE
+            value_follows = not value_follows and word in TAKES_A_VALUE
         else:
             positions.append(i)
     return positions

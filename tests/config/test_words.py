@@ -16,6 +16,11 @@ from hafs.errors import ConfigError
         (["stage.main.lr=1e-4"], ["stages.main.lr=1e-4"]),
         (["+stage.main.extra=1"], ["+stages.main.extra=1"]),
         (["~stage.main.lr"], ["~stages.main.lr"]),
+        (["provider=openai,openrouter,local"], ["provider=[openai,openrouter,local]"]),
+        (["expert=asm"], ["expert=[asm]"]),
+        (["expert=choice(asm,debug)"], ["expert=choice(asm,debug)"]),
+        (["provider.openrouter.app_name=x"], ["providers.openrouter.app_name=x"]),
+        (["expert.asm.threshold=0.5"], ["experts.asm.threshold=0.5"]),
         (["adapter.r=4,8"], ["adapter.r=4,8"]),
         (["name=stage=main"], ["name=stage=main"]),
         (["--cfg", "job", "stage=a,b"], ["stage=[a,b]", "--cfg", "job"]),
@@ -26,8 +31,8 @@ def test_a_bare_list_of_stages_is_a_sequence_and_everything_else_is_hydras(typed
     assert rewrite(typed) == read
 
 
-@pytest.mark.parametrize("word", ["stage=main,main", "stage=warmup,main,warmup", "stage=[main,main]"])
-def test_a_stage_listed_twice_is_refused(word):
+@pytest.mark.parametrize("word", ["stage=main,main", "stage=warmup,main,warmup", "stage=[main,main]", "provider=a,b,a"])
+def test_a_name_listed_twice_is_refused(word):
     with pytest.raises(ConfigError, match="twice"):
         rewrite([word])
 
