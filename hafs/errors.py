@@ -2,7 +2,7 @@
 
 FAILURE = "failure.json"
 """What a failed job of a sweep leaves in its folder; what was there before stays."""
-DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, INTERRUPTED = 0, 1, 2, 3, 75
+DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, REFUSED, INTERRUPTED = 0, 1, 2, 3, 4, 75
 
 
 class HafsError(Exception):
@@ -39,6 +39,12 @@ class Diverged(HafsError):
     """Training ran away and every way back was tried."""
 
     exit_code = DIVERGED
+
+
+class GateRefused(HafsError):
+    """What was made is not good enough to be used: a rule of the gate, or a check of an export, does not hold."""
+
+    exit_code = REFUSED
 
 
 class Interrupted(HafsError):
