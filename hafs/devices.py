@@ -61,6 +61,10 @@ class Devices:
         flag = torch.tensor(float(here), device=self.strategy.root_device)
         return bool(self.strategy.reduce(flag, reduce_op="sum"))
 
+    def barrier(self) -> None:
+        """Wait until every device is here."""
+        self.strategy.barrier()
+
     def clipped_norm(self, parameters: Iterable[torch.nn.Parameter], limit: float | None) -> float:
         """The norm of all gradients; above the limit they are scaled down to it."""
         limit = math.inf if limit is None else limit

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import pytorch_lightning as pl
 from hafs import durable
 from hafs.adapter import Adapter
 from hafs.dataset.samples import Prepared
+from hafs.errors import Diverged
 from hafs.generation import answer, prompt_of
 from hafs.loader import StageData, held_out_loader
 from hafs.module import FineTuning
+from hafs.rollback import Rewind, Rollback, Rollbacks
 from hafs.stage import Stage
 
 BASE = "base"
@@ -57,6 +59,7 @@ class Stages:
         new_trainer: Makes a Trainer, with fresh callbacks; takes `callbacks_state` and Lightning's own arguments.
         shown: What is generated after each stage.
         stop_when_worse: End the sequence after a stage that made the held-out loss worse.
+        max_rollbacks: How often a stage that ran away may go back.
         say: Prints one line for whoever is watching.
     """
 
@@ -69,12 +72,14 @@ class Stages:
         new_trainer: Callable[..., pl.Trainer],
         shown: Shown,
         stop_when_worse: bool,
+        max_rollbacks: int,
         say: Callable[[str], None],
     ) -> None:
         self.module, self.adapter, self.run = module, adapter, module.run
         self.train, self.held_out = data.splits["train"], data.splits["val"]
         self.new_trainer, self.shown, self.say = new_trainer, shown, say
-        self.stop_when_worse = stop_when_worse
+        self.stop_when_worse, self.max_rollbacks = stop_when_worse, max_rollbacks
+        self.rollbacks = Rollbacks(module.run.folder)
 
     def go(self, stages: Sequence[Stage]) -> list[Result]:
         """Do every stage that is not done yet.
@@ -87,9 +92,7 @@ class Stages:
         for index, stage in enumerate(stages, start=1):
             result = self._finished(index, stage.name)
             if result is None:
-                self._load(best, results[best].name)
-                self.module.cursor = replace(self.module.cursor, total=results[-1].total)
-                result = self._train(index, stage, results[best].metrics["loss"])
+                result = self._train(index, stage, start=results[best], best=best, total=results[-1].total)
             results.append(result)
             if result.kept:
                 best = index
@@ -104,10 +107,27 @@ class Stages:
         self.say("measuring the base on the held-out split")
         return self._close(0, BASE, self.new_trainer(), {}, bar=float("inf"))
 
-    def _train(self, index: int, stage: Stage, bar: float) -> Result:
+    def _train(self, index: int, stage: Stage, *, start: Result, best: int, total: int) -> Result:
+        """Train a stage, from the adapter of the stage `best` or from its own newest checkpoint, however often."""
+        while True:
+            self._load(best, start.name)
+            rollbacks = self.rollbacks.of(index)
+            self.module.begin(stage, index, len(self.train), total=total, rollbacks=rollbacks)
+            trainer, data = self._resumed(stage)
+            try:
+                if data is not None:
+                    self.run.event("stage_started", stage=stage.name, total=self.module.cursor.total)
+                    with self.module.stop.deferred():
+                        trainer.fit(self.module, datamodule=data)
+            except Rewind as rewind:
+                self._go_back(rewind, total, tries_left=self.max_rollbacks - len(rollbacks))
+                continue
+            return self._close(index, stage.name, trainer, self._trained(stage.name), bar=start.metrics["loss"])
+
+    def _resumed(self, stage: Stage) -> tuple[pl.Trainer, StageData | None]:
+        """A Trainer and its data where the stage's newest checkpoint stands; no data if the stage had ended."""
         module = self.module
-        module.begin(stage, index, len(self.train))
-        checkpoint = self._resumable(index)
+        checkpoint = self._newest()
         if checkpoint:
             module.restore(checkpoint)
         ended = bool(checkpoint.get("stopped")) or module.cursor.epoch >= stage.epochs
@@ -124,21 +144,50 @@ class Stages:
             epoch=module.cursor.epoch,
             done=module.cursor.samples,
         )
-        if not ended:
-            self.run.event("stage_started", stage=stage.name, total=module.cursor.total)
-            with module.stop.deferred():
-                trainer.fit(module, datamodule=data)
-        return self._close(index, stage.name, trainer, self._trained(stage.name), bar=bar)
+        return trainer, None if ended else data
 
-    def _resumable(self, index: int) -> dict[str, Any]:
-        """The state of the newest checkpoint, if it is of this stage; else empty."""
-        found = self.run.checkpoints.newest()
-        if found is None or found[1]["cursor"]["stage"] != index:
-            return {}
-        folder, state = found
-        self.run.event("resumed", checkpoint=folder.name, total=state["cursor"]["total"])
-        self.say(f"continuing from {folder.name}")
-        return state
+    def _newest(self) -> dict[str, Any]:
+        """The state of the stage's newest checkpoint; empty if there is none.
+
+        A checkpoint that a rollback gave up, and that a crash kept from being dropped, is dropped now.
+        """
+        rollbacks = self.module.rollbacks
+        while found := self.run.checkpoints.newest():
+            folder, state = found
+            if state["cursor"]["stage"] != self.module.cursor.stage:
+                break
+            if state["rollbacks"] == len(rollbacks) or state["cursor"]["total"] <= rollbacks[-1].to:
+                self.run.event("resumed", checkpoint=folder.name, total=state["cursor"]["total"])
+                self.say(f"continuing from {folder.name}")
+                return state
+            self.run.checkpoints.clear(after=rollbacks[-1].to)
+        return {}
+
+    def _go_back(self, rewind: Rewind, start: int, *, tries_left: int) -> None:
+        """Decide where to go on from; the checkpoints behind it are given up.
+
+        Raises:
+            Diverged: There was a way back as often as is allowed.
+        """
+        module = self.module
+        stage, now = module.stage.name, module.cursor.total
+        kept = [step for step in self.run.checkpoints.steps() if step <= rewind.healthy]
+        to = max(kept, default=start)
+        if rewind.left_out and not tries_left:
+            raise Diverged(
+                f"stage {stage!r} ran away at step {now} for the last time: {rewind.why}",
+                hint=f"lower stage.{stage}.lr or max_grad_norm, with another name=; the stages before it are kept",
+            )
+        if self.run.writes:
+            if rewind.left_out:
+                self.rollbacks.decide(
+                    Rollback(stage=module.cursor.stage, to=to, why=rewind.why, left_out=rewind.left_out)
+                )
+            self.run.checkpoints.clear(after=to)
+        module.devices.barrier()
+        rate = 0.5 ** len(self.rollbacks.of(module.cursor.stage))
+        self.run.event("rollback", stage=stage, total=now, to=to, left_out=rewind.left_out, rate=rate, why=rewind.why)
+        self.say(f"{stage}: back from step {now} to {to}, rate x {rate:g}: {rewind.why}")
 
     def _trained(self, name: str) -> Mapping[str, float]:
         """Sums over the stage's steps; one that was repeated after a crash counts once."""

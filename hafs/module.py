@@ -32,6 +32,7 @@ from hafs.errors import HafsError
 from hafs.generation import Answer
 from hafs.model.loss import TokenLoss, token_loss
 from hafs.packing import Row, pack, row, supervised_tokens
+from hafs.rollback import Rewind, Rollback
 from hafs.runs import Run
 from hafs.signals import StopSignals
 from hafs.stage import Stage, key, learning_rate
@@ -77,6 +78,7 @@ class FineTuning(pl.LightningModule):
         self.row_tokens_found = False  # by trying; then later stages and resumes need not try again
         self.run, self.tokenizer, self.stop = run, tokenizer, stop
         self.cursor = Cursor()
+        self.rollbacks: Sequence[Rollback] = ()
         self.facts: StepFacts
         self.held_out: dict[str, float] = {}
         self.held_out_at: tuple[int, int] | None = None
@@ -89,17 +91,22 @@ class FineTuning(pl.LightningModule):
 
     # a stage ----------------------------------------------------------------------------------------------------
 
-    def begin(self, stage: Stage, index: int, available: int) -> None:
+    def begin(
+        self, stage: Stage, index: int, available: int, *, total: int = 0, rollbacks: Sequence[Rollback] = ()
+    ) -> None:
         """Point the module at a stage; its optimizer and schedule start anew.
 
         Args:
             stage: Which.
             index: Its place in the run, the first is 1.
             available: Samples in the training split.
+            total: Optimizer steps of the run before it.
+            rollbacks: Of this stage; each halves its learning rate and names steps not to learn from.
         """
-        self.stage = stage
+        self.stage, self.rollbacks = stage, rollbacks
         self.stage_steps, self.epoch_samples = stage.steps(available), stage.drawn(available)
-        self.cursor = Cursor(stage=index, total=self.cursor.total)
+        self.cursor = Cursor(stage=index, total=total)
+        self.held_out_at = None
         self._resume_optimizer = None
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
@@ -124,6 +131,7 @@ class FineTuning(pl.LightningModule):
             "optimizer": optimizer.state_dict(),
             "row_tokens": self.row_tokens,
             "stopped": trainer.should_stop,
+            "rollbacks": len(self.rollbacks),
             "callbacks": {callback.state_key: callback.state_dict() for callback in trainer.callbacks},
         }
 
@@ -164,7 +172,8 @@ class FineTuning(pl.LightningModule):
             for name, value in state["trained"].items():
                 parameters[name].copy_(value)
         self.cursor = Cursor(**state["cursor"])
-        self.row_tokens, self.row_tokens_found = state["row_tokens"], True
+        found = (self.row_tokens,) if self.row_tokens_found else ()
+        self.row_tokens, self.row_tokens_found = min([state["row_tokens"], *found]), True
         self._resume_optimizer = state["optimizer"]
 
     # a step -----------------------------------------------------------------------------------------------------
@@ -176,7 +185,7 @@ class FineTuning(pl.LightningModule):
         self.devices.sum_gradients(self.trainable().values())
         loss = self.devices.summed(loss)
         supervised = max(1, supervised_tokens(samples))
-        rate = learning_rate(self.stage, step=self.cursor.step, steps=self.stage_steps)
+        rate = learning_rate(self.stage, step=self.cursor.step, steps=self.stage_steps) / 2 ** len(self.rollbacks)
         for group in optimizer.param_groups:
             group["lr"] = rate
         self.facts = StepFacts(
@@ -193,9 +202,30 @@ class FineTuning(pl.LightningModule):
             supervised=supervised,
             rows=rows,
         )
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        self._update(optimizer, samples)
         self.cursor = self.cursor.after(len(samples), of=self.epoch_samples)
+
+    def _update(self, optimizer: Any, samples: Sequence[Sample]) -> None:
+        """Let the optimizer change the weights.
+
+        Raises:
+            Rewind: Memory ran out, perhaps halfway through the weights; only a checkpoint is safe to go on from.
+        """
+        reason = ""
+        try:
+            optimizer.step()
+        except Exception as error:
+            if not oom.is_out_of_memory(error):
+                raise
+            reason = oom.reason(error)
+        optimizer.zero_grad(set_to_none=True)
+        if self.devices.anywhere(bool(reason)):
+            self.shrink([len(sample.tokens) for sample in samples], reason or "on another device")
+            raise Rewind(f"out of memory in the optimizer: {reason}", healthy=self.cursor.total, left_out=None)
+
+    def leaves_out(self, total: int) -> bool:
+        """Whether a rollback decided not to learn from a step of the run, counted from zero."""
+        return any(rollback.leaves_out(total) for rollback in self.rollbacks)
 
     def skip(self, why: str) -> None:
         """Keep the gradients of this step from being applied; for callbacks in `on_before_optimizer_step`."""
@@ -211,10 +241,10 @@ class FineTuning(pl.LightningModule):
             reason, result = "", None
             try:
                 result = attempt(samples)
-            except (RuntimeError, MemoryError) as error:
+            except Exception as error:
                 if not oom.is_out_of_memory(error):
                     raise
-                reason = str(error).splitlines()[0]
+                reason = oom.reason(error)
             if not self.devices.anywhere(bool(reason)):
                 return result  # type: ignore[return-value]
             del result
@@ -238,7 +268,7 @@ class FineTuning(pl.LightningModule):
                 f"out of memory with a single sample of {longest} tokens: {reason}",
                 hint="lower dataset.max_length or adapter.r, or set model.gradient_checkpointing=true",
             )
-        self.row_tokens = max(longest, now // 2)
+        self.row_tokens, self.row_tokens_found = max(longest, now // 2), True
         self.event("out_of_memory", total=self.cursor.total, row_tokens=self.row_tokens, reason=reason)
 
     def try_out(self, samples: Sequence[Sample]) -> None:

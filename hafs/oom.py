@@ -34,6 +34,11 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
+def reason(error: BaseException) -> str:
+    """The first line of what the allocator said."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def free_cache() -> None:
     """Give what the allocator keeps back to the device."""
     import gc

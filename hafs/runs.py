@@ -37,6 +37,8 @@ class Checkpoints:
 
     def __init__(self, root: Path, *, keep: int = 3) -> None:
         self.root, self.keep = root, keep
+        self.proven = 0
+        """Steps after which a checkpoint has proved healthy; the newest such one is kept, however old."""
 
     def save(self, step: int, state: Mapping[str, Any]) -> Path:
         """Write `state` (tensors and plain builtins) as the checkpoint of a step; then drop the oldest above `keep`.
@@ -49,13 +51,19 @@ class Checkpoints:
         target = durable.commit(
             self.root / f"step-{step:08d}", lambda draft: torch.save(dict(state), draft / "state.pt")
         )
+        spared = [folder for folder in self.all() if _step(folder) <= self.proven][-1:]
         for old in self.all()[: -self.keep]:
-            durable.remove(old)
+            if old not in spared:
+                durable.remove(old)
         return target
 
     def all(self) -> list[Path]:
         """Folders of checkpoints, oldest first."""
         return sorted(self.root.glob("step-????????"))
+
+    def steps(self) -> list[int]:
+        """Optimizer steps of each checkpoint, fewest first."""
+        return [_step(folder) for folder in self.all()]
 
     def newest(self) -> tuple[Path, dict[str, Any]] | None:
         """The newest undamaged checkpoint and its state; None if there never was one.
@@ -82,10 +90,15 @@ class Checkpoints:
             )
         return None
 
-    def clear(self) -> None:
-        """Drop all checkpoints: their stage is finished."""
+    def clear(self, *, after: int = -1) -> None:
+        """Drop checkpoints of more than `after` steps; all of them when their stage is finished."""
         for folder in self.all():
-            durable.remove(folder)
+            if _step(folder) > after:
+                durable.remove(folder)
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
 
 
 class Run:

@@ -29,6 +29,7 @@ class Settings(TypedDict):
     precision: Literal["auto", "bf16", "fp32"]
     max_grad_norm: Annotated[float, Field(gt=0)] | None
     micro_batch_tokens: Annotated[int, Field(gt=0)] | None
+    max_rollbacks: Annotated[int, Field(ge=0)]
     on_worse: Literal["stop", "continue"]
 
 

@@ -157,6 +157,7 @@ class Training:
             new_trainer=self._trainer,
             shown=Shown(**self.config.show),
             stop_when_worse=self.config.on_worse == "stop",
+            max_rollbacks=self.config.max_rollbacks,
             say=self.say,
         )
         results = stages.go(self.nouns.stages)
