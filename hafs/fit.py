@@ -15,7 +15,7 @@ from hafs.errors import Diverged
 from hafs.generation import answer, prompt_of
 from hafs.loader import StageData, held_out_loader
 from hafs.module import FineTuning
-from hafs.rollback import Rewind, Rollback, Rollbacks
+from hafs.rewind import Rewind, Rollback, Rollbacks
 from hafs.stage import Stage
 
 BASE = "base"

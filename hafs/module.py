@@ -32,7 +32,7 @@ from hafs.errors import HafsError
 from hafs.generation import Answer
 from hafs.model.loss import TokenLoss, token_loss
 from hafs.packing import Row, pack, row, supervised_tokens
-from hafs.rollback import Rewind, Rollback
+from hafs.rewind import Rewind, Rollback
 from hafs.runs import Run
 from hafs.signals import StopSignals
 from hafs.stage import Stage, key, learning_rate

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pydantic import Field
 
-from hafs.rollback import Rewind
+from hafs.rewind import Rewind
 
 LEAST_DRIFT = 0.5
 """Nats a token by which the loss must have risen to count as running away: small losses double by chance."""
