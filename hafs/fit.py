@@ -210,7 +210,7 @@ class Stages:
             self.run.checkpoints.clear()
         trainer.strategy.barrier()
         for logger in trainer.loggers:
-            logger.log_metrics({f"held_out/{key}": value for key, value in metrics.items()}, step=result.total)
+            logger.log_metrics({f"stage/{key}": value for key, value in metrics.items()}, step=result.total)
             logger.finalize("success")
         self.run.event("stage_finished", stage=name, total=result.total, kept=kept, **metrics)
         verdict = "" if kept else f", worse than {bar:.4f}: its adapter is not used"

@@ -2,17 +2,20 @@
 
 import json
 import os
+import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 from filelock import FileLock, Timeout
 
 from hafs import durable
-from hafs.errors import FAILURE, RunError
+from hafs.errors import FAILURE, OUR_BUG, RunError
 
 COSMETIC = {
     "resume",
@@ -109,13 +112,28 @@ class Run:
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self._lock = FileLock(folder / ".lock")
         self._events = None
+        self._began = False
 
     def __enter__(self) -> "Run":
         self.lock()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self._began and error is not None:
+            with suppress(OSError):  # a full disk must not hide the error that ends the run
+                self.event("ended", error=_first_line(error), exit_code=getattr(error, "exit_code", OUR_BUG))
         self.close()
+
+    def begin(self, **facts: Any) -> None:
+        """Note which process works here from now on; an error that ends it will be noted too.
+
+        The process is named by host, number and birth, and the run by its folder, so that a reader can tell a live run
+        from a crashed or a copied one.
+        """
+        me = psutil.Process()
+        who = {"host": platform.node(), "pid": me.pid, "process_began": me.create_time()}
+        self.event("started", **who, folder=str(self.folder.resolve()), **facts)
+        self._began = True
 
     @property
     def name(self) -> str:
@@ -246,6 +264,10 @@ def run_folder(name: str, resume: str, *, root: Path = Path("outputs")) -> Path:
     if not (Path(resume) / "run.json").is_file():
         raise RunError(f"resume={resume!r} is no run's folder", hint="auto, never, or a folder under outputs/")
     return Path(resume)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _ends_with_newline(path: Path) -> bool:

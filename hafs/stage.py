@@ -6,7 +6,7 @@ Everything here is a pure function of the stage and the seed, which is what lets
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -46,6 +46,19 @@ class Stage:
     def steps(self, available: int) -> int:
         """Optimizer steps of the stage."""
         return self.steps_per_epoch(available) * self.epochs
+
+    def plan(self, available: int) -> dict[str, Any]:
+        """What the stage will be, as plain values."""
+        return {
+            "name": self.name,
+            "epochs": self.epochs,
+            "steps": self.steps(available),
+            "samples": self.drawn(available),
+            "batch_size": self.batch_size,
+            "lr": self.lr,
+            "schedule": self.schedule,
+            "measurements": self.epochs if self.validation == "epoch" else 1,
+        }
 
 
 def key(*parts: object) -> int:

@@ -50,6 +50,7 @@ def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[st
     }
     durable.write_text(run.folder / "summary.json", json.dumps(summary, indent=1))
     (run.folder / FAILURE).unlink(missing_ok=True)
+    run.event("finished", total=results[-1].total, best_stage=best.name, loss=best.metrics["loss"])
     return summary
 
 

@@ -87,6 +87,7 @@ class Training:
             DataError: Too many rows are bad; the model has not been loaded.
         """
         self.say(str(self.run.folder))
+        self.run.begin(**{noun: getattr(self.nouns, noun).name for noun in ("model", "quant", "adapter", "dataset")})
         self.logger = self._logger()
         self.tokenizer = self.nouns.model.tokenizer()
         self.data: Prepared = prepare(
@@ -142,6 +143,13 @@ class Training:
         self.say(f"precision  {str(dtype).removeprefix('torch.')}: {why}")
         self.say(f"adapter    {nouns.adapter.name}: {trained:,} parameters in training")
         available = len(self.data.splits["train"])
+        self.run.event(
+            "planned",
+            device=str(device),
+            precision=str(dtype).removeprefix("torch."),
+            trained_parameters=trained,
+            stages=[stage.plan(available) for stage in nouns.stages],
+        )
         for stage in nouns.stages:
             self.say(
                 f"stage      {stage.name}: {stage.drawn(available)} samples x {stage.epochs}, "

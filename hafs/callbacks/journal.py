@@ -1,14 +1,26 @@
 """One line of `events.jsonl` for each optimizer step, and the logger's metrics under the same names."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
 
+STEP = ("loss", "accuracy", "lr", "grad_norm", "tokens_per_second")
+"""What a logger gets of a step, as `train/NAME`."""
+HELD_OUT = ("loss", "perplexity", "accuracy")
+"""What a logger gets of a measurement, as `held_out/NAME`."""
+
+
+def log(trainer: pl.Trainer, group: str, metrics: Mapping[str, Any], *, step: int) -> None:
+    """Hand metrics to every logger, named as in `events.jsonl` behind their group."""
+    for logger in trainer.loggers:
+        logger.log_metrics({f"{group}/{name}": value for name, value in metrics.items()}, step=step)
+
 
 class Journal(pl.Callback):
-    """Writes down every step."""
+    """Writes down every step and every measurement of the held-out split."""
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Start the clock."""
@@ -17,8 +29,12 @@ class Journal(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         """Write what the step was."""
         seconds = time.perf_counter() - self._began
-        module.event("step", **asdict(module.facts), seconds=round(seconds, 4))
-        metrics = {"loss": module.facts.loss, "lr": module.facts.lr, "grad_norm": module.facts.grad_norm}
-        metrics |= {"accuracy": module.facts.accuracy, "tokens_per_second": module.facts.tokens / seconds}
-        for logger in trainer.loggers:
-            logger.log_metrics({f"train/{name}": value for name, value in metrics.items()}, step=module.facts.total)
+        facts = asdict(module.facts) | {"seconds": round(seconds, 4)}
+        module.event("step", **facts)
+        facts["tokens_per_second"] = facts["tokens"] / seconds
+        log(trainer, "train", {name: facts[name] for name in STEP}, step=module.facts.total)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Write what was measured."""
+        module.event("held_out", total=module.cursor.total, **module.held_out)
+        log(trainer, "held_out", {name: module.held_out[name] for name in HELD_OUT}, step=module.cursor.total)

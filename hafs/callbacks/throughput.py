@@ -8,12 +8,15 @@ import pytorch_lightning as pl
 import torch
 from pydantic import Field
 
+from hafs.callbacks.journal import log
+
 
 def memory(device: torch.device) -> dict[str, int]:
-    """Bytes held now: resident memory of the process, and what the allocator reserved on a GPU at its peak."""
-    held = {"resident_bytes": psutil.Process().memory_info().rss}
+    """Bytes held now, and bytes there are: resident memory of the process; on a GPU, its allocator's highest mark."""
+    held = {"resident_bytes": psutil.Process().memory_info().rss, "memory_bytes": psutil.virtual_memory().total}
     if device.type == "cuda":
         held["gpu_reserved_bytes"] = torch.cuda.max_memory_reserved(device)
+        held["gpu_bytes"] = torch.cuda.get_device_properties(device).total_memory
     return held
 
 
@@ -32,10 +35,13 @@ class Throughput(pl.Callback):
 
     Args:
         every_steps: Optimizer steps between two measurements.
+        every_seconds: Slow steps are measured more often: at the first step's end after so many seconds.
     """
 
-    def __init__(self, *, every_steps: Annotated[int, Field(gt=0)]) -> None:
-        self.every_steps = every_steps
+    def __init__(
+        self, *, every_steps: Annotated[int, Field(gt=0)], every_seconds: Annotated[float, Field(gt=0)]
+    ) -> None:
+        self.every_steps, self.every_seconds = every_steps, every_seconds
 
     def on_train_start(self, *_: Any) -> None:
         """Start the clock."""
@@ -45,15 +51,15 @@ class Throughput(pl.Callback):
         """Count; now and then, write."""
         self._tokens += module.facts.tokens
         self._supervised += module.facts.supervised
-        if module.cursor.step % self.every_steps:
-            return
         seconds = time.perf_counter() - self._began
-        module.event(
-            "throughput",
-            total=module.facts.total,
-            tokens_per_second=round(self._tokens / seconds, 1),
-            supervised_per_second=round(self._supervised / seconds, 1),
+        if module.cursor.step % self.every_steps and seconds < self.every_seconds:
+            return
+        machine = {
+            "tokens_per_second": round(self._tokens / seconds, 1),
+            "supervised_per_second": round(self._supervised / seconds, 1),
             **memory(module.device),
             **utilization(module.device),
-        )
+        }
+        module.event("throughput", total=module.facts.total, **machine)
+        log(trainer, "machine", machine, step=module.facts.total)
         self.on_train_start()
