@@ -3,14 +3,68 @@
 PEFT's layers copy their input to float32, keep that copy for the backward pass and mix precisions on the way out. Here
 the branch multiplies in the base's type with float32 master weights (what autocast would do), and keeps no copy.
 
+In inference several adapters serve one batch: `chosen` says which tokens take which adapter, for the passes inside it
+and for this thread alone; the net's own active adapter is not touched.
+
 Legend: `T` tokens, `I`/`O` width in and out, `R` rank.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from peft.tuners.lora import LoraLayer
+
+
+class Share(NamedTuple):
+    """Tokens of a pass (all its rows flattened) that take one adapter."""
+
+    adapter: str | None
+    """Its name in the net; None: the base alone."""
+    tokens: slice | torch.Tensor
+    """A slice, or indexes."""
+
+
+_SHARES: ContextVar[Sequence[Share] | None] = ContextVar("shares", default=None)
+
+
+@contextmanager
+def chosen(shares: Sequence[Share] | None) -> Iterator[None]:
+    """Passes in here take their adapters by token; None: the net's active one for all. Without gradients."""
+    token = _SHARES.set(shares)
+    try:
+        yield
+    finally:
+        _SHARES.reset(token)
+
+
+def shares_of(adapters: Sequence[str | None], counts: Sequence[int], device: torch.device) -> list[Share]:
+    """The shares of rows laid end to end.
+
+    Args:
+        adapters: The adapter of each row.
+        counts: The tokens of each row.
+        device: Where the pass happens.
+    """
+    spans: dict[str | None, list[tuple[int, int]]] = {}
+    start = 0
+    for name, count in zip(adapters, counts, strict=True):
+        mine = spans.setdefault(name, [])
+        if mine and mine[-1][1] == start:
+            mine[-1] = (mine[-1][0], start + count)
+        else:
+            mine.append((start, start + count))
+        start += count
+    return [Share(name, _where(mine, device)) for name, mine in spans.items()]
+
+
+def _where(spans: Sequence[tuple[int, int]], device: torch.device) -> slice | torch.Tensor:
+    if len(spans) == 1:
+        return slice(*spans[0])
+    return torch.cat([torch.arange(start, stop, device=device) for start, stop in spans])
 
 
 class _LowRank(torch.autograd.Function):
@@ -35,8 +89,11 @@ class _LowRank(torch.autograd.Function):
 
 
 def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    shares = _SHARES.get()
+    if shares is not None and not args and not kwargs:
+        return _shared(layer, x, shares)
     name = layer.active_adapters[0] if len(layer.active_adapters) == 1 else ""
-    if args or kwargs or layer.disable_adapters or layer.merged or name not in layer.lora_A:
+    if args or kwargs or layer.disable_adapters or layer.merged or not _is_plain(layer, name):
         return type(layer).forward(layer, x, *args, **kwargs)
     base = layer.get_base_layer()(x)
     x_TI = layer.lora_dropout[name](x).flatten(0, -2)
@@ -46,21 +103,53 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
     return out_TO.view(base.shape)
 
 
-def _is_plain(layer: LoraLayer) -> bool:
-    """Only the textbook form: no DoRA or other variant, no bias in the branch, a linear base."""
-    base = layer.get_base_layer()
-    linear = isinstance(base, torch.nn.Linear)
-    biased = any(branch.bias is not None for branch in (*layer.lora_A.values(), *layer.lora_B.values()) if linear)
-    return linear and not biased and not getattr(layer, "lora_variant", None)
+def _shared(layer: Any, x: torch.Tensor, shares: Sequence[Share]) -> torch.Tensor:
+    """Every token through its own adapter."""
+    base = layer.get_base_layer()(x)
+    out_TO, x_TI = base.flatten(0, -2), x.flatten(0, -2)
+    for name, tokens in shares:
+        if name is None or name not in layer.lora_A:
+            continue
+        mine = x_TI[tokens]
+        if _is_plain(layer, name):
+            a, b = layer.lora_A[name].weight.to(x.dtype), layer.lora_B[name].weight.to(x.dtype)
+            out_TO[tokens] = torch.addmm(out_TO[tokens], mine @ a.T, b.T, alpha=layer.scaling[name])
+        else:
+            out_TO[tokens] = _alone(layer, mine, name)
+    return out_TO.view(base.shape)
+
+
+def _alone(layer: Any, x: torch.Tensor, name: str) -> torch.Tensor:
+    """PEFT's own forward of one adapter, whichever the active one is."""
+    active = layer._active_adapter
+    layer._active_adapter = [name]
+    try:
+        return type(layer).forward(layer, x)
+    finally:
+        layer._active_adapter = active
+
+
+def _is_plain(layer: Any, name: str) -> bool:
+    """Only the textbook form: no DoRA or other variant, no bias in the branch."""
+    return (
+        name in layer.lora_A
+        and name not in (getattr(layer, "lora_variant", None) or {})
+        and layer.lora_A[name].bias is None
+        and layer.lora_B[name].bias is None
+    )
 
 
 def fuse(net: torch.nn.Module) -> int:
-    """Give every plain LoRA layer of `net` the fused branch; the others keep PEFT's own forward.
+    """Give every LoRA layer of `net` over a linear base the fused branch; variants keep PEFT's own forward within it.
 
     Returns:
-        How many layers were changed.
+        How many layers are plain, so that the fused branch does their work.
     """
-    layers = [module for module in net.modules() if isinstance(module, LoraLayer) and _is_plain(module)]
+    layers: list[Any] = [
+        module
+        for module in net.modules()
+        if isinstance(module, LoraLayer) and isinstance(module.get_base_layer(), torch.nn.Linear)
+    ]
     for layer in layers:
         layer.forward = MethodType(_forward, layer)
-    return len(layers)
+    return sum(all(_is_plain(layer, name) for name in layer.lora_A) for layer in layers)

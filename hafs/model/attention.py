@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from hafs.model.slots import Slots
+
 NAME = "hafs_packed"
 SHORT = 512
 """Samples up to this many tokens take the explicit product on a CPU, whose backward is twice as fast as SDPA's there;
@@ -47,7 +49,8 @@ class _ShortCausal(torch.autograd.Function):
         return grad_q, grad_k, grad_v, None
 
 
-def _one_sample(q_Hnd: torch.Tensor, k_Gnd: torch.Tensor, v_Gnd: torch.Tensor, scale: float) -> torch.Tensor:
+def one_sample(q_Hnd: torch.Tensor, k_Gnd: torch.Tensor, v_Gnd: torch.Tensor, scale: float) -> torch.Tensor:
+    """Causal attention of one sample, `[H, n, d]`."""
     if q_Hnd.shape[1] <= SHORT and q_Hnd.device.type == "cpu":
         return _ShortCausal.apply(q_Hnd, k_Gnd, v_Gnd, scale)
     return F.scaled_dot_product_attention(
@@ -81,6 +84,7 @@ def packed_attention(
     *,
     scaling: float,
     borders: list[int] | None = None,
+    slots: Slots | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention within each sample of one row; registered with transformers under `NAME`.
@@ -93,16 +97,19 @@ def packed_attention(
         attention_mask: Always None here: the borders say all there is to say.
         scaling: What scores are multiplied with before the softmax.
         borders: Where samples begin, then the row's length: `[0, n1, n1 + n2, ...]`. None: the row is one sample.
+        slots: In generation, where earlier keys and values are kept; it then says who attends to what.
 
     Returns:
         The attended values, `[B, T, H, d]`, and None in place of attention weights.
     """
+    if slots is not None:
+        return slots.attend(int(module.layer_idx), query_BHTd, key_BGTd, value_BGTd, scaling), None  # type: ignore[arg-type]
     q, k, v = query_BHTd[0], key_BGTd[0], value_BGTd[0]
     borders = borders or [0, q.shape[1]]
     if _flash_runs_on(q):
         return _flash(q, k, v, borders, scaling)[None], None
     spans = pairwise(borders)
-    samples = [_one_sample(q[:, i:j], k[:, i:j], v[:, i:j], scaling).transpose(0, 1) for i, j in spans]
+    samples = [one_sample(q[:, i:j], k[:, i:j], v[:, i:j], scaling).transpose(0, 1) for i, j in spans]
     return torch.cat(samples)[None], None
 
 

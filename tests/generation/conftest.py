@@ -1,0 +1,7 @@
+import pytest
+from generation_nets import loaded
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    return loaded("tiny")
