@@ -125,6 +125,4 @@ class Pieces:
 
 
 def _read(tokenizer: Any, row: Row) -> Answer:
-    return Answer(
-        tokenizer.decode(row.said, skip_special_tokens=True).strip(), len(row.said), row.finish == "stop"
-    )
+    return Answer(tokenizer.decode(row.said, skip_special_tokens=True).strip(), len(row.said), row.finish == "stop")

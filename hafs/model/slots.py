@@ -149,9 +149,7 @@ def _rounded(tokens: int) -> int:
     return -(-tokens // STRIDE) * STRIDE
 
 
-def _after(
-    q_HTd: torch.Tensor, k_GSd: torch.Tensor, v_GSd: torch.Tensor, past: int, scale: float
-) -> torch.Tensor:
+def _after(q_HTd: torch.Tensor, k_GSd: torch.Tensor, v_GSd: torch.Tensor, past: int, scale: float) -> torch.Tensor:
     """Causal attention of tokens that come after `past` others."""
     T, S = q_HTd.shape[1], k_GSd.shape[1]
     seen_TS = torch.ones(T, S, dtype=torch.bool, device=q_HTd.device).tril_(past)

@@ -18,7 +18,7 @@ def conversation(text):
     return (Message(role="user", content=text),)
 
 
-def loaded(model, *, quant="none", dtype=torch.float32, adapters=2, **fields):
+def loaded(model, *, quant="none", dtype=torch.float32, adapters=2, spread=0.02, **fields):
     """A base with adapters that change what it says."""
     config = compose("train", [f"model={model}", f"quant={quant}"])
     source = build(config.model)
@@ -32,6 +32,6 @@ def loaded(model, *, quant="none", dtype=torch.float32, adapters=2, **fields):
             net = get_peft_model(net, lora, adapter_name="a0")
     for name, parameter in net.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.02)
+            torch.nn.init.normal_(parameter, std=spread)
     fuse(net)
     return net, source.tokenizer()
