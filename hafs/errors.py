@@ -1,8 +1,11 @@
 """What went wrong, said so that its reader can act: one line of fact, one line of hint."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 FAILURE = "failure.json"
 """What a failed job of a sweep leaves in its folder; what was there before stays."""
-DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, REFUSED, INTERRUPTED = 0, 1, 2, 3, 4, 75
+DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, REFUSED, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 4, 69, 75
 
 
 class HafsError(Exception):
@@ -41,10 +44,7 @@ class Diverged(HafsError):
     exit_code = DIVERGED
 
 
-class GateRefused(HafsError):
-    """What was made is not good enough to be used: a rule of the gate, or a check of an export, does not hold."""
-
-    exit_code = REFUSED
+DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, REFUSED, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 4, 69, 75
 
 
 class Interrupted(HafsError):

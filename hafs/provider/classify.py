@@ -1,0 +1,138 @@
+"""From whatever a host raises to the few kinds of `Refused`, in words without secrets."""
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from hafs.provider.refusal import Kind, Refused
+
+LONGEST_WORDS = 200
+_KEY = re.compile(r"(?i)\b(?:sk|pk|rk|key|hf|gsk|xai|ghp|github_pat|AIza)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}|bearer\s+\S+")
+_QUOTA = re.compile(r"insufficient[_ ]quota|quota|credit|billing|spend(ing)? limit|payment|exceeded your current", re.I)
+_RATE = re.compile(r"rate[_ -]?limit|too many requests|per (minute|second|min\b)|requests? per", re.I)
+_LONG = re.compile(
+    r"context[_ -]?(length|window|size)|maximum context|too many tokens|prompt is too long|exceed\w* the (available )?context",
+    re.I,
+)
+_FILTER = re.compile(r"content[_ ]?(filter|policy|management)|moderation|flagged|safety", re.I)
+
+
+def one_line(text: object, secrets: tuple[str, ...] = ()) -> str:
+    """A host's words for a log: one line, no markup, not long, and without anything that looks like a key."""
+    words = str(text)
+    for secret in secrets:
+        if secret:
+            words = words.replace(secret, "[key]")
+    if re.match(r"\s*<(!doctype|html|head|body)", words, re.I):
+        title = re.search(r"<title>(.*?)</title>", words, re.I | re.S)
+        words = f"a web page: {title[1]}" if title else "a web page"
+    words = " ".join(_KEY.sub("[key]", words).split())
+    return words if len(words) <= LONGEST_WORDS else words[: LONGEST_WORDS - 1] + "…"
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Seconds a host asks us to stay away, from Retry-After (seconds or a date) or its reset headers.
+
+    Args:
+        headers: Of the response, by lower-case name.
+        now: Seconds since 1970.
+    """
+    now = time.time() if now is None else now
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    told = headers.get("retry-after", "").strip()
+    if told:
+        seconds = _number(told)
+        if seconds is None:
+            try:
+                seconds = parsedate_to_datetime(told).timestamp() - now
+            except (ValueError, TypeError, OverflowError):
+                seconds = None
+        if seconds is not None:
+            return max(0.0, seconds)
+    reset = _number(headers.get("x-ratelimit-reset"))
+    if reset is None or headers.get("x-ratelimit-remaining", "0").strip() not in ("0", ""):
+        return None
+    reset = reset / 1000 if reset > 1e11 else reset
+    return max(0.0, reset - now) if reset > 1e9 else max(0.0, reset)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < float("inf") else None
+
+
+def from_error(error: BaseException, secrets: tuple[str, ...] = ()) -> Refused:
+    """The refusal behind an exception of any host."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, TimeoutError | httpx.ReadTimeout | httpx.WriteTimeout | asyncio.TimeoutError):
+        return Refused("timeout", one_line(error, secrets) or "no answer in time")
+    if isinstance(error, httpx.TransportError | ConnectionError):
+        return Refused("unreachable", one_line(error, secrets) or type(error).__name__)
+    response = getattr(error, "response", None)
+    status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+    if isinstance(status, int) and status >= 400:
+        headers = {str(k).lower(): str(v) for k, v in dict(getattr(response, "headers", {}) or {}).items()}
+        return from_status(status, {"message": str(error)}, headers, secrets)
+    return Refused("failed", one_line(f"{type(error).__name__}: {error}", secrets))
+
+
+def from_status(
+    status: int, body: object, headers: Mapping[str, str], secrets: tuple[str, ...] = ()
+) -> Refused:
+    """The refusal behind an HTTP status and body, or behind an error object inside an answer.
+
+    Args:
+        status: Of the response, or the error's own code.
+        body: Parsed JSON, or text.
+        headers: By lower-case name.
+        secrets: Never to be repeated.
+    """
+    words, marks = _told(body)
+    said = one_line(words or f"HTTP {status}", secrets)
+    said = said if str(status) in said else f"{status} {said}"
+    return Refused(_kind(status, f"{words} {marks}"), said, retry_after=retry_after(headers), status=status)
+
+
+def _kind(status: int, words: str) -> Kind:
+    if status == 402:
+        return "busy" if "in_flight" in words else "quota_exhausted"
+    if status == 429:
+        return "quota_exhausted" if _QUOTA.search(words) and not _RATE.search(words) else "rate_limited"
+    if status in (401, 403):
+        if _FILTER.search(words):
+            return "filtered"
+        return "quota_exhausted" if _QUOTA.search(words) else "unauthorized"
+    if status in (408, 504):
+        return "timeout"
+    if status >= 500:
+        return "overloaded"
+    if status == 413 or _LONG.search(words):
+        return "too_long"
+    if _FILTER.search(words):
+        return "filtered"
+    if 300 <= status < 400:
+        return "malformed"
+    return "rejected"
+
+
+def _told(body: object) -> tuple[str, str]:
+    """The message of an error body, and the codes and types that it carries."""
+    if not isinstance(body, Mapping):
+        return ("" if body is None else str(body)), ""
+    error: Any = body.get("error", body)
+    if not isinstance(error, Mapping):
+        return str(error), ""
+    metadata = error.get("metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    marks = [error.get("code"), error.get("type"), error.get("status"), *metadata.values()]
+    return str(error.get("message") or error), " ".join(str(mark) for mark in marks if mark is not None)

@@ -1,0 +1,35 @@
+"""The base of the training stack on this machine."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hafs.errors import ConfigError
+from hafs.provider import Health, Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local(Host):
+    """The base of the training stack on this machine."""
+
+    @property
+    def account(self) -> str:
+        """This machine."""
+        return "~local"
+
+    @property
+    def local(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def carries_adapters(self) -> bool:
+        """One for each request."""
+        return True
+
+    def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
+        """Not here yet."""
+        raise ConfigError("provider=local is not here yet")
+
+    def check(self) -> Health:
+        """Not here yet."""
+        return Health(key="not needed", reachable=False, said="not here yet")

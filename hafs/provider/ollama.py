@@ -1,0 +1,53 @@
+"""Models of an Ollama server, through langchain-ollama."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from hafs.errors import ConfigError
+from hafs.provider import Health, Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ollama(Host):
+    """An Ollama server."""
+
+    base_url: str
+    """Its address."""
+    keep_alive: str
+    """How long a model stays loaded after a request."""
+
+    def __post_init__(self) -> None:
+        if urlsplit(self.base_url).scheme not in ("http", "https"):
+            raise ConfigError(f"base_url is {self.base_url!r}; it must begin with http:// or https://")
+
+    @property
+    def account(self) -> str:
+        """The server."""
+        return urlsplit(self.base_url).netloc
+
+    @property
+    def local(self) -> bool:
+        """A server on loopback costs nothing."""
+        return (urlsplit(self.base_url).hostname or "") in ("localhost", "::1", "127.0.0.1")
+
+    @property
+    def carries_adapters(self) -> bool:
+        """An expert's adapter is the model of that name."""
+        return True
+
+    def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
+        """A model of the server; the context is set, or it would cut prompts at 4,096 tokens."""
+        from hafs.provider.ollama_chat import OllamaChat
+
+        if "max_tokens" in params:
+            params["num_predict"] = params.pop("max_tokens")
+        return OllamaChat(
+            model=adapter or model, base_url=self.base_url, num_ctx=context, keep_alive=self.keep_alive, **params
+        )
+
+    def check(self) -> Health:
+        """Ask for its list of models."""
+        from hafs.provider.look import look_at
+
+        return look_at(f"{self.base_url.rstrip('/')}/api/tags", {}, key="not needed", names=("models", "name"))

@@ -1,0 +1,148 @@
+"""A host without a model: answers by pattern, in the time and with the faults that were chosen.
+
+A test double that is an option: `provider=scripted`.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Annotated, Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import Field
+
+from hafs.errors import ConfigError
+from hafs.provider import Health, Host
+from hafs.provider.refusal import KINDS, Refused
+
+_CUT = re.compile(r"cut_after_(\d+)$")
+_OTHERS = ("hang", "unfinished")
+_NUMBERS = count(1)
+Seconds = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scripted(Host):
+    """Answers from a table."""
+
+    answers: Mapping[str, str]
+    """By pattern; the first that is found anywhere in the prompt. `{question}` is the last message."""
+    otherwise: str
+    """When no pattern is found."""
+    first_token_seconds: Seconds
+    """Before an answer begins."""
+    token_seconds: Seconds
+    """Before each word of it."""
+    faults: Sequence[str | None]
+    """What goes wrong, call by call; None: nothing."""
+    repeat_faults: bool
+    """Begin the list again when it ends."""
+    _calls: Iterator[int] = field(default_factory=count, init=False, repr=False, compare=False)
+    _number: int = field(default_factory=lambda: next(_NUMBERS), init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for fault in self.faults:
+            if fault and fault not in (*KINDS, *_OTHERS) and not _CUT.match(fault):
+                known = ", ".join((*KINDS, *_OTHERS, "cut_after_N"))
+                raise ConfigError(f"scripted has no fault {fault!r}", hint=f"known: {known}")
+
+    @property
+    def account(self) -> str:
+        """Each script is an account of its own."""
+        return f"~scripted-{self._number}"
+
+    @property
+    def carries_adapters(self) -> bool:
+        """An adapter is part of the model's name."""
+        return True
+
+    def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> BaseChatModel:
+        """A model that reads from the table."""
+        return ScriptedChat(host=self, model=f"{model}+{adapter}" if adapter else model)
+
+    def check(self) -> Health:
+        """Always there."""
+        return Health(key="not needed", reachable=True)
+
+    def next_fault(self) -> str | None:
+        """What goes wrong with the call that begins now."""
+        call = next(self._calls)
+        if not self.faults or (call >= len(self.faults) and not self.repeat_faults):
+            return None
+        return self.faults[call % len(self.faults)]
+
+    def answer(self, messages: Sequence[BaseMessage]) -> str:
+        """What the table says."""
+        prompt = "\n".join(str(message.text) for message in messages)
+        chosen = next((said for pattern, said in self.answers.items() if re.search(pattern, prompt)), self.otherwise)
+        return chosen.replace("{question}", str(messages[-1].text))
+
+
+class ScriptedChat(BaseChatModel):
+    """The chat model of a script."""
+
+    host: Any
+    model: str
+
+    @property
+    def _llm_type(self) -> str:
+        return "hafs-scripted"
+
+    async def _words(self, messages: Sequence[BaseMessage]) -> AsyncIterator[str]:
+        """The answer word by word; raises, hangs or ends early as its fault says."""
+        fault = self.host.next_fault()
+        if self.host.first_token_seconds:
+            await asyncio.sleep(self.host.first_token_seconds)
+        if fault == "hang":
+            await asyncio.sleep(3600)
+        cut = _CUT.match(fault or "")
+        if fault and not cut and fault != "unfinished":
+            raise Refused(fault, "as scripted")
+        words = re.findall(r"\s*\S+\s*$|\s*\S+", self.host.answer(messages))
+        for word in words[: int(cut[1])] if cut else words:
+            if self.host.token_seconds:
+                await asyncio.sleep(self.host.token_seconds)
+            yield word
+        if cut:
+            raise Refused("cut", f"as scripted, after {cut[1]} words")
+        if fault == "unfinished":
+            yield ""
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        words, last = 0, "-"
+        async for word in self._words(messages):
+            words, last = words + 1, word
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
+        info = {"finish_reason": "stop", "model_name": self.model} if last else {}
+        yield ChatGenerationChunk(
+            message=AIMessageChunk(content="", usage_metadata=_usage(messages, words)), generation_info=info
+        )
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        words = [word async for word in self._words(messages)]
+        info = {"finish_reason": "stop"} if words[-1:] != [""] else {}
+        message = AIMessage(
+            content="".join(words),
+            usage_metadata=_usage(messages, len(words)),
+            response_metadata={"model_name": self.model},
+        )
+        return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return asyncio.run(self._agenerate(messages))
+
+
+def _usage(messages: Sequence[BaseMessage], words: int) -> UsageMetadata:
+    asked = sum(len(str(message.text).split()) for message in messages)
+    return UsageMetadata(input_tokens=asked, output_tokens=words, total_tokens=asked + words)

@@ -1,0 +1,315 @@
+"""OpenAI's chat completions over HTTP: one call a request, nothing retried, nothing followed, nothing smoothed over.
+
+The response is read raw, because what a client library smooths over is what failover must see: an error inside HTTP 200,
+null content, a stream that ends without `finish_reason`.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, convert_to_openai_messages
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from hafs.provider import loops
+from hafs.provider.classify import from_error, from_status
+from hafs.provider.refusal import Refused
+
+LARGEST_ERROR_BYTES = 65_536
+LARGEST_ANSWER_BYTES = 64 * 2**20
+CONNECT_SECONDS = 10.0
+_CLIENTS: dict[asyncio.AbstractEventLoop, dict[bool, httpx.AsyncClient]] = {}
+_KEEPERS: dict[asyncio.AbstractEventLoop, AsyncIterator[None]] = {}
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address never leaves this machine."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+async def client(url: str) -> httpx.AsyncClient:
+    """The running loop's client for an address; it is closed when the loop shuts down.
+
+    Redirects are not followed, so that a key stays with the host it was given for. Time is kept by the policy.
+    """
+    loop, near = asyncio.get_running_loop(), is_loopback(url)
+    if loop not in _CLIENTS:
+        _forget_closed_loops()
+        _CLIENTS[loop] = {}
+        _KEEPERS[loop] = _closing_with(loop)
+        await anext(_KEEPERS[loop])
+    clients = _CLIENTS[loop]
+    if near not in clients:
+        limits = httpx.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30)
+        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
+        clients[near] = httpx.AsyncClient(
+            limits=limits, timeout=timeout, follow_redirects=False, trust_env=not near, verify=not near
+        )
+    return clients[near]
+
+
+async def _closing_with(loop: asyncio.AbstractEventLoop) -> AsyncIterator[None]:
+    """Suspended until the loop shuts its async generators down, as `asyncio.run` does before it closes the loop."""
+    try:
+        yield
+    finally:
+        _KEEPERS.pop(loop, None)
+        for kept in _CLIENTS.pop(loop, {}).values():
+            await kept.aclose()
+
+
+def _forget_closed_loops() -> None:
+    for loop in [loop for loop in _CLIENTS if loop.is_closed()]:
+        _CLIENTS.pop(loop, None)
+        _KEEPERS.pop(loop, None)
+
+
+class Wire(BaseChatModel):
+    """A model of a host with OpenAI's chat completions."""
+
+    base_url: str
+    model: str
+    account: str
+    api_key_env: str | None
+    headers: dict[str, str]
+    body: dict[str, Any]
+    """Sent along with every request."""
+    parameters: dict[str, Any]
+
+    @property
+    def _llm_type(self) -> str:
+        return "hafs-wire"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": self.model, "base_url": self.base_url, **self.parameters}
+
+    def _key(self) -> str | None:
+        return os.environ.get(self.api_key_env) if self.api_key_env else None
+
+    def _asked(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]) -> bytes:
+        asked = {
+            "model": self.model,
+            "messages": convert_to_openai_messages(messages),
+            **self.parameters,
+            **words,
+            **self.body,
+        }
+        if stop:
+            asked["stop"] = stop
+        return orjson.dumps(asked)
+
+    def _headers(self) -> dict[str, str]:
+        key = self._key()
+        headers = {"content-type": "application/json", **self.headers}
+        return {**headers, "authorization": f"Bearer {key}"} if key else headers
+
+    async def _send(self, content: bytes) -> httpx.Response:
+        """The response, its head read; a refusal when the head is one."""
+        url = f"{self.base_url.rstrip('/')}/chat/completions"
+        http = await client(url)
+        response = await http.send(
+            http.build_request("POST", url, content=content, headers=self._headers()), stream=True
+        )
+        if response.status_code == 200:
+            return response
+        try:
+            raise self._refusal(response.status_code, await _some(response), response.headers)
+        finally:
+            await response.aclose()
+
+    def _refusal(self, status: int, raw: bytes, headers: Mapping[str, str]) -> Refused:
+        if 300 <= status < 400:
+            host = urlsplit(headers.get("location", "")).hostname or "elsewhere"
+            return Refused("rejected", f"{status} redirect to {host}, which is not followed", status=status)
+        return from_status(status, _parsed(raw), headers, self._secrets())
+
+    def _secrets(self) -> tuple[str, ...]:
+        return (self._key() or "",)
+
+    def _error_within(self, answer: Mapping[str, Any]) -> Refused | None:
+        """The refusal inside an HTTP 200, if there is one."""
+        error = answer.get("error")
+        if not error:
+            error = next((c.get("error") for c in answer.get("choices") or [] if isinstance(c, dict) and c.get("error")), 0)
+        if not error:
+            return None
+        code = error.get("code") if isinstance(error, Mapping) else None
+        try:
+            status = int(code)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            status = 429 if "rate" in str(error).lower() else 500
+        return from_status(status if status >= 400 else 500, {"error": error}, {}, self._secrets())
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        try:
+            response = await self._send(self._asked(messages, stop, kwargs))
+            try:
+                raw = await _some(response, LARGEST_ANSWER_BYTES)
+            finally:
+                await response.aclose()
+        except Exception as error:
+            raise from_error(error, self._secrets()) from error
+        return self._read(_object(raw))
+
+    def _read(self, answer: dict[str, Any]) -> ChatResult:
+        if refusal := self._error_within(answer):
+            raise refusal
+        try:
+            choice = answer["choices"][0]
+            message = _message(choice["message"], _usage(answer.get("usage")))
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise Refused("malformed", f"an answer without choices: {', '.join(answer) or 'nothing in it'}") from error
+        return ChatResult(generations=[ChatGeneration(message=message, generation_info=_info(answer, choice))])
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        asked = {"stream": True, "stream_options": {"include_usage": True}, **kwargs}
+        began = False
+        try:
+            response = await self._send(self._asked(messages, stop, asked))
+            try:
+                async for event in _events(response):
+                    if refusal := self._error_within(event):
+                        raise refusal
+                    began = True
+                    if (chunk := _chunk(event)) is not None:
+                        yield chunk
+            finally:
+                await response.aclose()
+        except Exception as error:
+            refusal = from_error(error, self._secrets())
+            if began and refusal.kind == "unreachable":
+                refusal = Refused("cut", f"the connection broke: {refusal.said}")
+            raise refusal from error
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return loops.run(self._agenerate(messages, stop, **kwargs))
+
+
+async def _some(response: httpx.Response, most: int = LARGEST_ERROR_BYTES) -> bytes:
+    """A body up to a size."""
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            break
+    return b"".join(parts)[:most]
+
+
+def _parsed(raw: bytes) -> object:
+    try:
+        return orjson.loads(raw)
+    except ValueError:
+        return raw.decode("utf-8", "replace")
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    answer = _parsed(raw)
+    if not isinstance(answer, dict):
+        kind = "a web page" if raw.lstrip()[:1] == b"<" else f"{len(raw)} bytes"
+        raise Refused("malformed", f"no JSON object but {kind}")
+    return answer
+
+
+async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+    """The objects of a server-sent event stream, up to `[DONE]` or its end."""
+    if "json" in response.headers.get("content-type", ""):  # an error, or a host that does not stream
+        yield _object(await _some(response, LARGEST_ANSWER_BYTES))
+        return
+    seen = False
+    async for line in response.aiter_lines():
+        if not line.startswith("data:"):
+            if line.startswith("<") and not seen:
+                raise Refused("malformed", "a web page instead of a stream")
+            continue
+        data = line[5:].strip()
+        if data == "[DONE]":
+            return
+        seen = True
+        yield _object(data.encode())
+
+
+def _chunk(event: Mapping[str, Any]) -> ChatGenerationChunk | None:
+    choices, usage = event.get("choices") or [], _usage(event.get("usage"))
+    if not choices:
+        if usage is None:
+            return None
+        info = {"cost": event["usage"]["cost"]} if "cost" in event["usage"] else None
+        return ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=usage), generation_info=info)
+    choice = choices[0]
+    delta = choice.get("delta") or choice.get("message") or {}
+    calls = [
+        tool_call_chunk(
+            name=(call.get("function") or {}).get("name"),
+            args=(call.get("function") or {}).get("arguments"),
+            id=call.get("id"),
+            index=call.get("index", place),
+        )
+        for place, call in enumerate(delta.get("tool_calls") or [])
+    ]
+    message = AIMessageChunk(content=_text(delta.get("content")), tool_call_chunks=calls, usage_metadata=usage)
+    return ChatGenerationChunk(
+        message=message, generation_info=_info(event, choice) if choice.get("finish_reason") else None
+    )
+
+
+def _message(told: Mapping[str, Any], usage: UsageMetadata | None) -> AIMessage:
+    calls, broken = [], []
+    for call in told.get("tool_calls") or []:
+        try:
+            calls.append(parse_tool_call(call, return_id=True))
+        except Exception as error:
+            broken.append(make_invalid_tool_call(call, str(error)))
+    extra = {"refusal": told["refusal"]} if told.get("refusal") else {}
+    return AIMessage(
+        content=_text(told.get("content")) or str(told.get("refusal") or ""),
+        additional_kwargs=extra,
+        tool_calls=calls,
+        invalid_tool_calls=broken,
+        usage_metadata=usage,
+    )
+
+
+def _text(content: object) -> str:
+    """Text, from a string or from parts; null is nothing."""
+    if isinstance(content, list):
+        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+def _info(answer: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, Any]:
+    info: dict[str, Any] = {"finish_reason": choice.get("finish_reason")}
+    usage = answer.get("usage")
+    if isinstance(usage, Mapping) and "cost" in usage:
+        info["cost"] = usage["cost"]
+    for key in ("id", "system_fingerprint", "provider"):
+        if answer.get(key):
+            info[f"host_{key}"] = answer[key]
+    if answer.get("model"):
+        info["answered_by"] = answer["model"]
+    if choice.get("logprobs"):
+        info["logprobs"] = choice["logprobs"]
+    return info
+
+
+def _usage(told: object) -> UsageMetadata | None:
+    if not isinstance(told, Mapping):
+        return None
+    into, out = int(told.get("prompt_tokens") or 0), int(told.get("completion_tokens") or 0)
+    return UsageMetadata(input_tokens=into, output_tokens=out, total_tokens=int(told.get("total_tokens") or into + out))
