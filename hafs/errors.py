@@ -47,6 +47,24 @@ class Diverged(HafsError):
 DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, REFUSED, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 4, 69, 75
 
 
+class AllProvidersDown(HafsError):
+    """Nobody gave a whole answer; the fact is a line, then a table of what each said.
+
+    Args:
+        fact: What was asked for in vain.
+        attempts: What was tried, as in an answer's `response_metadata["attempts"]`.
+        partial: Text that a stream had given before it broke; empty when none had.
+    """
+
+    exit_code = UNAVAILABLE
+
+    def __init__(
+        self, fact: str, *, attempts: Sequence[Mapping[str, Any]] = (), partial: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(fact, hint=hint or "hafs providers shows who could answer")
+        self.attempts, self.partial = list(attempts), partial
+
+
 class Interrupted(HafsError):
     """Training was stopped from outside, saved, and the same command continues it."""
 

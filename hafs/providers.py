@@ -32,10 +32,10 @@ def providers(config: DictConfig) -> None:
 
     chosen: list[Provider] = [build(node) for node in config.providers.values()]
     with ThreadPoolExecutor(max_workers=max(1, len(chosen))) as pool:
-        found = list(pool.map(lambda provider: provider.check(), chosen))
+        found = list(pool.map(lambda provider: provider.health(), chosen))
     Console().print(_table(chosen, found))
     if not any(health.reachable for health in found):
-        raise AllProvidersDown(f"none of {len(chosen)} providers could answer")
+        raise AllProvidersDown("none of them could answer", hint="set a key, or start a server")
 
 
 def _table(chosen: "list[Provider]", found: "list[Health]") -> Any:

@@ -1,6 +1,7 @@
 """What may still be asked of whom: limits, uses and rests of accounts, kept on disk for every process of a user.
 
-An account is a name, never a key; one that begins with `~` is this process's own and is not written. Times are seconds since 1970, because the file outlives the process.
+An account is a name, never a key; one that begins with `~` is this process's own and is not written. Times are
+seconds since 1970, because the file outlives the process.
 """
 
 import logging

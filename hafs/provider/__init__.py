@@ -28,6 +28,8 @@ Tier = Literal["fast", "coding", "reasoning", "cheap", "fallback"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 Positive = Annotated[int, Field(gt=0)]
 
+Dollars = Annotated[Sequence[float], Field(min_length=2, max_length=2)]
+
 KEPT_MODELS = 64
 """Chat models a provider keeps, one for each set of parameters it was asked for."""
 
@@ -70,7 +72,7 @@ class Host(ABC):
         """
 
     @abstractmethod
-    def check(self) -> Health:
+    def health(self) -> Health:
         """Look whether the host could answer, within a few seconds and for nothing."""
 
     @property
@@ -106,7 +108,7 @@ class Provider:
     """How much may be asked of the account, whatever its host allows."""
     equivalents: Mapping[str, Mapping[Tier, str]]
     """Stands in for other providers by name when their quota ends: its own models of the same kind, by tier."""
-    price: Mapping[Tier, tuple[float, float]] | None
+    price: Mapping[Tier, Dollars] | None
     """US dollars for a million tokens in and out, by tier; None: what the host says, else unknown."""
     _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -134,6 +136,6 @@ class Provider:
             self._kept[words] = self.host.chat(chosen, context=self.context[tier], adapter=adapter, **params)
         return self._kept[words]
 
-    def check(self) -> Health:
+    def health(self) -> Health:
         """Look whether it could answer."""
-        return self.host.check()
+        return self.host.health()

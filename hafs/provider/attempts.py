@@ -67,7 +67,9 @@ class Attempt:
         elif price is not None and not any(price[self.candidate.tier]):
             self.cost = 0.0
         elif price is not None and self.tokens and self.candidate.stands_in_for is None:
-            self.cost = sum(t * dollars / 1e6 for t, dollars in zip(self.tokens, price[self.candidate.tier], strict=True))
+            self.cost = sum(
+                t * dollars / 1e6 for t, dollars in zip(self.tokens, price[self.candidate.tier], strict=True)
+            )
 
 
 def table(attempts: Iterable[Attempt], passed_over: Mapping[str, str]) -> str:

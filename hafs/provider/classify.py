@@ -16,7 +16,8 @@ _KEY = re.compile(r"(?i)\b(?:sk|pk|rk|key|hf|gsk|xai|ghp|github_pat|AIza)[-_][\w
 _QUOTA = re.compile(r"insufficient[_ ]quota|quota|credit|billing|spend(ing)? limit|payment|exceeded your current", re.I)
 _RATE = re.compile(r"rate[_ -]?limit|too many requests|per (minute|second|min\b)|requests? per", re.I)
 _LONG = re.compile(
-    r"context[_ -]?(length|window|size)|maximum context|too many tokens|prompt is too long|exceed\w* the (available )?context",
+    r"context[_ -]?(length|window|size)|maximum context|too many tokens|prompt is too long|"
+    r"exceed\w* the (available )?context",
     re.I,
 )
 _FILTER = re.compile(r"content[_ ]?(filter|policy|management)|moderation|flagged|safety", re.I)
@@ -86,9 +87,7 @@ def from_error(error: BaseException, secrets: tuple[str, ...] = ()) -> Refused:
     return Refused("failed", one_line(f"{type(error).__name__}: {error}", secrets))
 
 
-def from_status(
-    status: int, body: object, headers: Mapping[str, str], secrets: tuple[str, ...] = ()
-) -> Refused:
+def from_status(status: int, body: object, headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> Refused:
     """The refusal behind an HTTP status and body, or behind an error object inside an answer.
 
     Args:
@@ -104,24 +103,24 @@ def from_status(
 
 
 def _kind(status: int, words: str) -> Kind:
-    if status == 402:
-        return "busy" if "in_flight" in words else "quota_exhausted"
-    if status == 429:
-        return "quota_exhausted" if _QUOTA.search(words) and not _RATE.search(words) else "rate_limited"
-    if status in (401, 403):
-        if _FILTER.search(words):
-            return "filtered"
-        return "quota_exhausted" if _QUOTA.search(words) else "unauthorized"
-    if status in (408, 504):
-        return "timeout"
-    if status >= 500:
-        return "overloaded"
-    if status == 413 or _LONG.search(words):
-        return "too_long"
-    if _FILTER.search(words):
-        return "filtered"
-    if 300 <= status < 400:
-        return "malformed"
+    """The first rule that holds."""
+    quota, filtered = bool(_QUOTA.search(words)), bool(_FILTER.search(words))
+    rules: tuple[tuple[bool, Kind], ...] = (
+        (status == 402 and "in_flight" in words, "busy"),
+        (status == 402, "quota_exhausted"),
+        (status == 429 and quota and not _RATE.search(words), "quota_exhausted"),
+        (status == 429, "rate_limited"),
+        (status in (401, 403) and filtered, "filtered"),
+        (status in (401, 403) and quota, "quota_exhausted"),
+        (status in (401, 403), "unauthorized"),
+        (status in (408, 504), "timeout"),
+        (status >= 500, "overloaded"),
+        (status == 413 or bool(_LONG.search(words)), "too_long"),
+        (filtered, "filtered"),
+    )
+    for holds, kind in rules:
+        if holds:
+            return kind
     return "rejected"
 
 

@@ -1,7 +1,7 @@
 """One chat model over an ordered chain of providers, which never waits for a dead one while another is alive.
 
-    model = failover(providers, "coding")
-    model.invoke("Why?").response_metadata["attempts"]
+model = failover(providers, "coding")
+model.invoke("Why?").response_metadata["attempts"]
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from hafs.errors import ConfigError
 from hafs.policy import Policy, shipped_policy
@@ -55,7 +55,7 @@ class Failover(BaseChatModel):
     policy: Any
     ledger: Any
     adapter: str | None = None
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def _llm_type(self) -> str:

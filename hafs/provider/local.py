@@ -30,6 +30,6 @@ class Local(Host):
         """Not here yet."""
         raise ConfigError("provider=local is not here yet")
 
-    def check(self) -> Health:
+    def health(self) -> Health:
         """Not here yet."""
         return Health(key="not needed", reachable=False, said="not here yet")

@@ -28,9 +28,7 @@ def look(host: "OpenAICompatible") -> Health:
     if not (found.reachable and host.balance):
         return found
     told = _get(f"{base}/{host.balance}", headers, key)
-    return Health(
-        key=found.key, reachable=True, said=found.said, models=found.models, quota=_balance(told)
-    )
+    return Health(key=found.key, reachable=True, said=found.said, models=found.models, quota=_balance(told))
 
 
 def look_at(

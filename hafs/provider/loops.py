@@ -1,4 +1,7 @@
-"""One event loop of hafs' own for callers that have none: invoke and stream run the same coroutines as ainvoke and astream."""
+"""One event loop of hafs' own for callers that have none.
+
+So invoke and stream run the same coroutines as ainvoke and astream.
+"""
 
 import asyncio
 import queue

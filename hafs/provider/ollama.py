@@ -46,7 +46,7 @@ class Ollama(Host):
             model=adapter or model, base_url=self.base_url, num_ctx=context, keep_alive=self.keep_alive, **params
         )
 
-    def check(self) -> Health:
+    def health(self) -> Health:
         """Ask for its list of models."""
         from hafs.provider.look import look_at
 

@@ -125,9 +125,7 @@ class Plan:
             self.ledger.leave(candidate.account, candidate.model, well=True)
             return
         scope = None if kind in WHOLE_ACCOUNT else candidate.model
-        self.ledger.rest(
-            candidate.account, scope, lambda failures: self._rest(kind, retry_after, failures), kind, said
-        )
+        self.ledger.rest(candidate.account, scope, lambda failures: self._rest(kind, retry_after, failures), kind, said)
         if kind == "quota_exhausted":
             self.out_of_quota(candidate)
 

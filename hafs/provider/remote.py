@@ -70,7 +70,7 @@ class OpenAICompatible(Host):
             parameters=params,
         )
 
-    def check(self) -> Health:
+    def health(self) -> Health:
         """Ask for its list of models."""
         from hafs.provider.look import look
 

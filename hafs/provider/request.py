@@ -1,14 +1,14 @@
 """One request over a chain of candidates: the same policy for whole answers and for streams.
 
-    plan.next                    who may be asked now; waits only when nobody may
-    -> call within its time      attempt, first token, between pieces, deadline of the whole
-    -> hold it against the rules an end without finish_reason, nothing in it, a filter: refusals like any other
-    -> refused?                  the ledger remembers, the next one is asked at once
-    -> a broken stream           the next one continues what the reader has (`seam.py`)
+plan.next                    who may be asked now; waits only when nobody may
+-> call within its time      attempt, first token, between pieces, deadline of the whole
+-> hold it against the rules an end without finish_reason, nothing in it, a filter: refusals like any other
+-> refused?                  the ledger remembers, the next one is asked at once
+-> a broken stream           the next one continues what the reader has (`seam.py`)
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -80,7 +80,7 @@ class Request:
             with self._attempt(candidate) as attempt:
                 async with aclosing(self._stream(attempt, seam)) as stream:
                     async for chunk in stream:
-                        given += chunk.message.content
+                        given += str(chunk.message.content)
                         yield chunk
                 return
             if seam.ended == "restarted":
@@ -89,7 +89,7 @@ class Request:
             if given and how == "error":
                 raise self._defeat(given)
 
-    async def _stream(self, attempt: Attempt, seam: Seam) -> AsyncIterator[ChatGenerationChunk]:
+    async def _stream(self, attempt: Attempt, seam: Seam) -> AsyncGenerator[ChatGenerationChunk]:
         """One candidate's pieces, then the closing one; raises what it refuses with."""
         model, call = self._model(attempt)
         messages = list(self.messages)

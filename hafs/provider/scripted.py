@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -18,7 +18,7 @@ from pydantic import Field
 
 from hafs.errors import ConfigError
 from hafs.provider import Health, Host
-from hafs.provider.refusal import KINDS, Refused
+from hafs.provider.refusal import KINDS, Kind, Refused
 
 _CUT = re.compile(r"cut_after_(\d+)$")
 _OTHERS = ("hang", "unfinished")
@@ -65,7 +65,7 @@ class Scripted(Host):
         """A model that reads from the table."""
         return ScriptedChat(host=self, model=f"{model}+{adapter}" if adapter else model)
 
-    def check(self) -> Health:
+    def health(self) -> Health:
         """Always there."""
         return Health(key="not needed", reachable=True)
 
@@ -102,7 +102,7 @@ class ScriptedChat(BaseChatModel):
             await asyncio.sleep(3600)
         cut = _CUT.match(fault or "")
         if fault and not cut and fault != "unfinished":
-            raise Refused(fault, "as scripted")
+            raise Refused(cast(Kind, fault), "as scripted")
         words = re.findall(r"\s*\S+\s*$|\s*\S+", self.host.answer(messages))
         for word in words[: int(cut[1])] if cut else words:
             if self.host.token_seconds:

@@ -1,7 +1,7 @@
 """OpenAI's chat completions over HTTP: one call a request, nothing retried, nothing followed, nothing smoothed over.
 
-The response is read raw, because what a client library smooths over is what failover must see: an error inside HTTP 200,
-null content, a stream that ends without `finish_reason`.
+The response is read raw, because what a client library smooths over is what failover must see: an error inside HTTP
+200, null content, a stream that ends without `finish_reason`.
 """
 
 import asyncio
@@ -140,7 +140,9 @@ class Wire(BaseChatModel):
         """The refusal inside an HTTP 200, if there is one."""
         error = answer.get("error")
         if not error:
-            error = next((c.get("error") for c in answer.get("choices") or [] if isinstance(c, dict) and c.get("error")), 0)
+            error = next(
+                (c.get("error") for c in answer.get("choices") or [] if isinstance(c, dict) and c.get("error")), 0
+            )
         if not error:
             return None
         code = error.get("code") if isinstance(error, Mapping) else None

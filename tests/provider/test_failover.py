@@ -38,9 +38,7 @@ def scripted(**values):
         "models": dict.fromkeys(tiers, "m"),
         "context": dict.fromkeys(tiers, 8192),
         "parameters": ["temperature", "max_tokens", "tools", "tool_choice"],
-        "limits": Limits(
-            requests_per_minute=None, tokens_per_minute=None, requests_per_day=None, tokens_per_day=None
-        ),
+        "limits": Limits(requests_per_minute=None, tokens_per_minute=None, requests_per_day=None, tokens_per_day=None),
         "equivalents": {},
         "price": None,
     }
@@ -95,7 +93,8 @@ def test_a_healthy_provider_answers_alone(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    "fault", ["rate_limited", "quota_exhausted", "hang", "empty", "unfinished", "cut_after_0", "cut_after_2", "malformed"]
+    "fault",
+    ["rate_limited", "quota_exhausted", "hang", "empty", "unfinished", "cut_after_0", "cut_after_2", "malformed"],
 )
 def test_every_fault_of_the_first_ends_in_the_whole_answer_of_the_second(mode, fault):
     message = ask(chain(scripted(faults=[fault], repeat_faults=True), scripted()), mode)
