@@ -24,6 +24,22 @@ OTHERS = [
     "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
     "expected scalar type Float but found BFloat16",
     "DataLoader worker (pid 12) is killed by signal: Killed",
+    "CUDA error: invalid device ordinal",
+    "CUDA error: no kernel image is available for execution on the device",
+    "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx(...)`",
+    "CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling `cublasLtMatmul`",
+    "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if you passed in a non-contiguous input.",
+    "cuDNN error: CUDNN_STATUS_BAD_PARAM",
+    "NCCL error: unhandled system error, remote process exited or there was a network error",
+    "index 51200 is out of bounds for dimension 0 with size 49152",
+    "view size is not compatible with input tensor's size and stride",
+    "Trying to backward through the graph a second time",
+    "element 0 of tensors does not require grad and does not have a grad_fn",
+    "HIP error: invalid argument",
+    "HIP error: hipErrorNoBinaryForGpu",
+    "mat1 and mat2 shapes cannot be multiplied (4x8 and 16x4)",
+    "[Errno 28] No space left on device",
+    "The memory format is not supported: channels_last needs 4 dimensions",
 ]
 
 
