@@ -14,11 +14,10 @@ A step, with every event in its place:
     on_train_batch_end                                        journal, checkpoint, pause, ...
 """
 
-import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -30,9 +29,11 @@ from hafs.dataset.samples import Sample
 from hafs.devices import Devices
 from hafs.errors import HafsError
 from hafs.generation import Answer
+from hafs.held_out import HeldOut
 from hafs.model.loss import TokenLoss, token_loss
 from hafs.packing import Row, pack, row, supervised_tokens
 from hafs.rewind import Rewind, Rollback
+from hafs.row_size import RowSize
 from hafs.runs import Run
 from hafs.signals import StopSignals
 from hafs.stage import Stage, key, learning_rate
@@ -74,8 +75,8 @@ class FineTuning(pl.LightningModule):
         self.automatic_optimization = False
         self.net: Any = net
         self.make_optimizer, self.seed, self.max_grad_norm = optimizer, seed, max_grad_norm
-        self.row_tokens, self.compute_dtype = row_tokens, compute_dtype
-        self.row_tokens_found = False  # by trying; then later stages and resumes need not try again
+        self.row_size = RowSize(row_tokens, on_shrink=self._note_shrink)
+        self.compute_dtype = compute_dtype
         self.run, self.tokenizer, self.stop = run, tokenizer, stop
         self.cursor = Cursor()
         self.rollbacks: Sequence[Rollback] = ()
@@ -129,7 +130,7 @@ class FineTuning(pl.LightningModule):
             "cursor": vars(self.cursor).copy(),
             "trained": {name: p.detach() for name, p in self.trainable().items()},
             "optimizer": optimizer.state_dict(),
-            "row_tokens": self.row_tokens,
+            "row_tokens": self.row_size.tokens,
             "stopped": trainer.should_stop,
             "rollbacks": len(self.rollbacks),
             "callbacks": {callback.state_key: callback.state_dict() for callback in trainer.callbacks},
@@ -152,6 +153,9 @@ class FineTuning(pl.LightningModule):
         """One line of `events.jsonl`."""
         self.run.event(kind, **facts)
 
+    def _note_shrink(self, tokens: int, reason: str) -> None:
+        self.event("out_of_memory", total=self.cursor.total, row_tokens=tokens, reason=reason)
+
     def note_answers(self, prompts: Sequence[Conversation], answers: Iterable[Answer]) -> None:
         """Write answers to `events.jsonl`, to be read beside those of other moments."""
         for prompt, said in zip(prompts, answers, strict=False):
@@ -172,8 +176,7 @@ class FineTuning(pl.LightningModule):
             for name, value in state["trained"].items():
                 parameters[name].copy_(value)
         self.cursor = Cursor(**state["cursor"])
-        found = (self.row_tokens,) if self.row_tokens_found else ()
-        self.row_tokens, self.row_tokens_found = min([state["row_tokens"], *found]), True
+        self.row_size.resume(state["row_tokens"])
         self._resume_optimizer = state["optimizer"]
 
     # a step -----------------------------------------------------------------------------------------------------
@@ -220,7 +223,7 @@ class FineTuning(pl.LightningModule):
             reason = oom.reason(error)
         optimizer.zero_grad(set_to_none=True)
         if self.devices.anywhere(bool(reason)):
-            self.shrink([len(sample.tokens) for sample in samples], reason or "on another device")
+            self.row_size.shrink(samples, reason)
             raise Rewind(f"out of memory in the optimizer: {reason}", healthy=self.cursor.total, left_out=None)
 
     def leaves_out(self, total: int) -> bool:
@@ -233,43 +236,9 @@ class FineTuning(pl.LightningModule):
         self.facts = replace(self.facts, skipped=why)
 
     def _within_memory(self, samples: Sequence[Sample], attempt: Callable[[Sequence[Sample]], _Result]) -> _Result:
-        """Try until it fits, each time with half the tokens a row; the samples stay the same.
-
-        `attempt` works on this device alone; if memory ran out on any of several, all of them try again.
-        """
-        while True:
-            reason, result = "", None
-            try:
-                result = attempt(samples)
-            except Exception as error:
-                if not oom.is_out_of_memory(error):
-                    raise
-                reason = oom.reason(error)
-            if not self.devices.anywhere(bool(reason)):
-                return result  # type: ignore[return-value]
-            del result
-            self.zero_grad(set_to_none=True)  # outside the handler: the error holds on to the failed graph
-            oom.free_cache()
-            self.shrink([len(sample.tokens) for sample in samples], reason or "on another device")
-
-    def shrink(self, lengths: Sequence[int], reason: str) -> None:
-        """Halve the tokens of a forward pass.
-
-        Args:
-            lengths: Tokens of each of the step's samples; the longest cannot be split.
-            reason: What the allocator said.
-
-        Raises:
-            HafsError: A row already holds no more than one sample.
-        """
-        longest, now = max(lengths), min(self.row_tokens, sum(lengths))
-        if now <= longest:
-            raise HafsError(
-                f"out of memory with a single sample of {longest} tokens: {reason}",
-                hint="lower dataset.max_length or adapter.r, or set model.gradient_checkpointing=true",
-            )
-        self.row_tokens, self.row_tokens_found = max(longest, now // 2), True
-        self.event("out_of_memory", total=self.cursor.total, row_tokens=self.row_tokens, reason=reason)
+        return self.row_size.fitting(
+            samples, attempt, anywhere=self.devices.anywhere, forget=partial(self.zero_grad, set_to_none=True)
+        )
 
     def try_out(self, samples: Sequence[Sample]) -> None:
         """One step and one evaluation that change nothing, to see that they fit in memory."""
@@ -283,7 +252,7 @@ class FineTuning(pl.LightningModule):
         rows = self.rows(samples)
         supervised = max(1, supervised_tokens(samples))
         mine = self.devices.share(rows)
-        total = self._nothing()
+        total = TokenLoss.nothing(self.device)
         with self.devices.local_gradients():
             for j, (packed, weight) in enumerate(mine):
                 torch.manual_seed(
@@ -291,7 +260,7 @@ class FineTuning(pl.LightningModule):
                 )
                 part = self.loss_of(packed.to(self.device))
                 self.manual_backward(part.nats * (weight * self.devices.gradient_scale() / supervised))
-                total = _plus(total, part, weight)
+                total = total.plus(part, weight)
         return total, len(mine)
 
     def loss_of(self, packed: Row) -> TokenLoss:
@@ -312,11 +281,8 @@ class FineTuning(pl.LightningModule):
     def rows(self, samples: Sequence[Sample]) -> list[Row]:
         """Samples as rows of at most `row_tokens`."""
         lengths = [len(sample.tokens) for sample in samples]
-        groups = pack(lengths, self.row_tokens, at_least=min(self.devices.world, len(samples)))
+        groups = pack(lengths, self.row_size.tokens, at_least=min(self.devices.world, len(samples)))
         return [row([samples[i] for i in group]) for group in groups]
-
-    def _nothing(self) -> TokenLoss:
-        return TokenLoss(torch.zeros((), device=self.device), torch.zeros((), dtype=torch.long, device=self.device))
 
     def _autocast(self) -> Any:
         if self.compute_dtype is None:
@@ -327,35 +293,24 @@ class FineTuning(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""
-        self._held_out = (self._nothing(), 0)
-        self._held_out_began = time.perf_counter()
+        self._measuring = HeldOut(self.device)
 
     def validation_step(self, samples: Sequence[Sample], _: int) -> None:
         """Add up the loss of some held-out samples."""
-        before, count = self._held_out
         loss = self._within_memory(samples, self._loss_of_samples)
-        self._held_out = (_plus(before, loss, 1), count + supervised_tokens(samples))
+        self._measuring.add(loss, supervised_tokens(samples))
 
     def _loss_of_samples(self, samples: Sequence[Sample]) -> TokenLoss:
-        total = self._nothing()
+        total = TokenLoss.nothing(self.device)
         for packed, weight in self.devices.share(self.rows(samples)):
-            total = _plus(total, self.loss_of(packed.to(self.device)), weight)
+            total = total.plus(self.loss_of(packed.to(self.device)), weight)
         return total
 
     def on_validation_epoch_end(self) -> None:
         """Turn sums into means and log them."""
-        loss, count = self._held_out
-        loss = self.devices.summed(loss)
-        mean = float(loss.nats) / max(1, count)
-        self.held_out = {
-            "loss": mean,
-            "perplexity": math.exp(min(mean, 700.0)),
-            "accuracy": int(loss.correct) / max(1, count),
-            "tokens": count,
-            "seconds": time.perf_counter() - self._held_out_began,
-        }
+        self.held_out = self._measuring.means(self.devices.summed(self._measuring.loss))
         self.held_out_at = (self.cursor.stage, self.cursor.total)
-        self.log("val_loss", mean, logger=False, sync_dist=self.trainer.world_size > 1)
+        self.log("val_loss", self.held_out["loss"], logger=False, sync_dist=self.trainer.world_size > 1)
 
     def on_validation_model_eval(self) -> None:
         """Dropout off; the layers themselves stay in train mode, as 4-bit layers must."""
@@ -366,22 +321,8 @@ class FineTuning(pl.LightningModule):
         set_dropout(self.net, training=True)
 
 
-def _plus(total: TokenLoss, part: TokenLoss, weight: int) -> TokenLoss:
-    return TokenLoss(total.nats + part.nats.detach() * weight, total.correct + part.correct * weight)
-
-
 def set_dropout(net: torch.nn.Module, *, training: bool) -> None:
     """Switch dropout layers, and nothing else, between training and inference."""
     for module in net.modules():
         if isinstance(module, torch.nn.Dropout):
             module.train(training)
-
-
-@contextmanager
-def without_dropout(net: torch.nn.Module) -> Iterator[None]:
-    """Inference for a while."""
-    set_dropout(net, training=False)
-    try:
-        yield
-    finally:
-        set_dropout(net, training=True)

@@ -65,7 +65,7 @@ def module(config):
 
 def gradients(module, samples, row_tokens):
     module.zero_grad(set_to_none=True)
-    module.row_tokens = row_tokens
+    module.row_size.tokens = row_tokens
     loss, _ = module._gradients(samples)
     return float(loss.nats), {name: p.grad.clone() for name, p in module.trainable().items()}
 
@@ -120,10 +120,10 @@ def out_of_memory_above(module, limit, monkeypatch, message="CUDA out of memory.
 def test_out_of_memory_halves_the_rows_and_keeps_the_steps_samples_and_gradients(module, samples, monkeypatch):
     _, whole = gradients(module, samples, 1024)
     module.zero_grad(set_to_none=True)
-    module.row_tokens = 1024
+    module.row_size.tokens = 1024
     out_of_memory_above(module, 70, monkeypatch)
     module._within_memory(samples, module._gradients)
-    assert module.row_tokens == sum(LENGTHS) // 2
+    assert module.row_size.tokens == sum(LENGTHS) // 2
     assert apart(whole, {name: p.grad for name, p in module.trainable().items()}) < 1e-6
     assert [kind for kind, _ in module.events] == ["out_of_memory"]
 

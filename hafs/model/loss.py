@@ -21,6 +21,15 @@ class TokenLoss(NamedTuple):
     correct: torch.Tensor
     """Scalar: how many tokens were the most likely one."""
 
+    @classmethod
+    def nothing(cls, device: torch.device) -> "TokenLoss":
+        """Of no tokens."""
+        return cls(torch.zeros((), device=device), torch.zeros((), dtype=torch.long, device=device))
+
+    def plus(self, part: "TokenLoss", weight: int = 1) -> "TokenLoss":
+        """The sum, without a gradient; a part of weight 0 does not count."""
+        return TokenLoss(self.nats + part.nats.detach() * weight, self.correct + part.correct * weight)
+
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Takes the gradients while a chunk's probabilities are at hand (the idea of Liger Kernel, arXiv 2410.10989)."""
