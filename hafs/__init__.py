@@ -1,1 +1,17 @@
 """From raw JSONL to a routed council of fine-tuned experts, declared in one Hydra tree."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hafs.graph import council
+
+__all__ = ["council"]
+
+
+def __getattr__(name: str) -> Any:
+    """`from hafs import council` without making `import hafs` heavy."""
+    if name == "council":
+        from hafs.graph import council
+
+        return council
+    raise AttributeError(f"module 'hafs' has no attribute {name!r}")

@@ -20,7 +20,7 @@ class Keys(NamedTuple):
 
     content: int  # the whole conversation: equal means exact duplicate
     exact: int  # the conversation byte for byte
-    opening: int  # the first user turn: rows that share it stay in one split
+    opening: int  # the first user turn, or the row's own `split_group`: rows that share it stay in one split
     prompt: int  # everything before the last answer: equal with another answer is a conflict
 
 
@@ -29,18 +29,29 @@ def normalize(text: str) -> str:
     return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).split())
 
 
-def keys_of(conversation: Conversation) -> tuple[Keys, bytes]:
-    """The row's keys, and the normalized text (without system messages) that near duplicates are looked for in."""
+def keys_of(conversation: Conversation, split_group: object = None) -> tuple[Keys, bytes]:
+    """The row's keys, and the normalized text (without system messages) that near duplicates are looked for in.
+
+    Args:
+        conversation: What the row says.
+        split_group: The row's own word for what it belongs to, of any text; anything else counts as none.
+    """
     turns = [(message.role, normalize(message.content)) for message in conversation]
     parts = [f"{role}\x1f{text}" for role, text in turns]
     content = _hash("\x1e".join(parts))
     exact = _hash("\x1e".join(f"{m.role}\x1f{m.content}" for m in conversation))
     said = " ".join(text for role, text in turns if role != "system").encode()
+    family = group_key(split_group) if isinstance(split_group, str) and split_group else None
     if turns[0][0] == TEXT_ROLE:
-        return Keys(content, exact, content, content), said
-    opening = _hash(next(text for role, text in turns if role == "user"))
+        return Keys(content, exact, family or content, content), said
+    opening = family or _hash(next(text for role, text in turns if role == "user"))
     prompt = _hash("\x1e".join(parts[:-1]))
     return Keys(content, exact, opening, prompt), said
+
+
+def group_key(split_group: str) -> int:
+    """The key of rows that say themselves what they belong to."""
+    return _hash(f"split_group\x1f{split_group}")
 
 
 def _hash(text: str) -> int:

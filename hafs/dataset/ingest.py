@@ -140,7 +140,7 @@ class Ingest:
         if isinstance(parsed, Reject):
             return self._bad(place, parsed, raw)
         self.counts.rows += 1
-        return Good(place, parsed, *keys_of(parsed.conversation))
+        return Good(place, parsed, *keys_of(parsed.conversation, parsed.metadata.get("split_group")))
 
     def _bad(self, place: Place, reject: Reject, raw: bytes) -> Bad:
         self.counts.rows += 1

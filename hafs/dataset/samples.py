@@ -22,7 +22,7 @@ from hafs.dataset.store import cached, load_array, release_memory
 from hafs.errors import DataError
 from hafs.text import Conversation, Message, template_fingerprint
 
-VERSION = 1  # of what is written; a change makes old caches strangers
+VERSION = 2  # of what is written; a change makes old caches strangers
 _COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size")
 _SHOWN_TOKENS = 400  # the report's sample is at most this long, if there is one
 

@@ -16,7 +16,7 @@ TRIES = 500
 
 
 def records(seed: int) -> list[dict[str, str]]:
-    """The rows as they are written to the file, no question twice."""
+    """The rows as they are written to the file, no question twice; rows from one question share their `split_group`."""
     rows: list[dict[str, str]] = []
     seen: set[str] = set()
     for target, count in SHARES.items():
@@ -24,11 +24,13 @@ def records(seed: int) -> list[dict[str, str]]:
         order = d.shuffled(QUESTIONS[target])
         made = 0
         for attempt in range(TRIES):
-            text = decorate(d, fill(d, order[attempt % len(order)]))
+            question = order[attempt % len(order)]
+            text = decorate(d, fill(d, question))
             if made == count:
                 break
             if text.lower() not in seen:
                 seen.add(text.lower())
-                rows.append({"instruction": text, "input": "", "output": target})
+                family = f"{target}/{QUESTIONS[target].index(question):02d}"
+                rows.append({"instruction": text, "input": "", "output": target, "split_group": family})
                 made += 1
     return Dice(f"routing/{seed}").shuffled(rows)

@@ -1,0 +1,75 @@
+"""Where the server listens: loopback without a token, anywhere with one."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hafs.errors import ConfigError
+
+SHORTEST_TOKEN = 16
+
+
+def token_of(variable: str, host: str) -> str | None:
+    """The token that requests must bear; None: the server is on loopback and asks for none.
+
+    Raises:
+        ConfigError: The address can be reached from elsewhere and there is no token, or a token is too short.
+    """
+    token = os.environ.get(variable, "")
+    if not token and not is_loopback(host):
+        raise ConfigError(
+            f"host={host} can be reached from other machines, and {variable} holds no token",
+            hint=f"export {variable}=$(openssl rand -hex 24), or host=127.0.0.1",
+        )
+    if token and len(token) < SHORTEST_TOKEN:
+        raise ConfigError(f"the token in {variable} has {len(token)} characters; it takes at least {SHORTEST_TOKEN}")
+    return token or None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A listening socket.
+
+    Raises:
+        ConfigError: The port is taken, or the address is not this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"host={host} is no address of this machine: {error.strerror}") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(256)
+        yield listening
+    except OSError as error:
+        raise ConfigError(
+            f"port {port} on {host} cannot be had: {error.strerror}", hint="port=0 takes any free one"
+        ) from error
+    finally:
+        listening.close()
+
+
+def run(application: Any, listening: socket.socket) -> None:
+    """Serve until Ctrl-C or SIGTERM; requests that are under way may end."""
+    import uvicorn
+
+    host, port = listening.getsockname()[:2]
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    print(f"hafs serves http://{where}/v1 (Ctrl-C ends it)", flush=True)
+    config = uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+    uvicorn.Server(config).run(sockets=[listening])
