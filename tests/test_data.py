@@ -103,6 +103,7 @@ def test_each_sample_has_its_rows_and_keys_and_stays_small(name):
     rows = rows_of(name)
     assert len(rows) == COUNTS[name]
     keys = {"messages"} if name == "yaze_tools" else {"instruction", "input", "output"}
+    keys |= {"split_group"} if name == "routing" else set()
     assert all(set(row) == keys for row in rows)
     assert all(prompt_of(row).strip() and answer_of(row).strip() for row in rows)
     assert (DATA / f"{name}.jsonl").stat().st_size < 1_500_000

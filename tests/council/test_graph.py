@@ -63,7 +63,9 @@ def test_who_failed_and_why_goes_to_the_synthesizer(seat):
 
 
 def test_a_slow_expert_is_left_behind_at_its_deadline(seat):
-    council = seat("provider.scripted.host.token_seconds=0.02", "synthesizer=concat", "expert.asm.deadline_seconds=0.05")
+    council = seat(
+        "provider.scripted.host.token_seconds=0.02", "synthesizer=concat", "expert.asm.deadline_seconds=0.05"
+    )
     began = time.perf_counter()
     got = council.invoke(TWO)
     assert time.perf_counter() - began < 2
@@ -129,7 +131,9 @@ def test_it_is_a_link_of_a_chain(seat):
 
 def test_the_whole_conversation_reaches_the_expert_and_the_last_question_routes(seat):
     council = seat(ECHO, "expert.asm.system='Be brief.'")
-    got = council.invoke([SystemMessage("You are kind."), HumanMessage("Why crash error?"), AIMessage("So."), HumanMessage(ONE)])
+    got = council.invoke(
+        [SystemMessage("You are kind."), HumanMessage("Why crash error?"), AIMessage("So."), HumanMessage(ONE)]
+    )
     assert receipt(got)["routing"]["picked"] == ["asm"]
     assert got.text == ONE
 
@@ -152,7 +156,13 @@ def test_a_key_is_in_no_receipt_log_or_error(seat, own_state, monkeypatch, caplo
         down = seat("provider=openai", "provider.openai.host.base_url=http://127.0.0.1:9/v1")
         with pytest.raises(AllProvidersDown) as raised:
             down.invoke(ONE)
-    everything = [str(raised.value), repr(got), caplog.text, repr(council), *(p.read_text() for p in own_state.rglob("*.json*"))]
+    everything = [
+        str(raised.value),
+        repr(got),
+        caplog.text,
+        repr(council),
+        *(p.read_text() for p in own_state.rglob("*.json*")),
+    ]
     assert not any(canary in text for text in everything)
 
 
@@ -202,6 +212,8 @@ def test_bad_panels_are_told_in_one_line(seat, tmp_path):
 
 
 def test_importing_the_council_is_lazy():
-    code = "import sys, hafs; assert 'langchain_core' not in sys.modules; from hafs import council; print(council.__name__)"
+    code = (
+        "import sys, hafs; assert 'langchain_core' not in sys.modules; from hafs import council as c; print(c.__name__)"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "council"
