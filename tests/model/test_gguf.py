@@ -19,7 +19,7 @@ def tensors(path):
     return {t.name: dequantize(t.data, t.tensor_type) for t in GGUFReader(path).tensors}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["llama", "qwen2"])
 def test_a_written_model_is_the_model_again(architecture, tmp_path):
     """Read back by transformers, which turns llama.cpp's order around."""
