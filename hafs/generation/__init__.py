@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from hafs import oom
 from hafs.generation.decoder import Decoder, Finish, Row, Token, active_adapter, decode
 from hafs.generation.sampling import Sampling
 from hafs.text import Conversation, end_tokens, render
@@ -84,11 +85,31 @@ def answer(
         tokenizer: Its tokenizer.
         prompts: Conversations that end where an answer is due.
         max_new_tokens: Longest answer.
-        batch: Prompts answered at once; where one ends, the next begins.
+        batch: Prompts answered at once; where one ends, the next begins. Half as many when memory runs out.
         adapters: For each prompt an adapter of the net, or None for the base alone; not given: the net's active one.
         sampling: The rule by which prompt `i` draws its tokens; not given: always the most likely.
         on_token: Called with a prompt's index and each new piece of its answer's text.
     """
+    while True:
+        try:
+            return _answers(net, tokenizer, prompts, max_new_tokens, batch, adapters, sampling, on_token)
+        except Exception as error:
+            if batch == 1 or on_token or not oom.is_out_of_memory(error):
+                raise
+        batch //= 2  # outside the handler: the error holds on to what did not fit
+        oom.free_cache()
+
+
+def _answers(
+    net: Any,
+    tokenizer: Any,
+    prompts: Sequence[Conversation],
+    max_new_tokens: int,
+    batch: int,
+    adapters: Sequence[str | None] | None,
+    sampling: Callable[[int], Sampling] | None,
+    on_token: Callable[[int, str], None] | None,
+) -> list[Answer]:
     names = [active_adapter(net)] * len(prompts) if adapters is None else adapters
     rows = [
         Row(render(tokenizer, prompt, for_generation=True).tokens, adapter=name, limit=max_new_tokens,

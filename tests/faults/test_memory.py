@@ -5,6 +5,7 @@ import torch
 from tiny_runs import adapter, events, run, steps, write_rows
 
 from hafs.errors import HafsError, Interrupted
+from hafs.generation import Decoder
 from hafs.module import FineTuning
 
 ONE_STAGE = ("stage=main", "stage.main.samples=30", "stage.main.epochs=2", "adapter.lora_dropout=0")
@@ -127,3 +128,28 @@ def stop_after(total, monkeypatch):
             module.stop.asked = "SIGTERM"
 
     monkeypatch.setattr(FineTuning, "training_step", stopping)
+
+
+def test_answers_that_do_not_fit_together_are_made_by_half_as_many_at_a_time(rows, monkeypatch):
+    settings = (
+        "stage=warmup",
+        "show.measured=4",
+        "show.prompts=2",
+        "show.max_new_tokens=8",
+        "dataset.val_fraction=0.2",
+    )
+    run(*settings)
+    take = Decoder._take
+
+    def limited(decoder, rows, logits_BV):
+        if len(rows) > 2:
+            raise RuntimeError(MESSAGE)
+        return take(decoder, rows, logits_BV)
+
+    monkeypatch.setattr(Decoder, "_take", limited)
+    run(*settings, "name=short")
+    whole, short = (
+        [(e["total"], e["answer"]) for e in events(rows / "outputs" / name, "generation")] for name in ("run", "short")
+    )
+    assert short == whole
+    assert whole
