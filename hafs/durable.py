@@ -1,7 +1,8 @@
-"""Folders that exist whole or not at all, whatever kills the process or fills the disk.
+"""Folders that exist whole or not at all, whatever kills the process, fills the disk or cuts the power.
 
 Commit protocol: write a draft beside the target, fsync its files, write the manifest with their SHA-256 last, fsync the
-draft, rename it to the target, fsync the parent.
+draft, rename it to the target, fsync the parent. A target that is replaced is set aside first, and put back by
+`sweep_leftovers` if a crash left nothing in its place.
 """
 
 import hashlib
@@ -11,7 +12,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from hafs.failpoints import failpoint
+
 MANIFEST = "MANIFEST.json"
+_DRAFT, _ASIDE, _DOOMED = ".draft-", ".aside-", ".doomed-"
 
 
 class Damaged(Exception):
@@ -34,11 +38,22 @@ def sync_file(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a small file; readers see the old text or the new, never a part."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    sync_file(draft)
-    draft.replace(path)
+    """Replace a small file; readers see the old text or the new, never a part.
+
+    Raises:
+        OSError: The disk is full or refuses; the old text is intact.
+    """
+    draft = _beside(path, _DRAFT, os.getpid())
+    try:
+        draft.write_text(text, encoding="utf-8")
+        failpoint("text.written", path.name)
+        sync_file(draft)
+        failpoint("text.synced", path.name)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    failpoint("text.renamed", path.name)
     sync_folder(path.parent)
 
 
@@ -48,36 +63,83 @@ def commit(target: Path, write: Callable[[Path], object]) -> Path:
     Raises:
         OSError: The disk is full or refuses; nothing that was there before has changed.
     """
-    draft = target.parent / f".draft-{target.name}-{os.getpid()}"
+    draft = _beside(target, _DRAFT, os.getpid())
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+    make_folders(target.parent)
     try:
+        draft.mkdir()
+        failpoint("commit.begun", target.name)
         write(draft)
-        files = {}
-        for path in _files(draft):
-            sync_file(path)
-            files[str(path.relative_to(draft))] = [path.stat().st_size, _digest(path)]
-        (draft / MANIFEST).write_text(json.dumps({"files": files}, indent=1))
-        sync_file(draft / MANIFEST)
-        sync_folder(draft)
-        if target.exists():
-            remove(target)
+        failpoint("commit.written", target.name)
+        _seal(draft, target.name)
+        replaced = _set_aside(target)
         draft.replace(target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
+        _put_back(target)
         raise
+    failpoint("commit.renamed", target.name)
     sync_folder(target.parent)
+    failpoint("commit.done", target.name)
+    if replaced:
+        shutil.rmtree(replaced, ignore_errors=True)
     return target
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it, each a name that survives a power cut."""
+    if not folder.is_dir():
+        make_folders(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def _seal(draft: Path, thing: str) -> None:
+    """Fsync what was written, then say in the manifest what it is."""
+    files = {}
+    for path in _files(draft):
+        sync_file(path)
+        files[str(path.relative_to(draft))] = [path.stat().st_size, _digest(path)]
+    for folder in sorted({path.parent for path in _files(draft)} - {draft}):
+        sync_folder(folder)
+    failpoint("commit.synced", thing)
+    (draft / MANIFEST).write_text(json.dumps({"files": files}, indent=1))
+    failpoint("commit.listed", thing)
+    sync_file(draft / MANIFEST)
+    sync_folder(draft)
+    failpoint("commit.sealed", thing)
+
+
+def _set_aside(target: Path) -> Path | None:
+    if not target.exists():
+        return None
+    aside = _beside(target, _ASIDE)
+    shutil.rmtree(aside, ignore_errors=True)
+    target.replace(aside)
+    failpoint("commit.aside", target.name)
+    return aside
+
+
+def _put_back(target: Path) -> None:
+    """Undo `_set_aside` where nothing took the target's place."""
+    aside = _beside(target, _ASIDE)
+    if aside.exists() and not target.exists():
+        aside.replace(target)
 
 
 def verify(folder: Path) -> None:
     """Hold a folder against its manifest.
 
     Raises:
-        Damaged: A file is missing, of another size or with other bytes; or the manifest itself is gone or unreadable.
+        Damaged: A file is missing, unlisted, of another size or with other bytes; or the manifest itself is gone or
+            unreadable.
     """
     try:
-        files = json.loads((folder / MANIFEST).read_text())["files"]
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        there = {str(path.relative_to(folder)) for path in _files(folder)} - {MANIFEST}
+        if not files or there != set(files):
+            odd = sorted(there ^ set(files)) or ["nothing"]
+            raise Damaged(f"its files are not those of its manifest: {odd[0]}")
         for name, (size, digest) in files.items():
             path = folder / name
             if path.stat().st_size != size:
@@ -85,27 +147,38 @@ def verify(folder: Path) -> None:
             if _digest(path) != digest:
                 raise Damaged(f"the bytes of {name} do not match its manifest")
     except OSError as error:
-        raise Damaged(f"{error.filename or MANIFEST} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+        name = Path(error.filename).name if error.filename else MANIFEST
+        raise Damaged(f"{name} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged("its manifest is not readable") from error
 
 
 def remove(folder: Path) -> None:
     """Delete a folder; renamed first, so that a kill halfway leaves no half folder under its name."""
-    doomed = folder.with_name(f".doomed-{folder.name}-{os.getpid()}")
+    doomed = _beside(folder, _DOOMED, os.getpid())
     folder.replace(doomed)
+    failpoint("remove.renamed", folder.name)
     shutil.rmtree(doomed, ignore_errors=True)
 
 
 def sweep_leftovers(root: Path) -> None:
-    """Delete what killed processes left half done; only call it under the run's lock."""
-    for pattern in (".draft-*", ".doomed-*"):
-        for leftover in root.glob(pattern):
-            shutil.rmtree(leftover, ignore_errors=True)
+    """Finish or undo what killed processes left half done; only call it under the run's lock."""
+    for aside in root.glob(f"{_ASIDE}*"):
+        _put_back(root / aside.name.removeprefix(_ASIDE))
+    for kind in (_ASIDE, _DRAFT, _DOOMED):
+        for leftover in root.glob(f"{kind}*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def _beside(target: Path, kind: str, pid: int | None = None) -> Path:
+    return target.parent / (f"{kind}{target.name}" + (f"-{pid}" if pid else ""))
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink())
 
 
 def _digest(path: Path) -> str:

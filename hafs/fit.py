@@ -1,6 +1,7 @@
 """The stages of a run, in their order: each from the adapter of the last good one, each measured, each kept or not."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from hafs import durable
 from hafs.adapter import Adapter
 from hafs.dataset.samples import Prepared
 from hafs.errors import Diverged
+from hafs.failpoints import failpoint
 from hafs.generation import answer, prompt_of
 from hafs.loader import StageData, held_out_loader
 from hafs.module import FineTuning
@@ -60,6 +62,7 @@ class Stages:
         shown: What is generated after each stage.
         stop_when_worse: End the sequence after a stage that made the held-out loss worse.
         max_rollbacks: How often a stage that ran away may go back.
+        num_workers: Processes that read samples ahead.
         say: Prints one line for whoever is watching.
     """
 
@@ -73,13 +76,15 @@ class Stages:
         shown: Shown,
         stop_when_worse: bool,
         max_rollbacks: int,
+        num_workers: int,
         say: Callable[[str], None],
     ) -> None:
         self.module, self.adapter, self.run = module, adapter, module.run
         self.train, self.held_out = data.splits["train"], data.splits["val"]
         self.new_trainer, self.shown, self.say = new_trainer, shown, say
-        self.stop_when_worse, self.max_rollbacks = stop_when_worse, max_rollbacks
+        self.stop_when_worse, self.max_rollbacks, self.num_workers = stop_when_worse, max_rollbacks, num_workers
         self.rollbacks = Rollbacks(module.run.folder)
+        self.run.checkpoints.tell = self._told
 
     def go(self, stages: Sequence[Stage]) -> list[Result]:
         """Do every stage that is not done yet.
@@ -113,7 +118,7 @@ class Stages:
             self._load(best, start.name)
             rollbacks = self.rollbacks.of(index)
             self.module.begin(stage, index, len(self.train), total=total, rollbacks=rollbacks)
-            trainer, data = self._resumed(stage)
+            trainer, data = self._resumed(stage, begun=total)
             try:
                 if data is not None:
                     self.run.event("stage_started", stage=stage.name, total=self.module.cursor.total)
@@ -124,10 +129,10 @@ class Stages:
                 continue
             return self._close(index, stage.name, trainer, self._trained(stage.name), bar=start.metrics["loss"])
 
-    def _resumed(self, stage: Stage) -> tuple[pl.Trainer, StageData | None]:
+    def _resumed(self, stage: Stage, *, begun: int) -> tuple[pl.Trainer, StageData | None]:
         """A Trainer and its data where the stage's newest checkpoint stands; no data if the stage had ended."""
         module = self.module
-        checkpoint = self._newest()
+        checkpoint = self._newest(begun)
         if checkpoint:
             module.restore(checkpoint)
         ended = bool(checkpoint.get("stopped")) or module.cursor.epoch >= stage.epochs
@@ -136,6 +141,9 @@ class Stages:
             max_epochs=max(1, stage.epochs - module.cursor.epoch),
             check_val_every_n_epoch=1 if stage.validation == "epoch" else stage.epochs + 1,
         )
+        if not ended and stage.validation == "epoch" and module.unmeasured:
+            self._measure(trainer)
+            ended = trainer.should_stop
         data = StageData(
             stage,
             train=self.train,
@@ -143,19 +151,30 @@ class Stages:
             seed=module.seed,
             epoch=module.cursor.epoch,
             done=module.cursor.samples,
+            num_workers=self.num_workers,
         )
         return trainer, None if ended else data
 
-    def _newest(self) -> dict[str, Any]:
+    def _told(self, kind: str, **facts: Any) -> None:
+        """A damaged checkpoint was set aside."""
+        self.run.event(kind, **facts)
+        self.say(f"{facts['checkpoint']} is damaged ({facts['why']}); it is kept as {facts['kept_as']}")
+
+    def _measure(self, trainer: pl.Trainer) -> None:
+        """The held-out loss of what the module holds now."""
+        if len(self.held_out):
+            trainer.validate(self.module, dataloaders=held_out_loader(self.held_out), verbose=False)
+        else:
+            self.module.nothing_held_out()
+
+    def _newest(self, begun: int) -> dict[str, Any]:
         """The state of the stage's newest checkpoint; empty if there is none.
 
         A checkpoint that a rollback gave up, and that a crash kept from being dropped, is dropped now.
         """
         rollbacks = self.module.rollbacks
-        while found := self.run.checkpoints.newest():
+        while found := self.run.checkpoints.newest(after=begun):
             folder, state = found
-            if state["cursor"]["stage"] != self.module.cursor.stage:
-                break
             if state["rollbacks"] == len(rollbacks) or state["cursor"]["total"] <= rollbacks[-1].to:
                 self.run.event("resumed", checkpoint=folder.name, total=state["cursor"]["total"])
                 self.say(f"continuing from {folder.name}")
@@ -191,27 +210,29 @@ class Stages:
 
     def _trained(self, name: str) -> Mapping[str, float]:
         """Sums over the stage's steps; one that was repeated after a crash counts once."""
-        steps = {event["step"]: event for event in self.run.events("step") if event["stage"] == name}
-        return {key: sum(e[key] for e in steps.values()) for key in ("tokens", "supervised", "seconds")} | {
+        steps = {event.get("step"): event for event in self.run.events("step") if event.get("stage") == name}
+        return {key: sum(e.get(key, 0) for e in steps.values()) for key in ("tokens", "supervised", "seconds")} | {
             "steps": len(steps)
         }
 
     def _close(self, index: int, name: str, trainer: pl.Trainer, trained: Mapping[str, float], *, bar: float) -> Result:
         """Measure, decide, and write the stage's folder; `bar` is the held-out loss to stay under."""
         if self.module.held_out_at != (self.module.cursor.stage, self.module.cursor.total):
-            trainer.validate(self.module, dataloaders=held_out_loader(self.held_out), verbose=False)
+            self._measure(trainer)
         answers, length = self._answers()
         metrics = self.module.held_out | {"answer_tokens": length} | {f"train_{k}": v for k, v in trained.items()}
-        kept = metrics["loss"] <= bar
+        kept = index == 0 or not len(self.held_out) or metrics["loss"] <= (math.inf if math.isnan(bar) else bar)
         result = Result(name=name, kept=kept, metrics=metrics, answers=answers, total=self.module.cursor.total)
         trainer.strategy.barrier()
         if self.run.writes:
             durable.commit(self.run.stage_folder(index, name), lambda draft: self._write(draft, result))
+            failpoint("stage.closed", name)
             self.run.checkpoints.clear()
         trainer.strategy.barrier()
         for logger in trainer.loggers:
             logger.log_metrics({f"stage/{key}": value for key, value in metrics.items()}, step=result.total)
             logger.finalize("success")
+        failpoint("stage.cleared", name)
         self.run.event("stage_finished", stage=name, total=result.total, kept=kept, **metrics)
         verdict = "" if kept else f", worse than {bar:.4f}: its adapter is not used"
         self.say(f"{name}: held-out loss {metrics['loss']:.4f}{verdict}")

@@ -20,20 +20,30 @@ class StageData(pl.LightningDataModule):
         seed: The run's seed.
         epoch: The epoch to begin with.
         done: Samples of that epoch that are done already.
+        num_workers: Processes that read ahead.
     """
 
     def __init__(
-        self, stage: Stage, *, train: Split, held_out: Split, seed: int, epoch: int = 0, done: int = 0
+        self,
+        stage: Stage,
+        *,
+        train: Split,
+        held_out: Split,
+        seed: int,
+        epoch: int = 0,
+        done: int = 0,
+        num_workers: int = 0,
     ) -> None:
         super().__init__()
         self.stage, self.train, self.held_out, self.seed = stage, train, held_out, seed
-        self.epoch, self.done = epoch, done
+        self.epoch, self.done, self.num_workers = epoch, done, num_workers
 
     def train_dataloader(self) -> DataLoader[Any]:
         """The remaining steps of the epoch that is about to run; asked for anew for each epoch."""
         run_here = self.trainer.current_epoch if self.trainer else 0
         ids = order(self.stage, available=len(self.train), seed=self.seed, epoch=self.epoch + run_here)
-        return _loader(self.train, _chunks(ids[0 if run_here else self.done :], self.stage.batch_size))
+        steps = _chunks(ids[0 if run_here else self.done :], self.stage.batch_size)
+        return _loader(self.train, steps, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The whole held-out split."""
@@ -49,8 +59,8 @@ def _chunks(ids: Sequence[int], size: int) -> list[list[int]]:
     return [list(ids[first : first + size]) for first in range(0, len(ids), size)]
 
 
-def _loader(split: Split, steps: Sequence[list[int]]) -> DataLoader[Any]:
-    return DataLoader(split, batch_sampler=_Given(steps), collate_fn=list)
+def _loader(split: Split, steps: Sequence[list[int]], *, num_workers: int = 0) -> DataLoader[Any]:
+    return DataLoader(split, batch_sampler=_Given(steps), collate_fn=list, num_workers=num_workers)
 
 
 class _Given:

@@ -133,6 +133,8 @@ class FineTuning(pl.LightningModule):
             "row_tokens": self.row_size.tokens,
             "stopped": trainer.should_stop,
             "rollbacks": len(self.rollbacks),
+            "held_out": dict(self.held_out),
+            "held_out_at": list(self.held_out_at or ()),
             "callbacks": {callback.state_key: callback.state_dict() for callback in trainer.callbacks},
         }
 
@@ -178,6 +180,13 @@ class FineTuning(pl.LightningModule):
         self.cursor = Cursor(**state["cursor"])
         self.row_size.resume(state["row_tokens"])
         self._resume_optimizer = state["optimizer"]
+        self.held_out, self.held_out_at = state["held_out"], tuple(state["held_out_at"]) or None
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether it stands between an epoch and the measuring that follows it."""
+        ended = self.cursor.step > 0 and self.cursor.samples == 0
+        return ended and self.held_out_at != (self.cursor.stage, self.cursor.total)
 
     # a step -----------------------------------------------------------------------------------------------------
 
@@ -311,6 +320,11 @@ class FineTuning(pl.LightningModule):
         self.held_out = self._measuring.means(self.devices.summed(self._measuring.loss))
         self.held_out_at = (self.cursor.stage, self.cursor.total)
         self.log("val_loss", self.held_out["loss"], logger=False, sync_dist=self.trainer.world_size > 1)
+
+    def nothing_held_out(self) -> None:
+        """Note that there is nothing to measure with."""
+        self.held_out = dict.fromkeys(("loss", "perplexity", "accuracy"), math.nan) | {"tokens": 0, "seconds": 0.0}
+        self.held_out_at = (self.cursor.stage, self.cursor.total)
 
     def on_validation_model_eval(self) -> None:
         """Dropout off; the layers themselves stay in train mode, as 4-bit layers must."""

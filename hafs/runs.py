@@ -1,27 +1,29 @@
 """A run is a folder that can be continued: its recorded config, events, checkpoints and finished stages."""
 
+import hashlib
 import json
-import os
 import platform
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import orjson
 import psutil
 from filelock import FileLock, Timeout
 
 from hafs import durable
+from hafs.checkpoints import Checkpoints
 from hafs.errors import FAILURE, OUR_BUG, RunError
+from hafs.events import Events
+from hafs.failpoints import failpoint
 
 COSMETIC = {
     "resume",
     "hafs",
     "logger",
     "name",
+    "num_workers",
+    "on_data_change",
     "show",
     "micro_batch_tokens",
     "callbacks.checkpoint",
@@ -35,73 +37,8 @@ COSMETIC = {
 """Keys of the config that change nothing about the result, so a run may be continued with others."""
 
 
-class Checkpoints:
-    """The checkpoints of a run, newest last; a damaged one is set aside, never used and never deleted."""
-
-    def __init__(self, root: Path, *, keep: int = 3) -> None:
-        self.root, self.keep = root, keep
-        self.proven = 0
-        """Steps after which a checkpoint has proved healthy; the newest such one is kept, however old."""
-
-    def save(self, step: int, state: Mapping[str, Any]) -> Path:
-        """Write `state` (tensors and plain builtins) as the checkpoint of a step; then drop the oldest above `keep`.
-
-        Raises:
-            OSError: The disk refuses; earlier checkpoints are intact.
-        """
-        import torch
-
-        target = durable.commit(
-            self.root / f"step-{step:08d}", lambda draft: torch.save(dict(state), draft / "state.pt")
-        )
-        spared = [folder for folder in self.all() if _step(folder) <= self.proven][-1:]
-        for old in self.all()[: -self.keep]:
-            if old not in spared:
-                durable.remove(old)
-        return target
-
-    def all(self) -> list[Path]:
-        """Folders of checkpoints, oldest first."""
-        return sorted(self.root.glob("step-????????"))
-
-    def steps(self) -> list[int]:
-        """Optimizer steps of each checkpoint, fewest first."""
-        return [_step(folder) for folder in self.all()]
-
-    def newest(self) -> tuple[Path, dict[str, Any]] | None:
-        """The newest undamaged checkpoint and its state; None if there never was one.
-
-        Raises:
-            RunError: There are checkpoints and every one is damaged.
-        """
-        import torch
-
-        broken = []
-        for folder in reversed(self.all()):
-            try:
-                durable.verify(folder)
-            except durable.Damaged as damage:
-                aside = folder.with_name(f"damaged-{folder.name}-{int(time.time())}")
-                folder.replace(aside)
-                broken.append(f"{folder.name} ({damage})")
-                continue
-            return folder, torch.load(folder / "state.pt", weights_only=True, map_location="cpu")
-        if broken:
-            raise RunError(
-                f"every checkpoint in {self.root} is damaged: {'; '.join(broken)}",
-                hint="they are kept as damaged-*; remove the run's folder, or choose another name=, to start anew",
-            )
-        return None
-
-    def clear(self, *, after: int = -1) -> None:
-        """Drop checkpoints of more than `after` steps; all of them when their stage is finished."""
-        for folder in self.all():
-            if _step(folder) > after:
-                durable.remove(folder)
-
-
-def _step(folder: Path) -> int:
-    return int(folder.name.removeprefix("step-"))
+RECORD = "run.json"
+"""What a run is made of."""
 
 
 class Run:
@@ -109,9 +46,9 @@ class Run:
 
     def __init__(self, folder: Path, *, writes: bool = True) -> None:
         self.folder, self.writes = folder, writes
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.checkpoints = Checkpoints(folder / "checkpoints", tell=self.event)
         self._lock = FileLock(folder / ".lock")
-        self._events = None
+        self._events = Events(folder / "events.jsonl")
         self._began = False
 
     def __enter__(self) -> "Run":
@@ -120,8 +57,7 @@ class Run:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if self._began and error is not None:
-            with suppress(OSError):  # a full disk must not hide the error that ends the run
-                self.event("ended", error=_first_line(error), exit_code=getattr(error, "exit_code", OUR_BUG))
+            self.event("ended", error=_first_line(error), exit_code=getattr(error, "exit_code", OUR_BUG))
         self.close()
 
     def begin(self, **facts: Any) -> None:
@@ -149,7 +85,7 @@ class Run:
         if not self.writes:
             return
         try:
-            self.checkpoints.root.mkdir(parents=True, exist_ok=True)
+            durable.make_folders(self.checkpoints.root)
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise RunError(
@@ -162,36 +98,17 @@ class Run:
 
     def close(self) -> None:
         """Flush and let go."""
-        if self._events:
-            self._events.close()
-            self._events = None
+        self._events.close()
         self._lock.release()
 
     def event(self, kind: str, **facts: Any) -> None:
         """Append one line to `events.jsonl`."""
-        if not self.writes:
-            return
-        if self._events is None:
-            self._events = (self.folder / "events.jsonl").open("ab")
-            if self._events.tell() and not _ends_with_newline(self.folder / "events.jsonl"):
-                self._events.write(b"\n")  # a kill tore the last line
-        line = {"time": round(time.time(), 3), "event": kind} | facts
-        self._events.write(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
-        self._events.flush()
+        if self.writes:
+            self._events.append(kind, **facts)
 
     def events(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
         """Lines of `events.jsonl`; a torn line is passed over."""
-        path = self.folder / "events.jsonl"
-        if not path.exists():
-            return
-        with path.open("rb") as lines:
-            for line in lines:
-                try:
-                    event = orjson.loads(line)
-                except orjson.JSONDecodeError:
-                    continue
-                if kind is None or event.get("event") == kind:
-                    yield event
+        return self._events.read(kind)
 
     def compare(self, config: Any) -> None:
         """Hold a config against the recorded one, if there is one.
@@ -207,43 +124,72 @@ class Run:
                 hint="choose another name= for the new config, or type the old values to continue",
             )
 
-    def record(self, config: Any, *, data: str) -> None:
+    def record(self, config: Any, *, data: str, accept_changes: bool = False) -> None:
         """Note what the run is made of.
 
         Args:
             config: The resolved config.
             data: The fingerprint of the prepared data.
+            accept_changes: Go on although the data are others than before.
 
         Raises:
             RunError: The run was made with other data.
         """
         before = self._recorded()
         if before and before["data"] != data:
-            raise RunError(
-                f"the data of {self.folder} has changed: it was {before['data']}, now it is {data}",
-                hint="choose another name= to train on the new data",
-            )
+            if not accept_changes:
+                raise RunError(
+                    f"the data of {self.folder} has changed: it was {before['data']}, now it is {data}",
+                    hint="choose another name= to train on the new data, or on_data_change=continue to mix both",
+                )
+            self.event("data_changed", before=before["data"], now=data)
         if self.writes:
-            durable.write_text(self.folder / "run.json", json.dumps({"config": config, "data": data}, indent=1))
+            facts = {"config": config, "data": data}
+            durable.write_text(self.folder / RECORD, json.dumps(facts | {"sha256": _digest(facts)}, indent=1))
+            failpoint("run.recorded")
 
     def _recorded(self) -> dict[str, Any] | None:
+        """What was noted.
+
+        Raises:
+            RunError: The note is damaged, so nobody can say whether this config continues the run.
+        """
         try:
-            return json.loads((self.folder / "run.json").read_text())
+            noted = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
+            facts = {"config": noted["config"], "data": noted["data"]}
+            if noted.get("sha256", _digest(facts)) == _digest(facts):
+                return facts
         except FileNotFoundError:
             return None
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise RunError(
+            f"{self.folder / RECORD} is damaged, so the config cannot be compared",
+            hint="put a copy of it back, or remove it if you are sure that the config is the same",
+        )
 
     def stage_folder(self, index: int, name: str) -> Path:
         """Where a finished stage is kept."""
         return self.folder / "stages" / f"{index:02d}-{name}"
 
     def finished(self, index: int, name: str) -> dict[str, Any] | None:
-        """What a finished stage noted of itself; None if it is not finished or not whole."""
+        """What a finished stage noted of itself; None if it is not finished.
+
+        Raises:
+            RunError: It is finished, and its folder is damaged.
+        """
         folder = self.stage_folder(index, name)
+        if not folder.exists():
+            return None
         try:
             durable.verify(folder)
-            return json.loads((folder / "stage.json").read_text())
-        except (durable.Damaged, OSError):
-            return None
+            return json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+        except (durable.Damaged, OSError, ValueError) as damage:
+            self.event("stage_damaged", stage=name, why=str(damage))
+            raise RunError(
+                f"the finished stage {folder} is damaged: {damage}",
+                hint="put a copy of it back, or remove it to train that stage again",
+            ) from damage
 
 
 def run_folder(name: str, resume: str, *, root: Path = Path("outputs")) -> Path:
@@ -261,7 +207,7 @@ def run_folder(name: str, resume: str, *, root: Path = Path("outputs")) -> Path:
         return root / name
     if resume == "never":
         return next(path for n in count(1) if not (path := root / (name if n == 1 else f"{name}-{n}")).exists())
-    if not (Path(resume) / "run.json").is_file():
+    if not (Path(resume) / RECORD).is_file():
         raise RunError(f"resume={resume!r} is no run's folder", hint="auto, never, or a folder under outputs/")
     return Path(resume)
 
@@ -270,10 +216,8 @@ def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+def _digest(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:

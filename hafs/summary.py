@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hafs import durable
 from hafs.errors import FAILURE
 from hafs.fit import Result
 from hafs.runs import Run, ranked
+from hafs.survival import Survival, survival
 
 
 def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[str, Any]:
@@ -48,9 +50,11 @@ def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[st
         "seconds": round(seconds, 1),
         "stages": {result.name: dict(result.metrics) | {"kept": result.kept} for result in results},
     }
+    run.event("finished", total=results[-1].total, best_stage=best.name, loss=best.metrics["loss"])
+    survived = survival(run.events())
+    summary["survived"] = asdict(survived)
     durable.write_text(run.folder / "summary.json", json.dumps(summary, indent=1))
     (run.folder / FAILURE).unlink(missing_ok=True)
-    run.event("finished", total=results[-1].total, best_stage=best.name, loss=best.metrics["loss"])
     return summary
 
 
@@ -65,6 +69,7 @@ def show(console: Console, results: Sequence[Result], prompts: Sequence[str], su
         f"({summary['tokens_per_second']:.0f} tokens/s, {summary['supervised_per_second']:.0f} supervised), "
         f"{summary['seconds']:.0f} s in all"
     )
+    console.print(Survival(**summary["survived"]).line(), highlight=False, soft_wrap=True)
     console.print(f"adapter: {summary['adapter']}", highlight=False, markup=False, soft_wrap=True)
 
 

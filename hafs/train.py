@@ -13,10 +13,10 @@ and waits until the file is gone. Exit codes: 0 done, 2 yours to mend, 3 diverge
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import Field
 
-from hafs.config import RunName, door
+from hafs.config import RunName, door, plain
 from hafs.config.app import job_folder
 
 
@@ -31,23 +31,27 @@ class Settings(TypedDict):
     micro_batch_tokens: Annotated[int, Field(gt=0)] | None
     max_rollbacks: Annotated[int, Field(ge=0)]
     on_worse: Literal["stop", "continue"]
+    on_data_change: Literal["refuse", "continue"]
+    num_workers: Annotated[int, Field(ge=0)]
 
 
 def train(config: DictConfig) -> float:
     """Train every stage that is not done yet; returns the held-out loss of the best adapter, in nats a token."""
-    from hafs.runs import Run, run_folder
     from hafs.signals import StopSignals
-    from hafs.training import Training, chosen, is_rank_zero
 
-    values = OmegaConf.to_container(config, resolve=True)
-    nouns = chosen(config)
-    folder = job_folder() or run_folder(config.name, config.resume)
-    with Run(folder, writes=is_rank_zero()) as run, StopSignals() as stop:
-        run.compare(values)
-        training = Training(config, nouns, run, stop)
-        training.prepare()
-        training.load(values)
-        return training.go()
+    with StopSignals() as stop:
+        from hafs.runs import Run, run_folder
+        from hafs.training import Training, chosen, is_rank_zero
+
+        values = plain(config)
+        nouns = chosen(config)
+        folder = job_folder() or run_folder(config.name, config.resume)
+        with Run(folder, writes=is_rank_zero()) as run:
+            run.compare(values)
+            training = Training(config, nouns, run, stop)
+            training.prepare()
+            training.load(values)
+            return training.go()
 
 
 def after_sweep(folder: Path) -> int:

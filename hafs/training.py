@@ -135,7 +135,7 @@ class Training:
             tokenizer=self.tokenizer,
             stop=self.stop,
         )
-        self.run.record(values, data=self.data.fingerprint)
+        self.run.record(values, data=self.data.fingerprint, accept_changes=self.config.on_data_change == "continue")
         trained = sum(p.numel() for p in self.module.trainable().values())
         self.say(
             f"model      {nouns.model.name}, {nouns.quant.name}, on {device} in {time.perf_counter() - began:.1f} s"
@@ -166,6 +166,7 @@ class Training:
             shown=Shown(**self.config.show),
             stop_when_worse=self.config.on_worse == "stop",
             max_rollbacks=self.config.max_rollbacks,
+            num_workers=self.config.num_workers,
             say=self.say,
         )
         results = stages.go(self.nouns.stages)

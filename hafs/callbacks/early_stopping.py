@@ -16,9 +16,21 @@ class EarlyStopping(LightningEarlyStopping):
     """
 
     def __init__(self, *, patience: Annotated[int, Field(gt=0)], min_delta: Annotated[float, Field(ge=0)]) -> None:
-        super().__init__(monitor="val_loss", patience=patience, min_delta=min_delta, mode="min", strict=False)
+        super().__init__(
+            monitor="val_loss",
+            patience=patience,
+            min_delta=min_delta,
+            mode="min",
+            strict=False,
+            check_on_train_epoch_end=False,  # right after the measurement, so that the epoch's checkpoint knows
+        )
 
-    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Say so, if this is why the stage ended."""
-        if self.stopped_epoch:
-            module.event("early_stopping", epoch=self.stopped_epoch, best=float(self.best_score))
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Judge, and say so if the stage ends here."""
+        before = trainer.should_stop
+        super().on_validation_end(trainer, module)
+        if trainer.should_stop and not before:
+            module.event("early_stopping", epoch=module.cursor.epoch - 1, best=float(self.best_score))
+
+    def _should_skip_check(self, trainer: pl.Trainer) -> bool:
+        return False  # a measurement that a stop cut off is made up for outside of fitting, and counts

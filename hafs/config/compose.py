@@ -1,12 +1,30 @@
 """Composing a config without a command line."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hafs.config.explain import explain
 from hafs.config.tree import composed, drop_unchosen
 from hafs.config.words import rewrite
+from hafs.redact import scrub
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The config as plain values, fit to be written down: what comes from the environment stays a reference."""
+    resolved: Any = OmegaConf.to_container(config, resolve=True)
+    return _named(resolved, OmegaConf.to_container(config, resolve=False))
+
+
+def _named(value: Any, written: Any) -> Any:
+    if isinstance(value, dict) and isinstance(written, dict):
+        return {key: _named(child, written[key]) for key, child in value.items()}
+    if isinstance(value, list) and isinstance(written, list):
+        return [_named(child, other) for child, other in zip(value, written, strict=True)]
+    if isinstance(written, str) and "${oc.env:" in written:
+        return written
+    return scrub(value) if isinstance(value, str) else value
 
 
 def compose(door: str, overrides: Sequence[str] = ()) -> DictConfig:

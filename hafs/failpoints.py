@@ -1,0 +1,46 @@
+"""Named places where a test lets a process die or a disk refuse; unarmed, one costs a look at an empty dictionary.
+
+`HAFS_FAILPOINTS='commit.written:kill commit.synced@step-00000004:ENOSPC'`, read once, arms places for a whole process:
+at the place (of the thing whose name contains what follows the `@`) it is killed, or the errno is raised.
+"""
+
+import errno
+import os
+import signal
+
+_armed: dict[str, list[tuple[str, str]]] = {}
+
+
+def arm(words: str) -> None:
+    """Arm the places that `words` name, and no others; `@THING` is optional."""
+    _armed.clear()
+    for word in words.split():
+        place, action = word.rsplit(":", 1)
+        name, _, thing = place.partition("@")
+        _armed.setdefault(name, []).append((thing, action))
+
+
+def failpoint(name: str, thing: str = "") -> None:
+    """Die or fail here, if a test armed this place.
+
+    Args:
+        name: Of the place.
+        thing: What is being worked on, so that one of many passes can be chosen.
+
+    Raises:
+        OSError: The armed one.
+    """
+    if _armed:
+        for wanted, action in _armed.get(name, ()):
+            if wanted in thing:
+                _act(action, f"{name}@{thing}")
+
+
+def _act(action: str, where: str) -> None:
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    number = getattr(errno, action)
+    raise OSError(number, f"{os.strerror(number)} (injected at {where})")
+
+
+arm(os.environ.get("HAFS_FAILPOINTS", ""))

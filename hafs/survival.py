@@ -1,0 +1,78 @@
+"""What a run went through and still ended well: counted from its events."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_AT_WORK = ("step", "stage_started", "stage_finished", "finished")
+"""Events after which a start has led back to work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survival:
+    """Over all starts of a run, until now."""
+
+    interruptions: int
+    """Starts that did not end by themselves: kills, signals, power cuts, errors."""
+    steps_dropped: int
+    """Optimizer steps that were not learnt from."""
+    rollbacks: int
+    """Returns to an earlier checkpoint."""
+    out_of_memory: int
+    """Repetitions of a step in smaller pieces."""
+    damaged: int
+    """Checkpoints that were set aside."""
+    seconds_lost: float
+    """Of steps that were made again or dropped, and of starts after interruptions until work went on."""
+
+    def line(self) -> str:
+        """The closing line of a run."""
+        parts = [
+            _count(self.interruptions, "interruption"),
+            f"{_count(self.steps_dropped, 'step')} dropped",
+            _count(self.rollbacks, "rollback"),
+            f"{self.out_of_memory} out-of-memory {'retry' if self.out_of_memory == 1 else 'retries'}",
+        ]
+        if self.damaged:
+            parts.append(_count(self.damaged, "damaged checkpoint"))
+        return f"survived   {', '.join(parts)}; {self.seconds_lost:.0f} s lost"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def survival(events: Iterable[Mapping[str, Any]]) -> Survival:
+    """Count what happened.
+
+    Args:
+        events: All of a run, oldest first.
+    """
+    kinds = dict.fromkeys(("rollback", "out_of_memory", "checkpoint_damaged"), 0)
+    made: dict[int, Mapping[str, Any]] = {}
+    interruptions, lost, started, finished = 0, 0.0, None, True
+    for event in events:
+        kind = event.get("event")
+        if kind == "started":
+            interruptions += not finished
+            started, finished = None if finished else event["time"], False
+        elif kind == "finished":
+            finished = True
+        elif kind in kinds:
+            kinds[kind] += 1
+        elif kind == "step":
+            before = made.get(event["total"])
+            lost += before["seconds"] if before else 0.0
+            made[event["total"]] = event
+        if kind in _AT_WORK and started is not None:
+            lost += max(0.0, event["time"] - started)
+            started = None
+    dropped = [event for event in made.values() if event.get("skipped")]
+    return Survival(
+        interruptions=interruptions,
+        steps_dropped=len(dropped),
+        rollbacks=kinds["rollback"],
+        out_of_memory=kinds["out_of_memory"],
+        damaged=kinds["checkpoint_damaged"],
+        seconds_lost=round(lost + sum(event["seconds"] for event in dropped), 1),
+    )
