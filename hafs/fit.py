@@ -92,6 +92,7 @@ class Stages:
         Returns:
             The results of all stages, the base's first. The module holds the adapter of the last kept one.
         """
+        self._told_of = {event.get("stage") for event in self.run.events("stage_finished")}
         results = [self._finished(0, BASE) or self._measure_base()]
         best = 0
         for index, stage in enumerate(stages, start=1):
@@ -233,7 +234,7 @@ class Stages:
             logger.log_metrics({f"stage/{key}": value for key, value in metrics.items()}, step=result.total)
             logger.finalize("success")
         failpoint("stage.cleared", name)
-        self.run.event("stage_finished", stage=name, total=result.total, kept=kept, **metrics)
+        self._note_finished(result)
         verdict = "" if kept else f", worse than {bar:.4f}: its adapter is not used"
         self.say(f"{name}: held-out loss {metrics['loss']:.4f}{verdict}")
         return result
@@ -244,7 +245,17 @@ class Stages:
 
     def _finished(self, index: int, name: str) -> Result | None:
         note = self.run.finished(index, name)
-        return Result(**note) if note else None
+        if note is None:
+            return None
+        result = Result(**note)
+        if name not in self._told_of:  # a kill came between the folder and the line
+            self._note_finished(result)
+        return result
+
+    def _note_finished(self, result: Result) -> None:
+        self.run.event(
+            "stage_finished", stage=result.name, total=result.total, kept=result.kept, **dict(result.metrics)
+        )
 
     def _load(self, index: int, name: str) -> None:
         self.adapter.load(self.module.net, self.run.stage_folder(index, name) / "adapter")

@@ -25,16 +25,16 @@ class HeldOut:
         self.tokens += tokens
 
     def means(self, loss: TokenLoss) -> dict[str, float]:
-        """Loss (nats a token), perplexity, accuracy, tokens, and the seconds it took.
+        """Loss (nats a token), perplexity, accuracy, tokens, and the seconds it took; NaN where nothing was counted.
 
         Args:
             loss: Summed over all devices.
         """
-        mean = float(loss.nats) / max(1, self.tokens)
+        mean = float(loss.nats) / self.tokens if self.tokens else math.nan
         return {
             "loss": mean,
-            "perplexity": math.exp(min(mean, 700.0)),
-            "accuracy": int(loss.correct) / max(1, self.tokens),
+            "perplexity": math.exp(min(mean, 700.0)) if self.tokens else math.nan,
+            "accuracy": int(loss.correct) / self.tokens if self.tokens else math.nan,
             "tokens": self.tokens,
             "seconds": time.perf_counter() - self.began,
         }

@@ -323,7 +323,7 @@ class FineTuning(pl.LightningModule):
 
     def nothing_held_out(self) -> None:
         """Note that there is nothing to measure with."""
-        self.held_out = dict.fromkeys(("loss", "perplexity", "accuracy"), math.nan) | {"tokens": 0, "seconds": 0.0}
+        self.held_out = HeldOut(self.device).means(TokenLoss.nothing(self.device))
         self.held_out_at = (self.cursor.stage, self.cursor.total)
 
     def on_validation_model_eval(self) -> None:

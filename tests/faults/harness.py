@@ -135,14 +135,14 @@ def events(run, kind=None):
             event = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
-        if kind in (None, event["event"]):
+        if isinstance(event, dict) and kind in (None, event["event"]):
             found.append(event)
     return found
 
 
 def steps(run):
     """What each step was, in its last telling: stage, epoch, sample ids, and loss and rate as exact bits."""
-    last = {event["total"]: event for event in events(run, "step")}
+    last = {event["total"]: event for event in events(run, "step") if "stage" in event}
     return [
         (e["stage"], e["epoch"], e["step"], tuple(e["samples"]), e["loss"].hex(), float(e["lr"]).hex(), e["skipped"])
         for _, e in sorted(last.items())

@@ -1,4 +1,4 @@
-"""What a process of the fault suite has loaded before it is forked; nothing here computes, so no thread is left behind."""
+"""What a process of the fault suite has loaded before it is forked; nothing here computes, so no thread is left."""
 
 import os
 import warnings
