@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import aiohttp
 import httpx
 
 from hafs.provider.refusal import Kind, Refused
@@ -77,7 +78,9 @@ def from_error(error: BaseException, secrets: tuple[str, ...] = ()) -> Refused:
         return error
     if isinstance(error, TimeoutError | httpx.ReadTimeout | httpx.WriteTimeout | asyncio.TimeoutError):
         return Refused("timeout", one_line(error, secrets) or "no answer in time")
-    if isinstance(error, httpx.TransportError | ConnectionError):
+    if isinstance(
+        error, httpx.TransportError | aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | ConnectionError
+    ):
         return Refused("unreachable", one_line(error, secrets) or type(error).__name__)
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)

@@ -4,6 +4,7 @@ So invoke and stream run the same coroutines as ainvoke and astream.
 """
 
 import asyncio
+import atexit
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -13,14 +14,25 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _END = object()
+END_SECONDS = 1.0
 
 
 @cache
 def own_loop() -> asyncio.AbstractEventLoop:
     """The loop, running in a thread that ends with the process."""
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="hafs-loop", daemon=True).start()
+    thread = threading.Thread(target=loop.run_forever, name="hafs-loop", daemon=True)
+    thread.start()
+    atexit.register(_end, loop, thread)
     return loop
+
+
+def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    """Close what lives on the loop, as `asyncio.run` does at its end."""
+    with suppress(Exception):
+        asyncio.run_coroutine_threadsafe(loop.shutdown_asyncgens(), loop).result(END_SECONDS)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(END_SECONDS)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -9,7 +9,9 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
+import aiohttp
 import httpx
 import orjson
 from langchain_core.language_models import BaseChatModel
@@ -26,7 +28,8 @@ from hafs.provider.refusal import Refused
 LARGEST_ERROR_BYTES = 65_536
 LARGEST_ANSWER_BYTES = 64 * 2**20
 CONNECT_SECONDS = 10.0
-_CLIENTS: dict[asyncio.AbstractEventLoop, dict[bool, httpx.AsyncClient]] = {}
+LONGEST_LINE_BYTES = 2**20
+_SESSIONS: dict[asyncio.AbstractEventLoop, dict[bool, aiohttp.ClientSession]] = {}
 _KEEPERS: dict[asyncio.AbstractEventLoop, AsyncIterator[None]] = {}
 
 
@@ -36,25 +39,35 @@ def is_loopback(url: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-async def client(url: str) -> httpx.AsyncClient:
-    """The running loop's client for an address; it is closed when the loop shuts down.
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for an address; never one for loopback."""
+    parts = urlsplit(url)
+    if is_loopback(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
 
-    Redirects are not followed, so that a key stays with the host it was given for. Time is kept by the policy.
+
+async def session(url: str) -> aiohttp.ClientSession:
+    """The running loop's session for an address; it is closed when the loop shuts down.
+
+    Time is kept by the policy, so the session has no timeout but the one of connecting.
     """
     loop, near = asyncio.get_running_loop(), is_loopback(url)
-    if loop not in _CLIENTS:
+    sessions = _SESSIONS.get(loop)
+    if sessions is None:
         _forget_closed_loops()
-        _CLIENTS[loop] = {}
+        sessions = _SESSIONS[loop] = {}
         _KEEPERS[loop] = _closing_with(loop)
         await anext(_KEEPERS[loop])
-    clients = _CLIENTS[loop]
-    if near not in clients:
-        limits = httpx.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30)
-        timeout = httpx.Timeout(None, connect=CONNECT_SECONDS)
-        clients[near] = httpx.AsyncClient(
-            limits=limits, timeout=timeout, follow_redirects=False, trust_env=not near, verify=not near
+    if near not in sessions:
+        sessions[near] = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=True if near else httpx.create_ssl_context()),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=LONGEST_LINE_BYTES,
+            trust_env=False,  # it would read ~/.netrc for every request; proxies are looked up here
         )
-    return clients[near]
+    return sessions[near]
 
 
 async def _closing_with(loop: asyncio.AbstractEventLoop) -> AsyncIterator[None]:
@@ -63,13 +76,13 @@ async def _closing_with(loop: asyncio.AbstractEventLoop) -> AsyncIterator[None]:
         yield
     finally:
         _KEEPERS.pop(loop, None)
-        for kept in _CLIENTS.pop(loop, {}).values():
-            await kept.aclose()
+        for kept in _SESSIONS.pop(loop, {}).values():
+            await kept.close()
 
 
 def _forget_closed_loops() -> None:
-    for loop in [loop for loop in _CLIENTS if loop.is_closed()]:
-        _CLIENTS.pop(loop, None)
+    for loop in [loop for loop in _SESSIONS if loop.is_closed()]:
+        _SESSIONS.pop(loop, None)
         _KEEPERS.pop(loop, None)
 
 
@@ -113,19 +126,22 @@ class Wire(BaseChatModel):
         headers = {"content-type": "application/json", **self.headers}
         return {**headers, "authorization": f"Bearer {key}"} if key else headers
 
-    async def _send(self, content: bytes) -> httpx.Response:
-        """The response, its head read; a refusal when the head is one."""
+    async def _send(self, content: bytes) -> aiohttp.ClientResponse:
+        """The response, its head read; a refusal when the head is one.
+
+        Redirects are not followed, so that a key stays with the host it was given for.
+        """
         url = f"{self.base_url.rstrip('/')}/chat/completions"
-        http = await client(url)
-        response = await http.send(
-            http.build_request("POST", url, content=content, headers=self._headers()), stream=True
+        http = await session(url)
+        response = await http.post(
+            url, data=content, headers=self._headers(), allow_redirects=False, proxy=proxy_of(url)
         )
-        if response.status_code == 200:
+        if response.status == 200:
             return response
         try:
-            raise self._refusal(response.status_code, await _some(response), response.headers)
+            raise self._refusal(response.status, await _some(response), response.headers)
         finally:
-            await response.aclose()
+            response.close()
 
     def _refusal(self, status: int, raw: bytes, headers: Mapping[str, str]) -> Refused:
         if 300 <= status < 400:
@@ -160,7 +176,7 @@ class Wire(BaseChatModel):
             try:
                 raw = await _some(response, LARGEST_ANSWER_BYTES)
             finally:
-                await response.aclose()
+                response.release()
         except Exception as error:
             raise from_error(error, self._secrets()) from error
         return self._read(_object(raw))
@@ -190,7 +206,7 @@ class Wire(BaseChatModel):
                     if (chunk := _chunk(event)) is not None:
                         yield chunk
             finally:
-                await response.aclose()
+                response.release()
         except Exception as error:
             refusal = from_error(error, self._secrets())
             if began and refusal.kind == "unreachable":
@@ -203,10 +219,10 @@ class Wire(BaseChatModel):
         return loops.run(self._agenerate(messages, stop, **kwargs))
 
 
-async def _some(response: httpx.Response, most: int = LARGEST_ERROR_BYTES) -> bytes:
+async def _some(response: aiohttp.ClientResponse, most: int = LARGEST_ERROR_BYTES) -> bytes:
     """A body up to a size."""
     parts, size = [], 0
-    async for part in response.aiter_bytes():
+    async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
         if size > most:
@@ -229,22 +245,21 @@ def _object(raw: bytes) -> dict[str, Any]:
     return answer
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
     """The objects of a server-sent event stream, up to `[DONE]` or its end."""
     if "json" in response.headers.get("content-type", ""):  # an error, or a host that does not stream
         yield _object(await _some(response, LARGEST_ANSWER_BYTES))
         return
     seen = False
-    async for line in response.aiter_lines():
-        if not line.startswith("data:"):
-            if line.startswith("<") and not seen:
-                raise Refused("malformed", "a web page instead of a stream")
-            continue
-        data = line[5:].strip()
-        if data == "[DONE]":
-            return
-        seen = True
-        yield _object(data.encode())
+    async for line in response.content:
+        if line.startswith(b"data:"):
+            data = line[5:].strip()
+            if data == b"[DONE]":
+                return
+            seen = True
+            yield _object(data)
+        elif line.startswith(b"<") and not seen:
+            raise Refused("malformed", "a web page instead of a stream")
 
 
 def _chunk(event: Mapping[str, Any]) -> ChatGenerationChunk | None:

@@ -1,6 +1,11 @@
 """Every fault of a server over HTTP, with a healthy second provider: a complete answer, however it is asked for."""
 
+import asyncio
+import random
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from chains import MODES, ask, chain, outcomes, remote
@@ -9,6 +14,7 @@ from fault_server import ANSWER, FAULTS
 from hafs.errors import AllProvidersDown, ConfigError
 from hafs.quota import Ledger
 
+ROOT = Path(__file__).resolve().parents[2]
 TIMED = {"hang", "slow_first_token", "drip"}
 BREAKING = {"cut_1", "cut_20", "error_event", "no_finish", "filtered", "drip"}
 STREAMED = {"stream", "astream"}
@@ -157,3 +163,70 @@ def test_the_request_carries_what_was_asked(server):
     assert body["messages"] == [{"role": "user", "content": "Why?"}]
     assert (body["temperature"], body["stop"], body["max_tokens"], body["model"]) == (0.25, ["end"], 5, "m")
     assert message.usage_metadata["total_tokens"] == 67
+
+
+def test_a_process_leaves_nothing_open(server):
+    code = (
+        "import sys, asyncio; sys.path.insert(0, 'tests/provider'); from chains import ask, chain, remote, MODES\n"
+        "model = chain(remote(sys.argv[1]))\n"
+        "for mode in MODES: ask(model, mode)\n"
+        "from hafs.provider import wire; assert len(wire._SESSIONS) == 1, wire._SESSIONS"
+    )
+    told = subprocess.run(
+        [sys.executable, "-W", "always", "-c", code, server.url("ok")],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert "Unclosed" not in told.stderr
+    assert "never awaited" not in told.stderr
+
+
+def descriptors():
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_cancelled_requests_leave_no_task_no_descriptor_and_no_probe(server, streamed):
+    async def one(model):
+        if streamed:
+            return [chunk async for chunk in model.astream("Why?")]
+        return await model.ainvoke("Why?")
+
+    async def main():
+        model = chain(remote(server.url("drip")), attempt_seconds=9.0, idle_seconds=9.0)
+        await warm(model)
+        before = descriptors()
+        for i in range(100):
+            task = asyncio.create_task(one(model))
+            await asyncio.sleep(random.Random(i).random() * 0.02)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0.1)
+        assert len(asyncio.all_tasks()) == 1
+        deadline = time.monotonic() + 4  # the server is in this process too, and notices late
+        while descriptors() > before + 2 and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+        assert descriptors() <= before + 2
+        return model
+
+    async def warm(model):
+        task = asyncio.create_task(one(model))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    model = asyncio.run(main())
+    assert model.ledger.wait(model.providers[0].host.account, "m", model.providers[0].limits) == (0.0, "")
+
+
+def test_a_reader_who_leaves_a_stream_ends_the_call(server):
+    model = chain(remote(server.url("drip")), idle_seconds=9.0)
+    for chunk in model.stream("Why?"):
+        assert chunk.text == "w0 "
+        break
+    deadline = time.monotonic() + 2
+    while not server.calls[0].ended and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.calls[0].ended
