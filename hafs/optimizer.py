@@ -1,9 +1,8 @@
 """Optimizers; the learning rate is the stage's and is set before every step."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
-import torch
 from pydantic import Field
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -12,18 +11,18 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
-def adamw(
-    parameters: Iterable[torch.nn.Parameter], *, name: str, betas: Betas, eps: Positive, weight_decay: NonNegative
-) -> torch.optim.Optimizer:
+def adamw(parameters: Iterable[Any], *, name: str, betas: Betas, eps: Positive, weight_decay: NonNegative) -> Any:
     """AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101), in torch's fused form."""
+    import torch
+
     return torch.optim.AdamW(
         parameters, lr=0.0, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay, fused=True
     )
 
 
 def paged_adamw_8bit(
-    parameters: Iterable[torch.nn.Parameter], *, name: str, betas: Betas, eps: Positive, weight_decay: NonNegative
-) -> torch.optim.Optimizer:
+    parameters: Iterable[Any], *, name: str, betas: Betas, eps: Positive, weight_decay: NonNegative
+) -> Any:
     """AdamW with block-wise 8-bit states in pageable memory (Dettmers et al. 2021, arXiv 2110.02861)."""
     from bitsandbytes.optim import PagedAdamW8bit
 

@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field
 
 Positive = Annotated[int, Field(gt=0)]
@@ -76,6 +75,8 @@ def order(stage: Stage, *, available: int, seed: int, epoch: int) -> list[int]:
         seed: The run's seed.
         epoch: Counted from zero.
     """
+    import torch
+
     rng = torch.Generator()
     drawn = torch.randperm(available, generator=rng.manual_seed(key(seed, stage.name, "draw")))
     drawn = drawn[: stage.drawn(available)]

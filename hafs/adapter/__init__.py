@@ -1,5 +1,6 @@
 """What is trained on top of the base: a PEFT adapter, or (adapter=none) the base itself."""
 
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -140,9 +141,13 @@ def lora(
 
 
 def _unknown_fields(given: Iterable[str]) -> list[str]:
+    more = set(given) - inspect.signature(lora).parameters.keys()
+    if not more:
+        return []
     from peft import LoraConfig
 
     known = {field.name for field in fields(LoraConfig)} | {"name"}
+    given = [key for key in given if key in more]
     return [f"{key} is no field of PEFT's LoraConfig" for key in given if key not in known]
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from traceback import print_exception
 from typing import Any
@@ -20,7 +20,7 @@ from hafs.config.explain import explain
 from hafs.config.help import help_text
 from hafs.config.positional import collect
 from hafs.config.tree import conf_folder, drop_unchosen, register
-from hafs.config.words import rewrite
+from hafs.config.words import DEMO_DOORS, rewrite
 from hafs.errors import FAILURE, OUR_BUG, HafsError, Interrupted
 
 
@@ -49,6 +49,7 @@ def door(
     settings: type | None = None,
     after_sweep: Callable[[Path], int] | None = None,
     positional: str | None = None,
+    unused: Collection[str] = (),
 ) -> Callable[[], None]:
     """The `main` of a front door.
 
@@ -59,13 +60,14 @@ def door(
         settings: TypedDict of the door's own top-level keys, for the check.
         after_sweep: Called with a sweep's folder when all jobs ended, failed ones included; returns the exit code.
         positional: The key that takes the words which are no overrides, literally and joined by spaces.
+        unused: Top-level keys whose objects this door never builds, so that checking them would import for nothing.
     """
     outcome: dict[str, Exception] = {}
 
     def checked(config: DictConfig) -> Any:
         try:
             drop_unchosen(config, HydraConfig.get().overrides.task)
-            check(config, settings)
+            check(config, settings, unused=unused)
             return enter(config)
         except Exception as error:
             if job_folder() is None:  # kept from Hydra, which would print its own words first
@@ -88,7 +90,7 @@ def door(
             return
         traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "hafs.debug=true" in typed
         try:
-            sys.argv[1:] = typed = rewrite(collect(typed, positional, name), demo=name == "train")
+            sys.argv[1:] = typed = rewrite(collect(typed, positional, name), demo=name in DEMO_DOORS)
             code = _run(name, checked, after_sweep)
             if "error" in outcome:
                 raise outcome["error"]

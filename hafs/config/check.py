@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, get_type_hints
 
 from hydra.utils import get_object
@@ -29,12 +29,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(known)}" if known else ""
 
 
-def check(config: DictConfig, settings: type | None = None) -> None:
+def check(config: DictConfig, settings: type | None = None, *, unused: Collection[str] = ()) -> None:
     """Hold a composed config against the signatures of what it will build.
 
     Args:
         config: The whole composed config of a door.
         settings: A TypedDict of the door's own top-level keys.
+        unused: Top-level keys that are not looked at, because nothing will be built from them.
 
     Raises:
         ConfigError: One line for each wrong type, unknown key, impossible value, missing value and written-out secret.
@@ -46,7 +47,8 @@ def check(config: DictConfig, settings: type | None = None) -> None:
             hints = get_type_hints(settings, include_extras=True)
             problems += _values({key: config[key] for key in hints if key in config}, hints, "")
         for path, node in targets(config):
-            problems += _node(path, node)
+            if path.split(".")[0] not in unused:
+                problems += _node(path, node)
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
 

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hafs.config.explain import explain
 from hafs.config.tree import composed, drop_unchosen
-from hafs.config.words import rewrite
+from hafs.config.words import DEMO_DOORS, rewrite
 from hafs.redact import scrub
 
 
@@ -37,7 +37,7 @@ def compose(door: str, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         ConfigError: A word is malformed, or names a group, option or key that does not exist.
     """
-    words = rewrite(overrides, demo=door == "train")
+    words = rewrite(overrides, demo=door in DEMO_DOORS)
     try:
         config = composed(door, words)
         drop_unchosen(config, words)

@@ -1,7 +1,9 @@
 """What `--help` prints: the door's own words, its groups and their options, its values; read from `conf/` as it is."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import yaml
 
@@ -24,17 +26,25 @@ def help_text(door: str, words: str) -> str:
 
 def _groups(path: Path) -> str:
     lines = []
-    for entry in yaml.safe_load(path.read_text())["defaults"]:
-        group, default = next(iter(entry.items())) if isinstance(entry, dict) else ("override", None)
-        if group.startswith("override"):
-            continue
+    for group, default in _defaults(path):
         chosen = default if isinstance(default, list) else [default]
         names = [f"{name}*" if name in chosen else name for name in options(group)]
         lines.append(fill(f"  {group:<10} {', '.join(names)}", width=100, subsequent_indent=" " * 13))
     return "\n".join(lines) + "\n\n  (* default; any field of an option can be set: adapter.r=8, stage.main.lr=1e-4)"
 
 
+def _defaults(path: Path) -> Iterator[tuple[str, Any]]:
+    """Groups and their defaults, those of a door that this one begins with included."""
+    for entry in yaml.safe_load(path.read_text())["defaults"]:
+        if isinstance(entry, str) and entry not in ("door", "_self_"):
+            yield from _defaults(path.with_name(f"{entry}.yaml"))
+        elif isinstance(entry, dict) and not next(iter(entry)).startswith("override"):
+            yield next(iter(entry.items()))
+
+
 def _values(path: Path) -> str:
-    """The door's own keys, with their comments, as they stand in its file."""
+    """The door's own keys, with their comments, as they stand in its file and in that of a door that it begins with."""
+    first = yaml.safe_load(path.read_text()).get("defaults", ["door"])[0]
+    before = _values(path.with_name(f"{first}.yaml")) + "\n" if first != "door" else ""
     text = path.read_text().split("\n\n", 1)[1]
-    return "\n".join("  " + line for line in text.split("\nhydra:")[0].strip().splitlines())
+    return before + "\n".join("  " + line for line in text.split("\nhydra:")[0].strip().splitlines())

@@ -28,6 +28,8 @@ SEQUENCES = {
 """Groups whose bare comma list has an order, and why no name may come twice."""
 ALIASES = {f"{group}.": f"{group}s." for group in SEQUENCES}
 DEMO = "sample"
+DEMO_DOORS = ("train", "plan")
+"""Doors whose default is the demo."""
 LEAVES_THE_DEMO = ("model", "dataset")
 
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+\-\[\]]*$", max_length=120)]

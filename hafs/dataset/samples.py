@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from hafs.dataset.assign import SPLITS, Assignment, assign
 from hafs.dataset.findings import Report, SplitSize, histogram, percentiles
 from hafs.dataset.ingest import Ingest
 from hafs.dataset.outcomes import Counts
+from hafs.dataset.size import decided_options, remember
 from hafs.dataset.sources import find_files, hash_file
 from hafs.dataset.store import cached, load_array, release_memory
 from hafs.errors import DataError
@@ -112,10 +113,10 @@ def open_prepared(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -
     """Find the work in the cache or do it; the report says whether training should refuse."""
     files = find_files(dataset.name, dataset.path)
     hashes = {str(path): hash_file(path) for path in files}
-    options = {key: value for key, value in asdict(dataset).items() if key not in ("name", "path", "max_rejected")}
-    decided = [VERSION, template_fingerprint(tokenizer), options, seed]
+    decided = [VERSION, template_fingerprint(tokenizer), decided_options(dataset), seed]
     key = xxhash.xxh3_128_hexdigest(orjson.dumps([decided, list(hashes.items())], option=orjson.OPT_SORT_KEYS))
     folder = cached(cache, key, lambda draft: _build(draft, dataset, tokenizer, hashes, seed, repr(decided)))
+    remember(dataset, hashes, seed=seed, tokenizer=str(tokenizer.name_or_path), folder=folder)
     report = Report.read(folder / "report.json", folder / "rejected.jsonl")
     report = replace(report, name=dataset.name, refusal=report.judge(dataset.name, dataset.max_rejected))
     splits = {name: Split(folder, name) for name in SPLITS}

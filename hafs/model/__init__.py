@@ -32,6 +32,8 @@ class Model:
     """Where tokenizer and weights come from."""
     gradient_checkpointing: bool
     """Recompute activations in the backward pass: about a third more time, a fraction of the memory."""
+    embedding_on_cpu: bool
+    """Keep the input embedding in CPU memory, where it is not also the vocabulary projection."""
 
     def tokenizer(self) -> Any:
         """The model's fast tokenizer, with its chat template."""
@@ -61,7 +63,21 @@ class Model:
             net = net.to(device)
         if self.gradient_checkpointing:
             net.activation_checkpointing_enable()
+        if self.embedding_on_cpu and not net.config.tie_word_embeddings:
+            keep_on_cpu(net.get_input_embeddings())
         return net.train()
+
+
+def keep_on_cpu(embedding: Any) -> None:
+    """Hold an embedding in CPU memory wherever its model goes; it looks up there and sends what it found."""
+    embedding.to("cpu")
+    embedding._apply = lambda *_, **__: embedding  # what `.to()` of the whole model calls for each of its parts
+    embedding.forward = lambda ids: _look_up(embedding, ids)
+
+
+def _look_up(embedding: Any, ids: "torch.Tensor") -> "torch.Tensor":
+    found = type(embedding).forward(embedding, ids.to(embedding.weight.device))
+    return found.to(ids.device, non_blocking=True)
 
 
 def quiet_libraries() -> None:
@@ -75,6 +91,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
 
 
-def causal_lm(*, name: str, weights: Weights, gradient_checkpointing: bool) -> Model:
+def causal_lm(*, name: str, weights: Weights, gradient_checkpointing: bool, embedding_on_cpu: bool) -> Model:
     """The model that the `model` group names."""
-    return Model(name=name, weights=weights, gradient_checkpointing=gradient_checkpointing)
+    return Model(
+        name=name, weights=weights, gradient_checkpointing=gradient_checkpointing, embedding_on_cpu=embedding_on_cpu
+    )

@@ -75,6 +75,12 @@ def _flash_runs_on(q: torch.Tensor) -> bool:
     )
 
 
+def _product_type(x: torch.Tensor) -> torch.dtype:
+    """The type to attend in: autocast's, where it is on; the rotation of queries and keys left them in float32."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
 def packed_attention(
     module: torch.nn.Module,
     query_BHTd: torch.Tensor,
@@ -104,7 +110,7 @@ def packed_attention(
     """
     if slots is not None:
         return slots.attend(int(module.layer_idx), query_BHTd, key_BGTd, value_BGTd, scaling), None  # type: ignore[arg-type]
-    q, k, v = query_BHTd[0], key_BGTd[0], value_BGTd[0]
+    q, k, v = (x[0].to(_product_type(x)) for x in (query_BHTd, key_BGTd, value_BGTd))
     borders = borders or [0, q.shape[1]]
     if _flash_runs_on(q):
         return _flash(q, k, v, borders, scaling)[None], None

@@ -58,10 +58,15 @@ class Converted(Weights):
     def make(self, folder: Path) -> None:
         """Write tokenizer, config and weights into an empty folder."""
 
+    @property
+    def place(self) -> Path:
+        """Where the folder is or will be."""
+        described = orjson.dumps([type(self).__name__, asdict(self)], option=orjson.OPT_SORT_KEYS)
+        return cache_folder() / "models" / hashlib.sha256(described).hexdigest()[:16]
+
     def folder(self) -> Path:
         """The folder in the cache; made on the first call, found on later ones."""
-        described = orjson.dumps([type(self).__name__, asdict(self)], option=orjson.OPT_SORT_KEYS)
-        target = cache_folder() / "models" / hashlib.sha256(described).hexdigest()[:16]
+        target = self.place
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(target.with_suffix(".lock")):

@@ -38,3 +38,15 @@ def test_a_row_without_borders_is_one_sample():
     whole, _ = packed_attention(None, q, q, q, None, scaling=0.3)
     bordered, _ = packed_attention(None, q, q, q, None, scaling=0.3, borders=[0, 7])
     assert torch.equal(whole, bordered)
+
+
+@pytest.mark.parametrize("short", [0, 512])
+def test_under_autocast_everything_is_attended_in_its_type_and_gradients_come_back_in_the_input_s(short, monkeypatch):
+    monkeypatch.setattr(attention, "SHORT", short)
+    q, k = (torch.randn(1, n, 18, 8).requires_grad_() for n in (4, 2))  # the rotation leaves float32
+    v = torch.randn(1, 2, 18, 8).bfloat16().requires_grad_()  # a product under autocast does not
+    with torch.autocast("cpu", torch.bfloat16):
+        out, _ = packed_attention(None, q, k, v, None, scaling=0.3, borders=BORDERS)
+    assert out.dtype == torch.bfloat16
+    out.float().sum().backward()
+    assert [x.grad.dtype for x in (q, k, v)] == [torch.float32, torch.float32, torch.bfloat16]

@@ -1,0 +1,161 @@
+"""What `hafs plan` says of memory beside what training really takes, on this machine's CPU.
+
+    python benchmarks/cpu_memory.py                  every configuration in a fresh process, then the table
+    python benchmarks/cpu_memory.py --only 1,2       some of them
+    python benchmarks/cpu_memory.py --measured       take the last measurements again, plan anew
+    python benchmarks/cpu_memory.py --write          put the table into docs/planning.md
+
+The figure is the peak of the process' resident memory (`ru_maxrss`) over a whole run of the train door: loading,
+measuring the base, two optimizer steps or more, saving, measuring again.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "cpu_memory.json"
+PAGE, MARK = ROOT / "docs" / "planning.md", "cpu_memory"
+MIB = 2**20
+
+COMMON = [
+    "experiment=none",
+    "dataset=jsonl",
+    "dataset.path=rows.jsonl",
+    "stage=main",
+    "stage.main.epochs=1",
+    "trainer=cpu",
+    "logger=none",
+    "on_worse=continue",
+    "show.prompts=0",
+    "show.measured=0",
+    "callbacks.generations.prompts=0",
+]
+
+
+def case(model: str, row: int, *words: str, sample: int = 128) -> dict[str, Any]:
+    """A configuration whose steps are two full rows of `row` tokens, made of samples of about `sample` tokens."""
+    per_row = row // sample
+    sizes = [f"stage.main.batch_size={2 * per_row}", f"stage.main.samples={4 * per_row}", f"micro_batch_tokens={row}"]
+    return {"words": [f"model={model}", *sizes, *words], "sample": sample, "rows": 5 * per_row + 8}
+
+
+CASES = [
+    case("smollm2_135m", 1024),
+    case("smollm2_135m", 512),
+    case("smollm2_135m", 2048),
+    case("smollm2_135m", 1024, "adapter.r=64"),
+    case("smollm2_135m", 1024, "model.gradient_checkpointing=true"),
+    case("smollm2_135m", 2048, "model.gradient_checkpointing=true", "adapter.r=32"),
+    case("smollm2_135m", 1024, "quant=none"),
+    case("smollm2_135m", 512, "adapter=none", "quant=none"),
+    case("smollm2_135m", 1024, "adapter=none", "quant=none", "model.gradient_checkpointing=true"),
+    case("smollm2_135m", 512, "precision=fp32"),
+    case("smollm2_135m", 1024, sample=512),
+    case("smollm2_135m", 768, sample=768),
+    case("smollm2_135m", 512, "adapter.r=128", "quant=fp4"),
+    case("tiny", 1024, "quant=nf4"),
+    case("tiny", 2048, "quant=none", "adapter.r=4"),
+    case("tiny", 1024, "adapter=none", "quant=none"),
+]
+
+
+def write_rows(path: Path, count: int, tokens: int) -> None:
+    """Rows of nearly the same number of tokens, half of them in the answer."""
+    dice = random.Random(tokens)
+    words = [" red", " stone", " water", " light", " open", " hand", " north", " time", " small", " river"]
+    half = (tokens - 36) // 2  # the template and the end token take the rest
+    with path.open("w") as file:
+        for _ in range(count):
+            texts = ["".join(dice.choices(words, k=half)).strip() for _ in range(2)]
+            file.write(json.dumps({"instruction": texts[0], "output": texts[1]}) + "\n")
+
+
+def peak_bytes(words: list[str], here: Path) -> int:
+    """Peak resident memory of one training run.
+
+    Raises:
+        SystemExit: The run failed.
+    """
+    log = here / "log.txt"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with log.open("w") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "hafs.train", *COMMON, *words, "name=run"], cwd=here, stdout=out, stderr=out, env=env
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(words)} failed:\n{log.read_text()[-2000:]}")
+    return usage.ru_maxrss * 1024
+
+
+def predicted(words: list[str], here: Path) -> dict[str, Any]:
+    """What the plan says for the same words and the same rows."""
+    typed = [sys.executable, "-m", "hafs.plan", *COMMON, *words, "hardware=local", "calibration=null", "json=true"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(typed, cwd=here, capture_output=True, text=True, env=env, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout)
+
+
+def measure(chosen: list[int]) -> None:
+    """Run the chosen configurations one after the other and keep what they took."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for number in chosen:
+        one = CASES[number]
+        with tempfile.TemporaryDirectory(prefix="cpu-memory-") as folder:
+            write_rows(Path(folder) / "rows.jsonl", one["rows"], one["sample"])
+            peak = peak_bytes(one["words"], Path(folder))
+        kept[key(one)] = peak
+        print(f"{key(one):110} {peak / MIB:7.0f} MiB", flush=True)
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def key(one: dict[str, Any]) -> str:
+    return " ".join(one["words"]) + f" ({one['sample']}-token samples)"
+
+
+def table(chosen: list[int]) -> str:
+    """Measured beside planned, and the errors."""
+    kept = json.loads(RESULTS.read_text())
+    lines = ["| configuration | measured MiB | planned MiB | error |", "| --- | ---: | ---: | ---: |"]
+    errors = []
+    for number in chosen:
+        one = CASES[number]
+        with tempfile.TemporaryDirectory(prefix="cpu-memory-") as folder:
+            write_rows(Path(folder) / "rows.jsonl", one["rows"], one["sample"])
+            said = predicted(one["words"], Path(folder))["memory"]["total"]
+        error = said / kept[key(one)] - 1
+        errors.append(abs(error))
+        lines.append(f"| `{key(one)}` | {kept[key(one)] / MIB:,.0f} | {said / MIB:,.0f} | {error:+.1%} |")
+    mean = sum(errors) / len(errors)
+    lines.append(f"\n{len(errors)} configurations: mean error {mean:.1%}, worst {max(errors):.1%}.")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="numbers of configurations, from 1, with commas")
+    parser.add_argument("--measured", action="store_true", help="do not measure again")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/planning.md")
+    options = parser.parse_args()
+    chosen = [int(n) - 1 for n in options.only.split(",")] if options.only else list(range(len(CASES)))
+    if not options.measured:
+        measure(chosen)
+    text = table(chosen)
+    print(text)
+    if options.write:
+        before, rest = PAGE.read_text().split(f"<!-- {MARK}: begin -->")
+        after = rest.split(f"<!-- {MARK}: end -->")[1]
+        PAGE.write_text(f"{before}<!-- {MARK}: begin -->\n{text}\n<!-- {MARK}: end -->{after}")
+
+
+if __name__ == "__main__":
+    main()

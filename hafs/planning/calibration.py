@@ -1,0 +1,65 @@
+"""What was measured on this machine, kept beside the registry, and what is assumed until then."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+from platformdirs import user_data_path
+
+from hafs.hardware import Hardware
+from hafs.planning.memory import Constants
+
+LIBRARIES = 560 * 2**20
+"""Resident memory of Python with torch, transformers, PEFT and Lightning, before a model is loaded (2-core EPYC)."""
+CPU_SLACK, GPU_SLACK = 0.05, 0.08
+"""The C library's and CUDA's allocator; the first is fitted in docs/planning.md, the second assumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """One machine's own figures."""
+
+    title: str
+    """Of the hardware that was measured."""
+    date: str
+    efficiency: tuple[float, float, float]
+    context_bytes: int
+    slack: float
+
+
+def default_path() -> Path:
+    """Beside the registry."""
+    return user_data_path("hafs") / "calibration.json"
+
+
+def load(path: Path | None) -> dict[str, Calibration]:
+    """Calibrations by the title of their hardware; empty if there is none or the file cannot be read."""
+    try:
+        facts: dict[str, Any] = orjson.loads(path.read_bytes()) if path else {}
+        return {title: Calibration(**one | {"efficiency": tuple(one["efficiency"])}) for title, one in facts.items()}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+
+
+def keep(path: Path, found: Calibration) -> None:
+    """Add or replace one machine's figures."""
+    known = {title: asdict(one) for title, one in load(path).items()} | {found.title: asdict(found)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_bytes(orjson.dumps(known, option=orjson.OPT_INDENT_2))
+    draft.replace(path)
+
+
+def applied(hardware: Hardware, path: Path | None) -> tuple[Hardware, Constants]:
+    """The hardware with what was measured on it, and the constants of its memory, with their source."""
+    found = load(path).get(hardware.title)
+    if found:
+        source = f"calibrated on {found.date}"
+        constants = Constants(context_bytes=found.context_bytes, slack=found.slack, source=source)
+        return replace(hardware, efficiency=found.efficiency), constants
+    if hardware.device == "cpu":
+        return hardware, Constants(context_bytes=LIBRARIES, slack=CPU_SLACK, source="assumed (hafs plan calibrate)")
+    return hardware, Constants(
+        context_bytes=hardware.context_bytes, slack=GPU_SLACK, source="assumed (hafs plan calibrate on the machine)"
+    )

@@ -1,0 +1,142 @@
+"""How long a run takes: counted FLOPs and bytes, the hardware's rates, and a stated efficiency with its range.
+
+Legend as in `memory.py`. A product with a `[out, in]` weight costs `2 x out x in` FLOPs a token; a frozen weight needs
+two products a token in training (forward, gradient of the input), a trained one three.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hafs.hardware import Hardware
+from hafs.planning.architecture import Architecture
+from hafs.planning.memory import Setup, adapted, trained_parameters
+from hafs.planning.workload import Workload
+from hafs.stage import Stage
+
+START = {"cpu": 12.0, "cuda": 25.0, "mps": 20.0}
+"""Seconds before the first step that do not depend on the model: libraries, data, the driver."""
+LOADING = 0.5e9
+"""Bytes of weights a second, read and quantized."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Answers that are generated after each stage."""
+
+    answers: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duration:
+    """Seconds of a run, at best, as a rule and at worst, and what they are spent on."""
+
+    best: float
+    usual: float
+    worst: float
+    parts: Mapping[str, float]
+    """As a rule: start, training, measuring, answering."""
+    tokens: int
+    """Trained, over all stages and epochs."""
+    steps: int
+    flops: float
+    """Of training."""
+    tokens_per_second: float
+    """In training, as a rule."""
+
+
+def flops_a_token(shapes: Architecture, setup: Setup, load: Workload) -> float:
+    """Of training, averaged over all tokens, supervised or not."""
+    full, again = setup.rank is None, setup.checkpointing
+    linear = shapes.linear_parameters * (6 if full else 4) + (2 * shapes.linear_parameters if again else 0)
+    branch = 0
+    if not full:
+        low_rank = sum(leaf.times * (setup.rank or 0) * sum(leaf.weight) for leaf in adapted(shapes, setup))
+        branch = low_rank * (6 + 2 * again)
+    attention = attention_flops(shapes, setup, load) * (3 + again)
+    head = load.supervised * shapes.vocab * shapes.hidden * (6 if full else 4)
+    return linear + branch + attention + head
+
+
+def attention_flops(shapes: Architecture, setup: Setup, load: Workload) -> float:
+    """Of one forward pass, a token: scores and their sum, over the part of the sample that is seen."""
+    seen = load.squares / load.tokens  # mean length that a token finds itself in
+    causal = 1.0 if setup.device == "cpu" else 0.5  # the explicit product also computes what the mask hides
+    return 4 * seen * causal * shapes.heads * shapes.head_dim * shapes.layers
+
+
+def evaluation_flops_a_token(shapes: Architecture, setup: Setup, load: Workload) -> float:
+    """Of a forward pass."""
+    head = load.supervised * shapes.vocab * shapes.hidden * 2
+    return 2 * shapes.linear_parameters + attention_flops(shapes, setup, load) + head
+
+
+def estimate(
+    shapes: Architecture,
+    setup: Setup,
+    load: Workload,
+    stages: Sequence[Stage],
+    hardware: Hardware,
+    *,
+    row_tokens: int,
+    shown: Measured,
+) -> Duration:
+    """How long all stages take, measuring included."""
+    rate = hardware.rate(setup.product_bytes)
+    low, usual, high = hardware.efficiency
+    tokens = sum(stage.drawn(load.train) * stage.epochs for stage in stages) * load.tokens
+    steps = sum(stage.steps(load.train) for stage in stages)
+    evaluations = 1 + sum(stage.epochs if stage.validation == "epoch" else 1 for stage in stages)
+    held_out = load.val * load.tokens * evaluations
+    flops = tokens * flops_a_token(shapes, setup, load)
+    checked = held_out * evaluation_flops_a_token(shapes, setup, load)
+    moved = _moved_a_pass(shapes, setup) / hardware.bandwidth
+    passes = 3 if setup.checkpointing else 2
+    overhead = (
+        moved * (passes * tokens + held_out) / row_tokens + steps * _update_bytes(shapes, setup) / hardware.bandwidth
+    )
+    answering = _answering(shapes, setup, hardware, shown, rounds=1 + len(stages))
+    start = START[setup.device] + _stored(shapes, setup) / LOADING
+    fixed = start + overhead + answering
+    parts = {
+        "start": start,
+        "training": flops / rate / usual + moved * passes * tokens / row_tokens,
+        "measuring": checked / rate / usual + moved * held_out / row_tokens,
+        "answering": answering,
+    }
+    work = (flops + checked) / rate
+    return Duration(
+        best=work / high + fixed,
+        usual=work / usual + fixed,
+        worst=work / low + fixed,
+        parts=parts,
+        tokens=round(tokens),
+        steps=steps,
+        flops=flops,
+        tokens_per_second=tokens / max(parts["training"], 1e-9),
+    )
+
+
+def _stored(shapes: Architecture, setup: Setup) -> float:
+    """Bytes of the weights as they are read: 16 bits each."""
+    return 2.0 * shapes.parameters
+
+
+def _moved_a_pass(shapes: Architecture, setup: Setup) -> float:
+    """Bytes that unpacking the quantized weights for one pass reads and writes."""
+    if setup.bits is None:
+        return 0.0
+    return shapes.linear_parameters * (setup.bits / 8 + 2 * setup.product_bytes)
+
+
+def _update_bytes(shapes: Architecture, setup: Setup) -> float:
+    """Bytes that one optimizer step reads and writes."""
+    return trained_parameters(shapes, setup) * (16 if setup.eight_bit_optimizer else 28)
+
+
+def _answering(shapes: Architecture, setup: Setup, hardware: Hardware, shown: Measured, *, rounds: int) -> float:
+    """Every generated token reads all weights, for 16 answers at once."""
+    steps = math.ceil(shown.answers / 16) * shown.max_new_tokens * rounds
+    stored = shapes.linear_parameters * ((setup.bits or 8 * setup.product_bytes) / 8)
+    return steps * (stored + _moved_a_pass(shapes, setup) + 2 * shapes.vocab * shapes.hidden) / hardware.bandwidth

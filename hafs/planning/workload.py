@@ -1,0 +1,106 @@
+"""How much there is to train on: the tokens of a dataset's own report, and what a row of them looks like."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from hafs.stage import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """The samples of a run."""
+
+    train: int
+    """Samples to train on."""
+    val: int
+    """Samples held out for validation."""
+    tokens: float
+    """Mean tokens of a sample."""
+    longest: int
+    """Tokens of the longest sample."""
+    squares: float
+    """Mean square of a sample's tokens: what attention pays for."""
+    supervised: float
+    """Share of the tokens that the loss counts."""
+    lengths: tuple[int, ...]
+    """Tokens of every training sample, or of as many as stand for all; ascending."""
+    source: str
+    """Where the counts come from."""
+
+    def lost_below(self, max_length: int) -> float:
+        """Share of the samples that a shorter `max_length` would lose."""
+        return sum(length > max_length for length in self.lengths) / max(1, len(self.lengths))
+
+    def capped(self, max_length: int) -> "Workload":
+        """The samples that a shorter `max_length` leaves."""
+        kept = [length for length in self.lengths if length <= max_length] or [max_length]
+        share = 1 - self.lost_below(max_length)
+        train, val = max(1, round(self.train * share)), round(self.val * share)
+        return workload(kept, train=train, val=val, supervised=self.supervised, source=self.source)
+
+
+def workload(lengths: Sequence[int] | np.ndarray, *, train: int, val: int, supervised: float, source: str) -> Workload:
+    """The samples whose training split has these lengths, in tokens."""
+    counts = np.sort(np.asarray(lengths, dtype=np.int64))
+    if len(counts) > 20_000:  # a plan stays quick whatever the data
+        counts = counts[np.linspace(0, len(counts) - 1, 20_000).astype(int)]
+    return Workload(
+        train=train,
+        val=val,
+        tokens=float(counts.mean()),
+        longest=int(counts[-1]),
+        squares=float((counts.astype(float) ** 2).mean()),
+        supervised=supervised,
+        lengths=tuple(counts.tolist()),
+        source=source,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The fullest forward pass of a run."""
+
+    tokens: int
+    samples: float
+    longest: int
+    squares: float
+    """Sum of the squares of its samples' tokens."""
+    supervised: int
+    """Positions that meet the vocabulary."""
+
+
+def fullest_step(load: Workload, stages: Sequence[Stage]) -> int:
+    """Tokens of the longest optimizer step that the stages are likely to see."""
+    return int(_steps(load, tuple(stages)).max())
+
+
+@lru_cache(maxsize=64)
+def _steps(load: Workload, stages: tuple[Stage, ...], *, draws: int = 300) -> np.ndarray:
+    """Tokens of steps as the stages will draw them; a few hundred stand for all."""
+    size = max(stage.batch_size for stage in stages)
+    steps = min(draws, sum(stage.steps(load.train) for stage in stages))
+    return np.random.default_rng(0).choice(np.asarray(load.lengths), (steps, size)).sum(1)
+
+
+def fullest_row(load: Workload, stages: Sequence[Stage], row_tokens: int) -> Row:
+    """The fullest row that packing makes of steps whose rows hold at most `row_tokens`.
+
+    Rows are filled evenly (`packing.pack`), so the fullest is seldom quite full.
+    """
+    totals = _steps(load, tuple(stages))
+    even = totals / np.ceil(totals / row_tokens)
+    tokens = int(min(row_tokens, even.max() + load.tokens / 4)) if even.max() < row_tokens else row_tokens
+    tokens = max(min(tokens, int(totals.max())), load.longest)
+    samples = max(1.0, tokens / load.tokens)
+    squares = max(samples * load.squares, float(load.longest) ** 2)
+    return Row(
+        tokens=tokens,
+        samples=samples,
+        longest=load.longest,
+        squares=squares,
+        supervised=max(1, math.ceil(tokens * load.supervised)),
+    )

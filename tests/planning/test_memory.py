@@ -1,0 +1,130 @@
+"""Terms of the peak: held against what torch and bitsandbytes really keep."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hafs.adapter import lora
+from hafs.config import build, compose
+from hafs.model.attention import NAME
+from hafs.planning.architecture import architecture_of, described, entries
+from hafs.planning.memory import Constants, Setup, kept_a_layer, terms, total, trained_parameters
+from hafs.planning.workload import Row
+
+SETUP = Setup(
+    bits=4,
+    double=True,
+    rank=16,
+    targets="all-linear",
+    dora=False,
+    dropout=0.0,
+    eight_bit_optimizer=False,
+    checkpointing=False,
+    embedding_on_cpu=False,
+    product_bytes=2,
+    device="cpu",
+)
+NOTHING = Constants(context_bytes=0, slack=0.0, source="none")
+ROW = Row(tokens=1024, samples=8, longest=128, squares=8 * 128**2, supervised=512)
+
+
+def shapes(name):
+    return described(entries()[name]["config"])
+
+
+@pytest.mark.parametrize(
+    ("name", "rank", "published"),
+    [
+        ("qwen14b", 16, 68_812_800),  # printed by Unsloth's notebooks: docs/planning.md
+        ("llama31_8b", 16, 41_943_040),
+        ("mistral_nemo_12b", 16, 57_016_320),
+        ("smollm2_135m", 16, 4_884_480),  # printed by this project's demo
+    ],
+)
+def test_trained_parameters_are_those_that_others_print(name, rank, published):
+    assert trained_parameters(shapes(name), replace(SETUP, rank=rank)) == published
+
+
+def test_quantized_bytes_are_those_of_bitsandbytes():
+    from bitsandbytes.functional import quantize_4bit
+
+    weight = torch.randn(192, 576, dtype=torch.bfloat16)
+    packed, state = quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
+    real = [state.absmax, state.code, state.state2.absmax, state.state2.code, state.offset]
+    leaf = replace(shapes("smollm2_135m").of("linear")[1], weight=(192, 576), times=1)
+    alone = replace(shapes("smollm2_135m"), leaves=(leaf,))
+    found = {term.name: term.bytes for term in terms(alone, SETUP, ROW, NOTHING)}
+    assert found["4-bit weights"] == packed.numel()
+    assert found["scales"] == sum(x.numel() * x.element_size() for x in real)
+
+
+def saved_bytes(net, samples, length):
+    """Bytes of distinct storages that a forward pass keeps for the backward pass, parameters left out."""
+    known = {p.untyped_storage().data_ptr() for p in [*net.parameters(), *net.buffers()]}
+    kept = {}
+
+    def pack(x):
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = (storage.nbytes(), x)
+        return x
+
+    tokens = torch.zeros(1, samples * length, dtype=torch.long)
+    positions = torch.arange(length).repeat(samples)[None]
+    borders = [i * length for i in range(samples + 1)]
+    base = net.get_base_model()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        out = base.model(input_ids=tokens, position_ids=positions, borders=borders, use_cache=False)
+    return sum(size for size, _ in kept.values()), out
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+@pytest.mark.parametrize(("dtype", "width"), [(torch.bfloat16, 2), (torch.float32, 4)])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+def test_activations_of_a_layer_are_what_autograd_keeps(dtype, width, architecture):
+    found = []
+    for layers in (2, 4):  # the difference leaves out what comes once
+        words = ["model=tiny", f"model.weights.architecture={architecture}", f"model.weights.layers={layers}"]
+        model = build(compose("train", [*words, "model.weights.hidden_size=128"]).model)
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        from hafs.planning.architecture import config_of
+
+        config = dict(config_of(model))
+        net = AutoModelForCausalLM.from_config(
+            AutoConfig.for_model(config.pop("model_type"), **config), dtype=dtype, attn_implementation=NAME
+        )
+        adapter = lora(
+            name="x", r=8, lora_alpha=8.0, lora_dropout=0.0, target_modules="all-linear", use_rslora=False,
+            use_dora=False,
+        )  # fmt: skip
+        found.append(saved_bytes(adapter.attach(net).train(), 4, 64)[0])
+        known = architecture_of(model)
+    row = Row(tokens=256, samples=4, longest=64, squares=4 * 64**2, supervised=128)
+    planned = kept_a_layer(known, replace(SETUP, rank=8, product_bytes=width), row)
+    assert planned == pytest.approx((found[1] - found[0]) / 2, rel=0.03)
+
+
+def test_the_terms_move_as_they_should():
+    big, gpu = shapes("qwen14b"), replace(SETUP, device="cuda", checkpointing=True)
+    base = total(terms(big, gpu, ROW, NOTHING))
+
+    def of(row=ROW, **changes):
+        return total(terms(big, replace(gpu, **changes), row, NOTHING))
+
+    assert of(rank=8) < base < of(rank=32)
+    assert of(checkpointing=False) > base
+    assert base - of(embedding_on_cpu=True) == 2 * big.embedding_parameters
+    assert of(eight_bit_optimizer=True) == pytest.approx(base - 6 * trained_parameters(big, gpu), rel=0.001)
+    assert of(bits=None) - base == pytest.approx(1.48 * big.linear_parameters, rel=0.02)
+    longer = replace(ROW, tokens=2048, supervised=1024)
+    assert of(longer) > base
+    assert of(rank=None, bits=None) > 16 * big.parameters
+
+
+def test_a_tied_embedding_cannot_be_kept_on_the_cpu_and_the_plan_knows_it():
+    small, gpu = shapes("smollm2_135m"), replace(SETUP, device="cuda")
+    assert total(terms(small, replace(gpu, embedding_on_cpu=True), ROW, NOTHING)) == total(
+        terms(small, gpu, ROW, NOTHING)
+    )
