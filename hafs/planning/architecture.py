@@ -218,7 +218,8 @@ def _grouped(net: Any) -> Iterator[Leaf]:
         bias = getattr(module, "bias", None)
         plain = re.sub(r"\.\d+\.", ".*.", name)
         kinds[plain, kind, tuple(module.weight.shape), bias.numel() if bias is not None else 0] += 1
-    for (name, kind, weight, bias), times in kinds.items():
+    found: Any = kinds.items()
+    for (name, kind, weight, bias), times in found:
         yield Leaf(name=name, kind=kind, weight=weight, bias=bias, times=times)
 
 
