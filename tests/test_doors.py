@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_training import COMMON, events, steps, write_rows
+from tiny_runs import COMMON, events, steps, write_rows
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 WARMUP = [word for word in COMMON if not word.startswith(("stage.main", "stage.cooldown"))] + ["stage=warmup"]
@@ -64,16 +64,19 @@ def test_debug_shows_the_traceback_behind_an_error(here):
 
 
 def test_a_sweep_keeps_its_ranked_table_when_a_job_fails(rows):
-    out = typed("-m", *WARMUP, "adapter.r=0,2,8", "name=sweep", here=rows)
+    words = [word for word in WARMUP if not word.startswith("name=")]
+    out = typed("-m", *words, "adapter.r=0,2,8", here=rows)
     assert out.returncode == 2, out.stderr
-    table = out.stdout[out.stdout.index("sweep multirun/sweep") :]
+    (sweep,) = (rows / "multirun").iterdir()  # one folder, though each job's own name says another rank
+    folder = f"multirun/{sweep.name}"
+    table = out.stdout[out.stdout.index(f"sweep {folder}") :]
     done = [line for line in table.splitlines() if "adapter.r=" in line and "│" in line]
     losses = [float(line.split("│")[3]) for line in done[:2]]
     assert losses == sorted(losses)
     assert "failed" in done[2]
     assert "adapter.r is 0" in table
-    assert "best adapter: multirun/sweep/adapter.r=" in table
-    assert json.loads((rows / "multirun/sweep/adapter.r=8/summary.json").read_text())["status"] == "done"
+    assert f"best adapter: {folder}/adapter.r=" in table
+    assert json.loads((rows / folder / "adapter.r=8/summary.json").read_text())["status"] == "done"
 
 
 def test_two_processes_give_the_losses_of_one(rows):

@@ -19,7 +19,7 @@ from hafs.config.check import check
 from hafs.config.explain import explain
 from hafs.config.help import help_text
 from hafs.config.positional import collect
-from hafs.config.tree import conf_folder, drop_unchosen, register
+from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register
 from hafs.config.words import DEMO_DOORS, rewrite
 from hafs.errors import FAILURE, OUR_BUG, HafsError, Interrupted
 
@@ -30,8 +30,10 @@ class SweepFolder(Callback):
     current: Path | None = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Note the folder."""
+        """Note the folder, for this process and for those of the jobs."""
+        os.environ.pop(SWEEP, None)
         SweepFolder.current = Path(config.hydra.sweep.dir)
+        os.environ[SWEEP] = SweepFolder.current.name
 
 
 def job_folder() -> Path | None:

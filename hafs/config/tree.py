@@ -1,5 +1,6 @@
 """The tree of configuration: where `conf/` is, what its groups offer, and Hydra's composing of it."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,11 +52,21 @@ def _run_name(name: str) -> str:
     return TypeAdapter(RunName).validate_python(name)
 
 
+SWEEP = "HAFS_SWEEP"
+"""Environment variable with the name of the sweep that runs; jobs in processes of their own inherit it."""
+
+
+def _sweep_name(name: str) -> str:
+    """The folder of a sweep: what its first words gave, though each job's own words may give another name."""
+    return os.environ.get(SWEEP) or _run_name(name)
+
+
 def register() -> None:
     """Make the user's `./conf` and our resolvers known to Hydra; safe to call again."""
     Plugins.instance().register(UserConf)
     OmegaConf.register_new_resolver("shipped", shipped, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+    OmegaConf.register_new_resolver("sweep_name", _sweep_name, replace=True)
 
 
 def drop_unchosen(config: DictConfig, words: Sequence[str]) -> None:
