@@ -10,6 +10,8 @@ from hafs.errors import RunError
 
 CONFIG = "adapter_config.json"
 TENSORS = "adapter_model.safetensors"
+_OURS = re.compile(r"[0-9a-f]{16}$")
+"""Folders of hafs' own cache are named by what they hold."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -51,3 +53,55 @@ def _by_pattern(patterns: Mapping[str, Any], layer: str, default: Any) -> Any:
         if re.match(rf"(.*\.)?({pattern})$", layer):
             return value
     return default
+
+
+def read_tensors(folder: Path) -> dict[str, Any]:
+    """The tensors of an adapter.
+
+    Raises:
+        RunError: The file is damaged, or holds values that are no numbers.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(folder / TENSORS)
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{folder / TENSORS} cannot be read: {error}", hint="export or train it again") from error
+    broken = [key for key, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        raise RunError(f"{folder} holds values that are no numbers, in {broken[0]}", hint="train it again")
+    return tensors
+
+
+def same_base(folder: Path, config: Mapping[str, Any], ours: str) -> None:
+    """Refuse an adapter whose base has another name, where both names mean something.
+
+    Args:
+        folder: The adapter's.
+        config: Its own.
+        ours: The base's folder or name.
+
+    Raises:
+        RunError: It was made for another base.
+    """
+    theirs = str(config.get("base_model_name_or_path") or "")
+    both = (Path(theirs).name, Path(ours).name)
+    known = all(_OURS.match(name) for name in both) or (theirs and ours and not any(map(_is_path, (theirs, ours))))
+    if known and both[0] != both[1]:
+        raise RunError(
+            f"{folder} was made for another base: {_told(folder) or theirs!r}, not {ours!r}",
+            hint="choose the model it was trained on",
+        )
+
+
+def _told(folder: Path) -> str | None:
+    """The model's name in the record of the run that made an adapter."""
+    try:
+        return repr(json.loads((folder.parent / "run.json").read_text(encoding="utf-8"))["config"]["model"]["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith(("/", ".", "~")) or name.count("/") != 1

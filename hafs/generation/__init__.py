@@ -12,6 +12,7 @@ from hafs.text import Conversation, end_tokens, render
 __all__ = [
     "Answer",
     "Decoder",
+    "Pieces",
     "Row",
     "Sampling",
     "Token",
@@ -19,6 +20,7 @@ __all__ = [
     "at_rest",
     "decode",
     "prompt_of",
+    "rest",
 ]
 
 

@@ -137,7 +137,7 @@ class Decoder:
         return self._take(self.running, self.logits(hidden_B1D[:, 0]))
 
     def _pass(self, ids: torch.Tensor, places: torch.Tensor, adapters: Sequence[str | None], counts: Sequence[int]):
-        alike = set(adapters) == {self.active}
+        alike = self.active is not None and set(adapters) == {self.active}
         shares = None if alike else shares_of(adapters, counts, self.device)
         with chosen(shares):
             out = self.model(input_ids=ids, position_ids=places, use_cache=False, slots=self.slots)

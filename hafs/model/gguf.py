@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hafs.errors import ConfigError
+from hafs.errors import ConfigError, RunError
 from hafs.model.gguf_vocabulary import add_vocabulary
 
 Kind = Literal["f32", "f16", "bf16", "q8_0"]
@@ -115,16 +115,15 @@ def write_adapter(adapter: Path, base: Path, target: Path, *, kind: Kind = "f32"
 
     Args:
         adapter: A folder in PEFT's format.
-        base: Its base in transformers' format; only `config.json` is read.
+        base: Its base in transformers' format; only the shapes of its tensors are read.
         target: The file to write; it appears only once it is whole.
         kind: How its matrices are stored.
 
     Raises:
-        ConfigError: It is no plain LoRA of linear layers of this base.
+        ConfigError: It is no plain LoRA of linear layers.
+        RunError: It is damaged, or was made for another base.
     """
-    from safetensors.numpy import load_file
-
-    from hafs.adapter.folder import read_config, scaling
+    from hafs.adapter.folder import read_config, read_tensors, same_base, scaling
 
     shape, config = read_shape(base), read_config(adapter)
     if config.get("use_dora") or config.get("modules_to_save") or config.get("lora_bias"):
@@ -132,7 +131,9 @@ def write_adapter(adapter: Path, base: Path, target: Path, *, kind: Kind = "f32"
             f"{adapter} is more than a plain LoRA (DoRA, biases or whole modules), which llama.cpp cannot load",
             hint="merge it into its base and export that as GGUF",
         )
-    pairs = _pairs(load_file(adapter / "adapter_model.safetensors"))
+    same_base(adapter, config, str(base))
+    pairs = _pairs(read_tensors(adapter))
+    _hold_against_base(adapter, pairs, base)
     alpha = float(config["lora_alpha"])
     names, ready = _names(shape), {}
     for layer, (a_RI, b_OR) in pairs.items():
@@ -156,7 +157,20 @@ def _pairs(tensors: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         if not mark or side not in ("A", "B") or tensor.ndim != 2:
             raise ConfigError(f"{key!r} of the adapter is no matrix of a LoRA on a linear layer")
         found.setdefault(layer, {})[side] = tensor
-    return {layer: (sides["A"], sides["B"]) for layer, sides in found.items()}
+    return {layer: (sides["A"].float().numpy(), sides["B"].float().numpy()) for layer, sides in found.items()}
+
+
+def _hold_against_base(adapter: Path, pairs: Mapping[str, tuple[Any, Any]], base: Path) -> None:
+    with _stored(base) as tensors:
+        shapes = {key.removesuffix(".weight"): stored.shape for key, stored in tensors.items()}
+    for layer, (a_RI, b_OR) in pairs.items():
+        wanted = shapes.get(layer)
+        if wanted != (b_OR.shape[0], a_RI.shape[1]):
+            raise RunError(
+                f"{adapter} was made for another base: {layer} is {[b_OR.shape[0], a_RI.shape[1]]} there, "
+                f"{list(wanted) if wanted else 'missing'} in {base}",
+                hint="choose the model it was trained on",
+            )
 
 
 def _names(shape: Shape) -> Callable[[str], str]:

@@ -1,15 +1,31 @@
-"""A llama.cpp server that hafs starts and stops."""
+"""A llama.cpp server on loopback that hafs starts and stops: the base as 16-bit GGUF, an adapter for each request.
+
+Why 16 bits: on some CPUs llama.cpp computes nonsense from quantized files of small models.
+"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from hafs.errors import ConfigError
 from hafs.provider import Health, Host
 
+Positive = Annotated[int, Field(gt=0)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class LlamaCpp(Host):
-    """A llama.cpp server that hafs starts and stops."""
+    """Models of `conf/model/`, written as GGUF once and served from this process."""
+
+    kind: Literal["bf16", "f16", "f32"]
+    """How matrices are stored; bf16 changes nothing about weights that are bf16."""
+    slots: Positive
+    """Requests answered at once; they share the context."""
+    threads: Positive | None
+    """CPU threads; null: one for each core."""
+    max_tokens: Positive
+    """Of an answer, where the request does not say."""
 
     @property
     def account(self) -> str:
@@ -27,9 +43,31 @@ class LlamaCpp(Host):
         return True
 
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
-        """Not here yet."""
-        raise ConfigError("provider=llamacpp is not here yet")
+        """A chat model over a server that starts with the first request.
+
+        Raises:
+            ConfigError: There is no such model or adapter, or the server's package is not installed.
+        """
+        from hafs.provider.llamacpp_chat import LlamaChat
+        from hafs.provider.local import adapter_folder, known_model
+
+        if not installed():
+            raise ConfigError("provider=llamacpp needs the package xllamacpp", hint="pip install 'hafs[llamacpp]'")
+        known_model(model)
+        folder = adapter_folder(adapter) if adapter else None
+        return LlamaChat(host=self, model=model, context=context, adapter=folder, parameters=params)
 
     def health(self) -> Health:
-        """Not here yet."""
-        return Health(key="not needed", reachable=False, said="not here yet")
+        """Whether the server's package is there; the models it could write and serve."""
+        from hafs.config.tree import options
+
+        if not installed():
+            return Health(key="not needed", reachable=False, said="xllamacpp is not installed")
+        return Health(key="not needed", reachable=True, models=tuple(options("model")))
+
+
+def installed() -> bool:
+    """Whether the package with the server is there."""
+    import importlib.util
+
+    return importlib.util.find_spec("xllamacpp") is not None

@@ -1,15 +1,42 @@
-"""The base of the training stack on this machine."""
+"""The base of the training stack on this machine: one copy in memory, an adapter for each request.
 
+Requests to different experts share every pass (`engine.py`), and prompts take the text path of training.
+"""
+
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from hafs.errors import ConfigError
 from hafs.provider import Health, Host
 
+Positive = Annotated[int, Field(gt=0)]
+_ENGINES: dict[tuple[Any, ...], Any] = {}
+_LOCK = threading.Lock()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Local(Host):
-    """The base of the training stack on this machine."""
+    """Models of `conf/model/`, loaded into this process on the first request."""
+
+    quant: str
+    """Of conf/quant/: how the base is stored, best as it was when its adapters were trained."""
+    precision: Literal["auto", "bf16", "fp32"]
+    """auto: bf16 where the hardware has it."""
+    accelerator: Literal["auto", "cpu", "gpu"]
+    """auto: a GPU where there is one."""
+    rows: Positive
+    """Requests answered at once; others wait."""
+    adapters: Positive
+    """Kept in memory; the one that was not asked for the longest goes first."""
+    max_tokens: Positive
+    """Of an answer, where the request does not say."""
+    scoring_model: str
+    """Whose probabilities choose among labels."""
 
     @property
     def account(self) -> str:
@@ -27,9 +54,111 @@ class Local(Host):
         return True
 
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
-        """Not here yet."""
-        raise ConfigError("provider=local is not here yet")
+        """A chat model over the base of that name; nothing is loaded yet.
+
+        Raises:
+            ConfigError: There is no such model, or no such adapter.
+        """
+        from hafs.provider.local_chat import LocalChat
+
+        known_model(model)
+        folder = adapter_folder(adapter) if adapter else None
+        return LocalChat(host=self, model=model, context=context, adapter=folder, **params)
 
     def health(self) -> Health:
-        """Not here yet."""
-        return Health(key="not needed", reachable=False, said="not here yet")
+        """The models it could load; whether their weights are there shows when one is asked for."""
+        from hafs.config.tree import options
+
+        return Health(key="not needed", reachable=True, models=tuple(options("model")))
+
+    def engine(self, model: str) -> Any:
+        """The engine of a model; one for the process."""
+        from hafs.provider.engine import Engine
+
+        key = (model, self.quant, self.precision, self.accelerator, self.rows, self.adapters)
+        with _LOCK:
+            if key not in _ENGINES:
+                base = _Base(model, self)
+                _ENGINES[key] = Engine(base.load, base.tokenizer, rows=self.rows, adapters=self.adapters)
+            return _ENGINES[key]
+
+    async def score_labels(
+        self, messages: Sequence[Any], labels: Sequence[str], *, adapter: str | None = None
+    ) -> list[float]:
+        """How likely each label is the answer, were there no others; adds up to 1, in the order of the labels."""
+        import asyncio
+
+        from hafs.provider.local_chat import LocalChat
+
+        folder = adapter_folder(adapter) if adapter else None
+        chat = LocalChat(host=self, model=self.scoring_model, adapter=folder)
+        found = await asyncio.to_thread(chat.score_labels, messages, labels)
+        return [found[label] for label in labels]
+
+
+class _Base:
+    """What an engine loads."""
+
+    def __init__(self, model: str, host: Local) -> None:
+        self.model, self.host = model, host
+
+    def nouns(self) -> tuple[Any, Any]:
+        """The model and how it is stored."""
+        from hafs.config import build, compose
+
+        config = compose("train", [f"model={self.model}", f"quant={self.host.quant}"])
+        return build(config.model), build(config.quant)
+
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self.nouns()[0].tokenizer()
+
+    def load(self) -> Any:
+        """The net on its device."""
+        from hafs import hardware
+
+        model, quant = self.nouns()
+        device = hardware.device(self.host.accelerator)
+        dtype, _ = hardware.precision(self.host.precision, device)
+        return model.load(quant=quant, dtype=dtype, device=device).requires_grad_(False)
+
+
+def known_model(name: str) -> None:
+    """Refuse a model that no file describes.
+
+    Raises:
+        ConfigError: With the nearest name.
+    """
+    from hafs.config.check import did_you_mean
+    from hafs.config.tree import options
+
+    known = options("model")
+    if name not in known:
+        raise ConfigError(
+            f"there is no model {name!r} for provider=local", hint=did_you_mean(name, known) + " (files of conf/model/)"
+        )
+
+
+def adapter_folder(name: str) -> Path:
+    """Where an adapter is: a folder, a run, or a run's name under outputs/.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    from hafs.adapter.folder import CONFIG
+
+    for folder in (Path(name), Path(name) / "adapter", Path("outputs") / name / "adapter"):
+        if (folder / CONFIG).is_file():
+            return folder.resolve()
+    raise ConfigError(
+        f"there is no adapter {name!r}", hint=f"train it (hafs train name={Path(name).name}), or give its folder"
+    )
+
+
+def close() -> None:
+    """End the engines' threads and forget the bases."""
+    with _LOCK:
+        engines = list(_ENGINES.values())
+        _ENGINES.clear()
+    for engine in engines:
+        engine.close()

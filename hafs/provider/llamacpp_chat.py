@@ -1,0 +1,182 @@
+"""A model of our own llama.cpp server as a LangChain chat model."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ConfigDict, Field
+
+from hafs.provider import loops
+from hafs.provider.llamacpp_server import Served, Servers, servers
+from hafs.provider.local import known_model
+from hafs.provider.plain import text_of
+from hafs.provider.wire import Wire
+from hafs.text.template import control_tokens
+
+_JOINER = "\u2060"
+"""Invisible and without width; put into control tokens that people typed, which the server would take for real ones."""
+
+
+class LlamaChat(BaseChatModel):
+    """Answers through the host's server and one adapter; the server starts with the first request."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
+
+    host: Any
+    model: str
+    context: int = 8192
+    adapter: Path | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """temperature, top_p, max_tokens, seed, stop and the like; greedy where nothing is said."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "hafs-llamacpp"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": self.model, "adapter": str(self.adapter) if self.adapter else None, **self.parameters}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        words = {**self.parameters, **kwargs}
+        return LangSmithParams(
+            ls_provider="hafs",
+            ls_model_name=words.get("model", self.model),
+            ls_model_type="chat",
+            ls_temperature=words.get("temperature", 0.0),
+            ls_max_tokens=words.get("max_tokens") or self.host.max_tokens,
+            ls_stop=stop or words.get("stop") or [],
+        )
+
+    @cached_property
+    def base(self) -> Any:
+        """The model's noun."""
+        from hafs.config import build, compose
+
+        return build(compose("train", [f"model={self.model}"]).model)
+
+    @cached_property
+    def control(self) -> re.Pattern[str]:
+        """The tokenizer's control tokens, as text."""
+        tokens = sorted(control_tokens(self.base.tokenizer()), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, tokens)) or r"(?!)")
+
+    @cached_property
+    def servers(self) -> Servers:
+        """Those of the model."""
+        host = self.host
+        folder = self.base.weights.loading(_folder)
+        return servers(folder, kind=host.kind, context=self.context, slots=host.slots, threads=host.threads)
+
+    def _asked(self, words: dict[str, Any]) -> "LlamaChat":
+        """This model, or another one of the host where a call names it."""
+        other = words.pop("model", None)
+        if other is None or other == self.model:
+            return self
+        known_model(other)
+        return LlamaChat(**{**{name: getattr(self, name) for name in type(self).model_fields}, "model": other})
+
+    @asynccontextmanager
+    async def _wire(self) -> AsyncIterator[Wire]:
+        """A client of a server that knows the adapter; starting one keeps nobody else waiting."""
+        served = await asyncio.to_thread(self._enter)
+        try:
+            yield self._client(served)
+        finally:
+            self.servers.leave(served)
+
+    def _enter(self) -> Served:
+        _ = self.control
+        return self.servers.enter(self.adapter)
+
+    def _client(self, served: Served) -> Wire:
+        from hafs.provider.llamacpp_server import adapter_file
+
+        own = None if self.adapter is None else served.adapters[adapter_file(self.adapter, self.servers.base)]
+        lora = [{"id": number, "scale": float(number == own)} for number in served.adapters.values()]
+        return Wire(
+            base_url=f"{served.url}/v1",
+            model=self.model,
+            account=self.host.account,
+            api_key_env=None,
+            headers={"authorization": f"Bearer {served.key}"},
+            body={"lora": lora},
+            parameters={"temperature": 0.0, "max_tokens": self.host.max_tokens, **self.parameters},
+        )
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        asked = self._asked(kwargs)
+        async with asked._wire() as wire, aclosing(wire._astream(asked._plain(messages), stop, **kwargs)) as stream:  # type: ignore[type-var]
+            async for chunk in stream:
+                if run_manager and chunk.text:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield asked._named(chunk)
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        asked = self._asked(kwargs)
+        async with asked._wire() as wire:
+            result = await wire._agenerate(asked._plain(messages), stop, **kwargs)
+        for generation in result.generations:
+            asked._named(generation)
+        return result
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return loops.run(self._agenerate(messages, stop, **kwargs))
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        for chunk in loops.iterate(lambda: self._astream(messages, stop, **kwargs)):
+            if run_manager and chunk.text:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
+        """Tools in OpenAI's form; llama.cpp holds the model to their grammar where a call is required."""
+        if tool_choice is not None:
+            kwargs["tool_choice"] = "required" if tool_choice in (True, "any") else tool_choice
+        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
+
+    def _named(self, generation: Any) -> Any:
+        if generation.generation_info and generation.generation_info.get("finish_reason"):
+            info = {**generation.generation_info, "model_name": self.model, "model_provider": "hafs"}
+            generation.generation_info = info
+            generation.message.response_metadata = {**generation.message.response_metadata, **info}
+        return generation
+
+    def _plain(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+        """Messages whose text holds no control token, as in the text path of training."""
+        return [_without(message, self.control) for message in messages]
+
+
+def _without(message: BaseMessage, control: re.Pattern[str]) -> BaseMessage:
+    text = message.content if isinstance(message.content, str) else text_of(message)
+    broken = control.sub(lambda found: found[0][0] + _JOINER + found[0][1:], text)
+    return message if broken == message.content else message.model_copy(update={"content": broken})
+
+
+def _folder(where: Any, *, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """The folder of a model's weights; a hub's repository is downloaded if it is not there."""
+    if Path(where).is_dir():
+        return Path(where)
+    from huggingface_hub import snapshot_download
+
+    kept = ["*.json", "*.safetensors", "*.jinja", "*.txt"]
+    return Path(
+        snapshot_download(str(where), revision=revision, local_files_only=local_files_only, allow_patterns=kept)
+    )

@@ -1,0 +1,83 @@
+"""LangChain's own conformance suite on the local provider, and on llama.cpp with the real model.
+
+What it skips, and why:
+
+* tool calling, tool choice, structured output, JSON mode, agent loop: the local base is constrained by scored labels
+  instead (`score_labels`); llama.cpp takes tools (`bind_tools`, tested in test_llamacpp.py), but a model of 135 M
+  parameters does not choose them dependably, which these tests demand.
+* images, audio, PDF, Anthropic's blocks: these bases read text only, and say so.
+* time of a stream: needs recorded HTTP traffic, and there is none.
+* serialization: a model in this process is not sent elsewhere.
+"""
+
+from typing import ClassVar
+
+import pytest
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+from langchain_tests.unit_tests import ChatModelUnitTests
+from local_nets import host
+
+from hafs.provider import llamacpp_server, local
+from hafs.provider.llamacpp import LlamaCpp
+from hafs.provider.llamacpp_chat import LlamaChat
+from hafs.provider.local_chat import LocalChat
+
+
+class Limits:
+    has_tool_calling = has_structured_output = supports_json_mode = False
+    supports_model_override = True
+    model_override_value = "tiny"
+
+
+class Tiny(Limits):
+    chat_model_class = LocalChat
+    chat_model_params: ClassVar = {"host": host(), "model": "tiny", "context": 2048}
+
+
+class Real(Limits):
+    chat_model_class = LocalChat
+    chat_model_params: ClassVar = {
+        "host": host(quant="nf4", precision="auto"),
+        "model": "smollm2_135m",
+        "context": 2048,
+        "max_tokens": 24,
+    }
+
+
+class LlamaCppReal(Limits):
+    chat_model_class = LlamaChat
+    chat_model_params: ClassVar = {
+        "host": LlamaCpp(kind="bf16", slots=4, threads=1, max_tokens=24),
+        "model": "smollm2_135m",
+        "context": 4096,
+        "parameters": {"max_tokens": 24},
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left():
+    yield
+    local.close()
+    llamacpp_server.close()
+
+
+class TestTinyUnit(Tiny, ChatModelUnitTests):
+    pass
+
+
+class TestTiny(Tiny, ChatModelIntegrationTests):
+    pass
+
+
+class TestLlamaCppUnit(LlamaCppReal, ChatModelUnitTests):
+    pass
+
+
+@pytest.mark.long
+class TestReal(Real, ChatModelIntegrationTests):
+    pass
+
+
+@pytest.mark.long
+class TestLlamaCpp(LlamaCppReal, ChatModelIntegrationTests):
+    pass
