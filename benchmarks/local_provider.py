@@ -124,7 +124,7 @@ def report(one: dict, three: dict, speed: dict, tokens: int) -> str:
     memory = three["peak_mib"] / one["peak_mib"]
     return "\n".join(
         [
-            f"Answers of at most {tokens} tokens (written: {three['tokens']}), {len(three['together'])} rounds, medians.",
+            f"Answers of at most {tokens} tokens (written: {three['tokens']}), {len(three['together'])} rounds.",
             "",
             "| | one expert | three at once | ratio | wanted |",
             "| --- | ---: | ---: | ---: | ---: |",
