@@ -13,6 +13,8 @@ COMPLETION = """_hafs() {
 }
 complete -o nospace -F _hafs hafs
 """
+SHORT = {"runs": ("dashboard", "table=true", "A table of runs: status, stage, step, loss, best, time left.")}
+"""Short forms: the door they are, the word they stand for, and their line in the overview."""
 
 
 def doors() -> list[str]:
@@ -30,18 +32,31 @@ def main() -> None:
     if words[:1] == ["--complete"]:
         from hafs.config.completion import complete
 
-        print("\n".join(complete(os.environ.get("COMP_LINE", ""), doors())))
+        print("\n".join(complete(_completed(os.environ.get("COMP_LINE", "")), [*doors(), *SHORT])))
     elif words[:2] == ["completion", "bash"]:
         print(COMPLETION, end="")
     elif not words or words[0] in ("-h", "--help"):
         print(_overview())
     elif words[0] in doors():
         _enter(words[0], words[1:])
+    elif words[0] in SHORT:
+        door, word, _ = SHORT[words[0]]
+        _enter(door, [word, *words[1:]])
     else:
         from hafs.config.check import did_you_mean
 
-        print(f"hafs: there is no command {words[0]!r}\n-> {did_you_mean(words[0], doors())}", file=sys.stderr)
+        print(
+            f"hafs: there is no command {words[0]!r}\n-> {did_you_mean(words[0], [*doors(), *SHORT])}", file=sys.stderr
+        )
         sys.exit(2)
+
+
+def _completed(line: str) -> str:
+    """A line with its short form, once it is whole, written out."""
+    words = line.split(" ")
+    if len(words) > 2 and words[1] in SHORT:
+        words[1] = SHORT[words[1]][0]
+    return " ".join(words)
 
 
 def _enter(door: str, words: list[str]) -> None:
@@ -57,5 +72,6 @@ def _overview() -> str:
     for door in doors():
         words = ast.get_docstring(ast.parse((Path(__file__).parent / f"{door}.py").read_text(encoding="utf-8"))) or ""
         lines.append(f"  hafs {door:<12} {words.splitlines()[0]}")
+    lines += [f"  hafs {name:<12} {words}" for name, (_, _, words) in SHORT.items()]
     lines += ["", 'hafs COMMAND --help tells more; tab completion: eval "$(hafs completion bash)"']
     return "\n".join(lines)

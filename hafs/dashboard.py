@@ -47,15 +47,16 @@ def names(text: str | None) -> list[str]:
 
 def dashboard(config: DictConfig) -> None:
     """Show runs."""
-    from hafs.events import Journal, chosen
-    from hafs.events.found import everywhere
-    from hafs.screen.web import refuse_public, serve
+    from hafs.story import Journal, chosen
+    from hafs.story.found import everywhere
 
     if config.web:
+        from hafs.screen.web import refuse_public, serve
+
         refuse_public(config.host)
     named = names(config.name)
     as_table = config.table or not (config.web or sys.stdout.isatty())
-    folders = everywhere(ROOTS) if config.table and not named else chosen(named, ROOTS)
+    folders = (config.table and not named and everywhere(ROOTS)) or chosen(named, ROOTS)
     journals = [Journal(folder) for folder in folders]
     if as_table:
         _print_table(journals)
@@ -74,7 +75,9 @@ def _print_table(journals: Sequence) -> None:
 
     for journal in journals:
         journal.follow()
-    Console().print(runs_table([journal.story for journal in journals], title=f"{len(journals)} runs"))
+    Console().print(
+        runs_table([journal.story for journal in journals], title=f"{len(journals)} run{'s' * (len(journals) != 1)}")
+    )
 
 
 _enter = door("dashboard", dashboard, words=__doc__ or "", settings=Settings, positional="name")

@@ -55,7 +55,18 @@ def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[st
     summary["survived"] = asdict(survived)
     durable.write_text(run.folder / "summary.json", json.dumps(summary, indent=1))
     (run.folder / FAILURE).unlink(missing_ok=True)
+    _report(run)
     return summary
+
+
+def _report(run: Run) -> None:
+    """Leave `report.html`; a run that trained well does not fail for a page."""
+    from hafs import report
+
+    try:
+        report.write(run.folder)
+    except Exception as error:
+        run.event("report_failed", why=f"{type(error).__name__}: {error}")
 
 
 def show(console: Console, results: Sequence[Result], prompts: Sequence[str], summary: Mapping[str, Any]) -> None:

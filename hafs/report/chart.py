@@ -5,8 +5,8 @@ from html import escape
 
 import numpy as np
 
-from hafs.events.curves import ticks
-from hafs.events.figures import Figure, Series
+from hafs.story.curves import ticks
+from hafs.story.figures import Figure, Series
 
 RUNS = 8  # colours there are
 
@@ -18,7 +18,7 @@ def chart(figure: Figure, width: int, height: int) -> str:
         heading += f" <span class=now>{escape(figure.now)}</span>"
     if figure.warning:
         heading += f" <span class=warning>{escape(figure.warning)}</span>"
-    drawn = _drawing(figure, width, height) if not figure.empty else "<p class=dim>not measured</p>"
+    drawn = _drawing(figure, width, height) if not figure.empty else f"<p class=dim>{escape(figure.absent)}</p>"
     return f"<figure id='{escape(figure.name)}'><figcaption>{heading}</figcaption>{drawn}{_legend(figure)}</figure>"
 
 

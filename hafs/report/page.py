@@ -8,9 +8,9 @@ from typing import Any
 
 from hafs import durable
 from hafs.errors import RunError
-from hafs.events import Journal, Story
-from hafs.events.figures import compared, figures
-from hafs.events.words import TROUBLE, clock, duration, number, said
+from hafs.story import Journal, Story
+from hafs.story.figures import compared, figures
+from hafs.story.words import clock, duration, is_trouble, number, said
 from hafs.report.chart import chart
 from hafs.report.style import STYLE
 
@@ -123,7 +123,7 @@ def _events(story: Story) -> str:
     rows = []
     for event in list(reversed(story.notable))[:_EVENTS]:
         words = escape(said(event))
-        if event["event"] in TROUBLE:
+        if is_trouble(event):
             words = f"<span class=warning>{words}</span>"
         total = event.get("total")
         rows.append((clock(event["time"]), "" if total is None else f"{total:,}", words))

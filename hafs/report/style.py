@@ -40,6 +40,7 @@ font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 th{color:var(--dim);font-weight:normal}.answers table{table-layout:fixed}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0;font:13px/1.45 ui-monospace,monospace;max-height:24em;
 overflow-y:auto}
-.events .table{max-height:26em;overflow-y:auto}.events td:last-child{width:100%}
+.events .table{max-height:26em;overflow-y:auto}.events td{white-space:nowrap}
+.events td:last-child{width:100%;white-space:normal}
 @media print{section{break-inside:avoid}.events .table,pre{max-height:none}}
 """

@@ -7,13 +7,14 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Grid, Horizontal, Vertical
+from textual.coordinate import Coordinate
 from textual.screen import ModalScreen
 from textual.widgets import ContentSwitcher, DataTable, Footer, Static
 
 from hafs.errors import RunError
-from hafs.events import Journal, Story
-from hafs.events.figures import compared, figures
-from hafs.events.process import pause, resume, stop
+from hafs.story import Journal, Story
+from hafs.story.figures import compared, figures
+from hafs.story.process import pause, resume, stop
 from hafs.screen.panels import Chart, Events, Head, Said
 from hafs.screen.plot import COLOURS, RUNS
 from hafs.screen.table import HEADS, facts, shortened, status
@@ -92,6 +93,8 @@ class Dashboard(App[None]):
         """Read, then look again and again."""
         self.title = "hafs"
         self.query_one(DataTable).add_columns("", *HEADS)
+        if len(self.journals) > 1:
+            self.query_one(DataTable).focus()
         self.look()
         self.set_interval(self.refresh_seconds, self.look)
 
@@ -129,14 +132,15 @@ class Dashboard(App[None]):
         stories = [journal.story for journal in self.journals]
         self.query_one("#compared", Chart).show(compared(stories, buckets=2 * self.size.width))
         table = self.query_one(DataTable)
-        row = table.cursor_row
-        table.clear()
         for place, story in enumerate(stories):
             said = facts(story)
-            sign = Text("━━", RUNS[place % len(RUNS)])
             name = shortened(said["run"], max(16, self.size.width - 64))
-            table.add_row(sign, Text(name), status(story), *(said[head] for head in HEADS[2:]))
-        table.move_cursor(row=min(max(row, 0), len(stories) - 1))
+            cells = (Text("━━", RUNS[place % len(RUNS)]), Text(name), status(story), *map(said.get, HEADS[2:]))
+            if place >= table.row_count:
+                table.add_row(*cells)
+                continue
+            for column, cell in enumerate(cells):
+                table.update_cell_at(Coordinate(place, column), cell, update_width=True)
 
     # keys -------------------------------------------------------------------------------------------------------
 
@@ -184,9 +188,7 @@ class Dashboard(App[None]):
 
         def confirmed(sure: bool | None) -> None:
             if sure:
-                self._ask(
-                    lambda: stop(journal.story.started, journal.folder), f"{journal.folder.name} saves and stops"
-                )
+                self._ask(lambda: stop(journal.story.started, journal.folder), f"{journal.folder.name} saves and stops")
 
         self.push_screen(Sure(journal.folder.name), confirmed)
 

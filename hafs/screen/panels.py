@@ -8,9 +8,9 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from hafs.events.figures import Figure
-from hafs.events.story import Answers, Story
-from hafs.events.words import TROUBLE, clock, duration, said
+from hafs.story.figures import Figure
+from hafs.story.story import Answers, Story
+from hafs.story.words import clock, duration, is_trouble, said
 from hafs.screen.plot import COLOURS, plot, sparkline
 from hafs.screen.table import shortened, status
 
@@ -80,7 +80,7 @@ class Chart(Widget):
     def _line(self, figure: Figure) -> Text:
         text = Text(f"{figure.title:<13} ", style=COLOURS["text"], no_wrap=True)
         if figure.empty:
-            return text.append("not measured", COLOURS["axis"])
+            return text.append(figure.absent, COLOURS["axis"])
         text.append(figure.now, "bold " + COLOURS["bad"] if figure.warning else "bold").append(" ")
         values = figure.series[-1].y
         room = self.size.width - len(text)
@@ -99,10 +99,12 @@ class Events(VerticalScroll):
         text = Text()
         for event in reversed(story.notable):
             kind = event["event"]
-            role = "bad" if kind in TROUBLE else "good" if kind in GOOD_EVENTS else "text"
+            role = "bad" if is_trouble(event) else "good" if kind in GOOD_EVENTS else "text"
             text.append(clock(event["time"]), COLOURS["axis"]).append(f"  {said(event)}\n", COLOURS[role])
-        trouble = sum(story.counts[kind] for kind in TROUBLE)
-        self.border_title = f"events  {sum(story.counts.values()):,}" + (f", {trouble} troubles" if trouble else "")
+        trouble = story.troubles
+        self.border_title = f"events  {sum(story.counts.values()):,}" + (
+            f", {trouble} of them trouble" if trouble else ""
+        )
         self.query_one(Static).update(text if story.notable else Text("nothing happened yet", COLOURS["axis"]))
 
 
@@ -134,4 +136,3 @@ def answer_table(answers: Sequence[Answers]) -> Table:
 
 def _without_blank_lines(text: Text) -> Text:
     return Text("\n".join(line for line in text.plain.splitlines() if line.strip()), text.style)
-

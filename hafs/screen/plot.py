@@ -1,12 +1,13 @@
 """A figure in braille: eight dots a character, so a small terminal shows a curve."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from rich.text import Text
 
-from hafs.events.curves import ticks
-from hafs.events.figures import Figure, Series
+from hafs.story.curves import ticks
+from hafs.story.figures import Figure, Series
 
 COLOURS = {
     "faint": "#2c4058",
@@ -31,7 +32,7 @@ def colour(role: str) -> str:
 def plot(figure: Figure, width: int, height: int) -> Text:
     """A figure of `width` x `height` characters, axes included."""
     if figure.empty or width < 16 or height < 3:
-        return Text("no figures yet" if figure.empty else "", style=COLOURS["text"])
+        return Text(figure.absent if figure.empty else "", style=COLOURS["text"])
     rows = height - 1
     y_low, y_high = figure.y_bounds()
     labels = _y_labels(figure, y_low, y_high, rows)
@@ -131,7 +132,7 @@ def _dots(
     if series.low is not None and series.high is not None and (series.low < series.high).any():
         return _haze(series, width, height, x, y)
     found = set(places)
-    for (left, top), (right, bottom) in zip(places, places[1:], strict=False):
+    for (left, top), (right, bottom) in pairwise(places):
         count = max(abs(right - left), abs(bottom - top)) + 1
         columns, rows = np.linspace(left, right, count), np.linspace(top, bottom, count)
         found.update(zip(columns.round().astype(int).tolist(), rows.round().astype(int).tolist(), strict=True))

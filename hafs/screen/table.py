@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from hafs.events.story import Story
-from hafs.events.words import duration, number
+from hafs.story.story import Story
+from hafs.story.words import duration, number
 
 HEADS = ("run", "status", "stage", "step", "loss", "best", "time left")
 STATUS = {

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from hafs.errors import ConfigError
-from hafs.events import Journal
+from hafs.story import Journal
 from hafs.report import body, document
 
 _SCRIPT = """

@@ -7,8 +7,8 @@
 The terminal, the page, the report and the table of runs all read through here, and nothing here writes to a run.
 """
 
-from hafs.events.found import chosen
-from hafs.events.journal import Journal
-from hafs.events.story import Story
+from hafs.story.found import chosen
+from hafs.story.journal import Journal
+from hafs.story.story import Story
 
 __all__ = ["Journal", "Story", "chosen"]

@@ -1,4 +1,4 @@
-"""What is drawn of a run, on a terminal, on a page and in the report alike; named as in `events.jsonl` and the loggers."""
+"""What is drawn of a run, on a terminal, on a page and in the report alike; named as the loggers name it."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hafs.events.curves import bounds, curve, smoothed, smoothing_window
-from hafs.events.story import Story
-from hafs.events.words import number, size
+from hafs.story.curves import bounds, curve, smoothed, smoothing_window
+from hafs.story.story import Story
+from hafs.story.words import number, size
 
 BUSY_PERCENT = 90
 """A GPU that is less busy than this waits for something."""
@@ -41,6 +41,8 @@ class Figure:
     now: str = ""
     """The newest value, in words."""
     warning: str = ""
+    absent: str = "not measured yet"
+    """Said where there is nothing to draw."""
     zero: bool = False
     """The axis begins at zero."""
     top: float | None = None
@@ -170,6 +172,7 @@ def utilization(story: Story, buckets: int) -> Figure:
         top=100.0,
         now=f"{mean:.0f} %" if len(recent) else "",
         warning=warning,
+        absent="no GPU",
     )
 
 

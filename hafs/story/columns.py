@@ -1,6 +1,7 @@
 """Numbers of many steps, in little memory; what is told twice counts once."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -8,8 +9,8 @@ import numpy as np
 class Columns:
     """A growing table of floats, ordered by its first column, `total`.
 
-    A row whose `total` is not above the last one's begins a retelling (the run went back to a checkpoint): the rows from
-    there on are dropped, and what follows takes their place.
+    A row whose `total` is not above the last one's begins a retelling (the run went back to a checkpoint): the rows
+    from there on are dropped, and what follows takes their place.
 
     Args:
         names: Of the columns; the first is `total`.
@@ -42,7 +43,7 @@ class Columns:
         if not len(total):
             return
         borders = [0, *(np.flatnonzero(np.diff(total) <= 0) + 1).tolist(), len(total)]
-        for first, end in zip(borders, borders[1:], strict=False):
+        for first, end in pairwise(borders):
             self._append([column[first:end] for column in columns])
 
     def _append(self, columns: Sequence[np.ndarray]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from hafs.events.story import MACHINE, STEP, Story
+from hafs.story.story import MACHINE, STEP, Story
 
 _BLOCK = 1 << 20  # bytes
 
@@ -30,13 +30,13 @@ class _Line(msgspec.Struct, gc=False):
     accuracy: float | None = None
     grad_norm: float | None = None
     lr: float | None = None
-    tokens: int = 0
+    tokens: float = 0.0
     seconds: float = 0.0
     tokens_per_second: float | None = None
-    resident_bytes: int | None = None
-    memory_bytes: int | None = None
-    gpu_reserved_bytes: int | None = None
-    gpu_bytes: int | None = None
+    resident_bytes: float | None = None
+    memory_bytes: float | None = None
+    gpu_reserved_bytes: float | None = None
+    gpu_bytes: float | None = None
     gpu_percent: float | None = None
 
 
@@ -94,7 +94,8 @@ class Journal:
         try:
             lines: list[_Line] = _LINES.decode_lines(block)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            raw, lines = zip(*self._readable(block), strict=True) if block.strip() else ([], [])
+            readable = list(self._readable(block))
+            raw, lines = [line for line, _ in readable], [record for _, record in readable]
         steps = [line for line in lines if line.event == "step"]
         machine = [line for line in lines if line.event == "throughput"]
         if steps:

@@ -5,9 +5,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from hafs.errors import INTERRUPTED
+
 _LEFT_OUT = ("time", "event", "total", "samples")
-TROUBLE = {"skipped", "out_of_memory", "save_failed", "ended", "rolled_back", "rollback", "retry", "diverged"}
-"""Events that deserve a warning colour."""
+_TROUBLE = {"skipped", "out_of_memory", "save_failed", "rolled_back", "rollback", "retry", "diverged", "report_failed"}
 _SAY = {
     "started": lambda e: f"process {e.get('pid')} on {e.get('host')} began",
     "stage_started": lambda e: f"{e.get('stage')} began",
@@ -27,6 +28,12 @@ _SAY = {
     "finished": lambda e: f"finished: held-out loss {number(e.get('loss'))} after {e.get('best_stage')}",
     "ended": lambda e: f"ended: {e.get('error')}",
 }
+
+
+def is_trouble(event: Mapping[str, Any]) -> bool:
+    """Whether an event deserves a warning colour."""
+    kind = event.get("event")
+    return kind in _TROUBLE or (kind == "ended" and event.get("exit_code") != INTERRUPTED)
 
 
 def said(event: Mapping[str, Any]) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from hafs.errors import DIVERGED, INTERRUPTED
-from hafs.events.columns import Columns
-from hafs.events.process import presence
+from hafs.errors import DIVERGED, INTERRUPTED, USER_CAN_FIX
+from hafs.story.columns import Columns
+from hafs.story.process import presence
+from hafs.story.words import is_trouble
 
 STEP = ("total", "time", "epoch", "loss", "accuracy", "grad_norm", "lr", "tokens", "seconds")
 """Columns of the steps."""
@@ -21,6 +22,8 @@ MACHINE = (
 )  # fmt: skip
 """Columns of what was measured of the machine."""
 ENDINGS = {INTERRUPTED: "stopped", DIVERGED: "diverged"}
+ENDED = {"finished", "stopped", "diverged", "failed"}
+"""States that a run stays in until it is started again."""
 QUIET_SECONDS = 120.0
 """A process that cannot be looked at counts as running for so long after its last word."""
 _STATES = {"started": "running", "paused": "paused", "resumed_from_pause": "running", "finished": "finished"}
@@ -84,12 +87,14 @@ class Story:
         self.notable: deque[Mapping[str, Any]] = deque(maxlen=_NOTABLE)
         """Saves, skipped steps, retries and all else that is worth a line, oldest first."""
         self.counts: Counter[str] = Counter()
+        self.troubles = 0
         self.started: Mapping[str, Any] | None = None
         self.plan: Mapping[str, Any] = {}
         self.last_time: float | None = None
         self.why = ""
         """Why it ended, if it did not finish."""
-        self._state = "running"
+        self._state = self._state_before = "running"
+        self._steps_before = 0
         self._base_answered = False
         self._back_at: tuple[float, int] = (0.0, 0)
 
@@ -113,12 +118,20 @@ class Story:
         """Take any other event, in its order."""
         kind = event["event"]
         self.counts[kind] += 1
+        self.troubles += is_trouble(event)
+        if kind == "started":
+            self._state_before, self._steps_before = self._state, len(self.steps)
         self._state = _STATES.get(kind, self._state)
-        if kind not in _NOT_NOTABLE:
+        if kind not in _NOT_NOTABLE and not self._told(event):
             self.notable.append(event)
         act = getattr(self, f"_on_{kind}", None)
         if act:
             act(event)
+
+    def _told(self, event: Mapping[str, Any]) -> bool:
+        """Whether an ending only repeats that somebody stopped the run."""
+        last = self.notable[-1]["event"] if self.notable else ""
+        return event["event"] == "ended" and event.get("exit_code") == INTERRUPTED and last == "interrupted"
 
     def _on_started(self, event: Mapping[str, Any]) -> None:
         self.started, self.why = event, ""
@@ -155,6 +168,10 @@ class Story:
             answers.newest, answers.total = event["answer"], event["total"]
 
     def _on_ended(self, event: Mapping[str, Any]) -> None:
+        refused = event.get("exit_code") == USER_CAN_FIX and len(self.steps) == self._steps_before
+        if refused and self._state_before in ENDED:  # a start that was refused leaves the run as it was
+            self._state = self._state_before
+            return
         self._state = ENDINGS.get(event.get("exit_code", 1), "failed")
         self.why = str(event.get("error", ""))
 
@@ -171,7 +188,7 @@ class Story:
         """
         if self.last_time is None:
             return "empty"
-        if self._state not in ("running", "paused"):
+        if self._state in ENDED:
             return self._state
         match presence(self.started, self.folder):
             case "alive":
