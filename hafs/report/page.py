@@ -8,11 +8,11 @@ from typing import Any
 
 from hafs import durable
 from hafs.errors import RunError
+from hafs.report.chart import chart
+from hafs.report.style import STYLE
 from hafs.story import Journal, Story
 from hafs.story.figures import compared, figures
 from hafs.story.words import clock, duration, is_trouble, number, said
-from hafs.report.chart import chart
-from hafs.report.style import STYLE
 
 BUCKETS = 500  # points of a line
 _EVENTS = 200  # shown

@@ -12,12 +12,12 @@ from textual.screen import ModalScreen
 from textual.widgets import ContentSwitcher, DataTable, Footer, Static
 
 from hafs.errors import RunError
-from hafs.story import Journal, Story
-from hafs.story.figures import compared, figures
-from hafs.story.process import pause, resume, stop
 from hafs.screen.panels import Chart, Events, Head, Said
 from hafs.screen.plot import COLOURS, RUNS
 from hafs.screen.table import HEADS, facts, shortened, status
+from hafs.story import Journal, Story
+from hafs.story.figures import compared, figures
+from hafs.story.process import pause, resume, stop
 
 SMALL = ("train/lr", "train/tokens_per_second", "train/grad_norm", "memory", "machine/gpu_percent", "train/accuracy")
 

@@ -8,11 +8,11 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
+from hafs.screen.plot import COLOURS, plot, sparkline
+from hafs.screen.table import shortened, status
 from hafs.story.figures import Figure
 from hafs.story.story import Answers, Story
 from hafs.story.words import clock, duration, is_trouble, said
-from hafs.screen.plot import COLOURS, plot, sparkline
-from hafs.screen.table import shortened, status
 
 GOOD_EVENTS = {"saved", "stage_finished", "finished", "resumed", "resumed_from_pause"}
 

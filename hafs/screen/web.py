@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from hafs.errors import ConfigError
-from hafs.story import Journal
 from hafs.report import body, document
+from hafs.story import Journal
 
 _SCRIPT = """
 const main = document.querySelector('main'), every = %s;

@@ -9,12 +9,12 @@ import pytest
 from journals import line, step, whole_run, write
 from textual.widgets import ContentSwitcher, DataTable
 
-from hafs.story import Journal
-from hafs.story.figures import figures
 from hafs.screen.app import Dashboard
 from hafs.screen.panels import Chart, Events, Said
 from hafs.screen.plot import plot, sparkline
 from hafs.screen.table import runs_table, shortened
+from hafs.story import Journal
+from hafs.story.figures import figures
 
 
 def screen(*folders, refresh_seconds=100.0):

@@ -16,8 +16,8 @@ from journals import generation, line, step, whole_run, write
 
 from hafs import report
 from hafs.errors import ConfigError
-from hafs.story import Journal
 from hafs.screen.web import page, refuse_public, serve
+from hafs.story import Journal
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
