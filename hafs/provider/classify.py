@@ -11,11 +11,14 @@ import aiohttp
 import httpx
 
 from hafs.provider.refusal import Kind, Refused
+from hafs.redact import scrub
 
 LONGEST_WORDS = 200
 _KEY = re.compile(r"(?i)\b(?:sk|pk|rk|key|hf|gsk|xai|ghp|github_pat|AIza)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}|bearer\s+\S+")
-_QUOTA = re.compile(r"insufficient[_ ]quota|quota|credit|billing|spend(ing)? limit|payment|exceeded your current", re.I)
-_RATE = re.compile(r"rate[_ -]?limit|too many requests|per (minute|second|min\b)|requests? per", re.I)
+_QUOTA = re.compile(r"quota|credit|billing|spend(ing)? limit|key limit|payment", re.I)
+_RATE = re.compile(r"rate[_ -]?limit|too many requests|per[_ -]?(minute|second|min\b)", re.I)
+_DAILY = re.compile(r"per[_ -]?(day|month)|daily|monthly", re.I)
+_DELAY = re.compile(r"retryDelay\W+(\d+(?:\.\d+)?)s")
 _LONG = re.compile(
     r"context[_ -]?(length|window|size)|maximum context|too many tokens|prompt is too long|"
     r"exceed\w* the (available )?context",
@@ -26,7 +29,7 @@ _FILTER = re.compile(r"content[_ ]?(filter|policy|management)|moderation|flagged
 
 def one_line(text: object, secrets: tuple[str, ...] = ()) -> str:
     """A host's words for a log: one line, no markup, not long, and without anything that looks like a key."""
-    words = str(text)
+    words = scrub(str(text))
     for secret in secrets:
         if secret:
             words = words.replace(secret, "[key]")
@@ -102,7 +105,12 @@ def from_status(status: int, body: object, headers: Mapping[str, str], secrets: 
     words, marks = _told(body)
     said = one_line(words or f"HTTP {status}", secrets)
     said = said if str(status) in said else f"{status} {said}"
-    return Refused(_kind(status, f"{words} {marks}"), said, retry_after=retry_after(headers), status=status)
+    rest = retry_after(headers)
+    if rest is None and (delay := _DELAY.search(marks)):
+        rest = float(delay[1])
+    if rest is None:
+        rest = retry_after(_headers_within(body))
+    return Refused(_kind(status, f"{words} {marks}"), said, retry_after=rest, status=status)
 
 
 def _kind(status: int, words: str) -> Kind:
@@ -111,6 +119,7 @@ def _kind(status: int, words: str) -> Kind:
     rules: tuple[tuple[bool, Kind], ...] = (
         (status == 402 and "in_flight" in words, "busy"),
         (status == 402, "quota_exhausted"),
+        (status == 429 and bool(_DAILY.search(words)), "quota_exhausted"),
         (status == 429 and quota and not _RATE.search(words), "quota_exhausted"),
         (status == 429, "rate_limited"),
         (status in (401, 403) and filtered, "filtered"),
@@ -127,14 +136,27 @@ def _kind(status: int, words: str) -> Kind:
     return "rejected"
 
 
+def _error_of(body: object) -> object:
+    """The error object of a body; some hosts put it into a list."""
+    if isinstance(body, list) and body:
+        body = body[0]
+    return body.get("error", body) if isinstance(body, Mapping) else body
+
+
+def _headers_within(body: object) -> dict[str, str]:
+    """Headers that a host of hosts passes on inside its error object."""
+    error = _error_of(body)
+    metadata = error.get("metadata") if isinstance(error, Mapping) else None
+    headers = metadata.get("headers") if isinstance(metadata, Mapping) else None
+    return {str(k).lower(): str(v) for k, v in headers.items()} if isinstance(headers, Mapping) else {}
+
+
 def _told(body: object) -> tuple[str, str]:
     """The message of an error body, and the codes and types that it carries."""
-    if not isinstance(body, Mapping):
-        return ("" if body is None else str(body)), ""
-    error: Any = body.get("error", body)
+    error: Any = _error_of(body)
     if not isinstance(error, Mapping):
-        return str(error), ""
+        return ("" if error is None else str(error)), ""
     metadata = error.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
-    marks = [error.get("code"), error.get("type"), error.get("status"), *metadata.values()]
+    marks = [error.get("code"), error.get("type"), error.get("status"), error.get("details"), *metadata.values()]
     return str(error.get("message") or error), " ".join(str(mark) for mark in marks if mark is not None)

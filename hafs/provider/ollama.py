@@ -38,12 +38,20 @@ class Ollama(Host):
 
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
         """A model of the server; the context is set, or it would cut prompts at 4,096 tokens."""
+        import httpx
+
         from hafs.provider.ollama_chat import OllamaChat
 
         if "max_tokens" in params:
             params["num_predict"] = params.pop("max_tokens")
+        one_use = {"limits": httpx.Limits(max_keepalive_connections=0)}  # kept ones belong to a loop that may be gone
         return OllamaChat(
-            model=adapter or model, base_url=self.base_url, num_ctx=context, keep_alive=self.keep_alive, **params
+            model=adapter or model,
+            base_url=self.base_url,
+            num_ctx=context,
+            keep_alive=self.keep_alive,
+            async_client_kwargs=one_use,
+            **params,
         )
 
     def health(self) -> Health:

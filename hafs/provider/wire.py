@@ -6,6 +6,7 @@ The response is read raw, because what a client library smooths over is what fai
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -165,7 +166,7 @@ class Wire(BaseChatModel):
         try:
             status = int(code)  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            status = 429 if "rate" in str(error).lower() else 500
+            status = 429 if re.search(r"rate|quota|credit", str(error), re.I) else 500
         return from_status(status if status >= 400 else 500, {"error": error}, {}, self._secrets())
 
     async def _agenerate(

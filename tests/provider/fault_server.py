@@ -85,6 +85,7 @@ class Call:
     """time.monotonic, the same in all processes of a machine."""
     key: str
     body: dict
+    headers: dict
     ended: float = 0.0
 
 
@@ -156,7 +157,7 @@ class FaultServer:
         if method == "GET":
             return await self.told(writer, path, name)
         asked = json.loads(raw)
-        call = Call(name, began, headers.get("authorization", ""), asked if self.keep else {})
+        call = Call(name, began, headers.get("authorization", ""), asked if self.keep else {}, headers)
         self.calls.append(call)
         try:
             return await self.answer(writer, self.chosen(name), asked, call)
@@ -195,6 +196,8 @@ class FaultServer:
         return True
 
     async def answer(self, writer, name, asked, call):
+        if name.startswith("ollama"):
+            return await self.ollama(writer, asked, read=int(name.removeprefix("ollama") or 7))
         if name in HEADS:
             return await self.plain(writer, *HEADS[name], key=call.key)
         if name == "hang":
@@ -209,6 +212,18 @@ class FaultServer:
         if asked.get("stream"):
             return await self.stream(writer, name, tokens, asked)
         return await self.whole(writer, name, tokens)
+
+    async def ollama(self, writer, asked, read):
+        """Ollama's own interface; `ollama8192` has read so many tokens of the prompt."""
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for token in TOKENS:
+            said = {"model": asked["model"], "message": {"role": "assistant", "content": token}, "done": False}
+            writer.write(chunk(json.dumps(said).encode() + b"\n"))
+        end = {"model": asked["model"], "message": {"role": "assistant", "content": ""}, "done": True}
+        end |= {"done_reason": "stop", "prompt_eval_count": read, "eval_count": len(TOKENS)}
+        writer.write(chunk(json.dumps(end).encode() + b"\n") + b"0\r\n\r\n")
+        await writer.drain()
+        return True
 
     async def whole(self, writer, name, tokens):
         content = {"null_content": None, "empty_content": ""}.get(name, "".join(tokens))
@@ -283,7 +298,7 @@ def remaining(messages):
 
 
 def usage(tokens):
-    return {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": 7 + tokens}
+    return {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": 7 + tokens, "cost": 0.0125}
 
 
 def completion(content, finish, tokens):
