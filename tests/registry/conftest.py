@@ -29,8 +29,10 @@ def make(tmp_path):
             "adapter_config_sha256": config, "dataset": "alttp_asm", "dataset_hash": "d" * 32,
             "config_sha256": "c" * 64, "trained": "2026-11-25T01:00:00+00:00",
             "registered": "2026-11-25T02:00:00+00:00", "run": name,
-            "metrics": {"perplexity": Measured(base=9.0, tuned=3.5, difference=-5.5, low=-6.0, high=-5.0, better="lower")},
-            "gate": GateRecord(passed=True, rules=["perplexity: tuned over base is 0.39 [0.3, 0.5], wanted at most 0.9"]),
+            "metrics": {
+                "perplexity": Measured(base=9.0, tuned=3.5, difference=-5.5, low=-6.0, high=-5.0, better="lower"),
+            },
+            "gate": GateRecord(passed=True, rules=["perplexity: tuned over base is 0.39, wanted at most 0.9"]),
         }  # fmt: skip
         return Record(**facts | fields), write
 
