@@ -67,6 +67,8 @@ class Record:
     """ISO 8601, UTC."""
     run: str = ""
     """The run's name."""
+    base_repo: str = ""
+    """The base's repository on the Hugging Face hub, if it came from there."""
     parents: list[str] = field(default_factory=list)
     """Models that it was made from."""
     metrics: dict[str, Measured] = field(default_factory=dict)
@@ -114,7 +116,8 @@ def read(table: str, name: str, node: Mapping[str, Any]) -> Entry:
     known = {f.name for f in fields(kind)}
     given = {key: value for key, value in node.items() if key in known} | {"name": name}
     try:
-        return TypeAdapter(kind).validate_python(given)
+        adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        return adapter.validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in (table, name, *first["loc"]))
