@@ -44,6 +44,12 @@ class Diverged(HafsError):
     exit_code = DIVERGED
 
 
+class GateRefused(HafsError):
+    """What was made is not good enough to be used: a rule of the gate, or a check of an export, does not hold."""
+
+    exit_code = REFUSED
+
+
 DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, REFUSED, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 4, 69, 75
 
 

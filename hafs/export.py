@@ -1,0 +1,66 @@
+"""Write a registered model for another program; an export that does not answer as the original does is removed.
+
+    hafs export hyrule-asm-v1                                 merged: 16-bit, for transformers without PEFT
+    hafs export hyrule-asm-v1 format=gguf                     one file for llama.cpp
+    hafs export hyrule-asm-v1 format=lora_gguf                the adapter, for a llama.cpp server that has the base
+    hafs export hyrule-asm-v1 format=ollama                   a folder for ollama create
+    hafs export hyrule-asm-v1 format=vllm                     the adapter and vLLM's command line
+
+Exit codes: 0 written and checked, 4 it was not the original and is removed, 2 yours to mend.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
+
+from omegaconf import DictConfig
+from pydantic import Field
+
+from hafs.config import build, door
+
+Limit = Annotated[float, Field(ge=0)]
+
+
+class LimitSettings(TypedDict):
+    """How far an export may be from the original."""
+
+    kl: Limit
+    perplexity: Limit
+
+
+class Settings(TypedDict):
+    """The door's own keys in `conf/export.yaml`."""
+
+    model_name: str | None
+    format: Literal["merged", "gguf", "lora_gguf", "ollama", "vllm"]
+    kind: Literal["bf16", "f16"]
+    to: str | None
+    limits: LimitSettings
+    parameters: dict[str, Any]
+
+
+def export(config: DictConfig) -> None:
+    """Write, check, and say where it is.
+
+    Raises:
+        GateRefused: The export is not the original.
+        HafsError: There is no such model, or it has no such form.
+    """
+    from hafs.errors import ConfigError
+    from hafs.exporting import export as write
+    from hafs.exporting import source
+
+    if not config.model_name:
+        raise ConfigError("there is no model to export", hint="hafs export hyrule-asm-v1; hafs models shows them")
+    found = source(build(config.registry), config.model_name)
+    target = Path(config.to or Path("outputs/exports") / found.record.name / config.format)
+    write(
+        found, form=config.format, kind=config.kind, target=target, limits=dict(config.limits),
+        parameters=dict(config.parameters), say=lambda line: print(line, flush=True),
+    )  # fmt: skip
+    print(f"wrote {target}")
+
+
+main = door("export", export, words=__doc__ or "", settings=Settings, positional="model_name")
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Register a finished run, or a mixture of registered models, as a candidate.
+
+    hafs register name=hyrule-asm-v1                          only if the gate passed it (hafs evaluate)
+    hafs register name=my-run under=hyrule-asm-v2             under another name than the run's
+    hafs register name=hyrule-asm-v1 force=true               whatever the gate said; the record says so
+    hafs register name=triforce-moe experts=[hyrule-asm-v1,yaze-sage-v1] router=cascade
+
+The adapter is copied beside the registry with its config, its figures and a model card, and answers only once it is
+promoted. Exit codes: 0 registered, 4 the gate refused it, 2 yours to mend.
+"""
+
+from typing import TypedDict
+
+from omegaconf import DictConfig
+
+from hafs.config import build, door
+
+
+class Settings(TypedDict):
+    """The door's own keys in `conf/register.yaml`."""
+
+    name: str | None
+    under: str | None
+    specialization: str | None
+    parents: list[str]
+    force: bool
+    experts: list[str]
+    router: str
+
+
+def register(config: DictConfig) -> None:
+    """Register, and say what comes next.
+
+    Raises:
+        GateRefused: The gate refused the run.
+        HafsError: There is no such run, or its name is taken.
+    """
+    from hafs.errors import ConfigError
+    from hafs.registering import finished_run, register_mixture, register_run
+
+    registry = build(config.registry)
+    if config.experts:
+        if not config.name:
+            raise ConfigError("a mixture needs a name", hint="name=triforce-moe")
+        entry = register_mixture(
+            registry, name=config.name, experts=list(config.experts), router=config.router,
+            specialization=config.specialization,
+        )  # fmt: skip
+        print(f"registered {entry.name}: {', '.join(entry.experts)} behind {entry.router}")
+    else:
+        entry = register_run(
+            registry, finished_run(config.name), under=config.under, specialization=config.specialization,
+            parents=list(config.parents), force=config.force,
+        )  # fmt: skip
+        forced = ", forced past the gate" if entry.gate.forced else ""
+        print(f"registered {entry.name} ({entry.status}{forced}) in {registry.path}")
+        print(f"model card {registry.verified(entry) / 'README.md'}")
+    if entry.status != "production":
+        print(f"-> hafs promote {entry.name} lets it answer")
+
+
+main = door("register", register, words=__doc__ or "", settings=Settings)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""A model card in the Hugging Face hub's format, written from a record and nothing else."""
+
+from hafs.registry.record import Measured, Record
+
+
+def card(record: Record) -> str:
+    """The text of `README.md` beside an adapter.
+
+    Args:
+        record: What is registered.
+    """
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+    results = [
+        EvalResult(
+            task_type="text-generation", dataset_type=record.dataset, dataset_name=f"{record.dataset}, test split",
+            metric_type=name, metric_name=name.replace("_", " "), metric_value=round(measured.tuned, 6),
+        )
+        for name, measured in record.metrics.items()
+    ]  # fmt: skip
+    facts = ModelCardData(
+        base_model=record.base_repo or None,
+        library_name="peft",
+        pipeline_tag="text-generation",
+        tags=["hafs", "lora", record.base, *(["not-evaluated"] if not record.metrics else [])],
+        model_name=record.name if results else None,
+        eval_results=results or None,
+    )
+    return str(ModelCard(f"---\n{facts.to_yaml()}\n---\n\n{body(record)}"))
+
+
+def body(record: Record) -> str:
+    """The card without its head."""
+    made_from = f", made from {', '.join(record.parents)}" if record.parents else ""
+    parts = [
+        f"# {record.name}",
+        f"An adapter (LoRA) for `{record.base_repo or record.base}`{made_from}: {record.specialization}",
+        "## Results",
+        _results(record),
+        "## The gate",
+        _gate(record),
+        "## Where it comes from",
+        _table(("", ""), [(what, f"`{value}`") for what, value in _origin(record).items()]),
+        "## Use",
+        f'```sh\nhafs ask "..." expert.asm.adapter={record.name}\nhafs export {record.name} format=merged\n```',
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _results(record: Record) -> str:
+    if not record.metrics:
+        return "It was never evaluated."
+    rows = [
+        (name.replace("_", " "), *(f"{x:.4g}" for x in (m.base, m.tuned, m.difference)), _interval(m), m.unit)
+        for name, m in record.metrics.items()
+    ]
+    title = f"Held-out test split of `{record.dataset}`, never seen in training:"
+    return f"{title}\n\n" + _table(("metric", "base", "tuned", "difference", "95 % interval", "unit"), rows)
+
+
+def _interval(measured: Measured) -> str:
+    ends = (measured.low, measured.high)
+    return "" if None in ends else f"{measured.low:+.4g} to {measured.high:+.4g}"
+
+
+def _gate(record: Record) -> str:
+    said = "Passed." if record.gate.passed else "Not passed."
+    if record.gate.forced:
+        said += " Registered all the same, with `force=true`."
+    return "\n".join([said, "", *(f"* {rule}" for rule in record.gate.rules)]).strip()
+
+
+def _origin(record: Record) -> dict[str, str]:
+    return {
+        "base": f"{record.base}, {record.quant} in training",
+        "base SHA-256": record.base_sha256,
+        "adapter SHA-256": record.adapter_sha256,
+        "dataset": record.dataset,
+        "dataset fingerprint": record.dataset_hash,
+        "config SHA-256": record.config_sha256,
+        "trained": record.trained,
+    }
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

@@ -1,0 +1,56 @@
+"""Names of registered models: `{project}-{domain}-v{version}`; without its version it is a family."""
+
+import re
+from collections.abc import Iterable
+
+from hafs.errors import ConfigError
+
+LONGEST = 100
+_FAMILY = r"[a-z0-9][a-z0-9_]*(?:-[a-z0-9][a-z0-9_]*)+"
+_VERSION = re.compile(rf"(?P<family>{_FAMILY})-v(?P<version>[1-9][0-9]{{0,4}})")
+_RULE = "small letters, digits and _ in parts joined by -, then its version: hyrule-asm-v1"
+
+
+def is_version(name: str) -> bool:
+    """Whether a name is that of one version, not of a family."""
+    return len(name) <= LONGEST and _VERSION.fullmatch(name) is not None
+
+
+def checked(name: str) -> str:
+    """The name, if a model can have it: it is a folder on every file system and a bare key in TOML.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not is_version(name):
+        near = slug(name)
+        hint = f"for example {near}-v1" if near else f"expected {_RULE}"
+        raise ConfigError(f"{name[:120]!r} is no name for a model, expected {_RULE}", hint=hint)
+    return name
+
+
+def family(name: str) -> str:
+    """The name without its version."""
+    found = _VERSION.fullmatch(name)
+    return found["family"] if found else name
+
+
+def version(name: str) -> int:
+    """The number at the end of a model's name; 0 if there is none."""
+    found = _VERSION.fullmatch(name)
+    return int(found["version"]) if found else 0
+
+
+def slug(words: str) -> str:
+    """The nearest family to a run's name; empty if nothing of it is left."""
+    bare = re.sub(r"-v[0-9]+$", "", words.strip().lower())
+    parts = [part.strip("_") for part in re.sub(r"[^a-z0-9_-]+", "_", bare).split("-")]
+    parts = [part for part in parts if part]
+    near = "-".join(parts if len(parts) > 1 else [*parts, "model"])[: LONGEST - 10].strip("-_")
+    return near if is_version(f"{near}-v1") else ""
+
+
+def next_version(of: str, taken: Iterable[str]) -> str:
+    """The name after the highest taken version of a family."""
+    highest = max((version(name) for name in taken if family(name) == of), default=0)
+    return f"{of}-v{highest + 1}"
