@@ -249,9 +249,15 @@ class FineTuning(pl.LightningModule):
             samples, attempt, anywhere=self.devices.anywhere, forget=partial(self.zero_grad, set_to_none=True)
         )
 
-    def try_out(self, samples: Sequence[Sample]) -> None:
-        """One step and one evaluation that change nothing, to see that they fit in memory."""
+    def try_out(self, samples: Sequence[Sample], *, with_gradients: Callable[[], object] = lambda: None) -> None:
+        """One step and one evaluation that change nothing, to see that they fit in memory.
+
+        Args:
+            samples: Of the step.
+            with_gradients: Called while the gradients are there.
+        """
         self._within_memory(samples, self._gradients)
+        with_gradients()
         self.zero_grad(set_to_none=True)
         with torch.no_grad():
             self._within_memory(samples, self._loss_of_samples)

@@ -26,12 +26,14 @@ COSMETIC = {
     "on_data_change",
     "show",
     "micro_batch_tokens",
+    "model.embedding_on_cpu",
     "callbacks.checkpoint",
     "callbacks.generations",
     "callbacks.journal",
     "callbacks.micro_batch",
     "callbacks.pause",
     "callbacks.progress",
+    "callbacks.rehearsal",
     "callbacks.throughput",
 }
 """Keys of the config that change nothing about the result, so a run may be continued with others."""

@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hafs import hardware
+from hafs import hardware, preflight
 from hafs.adapter import Adapter, Full
 from hafs.config import build
 from hafs.dataset import Dataset, prepare
@@ -88,6 +88,7 @@ class Training:
         """
         self.say(str(self.run.folder))
         self.run.begin(**{noun: getattr(self.nouns, noun).name for noun in ("model", "quant", "adapter", "dataset")})
+        preflight.logger_key(self.config.get("logger"))
         self.logger = self._logger()
         self.tokenizer = self.nouns.model.tokenizer()
         self.data: Prepared = prepare(
@@ -120,6 +121,18 @@ class Training:
         device = hardware.device(config.trainer.accelerator)
         dtype, why = hardware.precision(config.precision, device)
         full = isinstance(nouns.adapter, Full)  # masters in float32; products in the chosen type
+        plan = preflight.planned(config, nouns, self.data, device, hardware.Choice(dtype, why))
+        name = str(dtype).removeprefix("torch.")
+        bare = [f"model      {nouns.model.name}, {nouns.quant.name}, on {device}", f"precision  {name}: {why}"]
+        preflight.say_plan(plan, self.say, bare)
+        available = len(self.data.splits["train"])
+        for stage in nouns.stages:
+            self.say(
+                f"stage      {stage.name}: {stage.drawn(available)} samples x {stage.epochs}, "
+                f"{stage.steps(available)} steps of {stage.batch_size}, rate {stage.lr:g} ({stage.schedule})"
+            )
+        keep = (config.callbacks.get("checkpoint") or {}).get("keep", 3)
+        preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
         began = time.perf_counter()
         net = nouns.model.load(quant=nouns.quant, dtype=torch.float32 if full else dtype, device=device)
         torch.manual_seed(key(config.seed, "adapter"))
@@ -137,24 +150,14 @@ class Training:
         )
         self.run.record(values, data=self.data.fingerprint, accept_changes=self.config.on_data_change == "continue")
         trained = sum(p.numel() for p in self.module.trainable().values())
-        self.say(
-            f"model      {nouns.model.name}, {nouns.quant.name}, on {device} in {time.perf_counter() - began:.1f} s"
-        )
-        self.say(f"precision  {str(dtype).removeprefix('torch.')}: {why}")
-        self.say(f"adapter    {nouns.adapter.name}: {trained:,} parameters in training")
-        available = len(self.data.splits["train"])
+        self.say(f"loaded     {trained:,} parameters in training, after {time.perf_counter() - began:.1f} s")
         self.run.event(
             "planned",
             device=str(device),
-            precision=str(dtype).removeprefix("torch."),
+            precision=name,
             trained_parameters=trained,
             stages=[stage.plan(available) for stage in nouns.stages],
         )
-        for stage in nouns.stages:
-            self.say(
-                f"stage      {stage.name}: {stage.drawn(available)} samples x {stage.epochs}, "
-                f"{stage.steps(available)} steps of {stage.batch_size}, rate {stage.lr:g} ({stage.schedule})"
-            )
 
     def go(self) -> float:
         """Run what is left of the stages and print the table; returns the best held-out loss."""

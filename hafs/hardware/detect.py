@@ -19,9 +19,15 @@ CPU_EFFICIENCY = (0.30, 0.40, 0.50)
 GPU_EFFICIENCY = (0.30, 0.45, 0.60)
 
 
-def detected() -> Hardware:
-    """The GPU if there is one, else this CPU."""
-    return _nvidia() or _apple() or _cpu()
+def detected(kind: str | None = None) -> Hardware:
+    """The GPU if there is one, else this CPU.
+
+    Args:
+        kind: Only this kind of device: cuda, mps or cpu; None: the best there is.
+    """
+    finders = {"cuda": _nvidia, "mps": _apple}
+    found = (finder() for name, finder in finders.items() if kind in (None, name))
+    return next((device for device in found if device), None) or _cpu()
 
 
 def _nvidia() -> Hardware | None:
