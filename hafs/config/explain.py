@@ -1,5 +1,6 @@
 """What Hydra's refusals mean, in one line, with the word that was probably meant."""
 
+import errno
 import re
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 from hafs.config.check import did_you_mean
 from hafs.config.tree import composed, conf_folder, not_chosen, options
 from hafs.config.words import ALIASES, SEQUENCES
-from hafs.errors import ConfigError, HafsError
+from hafs.errors import ConfigError, HafsError, RunError
+
+_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -81,7 +84,10 @@ def _unknown_group(message: str) -> ConfigError | None:
 
 
 def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | None:
-    """One clear error for what Hydra refused; None when it was not Hydra who refused."""
+    """One clear error for what Hydra or the disk refused; None for anything else."""
+    if isinstance(error, OSError) and error.errno in _DISK_REFUSES:
+        where = f": {error.filename}" if error.filename else ""
+        return RunError(f"the disk refuses: {error.strerror}{where}", hint="make room; the same command continues")
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     message = " ".join(str(error).split())
