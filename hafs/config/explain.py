@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hafs.config.check import did_you_mean
-from hafs.config.tree import composed, conf_folder, not_chosen, options
+from hafs.config.tree import composed, groups, not_chosen, options
 from hafs.config.words import ALIASES, SEQUENCES
 from hafs.errors import ConfigError, HafsError, RunError
 
@@ -22,10 +22,6 @@ def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
             yield from _keys(child, f"{prefix}{key}.")
-
-
-def _groups() -> list[str]:
-    return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
 
 
 def _unknown_option(message: str) -> ConfigError | None:
@@ -80,7 +76,7 @@ def _unknown_group(message: str) -> ConfigError | None:
     if not found:
         return None
     word = found[1] or found[2]
-    return ConfigError(f"there is no group or key {word!r}", hint=did_you_mean(word, _groups()))
+    return ConfigError(f"there is no group or key {word!r}", hint=did_you_mean(word, groups()))
 
 
 def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | None:
