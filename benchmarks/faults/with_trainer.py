@@ -26,7 +26,8 @@ class Noting(Trainer):
 
 arguments = TrainingArguments(
     "checkpoints", num_train_epochs=EPOCHS, per_device_train_batch_size=BATCH, save_steps=SAVE_EVERY,
-    save_total_limit=3, learning_rate=1e-3, report_to=[], use_cpu=True, seed=7, remove_unused_columns=False, disable_tqdm=True,
+    save_total_limit=3, learning_rate=1e-3, report_to=[], use_cpu=True, seed=7, remove_unused_columns=False,
+    disable_tqdm=True,
     auto_find_batch_size=torment.fault == "memory",
 )  # fmt: skip
 trainer = Noting(model=model(), args=arguments, train_dataset=samples())
