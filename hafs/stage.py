@@ -17,7 +17,7 @@ Positive = Annotated[int, Field(gt=0)]
 class Stage:
     """One named part of a run; the next one starts from its adapter."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]*$", max_length=60)]
     """As in `stage=`."""
     samples: Positive | None
     """Samples of an epoch, drawn once from the training split; None: all."""

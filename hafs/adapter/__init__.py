@@ -81,8 +81,12 @@ class Lora(Adapter):
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
         from safetensors.torch import load_file
 
+        from hafs.adapter.vetting import vetted
+
+        vetted(folder)
         tensors = load_file(folder / "adapter_model.safetensors")
         _same_shapes(tensors, get_peft_model_state_dict(net), folder)
+        _finite(tensors, folder)
         set_peft_model_state_dict(net, tensors)
 
 
@@ -167,6 +171,12 @@ def linear_layers(net: Any) -> list[str]:
 
     names = {name.rsplit(".", 1)[-1] for name, layer in net.named_modules() if isinstance(layer, torch.nn.Linear)}
     return sorted(name for name in names if not re.search(r"head$", name))
+
+
+def _finite(tensors: Mapping[str, Any], where: Path) -> None:
+    broken = sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all())
+    if broken:
+        raise RunError(f"{where} holds an adapter with numbers that are none: {broken[0]}", hint="train it again")
 
 
 def _same_shapes(got: Mapping[str, Any], expected: Mapping[str, Any], where: Path) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hafs.adapter.vetting import CONFIG, TENSORS, vetted
 from hafs.errors import RunError
 
-CONFIG = "adapter_config.json"
-TENSORS = "adapter_model.safetensors"
 _OURS = re.compile(r"[0-9a-f]{16}$")
 """Folders of hafs' own cache are named by what they hold."""
 
@@ -18,7 +17,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The `adapter_config.json` of a LoRA.
 
     Raises:
-        RunError: There is none, or it describes something else.
+        RunError: There is none, it describes something else, or the folder holds what no adapter holds.
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -33,6 +32,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder} holds an adapter of type {kind!r}; expected LORA")
     if not (folder / TENSORS).is_file():
         raise RunError(f"{folder} holds no {TENSORS}", hint="adapters are loaded from safetensors only")
+    vetted(folder)
     return config
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from traceback import print_exception
+from traceback import format_exception
 from typing import Any
 
 import hydra
@@ -15,13 +15,14 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from hafs.config.check import check
+from hafs.config.check import check, refuse_typed
 from hafs.config.explain import explain
 from hafs.config.help import help_text
 from hafs.config.positional import collect
 from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register
 from hafs.config.words import DEMO_DOORS, rewrite
-from hafs.errors import FAILURE, OUR_BUG, HafsError, Interrupted
+from hafs.errors import FAILURE, OUR_BUG, ConfigError, HafsError, Interrupted
+from hafs.redact import scrub
 
 
 class SweepFolder(Callback):
@@ -39,7 +40,13 @@ class SweepFolder(Callback):
 def job_folder() -> Path | None:
     """The folder of this job inside a sweep; None outside a sweep."""
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
-        return Path(os.path.relpath(HydraConfig.get().runtime.output_dir))
+        folder, root = Path(HydraConfig.get().runtime.output_dir), Path(HydraConfig.get().sweep.dir)
+        if not folder.resolve().is_relative_to(root.resolve()):
+            raise ConfigError(
+                f"the folder of this job would be {os.path.relpath(folder)}, outside of {root}",
+                hint="name the jobs by number: 'hydra.sweep.subdir=${hydra.job.num}'",
+            )
+        return Path(os.path.relpath(folder))
     return None
 
 
@@ -92,6 +99,7 @@ def door(
             return
         traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "hafs.debug=true" in typed
         try:
+            refuse_typed(typed)
             sys.argv[1:] = typed = rewrite(collect(typed, positional, name), demo=name in DEMO_DOORS)
             code = _run(name, checked, after_sweep)
             if "error" in outcome:
@@ -108,7 +116,7 @@ def _note_failure(job: Path | None, error: Exception) -> None:
     if job:
         job.mkdir(parents=True, exist_ok=True)
         code = error.exit_code if isinstance(error, HafsError) else OUR_BUG
-        facts = {"status": "failed", "error": str(error), "exit_code": code}
+        facts = {"status": "failed", "error": scrub(str(error)), "exit_code": code}
         (job / FAILURE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
@@ -136,10 +144,10 @@ def report(error: Exception, door_name: str, typed: list[str], *, traceback: boo
     """Print an error for its reader; returns the exit code."""
     told = error if isinstance(error, HafsError) else explain(error, door_name, typed)
     if told is None or traceback:
-        print_exception(error)
+        print(scrub("".join(format_exception(error))), end="", file=sys.stderr)
     if told is None:
         print("hafs: this is a bug in hafs, not in what you typed", file=sys.stderr)
         return OUR_BUG
-    for line in str(told).splitlines():
+    for line in scrub(str(told)).splitlines():
         print(line if line.startswith("->") else f"hafs: {line}", file=sys.stderr)
     return told.exit_code

@@ -1,22 +1,20 @@
 """From a config node to an object: the only wrapper of Hydra's `instantiate`."""
 
+import inspect
+import re
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from hafs.config.tree import groups
 from hafs.errors import ConfigError
 
-ALLOWED = (
-    "hafs.",
-    "pytorch_lightning.Trainer",
-    "pytorch_lightning.callbacks.",
-    "pytorch_lightning.loggers.",
-    "pytorch_lightning.strategies.",
-    "torch.optim.",
-)
-"""What a `_target_` may name. Hydra's own blocklist is no boundary: `torch.load` passes it and executes pickles."""
+FOREIGN = ("pytorch_lightning.callbacks", "pytorch_lightning.loggers", "pytorch_lightning.strategies", "torch.optim")
+"""Libraries whose classes a `_target_` may name; Hydra's own blocklist is no boundary: `torch.load` passes it."""
+_NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 
 
 def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
@@ -42,11 +40,34 @@ def refuse_foreign(node: Any) -> None:
     """
     for path, sub in targets(node):
         target = str(sub["_target_"])
-        if not target.startswith(ALLOWED) or ".." in target:
+        if not _may_be_called(target):
             raise ConfigError(
                 f"{path or 'the node'}._target_ names {target!r}, which a config may not call",
-                hint=f"allowed: {', '.join(ALLOWED)}",
+                hint=f"allowed: what hafs' groups are built with, pytorch_lightning.Trainer, {', '.join(FOREIGN)}",
             )
+
+
+def _may_be_called(target: str) -> bool:
+    """Whether it names a public function or class in a module of one of hafs' groups, or a class of a few libraries.
+
+    What a module merely imports (`hafs.durable.os.system`, `torch.optim.adam.torch.load`) is not in it.
+    """
+    if not _NAME.fullmatch(target):
+        return False
+    if target == "pytorch_lightning.Trainer":
+        return True
+    module, _, name = target.rpartition(".")
+    ours = module.split(".")[0] == "hafs" and module.split(".")[1:2] in [[group] for group in groups()]
+    if not ours and not f"{module}.".startswith(tuple(f"{library}." for library in FOREIGN)):
+        return False
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError:
+        return f"{module}.".count(".") == 2 and ours  # a group's own module that does not load: `check` says why
+    home = str(getattr(found, "__module__", ""))
+    if found is None or ours:
+        return found is None or ((inspect.isroutine(found) or inspect.isclass(found)) and home.startswith("hafs."))
+    return inspect.isclass(found) and home.startswith(module.split(".")[0])
 
 
 def build(node: Any, **runtime: Any) -> Any:

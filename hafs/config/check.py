@@ -74,6 +74,24 @@ def _secrets(config: DictConfig) -> list[str]:
     return found
 
 
+def refuse_typed(words: Iterable[str]) -> None:
+    """Refuse words that must not even reach Hydra, which writes them down and acts on its own nodes.
+
+    Raises:
+        ConfigError: A word holds a secret in clear, or tells Hydra itself what to call.
+    """
+    for word in words:
+        key, equals, value = word.lstrip("+~").partition("=")
+        last = key.rsplit(".", 1)[-1]
+        if key.startswith("hydra.") and last == "_target_":
+            raise ConfigError(f"{key} cannot be set on the command line", hint="hafs chooses what Hydra calls")
+        named = not value or value.startswith(("$", "'$", '"$'))
+        if equals and not named and (_SECRET_KEY.search(last) or _SECRET_VALUE.search(value)):
+            raise ConfigError(
+                f"{key} holds a secret in clear", hint=f"name its environment variable: {last}_env=MY_VARIABLE"
+            )
+
+
 def _leaves(node: Any, path: str = "") -> Iterable[tuple[str, Any]]:
     if isinstance(node, Mapping):
         for key, value in node.items():

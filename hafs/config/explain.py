@@ -1,5 +1,6 @@
 """What Hydra's refusals mean, in one line, with the word that was probably meant."""
 
+import errno
 import re
 from collections.abc import Iterator, Sequence
 
@@ -8,9 +9,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hafs.config.check import did_you_mean
-from hafs.config.tree import composed, conf_folder, not_chosen, options
+from hafs.config.tree import composed, groups, not_chosen, options
 from hafs.config.words import ALIASES, SEQUENCES
-from hafs.errors import ConfigError, HafsError
+from hafs.errors import ConfigError, HafsError, RunError
+
+_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -19,10 +22,6 @@ def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
             yield from _keys(child, f"{prefix}{key}.")
-
-
-def _groups() -> list[str]:
-    return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
 
 
 def _unknown_option(message: str) -> ConfigError | None:
@@ -77,11 +76,14 @@ def _unknown_group(message: str) -> ConfigError | None:
     if not found:
         return None
     word = found[1] or found[2]
-    return ConfigError(f"there is no group or key {word!r}", hint=did_you_mean(word, _groups()))
+    return ConfigError(f"there is no group or key {word!r}", hint=did_you_mean(word, groups()))
 
 
 def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | None:
-    """One clear error for what Hydra refused; None when it was not Hydra who refused."""
+    """One clear error for what Hydra or the disk refused; None for anything else."""
+    if isinstance(error, OSError) and error.errno in _DISK_REFUSES:
+        where = f": {error.filename}" if error.filename else ""
+        return RunError(f"the disk refuses: {error.strerror}{where}", hint="make room; the same command continues")
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     message = " ".join(str(error).split())

@@ -1,5 +1,6 @@
 """The tree of configuration: where `conf/` is, what its groups offer, and Hydra's composing of it."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter
 from hafs.config.words import SEQUENCES, RunName
 from hafs.errors import ConfigError
 
+_LONGEST_NAME = 200
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -61,12 +63,21 @@ def _sweep_name(name: str) -> str:
     return os.environ.get(SWEEP) or _run_name(name)
 
 
+def _job_name(varied: str) -> str:
+    """One folder inside the sweep's, whatever paths vary between the jobs."""
+    name = varied.replace("/", "_").replace("\0", "_")
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME // 4]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
 def register() -> None:
     """Make the user's `./conf` and our resolvers known to Hydra; safe to call again."""
     Plugins.instance().register(UserConf)
     OmegaConf.register_new_resolver("shipped", shipped, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
     OmegaConf.register_new_resolver("sweep_name", _sweep_name, replace=True)
+    OmegaConf.register_new_resolver("job_name", _job_name, replace=True)
 
 
 def drop_unchosen(config: DictConfig, words: Sequence[str]) -> None:
@@ -89,6 +100,11 @@ def not_chosen(group: str, name: str, word: str, chosen: Sequence[str]) -> Confi
     """The error for a value of a stage, provider or expert that was not chosen."""
     fact = f"{group} {name!r} is not in the sequence, so {word!r} sets nothing"
     return ConfigError(fact, hint=f"{group}={','.join([*chosen, name])}")
+
+
+def groups() -> list[str]:
+    """Names of the shipped config groups."""
+    return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
 
 
 def composed(door: str, words: Sequence[str]) -> DictConfig:

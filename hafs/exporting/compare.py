@@ -53,7 +53,9 @@ def of_net(net: Any, asked: Sequence[Place]) -> torch.Tensor:
         for group in _sharing(asked):
             ids = torch.tensor([group[-1].before], device=device)
             ends = torch.tensor([len(place.before) - 1 for place in group], device=device)
-            rows.append(torch.log_softmax(net(input_ids=ids, use_cache=False, logits_to_keep=ends).logits[0].float(), -1).cpu())
+            rows.append(
+                torch.log_softmax(net(input_ids=ids, use_cache=False, logits_to_keep=ends).logits[0].float(), -1).cpu()
+            )
     return torch.cat(rows)
 
 
@@ -104,7 +106,10 @@ def distance(original_PV: torch.Tensor, export: "torch.Tensor | Sequence[Partial
         kl = (original_PV.exp() * (original_PV - export)).nan_to_num(0.0).sum(-1)
         theirs = export.gather(1, tokens[:, None])[:, 0]
     else:
-        pairs = [_partial(original_PV[i], told.nats, place.token) for i, (told, place) in enumerate(zip(export, asked, strict=True))]
+        pairs = [
+            _partial(original_PV[i], told.nats, place.token)
+            for i, (told, place) in enumerate(zip(export, asked, strict=True))
+        ]
         kl, theirs = torch.tensor([pair[0] for pair in pairs]), torch.tensor([pair[1] for pair in pairs])
     return Distance(
         kl=float(kl.mean()), kl_max=float(kl.max()), perplexity=math.exp(-float(theirs.mean())),

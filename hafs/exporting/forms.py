@@ -146,7 +146,9 @@ class Vllm(Form):
             raise ConfigError("vLLM serves plain LoRA only, this adapter is more", hint="format=merged")
         rank = max([config["r"], *(config.get("rank_pattern") or {}).values()])
         if rank > VLLM_RANKS[-1]:
-            raise ConfigError(f"vLLM serves ranks up to {VLLM_RANKS[-1]}, this adapter has {rank}", hint="format=merged")
+            raise ConfigError(
+                f"vLLM serves ranks up to {VLLM_RANKS[-1]}, this adapter has {rank}", hint="format=merged"
+            )
         adapter = folder / self.source.record.name
         adapter.mkdir()
         for name in ("adapter_config.json", "adapter_model.safetensors", "README.md"):
@@ -208,4 +210,3 @@ def _served(model: Path, adapter: Path | None, asked: Sequence[Place]) -> Used:
 FORMS: Mapping[str, type[Form]] = {
     "merged": Merged, "gguf": Gguf, "lora_gguf": LoraGguf, "ollama": Ollama, "vllm": Vllm,
 }  # fmt: skip
-

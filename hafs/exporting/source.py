@@ -13,8 +13,8 @@ from hafs.errors import DataError, RunError
 from hafs.model import Model
 from hafs.model.folder import base_folder, base_sha256
 from hafs.quant import Quant
-from hafs.registry import Record, Registry
 from hafs.registering import HELD_OUT
+from hafs.registry import Record, Registry
 from hafs.text import Conversation, Message
 
 

@@ -156,7 +156,9 @@ def adapter_hash(run):
 
 def outcome(run):
     """All that must be the same whatever happened on the way."""
-    decisions = {e["stage"]: (e["kept"], e["total"], float(e["loss"]).hex()) for e in events(run, "stage_finished")}
+    decisions = {
+        e["stage"]: (e["kept"], e["total"], float(e["loss"] or "nan").hex()) for e in events(run, "stage_finished")
+    }
     return {"steps": steps(run), "adapter": adapter_hash(run), "stages": decisions}
 
 

@@ -4,14 +4,15 @@ import os
 import warnings
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-warnings.simplefilter("ignore")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
 
-import peft  # noqa: E402, F401
-import torch  # noqa: E402
-import torch.utils.tensorboard  # noqa: E402
-import transformers  # noqa: E402, F401
+    import peft  # noqa: F401
+    import torch
+    import torch.utils.tensorboard
+    import transformers  # noqa: F401
 
-import hafs.train  # noqa: E402
-import hafs.training  # noqa: E402, F401
+    import hafs.train
+    import hafs.training  # noqa: F401
 
 torch.set_num_threads(1)

@@ -255,7 +255,7 @@ def _no_numbers(tensors):
     [
         (lambda f: _broken(f, _no_numbers), "no numbers"),
         (lambda f: _broken(f, lambda t: t.pop(next(iter(t)))), "is missing"),
-        (lambda f: (f / "adapter_model.safetensors").write_bytes(b"junk"), "cannot be read"),
+        (lambda f: (f / "adapter_model.safetensors").write_bytes(b"junk"), "is no adapter that hafs loads"),
         (lambda f: (f / "adapter_model.safetensors").unlink(), "holds no adapter_model.safetensors"),
         (lambda f: save_adapter(f, words=["model.weights.layers=3"]), "made for another base"),
         (lambda f: save_adapter(f, words=["model.weights.hidden_size=32"]), "made for another base"),

@@ -1,0 +1,109 @@
+"""The same faults against hafs, stock Lightning and the transformers Trainer, side by side: docs/reliability.md.
+
+    python benchmarks/reliability.py
+
+Each trains a tiny model for 24 steps on a CPU, with a checkpoint every 5; the fault strikes in step 13, and the same
+command is given again until it ends well, four times at most.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+DOC = HERE.parent / "docs/reliability.md"
+CONTESTANTS = {"hafs": "with_hafs.py", "Lightning": "with_lightning.py", "Trainer": "with_trainer.py"}
+FAULTS = {
+    "none": "undisturbed",
+    "kill": "kill -9",
+    "signal": "SIGTERM",
+    "damage": "kill -9, then a bit of the newest checkpoint flips",
+    "disk": "the disk refuses files above 20 KB during one save",
+    "memory": "out of memory with more than 2 samples at once, from step 13 on",
+    "nan": "the loss of step 13 is NaN",
+}
+BEGIN, END = "<!-- reliability: begin -->", "<!-- reliability: end -->"
+
+
+def run(folder, contestant, fault):
+    """Give the same command until it ends well; returns the exit codes."""
+    codes = []
+    environ = {**os.environ, "PYTHONPATH": f"{HERE / 'faults'}{os.pathsep}{HERE.parent}", "OMP_NUM_THREADS": "1"}
+    while len(codes) < 4 and 0 not in codes[-1:]:
+        command = [sys.executable, str(HERE / "faults" / CONTESTANTS[contestant]), fault]
+        done = subprocess.run(command, cwd=folder, env=environ, check=False, capture_output=True, text=True)
+        (folder / f"said-{len(codes)}").write_text(done.stdout + done.stderr)
+        codes.append(done.returncode)
+        if fault == "signal" and done.returncode == 0 and not (folder / "end.json").exists():
+            codes.append(run(folder, contestant, fault)[-1])
+        if fault == "damage" and len(codes) == 1:
+            flip_a_bit(folder)
+    return codes
+
+
+def flip_a_bit(folder):
+    """In the middle of the largest file of the newest checkpoint."""
+    found = [
+        p
+        for pattern in ("outputs/run/checkpoints/*/*", "checkpoints/*", "checkpoints/*/*")
+        for p in folder.glob(pattern)
+    ]
+    files = [path for path in found if path.is_file() and path.stat().st_size > 10_000]
+    newest = max(path.stat().st_mtime for path in files)
+    path = max((p for p in files if p.stat().st_mtime > newest - 0.5), key=lambda p: p.stat().st_size)
+    data = bytearray(path.read_bytes())
+    data[random.Random(7).randrange(len(data) // 3, len(data) // 2)] ^= 16
+    path.write_bytes(data)
+
+
+def judged(folder, codes, undisturbed):
+    """What became of a run, in words for the table."""
+    lines = (folder / "steps.jsonl").read_text().splitlines() if (folder / "steps.jsonl").exists() else []
+    steps = {}
+    for line in map(json.loads, lines):
+        steps[line["step"]] = line
+    seen = Counter(sample for step in steps.values() for sample in step["samples"])
+    end = json.loads((folder / "end.json").read_text()) if (folder / "end.json").exists() else {}
+    words = [f"exit {', '.join(map(str, codes))}"]
+    if not end:
+        return f"{words[0]}; never ended", end
+    least, most = min(seen.values()), max(seen.values())
+    words.append("each sample twice" if least == most == 2 else f"samples seen {least} to {most} times")
+    if not end["finite"]:
+        words.append("**weights are NaN**")
+    elif undisturbed:
+        words.append("same weights" if end["weights"] == undisturbed["weights"] else "other weights")
+    return "; ".join(words), end
+
+
+def main():
+    """Run everything and write the table."""
+    rows = []
+    undisturbed = {}
+    for fault, words in FAULTS.items():
+        cells = []
+        for contestant in CONTESTANTS:
+            with tempfile.TemporaryDirectory() as place:
+                folder = Path(place)
+                codes = run(folder, contestant, fault)
+                told, end = judged(folder, codes, undisturbed.get(contestant))
+                if fault == "none":
+                    undisturbed[contestant] = end
+                cells.append(told)
+                if os.environ.get("SHOW"):
+                    print(contestant, fault, told, (folder / f"said-{0}").read_text()[-600:], sep="\n")
+        rows.append(f"| {words} | {' | '.join(cells)} |")
+        print(rows[-1], flush=True)
+    head = f"| fault | {' | '.join(CONTESTANTS)} |\n|---|{'---|' * len(CONTESTANTS)}\n"
+    text = DOC.read_text()
+    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
+    DOC.write_text(before + "\n" + head + "\n".join(rows) + "\n" + after)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Disks that refuse: training goes on and says so, what was saved stays, a later save works."""
+
+import ctypes
+import resource
+import shutil
+import signal
+
+import pytest
+import torch
+from harness import Started, assert_same, events, said, train
+
+from hafs.checkpoints import Checkpoints
+from hafs.events import Events
+
+
+@pytest.mark.parametrize("number", ["ENOSPC", "EIO", "EROFS"])
+def test_a_refused_save_costs_the_checkpoint_and_never_the_run(rows, undisturbed, number):
+    run = rows / "outputs/run"
+    places = ("commit.begun@step-00000003", "commit.synced@step-00000006", "commit.sealed@step-00000009")
+    assert train(rows, failpoints=" ".join(f"{place}:{number}" for place in places)) == 0, said(rows)[-2000:]
+    assert_same(run, undisturbed)
+    assert [event["total"] for event in events(run, "save_failed")] == [3, 6, 9]
+    assert [event["total"] for event in events(run, "saved")] == [1, 11, 12]
+    assert "no checkpoint at step 3" in said(rows)
+    assert not list(run.glob("checkpoints/.*"))
+
+
+def test_a_full_disk_at_the_end_of_a_stage_ends_in_two_lines_and_the_run_goes_on_later(rows, undisturbed):
+    run = rows / "outputs/run"
+    assert train(rows, failpoints="commit.written@02-main:ENOSPC") == 2
+    told = said(rows).splitlines()[-2:]
+    assert "No space left on device" in told[0]
+    assert told[1].startswith("-> ")
+    assert "Traceback" not in said(rows)
+    assert train(rows) == 0
+    assert_same(run, undisturbed)
+
+
+def state(step):
+    return {"cursor": {"total": step}, "trained": {"w": torch.arange(50_000.0) + step}}
+
+
+def test_a_real_limit_on_file_size_leaves_earlier_checkpoints_and_a_later_save_works(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state(1))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"state\.pt|File too large"):
+            checkpoints.save(2, state(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, heard)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["step-00000001"]
+    assert torch.equal(checkpoints.newest()[1]["trained"]["w"], state(1)["trained"]["w"])
+    checkpoints.save(3, state(3))
+    assert checkpoints.newest()[0].name == "step-00000003"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A tmpfs of one MiB, where mounting is permitted."""
+    libc, place = ctypes.CDLL(None, use_errno=True), tmp_path / "disk"
+    place.mkdir()
+    if libc.mount(b"tmpfs", str(place).encode(), b"tmpfs", 0, b"size=1m"):
+        pytest.skip("mounting is not permitted here")
+    yield place
+    libc.umount2(str(place).encode(), 2)
+
+
+def test_a_full_small_disk_leaves_earlier_checkpoints_and_a_later_save_works(small_disk):
+    checkpoints = Checkpoints(small_disk / "checkpoints", keep=9)
+    made = []
+    with pytest.raises(OSError):
+        for step in range(1, 99):
+            checkpoints.save(step, state(step))
+            made.append(step)
+    assert checkpoints.steps() == made
+    assert checkpoints.newest()[1]["cursor"]["total"] == made[-1]
+    shutil.rmtree(checkpoints.all()[0])
+    checkpoints.save(99, state(99))
+    assert checkpoints.newest()[0].name == "step-00000099"
+
+
+def test_lines_that_could_not_be_written_are_written_later(tmp_path, monkeypatch):
+    import os
+
+    events_file, real, full = Events(tmp_path / "events.jsonl"), os.write, True
+
+    def refusing(handle, data):
+        if full:
+            raise OSError(28, "No space left on device")
+        return real(handle, data[:7])  # and a disk that takes little at a time
+
+    events_file.append("first")
+    monkeypatch.setattr("hafs.events.os.write", refusing)
+    with pytest.warns(UserWarning, match="training goes on"):
+        events_file.append("second")
+    events_file.append("third")  # told once
+    full = False
+    events_file.append("fourth")
+    assert [event["event"] for event in events_file.read()] == ["first", "second", "third", "fourth"]
+
+
+def refuse_events():
+    import os
+
+    from hafs import events as file
+
+    real = os.write
+
+    def refusing(handle, data):
+        if b'"event":"step","stage":"main","epoch":0' in bytes(data):
+            raise OSError(28, "No space left on device")
+        return real(handle, data)
+
+    file.os = type("os", (), {**vars(os), "write": staticmethod(refusing)})
+
+
+def test_a_disk_too_full_for_events_does_not_end_the_run(rows, undisturbed):
+    assert train(rows, patch=refuse_events) == 0, said(rows)[-2000:]
+    assert events(rows / "outputs/run", "stage_started")
+    assert Started(rows).ended() == 0

@@ -1,0 +1,235 @@
+"""Hostile configs, adapters, names; secrets that must not be written anywhere."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+from harness import said, train
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+
+from hafs.adapter.vetting import vetted
+from hafs.config import build, check, compose, plain
+from hafs.errors import ConfigError, RunError
+from hafs.redact import scrub
+
+TARGETS = [
+    "torch.load",
+    "torch.hub.load",
+    "torch.utils.cpp_extension.load",
+    "numpy.load",
+    "builtins.open",
+    "builtins.eval",
+    "builtins.exec",
+    "builtins.__import__",
+    "os.system",
+    "os.popen",
+    "posix.system",
+    "subprocess.Popen",
+    "subprocess.check_output",
+    "shutil.rmtree",
+    "pickle.loads",
+    "runpy.run_path",
+    "importlib.import_module",
+    "hydra.utils.get_method",
+    "hydra.utils.instantiate",
+    "hafs.durable.os.system",
+    "hafs.durable.shutil.rmtree",
+    "hafs.durable.remove",
+    "hafs.runs.Path.unlink",
+    "hafs.model.weights.hashlib.file_digest",
+    "hafs.stage.torch.load",
+    "hafs.config.build.instantiate",
+    "hafs.callbacks.pause.time.sleep",
+    "hafs.stage.Stage.__init__",
+    "pytorch_lightning.Trainer.__init__.__globals__",
+    "pytorch_lightning.callbacks.lambda_function.Callable",
+    "pytorch_lightning.loggers.csv_logs.os.remove",
+    "pytorch_lightning.callbacks../../x",
+    "torch.optim.adam.torch.load",
+    "torch.optim.lr_scheduler.warnings.warn",
+    "transformers.AutoModel.from_pretrained",
+    "",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("shape", ["plain", "partial", "nested", "listed", "pointed"])
+def test_a_hostile_target_is_refused_before_anything_is_called(here, target, shape):
+    evil = {"_target_": target, "_args_": ["touch mark"]}
+    node = {
+        "plain": evil,
+        "partial": evil | {"_partial_": True},
+        "nested": {"_target_": "hafs.stage.Stage", "name": evil},
+        "listed": {"_target_": "hafs.stage.Stage", "name": [[1, {"x": evil}]]},
+        "pointed": {"_target_": "${word}", "word": target},
+    }[shape]
+    config = OmegaConf.create({"word": target, "node": node})
+    for use in (check, lambda c: build(c.node)):
+        with pytest.raises(ConfigError, match="may not call"):
+            use(config)
+    assert list(here.iterdir()) == []
+
+
+def test_hydras_own_nodes_cannot_be_pointed_elsewhere(rows):
+    assert train(rows, "+hydra.callbacks.evil._target_=os.system", "+hydra.callbacks.evil.command='touch mark'") == 2
+    assert not (rows / "mark").exists()
+    assert "cannot be set on the command line" in said(rows)
+
+
+GOOD = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
+NAME = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
+
+
+def adapter(folder, config=GOOD, tensors=None, **files):
+    folder.mkdir()
+    text = config if isinstance(config, str | bytes) else json.dumps(config)
+    (folder / "adapter_config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    if tensors is None:
+        tensors = {NAME.format("A"): torch.zeros(4, 8), NAME.format("B"): torch.zeros(8, 4)}
+    if isinstance(tensors, dict):
+        save_file(tensors, folder / "adapter_model.safetensors")
+    else:
+        (folder / "adapter_model.safetensors").write_bytes(tensors)
+    for name, data in files.items():
+        (folder / name.replace("__", ".")).write_bytes(data)
+    return folder
+
+
+def header(facts, data=b""):
+    text = json.dumps(facts).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+HOSTILE = {
+    "a pickle beside": {"adapter_model__bin": b"cos\nsystem\n(S'touch mark'\ntR."},
+    "code beside": {"modeling__py": b"import os"},
+    "a library beside": {"kernel__so": b"\x7fELF"},
+    "a pickle instead": {"tensors": b"cos\nsystem\n(S'touch mark'\ntR."},
+    "an endless header": {"tensors": (2**60).to_bytes(8, "little") + b"{}"},
+    "an empty file": {"tensors": b""},
+    "tensors outside of the file": {
+        "tensors": header({NAME.format("A"): {"dtype": "F32", "shape": [4, 8], "data_offsets": [0, 10**9]}})
+    },
+    "a foreign tensor": {"tensors": {"model.embed_tokens.weight": torch.zeros(2, 2)}},
+    "no tensors": {"tensors": header({})},
+    "bytes instead of numbers": {"tensors": {NAME.format("A"): torch.zeros(4, 8, dtype=torch.uint8)}},
+    "a larger rank than it says": {"tensors": {NAME.format("A"): torch.zeros(64, 8)}},
+    "code to import": {"config": GOOD | {"auto_mapping": {"base_model_class": "X", "parent_library": "evil"}}},
+    "another method": {"config": GOOD | {"peft_type": "PROMPT_TUNING"}},
+    "an unknown field": {"config": GOOD | {"trust_remote_code": True}},
+    "a file to read": {"config": GOOD | {"loftq_config": {"path": "/etc/passwd"}}},
+    "a pattern without end": {"config": GOOD | {"target_modules": "(a+)+$"}},
+    "a rank of words": {"config": GOOD | {"r": "4"}},
+    "a rank of nothing": {"config": GOOD | {"r": 0}},
+    "a huge rank": {"config": GOOD | {"r": 10**9}},
+    "a list": {"config": [GOOD]},
+    "no JSON": {"config": b"\xff\xfe{"},
+    "a deep nest": {"config": "[" * 100_000},
+    "a control character": {"config": GOOD | {"base_model_name_or_path": "a\x00b"}},
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_adapter_folder_is_refused_unread(here, kind):
+    folder = adapter(here / "adapter", **HOSTILE[kind])
+    with pytest.raises(RunError, match="is no adapter that hafs loads"):
+        vetted(folder)
+    assert [path.name for path in here.iterdir()] == ["adapter"]
+
+
+def test_a_link_out_of_an_adapter_folder_is_refused_and_a_plain_folder_is_not(here):
+    assert vetted(adapter(here / "good")).config["r"] == 4
+    (adapter(here / "bad") / "README.md").symlink_to("/etc/passwd")
+    with pytest.raises(RunError):
+        vetted(here / "bad")
+    shutil.move(here / "good/adapter_model.safetensors", here / "elsewhere.safetensors")
+    (here / "good/adapter_model.safetensors").symlink_to(here / "elsewhere.safetensors")
+    with pytest.raises(RunError):
+        vetted(here / "good")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "/tmp/x",
+        "a/b",
+        "a\\b",
+        "..",
+        ".",
+        ".hidden",
+        "-x",
+        "a\x00b",
+        "a\nb",
+        "x\n",
+        "a" * 300,
+        "",
+        " ",
+        "ü",
+        "~x",
+    ],
+)
+def test_a_name_that_could_leave_the_run_root_is_refused(here, name):
+    from hafs.train import Settings
+
+    config = compose("train", ["model=tiny"])
+    config.name = name
+    with pytest.raises(ConfigError, match="name is"):
+        check(config, Settings)
+    config.name = "fine"
+    config.stages.main.name = name
+    with pytest.raises(ConfigError, match=r"stages\.main\.name"):
+        check(config, Settings)
+    assert list(here.iterdir()) == []
+
+
+def test_a_job_of_a_sweep_cannot_leave_the_sweeps_folder(rows):
+    (rows / "deep").mkdir()
+    work = rows / "deep"
+    shutil.copy(rows / "rows.jsonl", work)
+    code = train(work, "-m", "name=sweep", "dataset.path=../../../rows.jsonl,../../../../rows.jsonl")
+    assert code == 2, said(work)
+    assert {path.name for path in rows.iterdir()} == {"rows.jsonl", "deep"}
+    assert {path.name for path in work.iterdir()} == {"rows.jsonl", "said", "multirun"}
+    jobs = [path.name for path in (work / "multirun/sweep").iterdir() if path.is_dir()]
+    assert sorted(jobs) == ["dataset.path=.._.._.._.._rows.jsonl", "dataset.path=.._.._.._rows.jsonl"]
+    code = train(work, "-m", "name=sweep", "adapter.r=8,16", "hydra.sweep.subdir=../../../out${adapter.r}")
+    assert code == 2
+    assert "outside of" in said(work)
+
+
+CANARY = "canary-5f1e77a9c2"
+
+
+def everywhere(folder):
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "rows.jsonl")
+
+
+def test_a_secret_is_in_no_byte_of_what_a_run_writes_or_says(rows):
+    environ = {"SOME_API_KEY": CANARY, "HF_TOKEN": f"{CANARY}-2"}
+    words = ("+dataset_note=${oc.env:SOME_API_KEY}", "+nested.note='at ${oc.env:HF_TOKEN}'", "logger=tensorboard")
+    assert train(rows, *words, environ=environ, failpoints="step.done@step-00000004:kill") == -9, said(rows)
+    assert train(rows, *words, environ=environ) == 0, said(rows)[-2000:]
+    assert train(rows, *words, "adapter.r=8", environ=environ) == 2
+    wrong = ("hafs.debug=true", "adapter.r=${oc.env:SOME_API_KEY}", "name=other")
+    assert train(rows, *wrong, environ=environ) == 2
+    assert "Traceback" in said(rows)
+    for key in ("x.api_key", "x.password", "x.auth_token"):
+        assert train(rows, "-m", f"+{key}={CANARY}", "name=a,b", environ=environ) == 2
+    assert "holds a secret in clear" in said(rows)
+    assert CANARY.encode() not in everywhere(rows)
+
+
+def test_what_comes_from_the_environment_is_recorded_as_a_reference(monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", CANARY)
+    monkeypatch.setenv("PLACE", "somewhere")
+    config = OmegaConf.create(
+        {"a": "${oc.env:SOME_API_KEY}", "b": ["x", "${oc.env:PLACE}/y"], "c": "${a}", "d": CANARY}
+    )
+    assert plain(config) == {"a": "${oc.env:SOME_API_KEY}", "b": ["x", "${oc.env:PLACE}/y"], "c": "***", "d": "***"}
+    assert scrub(f"no {CANARY}") == "no ***"
+    monkeypatch.setenv("SSH_KEY", os.sep + "home/me/key")
+    assert scrub("in /home/me/key") == "in /home/me/key"

@@ -1,0 +1,287 @@
+"""Takes each protection away in turn, in a copy of the source, and shows that some test fails for it: `make mutants`.
+
+    python tests/mutants.py                 all of them
+    python tests/mutants.py fsync hash      those whose names contain a word
+
+A mutant that survives is a hole in the suite; one whose text is no longer found is out of date. Both exit with 1.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Mutant(NamedTuple):
+    """One protection, and how it is taken away."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+DAMAGE, KILLS, SIGNALS, DISK, POWER, RESUME, SECURITY, MEMORY, DIVERGENCE = (
+    f"tests/faults/test_{name}.py"
+    for name in ("damage", "kills", "signals", "disk", "power", "resume", "security", "memory", "divergence")
+)
+FIND = f"{DAMAGE} -k is_found_and"
+
+MUTANTS = [
+    Mutant("fsync of files", "hafs/durable.py", "        sync_file(path)\n", "", POWER),
+    Mutant("fsync of the manifest", "hafs/durable.py", "    sync_file(draft / MANIFEST)\n", "", POWER),
+    Mutant("fsync of the draft", "hafs/durable.py", "    sync_folder(draft)\n", "", POWER),
+    Mutant("fsync of the parent", "hafs/durable.py", "    sync_folder(target.parent)\n", "", POWER),
+    Mutant("hash check", "hafs/durable.py", "if _digest(path) != digest:", "if False:", FIND),
+    Mutant("size and hash check", "hafs/checkpoints.py", "    durable.verify(folder)\n", "", FIND),
+    Mutant(
+        "files must be those listed", "hafs/durable.py", "if not files or there != set(files):", "if False:", DAMAGE
+    ),
+    Mutant(
+        "draft before target",
+        "hafs/durable.py",
+        "    draft = _beside(target, _DRAFT, os.getpid())\n    shutil",
+        "    draft = target\n    shutil",
+        f"{KILLS} -k every_named_place_one",
+    ),
+    Mutant(
+        "aside before replacing", "hafs/durable.py", "        _put_back(root / aside", "        (root / aside", POWER
+    ),
+    Mutant(
+        "weights only",
+        "hafs/checkpoints.py",
+        "weights_only=True, map",
+        "weights_only=False, map",
+        f"{DAMAGE} -k hostile_pickle",
+    ),
+    Mutant(
+        "damaged ones are refused again", "hafs/checkpoints.py", "        if lost:\n", "        if False:\n", DAMAGE
+    ),
+    Mutant(
+        "a checkpoint is of its step",
+        "hafs/checkpoints.py",
+        '["total"] != _step(folder)',
+        '["total"] == -5',
+        f"{DAMAGE} -k foreign",
+    ),
+    Mutant(
+        "a full disk is an OSError",
+        "hafs/checkpoints.py",
+        "    except RuntimeError as error:",
+        "    except ZeroDivisionError as error:",
+        f"{DISK} -k limit",
+    ),
+    Mutant(
+        "a refused save is survived",
+        "hafs/module.py",
+        '        except OSError as error:\n            self.event("save_failed"',
+        '        except ZeroDivisionError as error:\n            self.event("save_failed"',
+        f"{DISK} -k refused_save",
+    ),
+    Mutant(
+        "a refused event is survived",
+        "hafs/events.py",
+        "        except OSError as error:",
+        "        except ZeroDivisionError as error:",
+        f"{DISK} -k events",
+    ),
+    Mutant("lock", "hafs/runs.py", "            self._lock.acquire(timeout=0)\n", "", f"{RESUME} -k second_process"),
+    Mutant(
+        "config comparison",
+        "hafs/train.py",
+        "            run.compare(values)\n",
+        "",
+        "tests/test_training.py -k another_config",
+    ),
+    Mutant(
+        "data comparison",
+        "hafs/runs.py",
+        'if before and before["data"] != data:',
+        "if False:",
+        f"{RESUME} -k data_that",
+    ),
+    Mutant(
+        "record's own hash",
+        "hafs/runs.py",
+        'if noted.get("sha256", _digest(facts)) == _digest(facts):',
+        "if True:",
+        "tests/test_runs.py -k record",
+    ),
+    Mutant(
+        "finished stages are verified",
+        "hafs/runs.py",
+        "            durable.verify(folder)\n",
+        "",
+        f"{DAMAGE} -k finished_stage",
+    ),
+    Mutant(
+        "boundary rule: the cursor moves before the save",
+        "hafs/step.py",
+        "samples=0 if ended else done",
+        "samples=0 if ended else self.samples",
+        f"{KILLS} -k several",
+    ),
+    Mutant(
+        "RNG by step",
+        "hafs/module.py",
+        "self.cursor.step, j, self.global_rank",
+        "0, j, self.global_rank",
+        "tests/faults/test_numbers.py",
+    ),
+    Mutant(
+        "RNG is set at all",
+        "hafs/module.py",
+        "                torch.manual_seed(\n",
+        "                int(\n",
+        f"{KILLS} -k several",
+    ),
+    Mutant("order by epoch", "hafs/stage.py", '"order", epoch)', '"order", 0)', "tests/faults/test_numbers.py"),
+    Mutant(
+        "the optimizer is restored",
+        "hafs/module.py",
+        '        self._resume_optimizer = state["optimizer"]\n',
+        "",
+        f"{KILLS} -k several",
+    ),
+    Mutant(
+        "callbacks are restored",
+        "hafs/training.py",
+        "callback.load_state_dict(callbacks_state[callback.state_key])",
+        "pass",
+        f"{RESUME} -k early_stopping",
+    ),
+    Mutant(
+        "token weighting",
+        "hafs/module.py",
+        "self.devices.gradient_scale() / supervised",
+        "self.devices.gradient_scale() / max(1, len(packed.target_N)) / len(mine)",
+        "tests/test_module.py",
+    ),
+    Mutant(
+        "guard before the optimizer", "hafs/callbacks/loss_guard.py", "            module.skip(why)\n", "", DIVERGENCE
+    ),
+    Mutant(
+        "a stop within a measurement",
+        "hafs/callbacks/checkpoint.py",
+        "        if trainer.state.fn == TrainerFn.FITTING:",
+        "        if False:",
+        f"{SIGNALS} -k within",
+    ),
+    Mutant(
+        "a measurement is made up for",
+        "hafs/fit.py",
+        "and module.unmeasured:",
+        "and False:",
+        "tests/faults/test_signals.py -k made_up_for_before",
+    ),
+    Mutant(
+        "a second signal",
+        "hafs/signals.py",
+        "        if self.asked:\n            signal.signal",
+        "        if False:\n            signal.signal",
+        f"{SIGNALS} -k second",
+    ),
+    Mutant(
+        "signals wait for the boundary",
+        "hafs/signals.py",
+        "        if not self._deferred:\n",
+        "        if True:\n",
+        f"{SIGNALS} -k each_signal",
+    ),
+    Mutant(
+        "targets are checked",
+        "hafs/config/build.py",
+        "        if not _may_be_called(target):",
+        "        if False:",
+        f"{SECURITY} -k hostile_target",
+    ),
+    Mutant(
+        "what a module imports is not in it",
+        "hafs/config/build.py",
+        "        found = getattr(import_module(module), name, None)",
+        "        import hydra.utils\n        found = hydra.utils.get_object(target)\n        return True",
+        f"{SECURITY} -k hostile_target",
+    ),
+    Mutant(
+        "code beside an adapter",
+        "hafs/adapter/vetting.py",
+        "path.suffix.lower() in _CODE or",
+        "",
+        f"{SECURITY} -k hostile_adapter",
+    ),
+    Mutant(
+        "secrets in events",
+        "hafs/events.py",
+        "scrub(orjson.dumps(line, option=_OPTIONS).decode()).encode()",
+        "orjson.dumps(line, option=_OPTIONS)",
+        "tests/test_runs.py -k secret",
+    ),
+    Mutant(
+        "secrets in the record",
+        "hafs/train.py",
+        "values = plain(config)",
+        "from omegaconf import OmegaConf; values = OmegaConf.to_container(config, resolve=True)",
+        f"{SECURITY} -k secret_is",
+    ),
+    Mutant(
+        "secrets in tracebacks",
+        "hafs/config/app.py",
+        'print(scrub("".join(format_exception(error)))',
+        'print("".join(format_exception(error))',
+        f"{SECURITY} -k secret_is",
+    ),
+    Mutant(
+        "jobs stay in the sweep's folder",
+        "hafs/config/tree.py",
+        'varied.replace("/", "_")',
+        "varied",
+        f"{SECURITY} -k sweep",
+    ),
+]
+
+
+def killed(mutant: Mutant) -> str:
+    """What became of it: `killed`, `SURVIVED`, or `NOT FOUND`."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("hafs", "conf", "tests", "data"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        path = copy / mutant.file
+        source = path.read_text()
+        if mutant.old not in source:
+            return "NOT FOUND"
+        path.write_text(source.replace(mutant.old, mutant.new, 1))
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *_words(mutant)]
+        environ = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=copy, env=environ, check=False, capture_output=True, text=True, timeout=600)
+        return {0: "SURVIVED", 1: "killed"}.get(done.returncode, f"NO TEST RAN ({done.returncode})")
+
+
+def _words(mutant: Mutant) -> list[str]:
+    files, _, which = mutant.tests.partition(" -k ")
+    return [*files.split(), *(["-k", which] if which else [])]
+
+
+def main() -> None:
+    wanted = sys.argv[1:]
+    chosen = [mutant for mutant in MUTANTS if not wanted or any(word in mutant.name for word in wanted)]
+    bad = 0
+    for mutant in chosen:
+        began = time.perf_counter()
+        verdict = killed(mutant)
+        bad += verdict != "killed"
+        print(f"{verdict:9}  {mutant.name:48}  {mutant.file}  {time.perf_counter() - began:.0f} s", flush=True)
+    print(f"{len(chosen) - bad} of {len(chosen)} protections are missed by a test when they are gone")
+    sys.exit(bad > 0)
+
+
+if __name__ == "__main__":
+    main()
