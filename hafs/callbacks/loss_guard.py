@@ -94,7 +94,7 @@ class LossGuard(pl.Callback):
         if len(self.good) == self.window and median(self.good) < self.best:
             self.best, self.best_at = median(self.good), self.good_at[0]
 
-    def healthy(self) -> int:
+    def _healthy(self) -> int:
         """Steps of the run after which a checkpoint has proved healthy."""
         return self.good_at[0] if len(self.good_at) == self.window else 0
 
@@ -104,12 +104,12 @@ class LossGuard(pl.Callback):
         Raises:
             Rewind: Refused steps did not end, or the loss drifted away.
         """
-        module.run.checkpoints.proven = self.healthy()
+        module.run.checkpoints.proven = self._healthy()
         if len(self.bad_at) >= self.patience:
-            raise Rewind(module.facts.skipped or "", healthy=self.healthy(), left_out=(self.bad_at[0], self.bad_at[-1]))
+            raise Rewind(module.facts.skipped or "", healthy=self._healthy(), left_out=(self.bad_at[0], self.bad_at[-1]))
         away = self._away()
         if away:
-            healthy = min(self.healthy(), self.best_at)
+            healthy = min(self._healthy(), self.best_at)
             raise Rewind(away, healthy=healthy, left_out=(self.good_at[0], self.good_at[-1]))
 
     def _away(self) -> str | None:
