@@ -2,10 +2,14 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test faults mutants setup lint data bench-train bench clean
+.PHONY: demo demo-council test faults mutants setup lint data bench-train bench-routing bench clean
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
+
+demo-council: setup  ## train three experts on the samples, then ask their council six questions
+	$(BIN)/python -m hafs.train experiment=rom_hacking_sample
+	$(BIN)/python benchmarks/demo_council.py
 
 test: setup  ## set-up and the tests
 	$(BIN)/python -m pytest
@@ -35,6 +39,9 @@ bench-train: setup  ## hafs beside TRL and beside a bare loop, in one run
 
 bench-data: setup  ## checking, deduplicating and splitting 34,500 rows
 	$(BIN)/python benchmarks/data_speed.py
+
+bench-routing: setup  ## routers on questions they never saw
+	$(BIN)/python benchmarks/routing.py
 
 clean:
 	rm -rf .venv outputs/*/ multirun/*/

@@ -1,4 +1,4 @@
-"""Where an expert's adapter is: a folder, or what the registry knows under its name."""
+"""Where an expert's adapter is: a folder, or what the registry knows under its name; and whether it fits the base."""
 
 import json
 from collections.abc import Sequence
@@ -15,19 +15,27 @@ def found(expert: Expert, providers: Sequence[Any]) -> str | None:
     """The folder of an expert's adapter; None where it has none, or no provider of the chain loads adapters from here.
 
     Raises:
-        ConfigError: The adapter is neither a folder nor registered.
+        ConfigError: The adapter is neither a folder nor registered, or it was trained on another base.
     """
-    if expert.adapter is None or not any(_loads_folders(provider) for provider in providers):
+    loading = [provider for provider in providers if provider.host.local and provider.host.carries_adapters]
+    if expert.adapter is None or not loading:
         return expert.adapter
-    folder = Path(expert.adapter).expanduser()
+    folder = _folder(expert)
+    for provider in loading:
+        _refuse_another_base(expert, folder, str(provider.models[expert.tier]))
+    return str(folder)
+
+
+def _folder(expert: Expert) -> Path:
+    folder = Path(str(expert.adapter)).expanduser()
     if (folder / CONFIG).is_file():
-        return str(folder)
+        return folder
     try:
         from hafs.registry import production  # type: ignore[import-not-found]
 
-        return str(production(expert.adapter))
+        return Path(production(str(expert.adapter)))
     except ImportError:
-        reason = "is no folder with an adapter"
+        reason = "it is no folder with an adapter"
     except HafsError as error:
         reason = error.fact
     raise ConfigError(
@@ -36,10 +44,21 @@ def found(expert: Expert, providers: Sequence[Any]) -> str | None:
     )
 
 
-def _loads_folders(provider: Any) -> bool:
-    return provider.host.local and provider.host.carries_adapters
+def _refuse_another_base(expert: Expert, folder: Path, model: str) -> None:
+    theirs = trained_on(folder)
+    if theirs is not None and theirs != model:
+        raise ConfigError(
+            f"expert {expert.name!r}: the adapter in {folder} was made for {theirs!r}, "
+            f"the provider's model is {model!r}",
+            hint=f"provider.local.models.{expert.tier}={theirs}, or another adapter",
+        )
 
 
-def base_of(folder: Path) -> str | None:
-    """The base an adapter says it was made for."""
-    return json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+def trained_on(folder: Path) -> str | None:
+    """The model's name in the record of the run that made an adapter; None where there is none."""
+    for record in (folder / "run.json", folder.parent / "run.json"):
+        try:
+            return str(json.loads(record.read_text(encoding="utf-8"))["config"]["model"]["name"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None

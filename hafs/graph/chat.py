@@ -1,7 +1,8 @@
 """The council as one chat model: whatever takes a LangChain model takes it."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ class Council(BaseChatModel):
         providers = [provider.name for provider in self.providers]
         return {"model_name": MODEL, "experts": list(self.panel.experts), "providers": providers}
 
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        return {
+            **super()._get_ls_params(stop=stop, **kwargs),
+            "ls_provider": "hafs",
+            "ls_model_name": kwargs.get("model", MODEL),
+        }
+
     def chain(self, tier: Tier, **words: Any) -> Failover:
         """The chat model of a tier over this council's providers."""
         return failover(self.providers, tier, policy=self.policy, ledger=self.ledger, **words)
@@ -76,10 +84,10 @@ class Council(BaseChatModel):
     @cached_property
     def deciding(self) -> Panel:
         """The panel, with the models that its router may ask."""
-        from dataclasses import replace
-
-        hosts = [provider.host for provider in self.providers[:1] if hasattr(provider.host, "score_labels")]
-        return replace(self.panel, fast=self.chain("fast"), hosts=hosts)
+        first = self.providers[0]
+        score = getattr(first.host, "score_labels", None)
+        scorer = partial(score, model=first.models["fast"]) if score else None
+        return replace(self.panel, fast=self.chain("fast"), scorer=scorer)
 
     def expert(self, name: str) -> Expert:
         """An expert of the panel."""
@@ -87,8 +95,6 @@ class Council(BaseChatModel):
 
     def alone(self, name: str) -> "Council":
         """A council of one of its experts."""
-        from dataclasses import replace
-
         panel = replace(self.panel, experts={name: self.panel.experts[name]}, default=name)
         return self.model_copy(update={"panel": panel})
 
@@ -105,6 +111,7 @@ class Council(BaseChatModel):
 
     def _turn(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> Turn:
         given = {key: value for key, value in words.items() if value is not None and not key.startswith("ls_")}
+        given.pop("model", None)  # the experts' models are the config's business
         return Turn(council=self, messages=list(messages), stop=stop, words=given)
 
     async def _agenerate(

@@ -11,8 +11,8 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -39,8 +39,8 @@ class Panel:
     """Experts that answer together."""
     fast: Any = None
     """The chat model that routers may ask; None: there is none."""
-    hosts: Sequence[Any] = field(default=())
-    """Hosts that can score labels by their next-token probabilities."""
+    scorer: Callable[..., Awaitable[Sequence[float]]] | None = None
+    """Scores labels by their next-token probabilities, where the provider can: (messages, labels, adapter=)."""
 
     def __post_init__(self) -> None:
         if self.default not in self.experts:
@@ -48,11 +48,6 @@ class Panel:
                 f"default_expert is {self.default!r}, which is not in the panel",
                 hint=f"one of: {', '.join(self.experts)}",
             )
-
-    @property
-    def specialists(self) -> list[Expert]:
-        """All but the default expert; all, where it is alone or no general one."""
-        return [expert for name, expert in self.experts.items() if name != self.default or expert.keywords]
 
 
 @dataclass(frozen=True, kw_only=True)

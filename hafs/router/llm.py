@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Annotated, Any
 
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -20,6 +20,8 @@ from hafs.errors import ConfigError
 from hafs.router import Method, Panel
 
 MOST_LABELS = 64
+_MOST_TRIES, _LONGEST = 8, 4000
+"""Brackets that are tried as the beginning of JSON, and characters that are read of an answer."""
 _SAID = 0.9
 """The score of an expert that a model names without a number."""
 
@@ -36,8 +38,8 @@ class Llm(Method):
     async def score(self, question: str, panel: Panel) -> Mapping[str, float] | None:
         """Marginal probabilities, or what the model said."""
         messages = [HumanMessage(question)] if self.adapter else instructions(question, panel)
-        for host in panel.hosts:
-            return await self._scored(host, messages, panel)
+        if panel.scorer is not None:
+            return await self._scored(panel.scorer, messages, panel)
         if self.adapter:
             raise ConfigError("a trained router needs a provider that carries adapters", hint="provider=local")
         if panel.fast is None:
@@ -45,9 +47,9 @@ class Llm(Method):
         said = await panel.fast.bind(max_tokens=self.max_tokens, temperature=0).ainvoke(messages)
         return read_scores(str(said.text), list(panel.experts))
 
-    async def _scored(self, host: Any, messages: Sequence[Any], panel: Panel) -> dict[str, float]:
+    async def _scored(self, scorer: Any, messages: Sequence[Any], panel: Panel) -> dict[str, float]:
         labels = label_sets(panel)
-        chances = await host.score_labels(messages, [",".join(label) for label in labels], adapter=self.adapter)
+        chances = await scorer(messages, [",".join(label) for label in labels], adapter=self.adapter)
         return {
             name: sum(chance for label, chance in zip(labels, chances, strict=True) if name in label)
             for name in panel.experts
@@ -74,12 +76,13 @@ def instructions(question: str, panel: Panel) -> list[Any]:
 
 def read_scores(said: str, names: Sequence[str]) -> dict[str, float]:
     """Scores out of whatever a model said: JSON with numbers, `name: number`, or names alone; else all 0."""
+    said = said[:_LONGEST]
     found = _from_json(said, names) or _from_pairs(said, names) or _from_names(said, names)
     return {name: found.get(name, 0.0) for name in names}
 
 
 def _from_json(said: str, names: Sequence[str]) -> dict[str, float]:
-    for start in (match.start() for match in re.finditer(r"[{\[]", said)):
+    for start in (match.start() for match in islice(re.finditer(r"[{\[]", said), _MOST_TRIES)):
         try:
             value, _ = json.JSONDecoder().raw_decode(said[start:])
         except (ValueError, RecursionError):

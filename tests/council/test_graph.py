@@ -217,3 +217,14 @@ def test_importing_the_council_is_lazy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "council"
+
+
+def test_an_adapter_made_for_another_base_is_refused_before_anything_is_loaded(seat, own_state):
+    folder = own_state / "outputs/big/adapter"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text("{}")
+    (folder.parent / "run.json").write_text(json.dumps({"config": {"model": {"name": "qwen14b"}}}))
+    words = [f"expert.asm.adapter={folder}", "expert=asm", "provider=local"]
+    with pytest.raises(ConfigError, match="was made for 'qwen14b', the provider's model is 'smollm2_135m'"):
+        _ = seat(*words).models
+    assert seat(*words, "provider.local.models.coding=qwen14b").models["asm"].adapter == str(folder)

@@ -1,0 +1,246 @@
+import asyncio
+import random
+import time
+from dataclasses import replace
+
+import pytest
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+
+from hafs.config import build, compose
+from hafs.expert import Expert
+from hafs.graph import council
+from hafs.router import Method, Router, picked
+from hafs.router.llm import label_sets, read_scores
+from hafs.router.report import calibration_error, fit, measure
+from hafs.router.rows import dealt, read_rows
+
+QUESTIONS = {
+    "How do I use lda and sta in a subroutine?": {"asm"},
+    "Replace the palette of room 12": {"yaze"},
+    "It crashes with an error": {"debug"},
+    "Why does my routine with lda and sta crash with an error?": {"asm", "debug"},
+}
+NAMES = ["asm", "yaze", "debug", "general"]
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return council(["provider=scripted"]).panel
+
+
+def router(name, *words):
+    return build(compose("ask", [f"router={name}", *words]).router)
+
+
+def route(made, question, panel):
+    return asyncio.run(made.route(question, panel))
+
+
+class Fixed(Method):
+    def __init__(self, given):
+        self.given = given
+
+    async def score(self, question, panel):
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+def fixed(given, doubt=1.0):
+    return Router(name="fixed", method=Fixed(given), doubt=doubt)
+
+
+@pytest.mark.parametrize(("question", "who"), QUESTIONS.items())
+def test_keywords_route_what_names_its_subject(panel, question, who):
+    assert set(route(router("keyword"), question, panel).picked) == who
+
+
+def test_a_keyword_is_a_whole_word(panel):
+    """The rule this replaces found `rom` in `from` and `bit` in `rabbit`."""
+    found = route(router("keyword"), "A rabbit from the chromatic promenade, decoding staccato", panel)
+    assert set(found.scores.values()) == {0.0}
+
+
+def test_a_keyword_counts_once_and_the_score_saturates(panel):
+    one = route(router("keyword"), "lda lda LDA", panel).scores["asm"]
+    two = route(router("keyword"), "lda sta", panel).scores["asm"]
+    many = route(router("keyword"), "lda sta ldx stx adc sbc rts jsl", panel).scores["asm"]
+    assert 0 < one < two < many < 1
+    assert one == pytest.approx(0.56)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({"asm": 0.75}, ("asm",)),
+        ({"asm": 0.74}, ("general",)),
+        ({"yaze": 0.70}, ("yaze",)),
+        ({"debug": 0.79}, ("general",)),
+        ({"debug": 0.80}, ("debug",)),
+        ({"asm": 0.6, "debug": 0.7}, ("debug", "asm")),
+        ({"asm": 0.59, "debug": 0.7}, ("general",)),
+        ({"asm": 0.9, "debug": 0.8, "yaze": 0.7, "general": 0.6}, ("asm", "debug", "yaze")),
+        ({"general": 0.9, "asm": 0.8, "debug": 0.7}, ("general",)),
+        ({}, ("general",)),
+    ],
+)
+def test_thresholds_decide_who_answers(panel, scores, expected):
+    assert route(fixed(scores), "?", panel).picked == expected
+
+
+def test_most_experts_limits_a_panel(panel):
+    small = replace(panel, most=2)
+    assert picked({"asm": 0.9, "debug": 0.8, "yaze": 0.7, "general": 0}, small) == ("asm", "debug")
+
+
+def test_a_router_in_doubt_abstains(panel):
+    assert route(fixed({"asm": 0.9, "debug": 0.5}, doubt=0.4), "?", panel).decided_by == "default"
+    assert route(fixed({"asm": 0.9, "debug": 0.5}, doubt=0.5), "?", panel).picked == ("asm",)
+
+
+@pytest.mark.parametrize(
+    "given", [None, {}, ValueError("no"), "asm", 7, {"asm": "high"}, {"asm": None}, [1], float("nan")]
+)
+def test_whatever_a_method_does_the_default_expert_is_left(panel, given):
+    found = route(fixed(given), "?", panel)
+    assert found.picked == ("general",)
+    assert set(found.scores.values()) == {0.0}
+
+
+def test_scores_are_clamped(panel):
+    found = route(fixed({"asm": 7, "yaze": -1, "debug": float("nan"), "general": float("inf"), "other": 1}), "?", panel)
+    assert found.scores == {"asm": 1.0, "yaze": 0.0, "debug": 0.0, "general": 1.0}
+
+
+def noise(dice):
+    pieces = [
+        *("asm", "yaze", "debug", "general", "{", "}", "[", "]", ":", ",", '"', "0.9", "1e999", "-3", "NaN", "true"),
+        *("null", "80%", "\n", "```json", "\x00", "\ud83d", "é", "{" * 50, "[" * 2000, '{"asm": 0.9}', "I think"),
+        *('{"scores": {"debug": "75%"}}', '{"asm": {"x": 1}}', "<|im_end|>", "9" * 400, '["asm"]'),
+        '{"experts": ["asm", "debug"]}',
+    ]
+    return "".join(dice.choice(pieces) for _ in range(dice.randrange(12)))
+
+
+def test_a_thousand_wild_outputs_of_a_classifier_raise_nothing(panel):
+    dice = random.Random(4)
+    texts = [noise(dice) for _ in range(1000)]
+    asked = replace(panel, fast=GenericFakeChatModel(messages=iter(AIMessage(text) for text in texts)))
+    made = router("llm")
+
+    async def go():
+        return [await made.route("Why?", asked) for _ in texts]
+
+    for found in asyncio.run(go()):
+        assert all(0 <= score <= 1 for score in found.scores.values())
+        assert found.picked
+    for text in texts:
+        assert set(read_scores(text, NAMES)) == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('{"asm": 0.9, "debug": 0.2}', {"asm": 0.9, "debug": 0.2}),
+        ('Sure! ```json\n{"asm": "90%", "yaze": 40}\n```', {"asm": 0.9, "yaze": 0.4}),
+        ('{"scores": {"debug": 1}}', {"debug": 1.0}),
+        ("asm: 0.8\ndebug = .3", {"asm": 0.8, "debug": 0.3}),
+        ("The answer is asm,debug.", {"asm": 0.9, "debug": 0.9}),
+        ('["yaze"]', {"yaze": 0.9}),
+        ("plasma", {}),
+    ],
+)
+def test_what_a_model_says_is_read_with_patience(said, expected):
+    assert {name: score for name, score in read_scores(said, NAMES).items() if score} == pytest.approx(expected)
+
+
+def test_labels_scored_by_the_provider_become_marginal_probabilities(panel):
+    labels = [",".join(label) for label in label_sets(panel)]
+    assert labels == ["asm", "debug", "yaze", "asm,debug", "asm,yaze", "debug,yaze", "asm,debug,yaze", "general"]
+    asked = {}
+
+    async def scorer(messages, given, *, adapter):
+        asked.update(messages=messages, adapter=adapter)
+        return [0.1, 0, 0, 0.8, 0, 0, 0.05, 0.05]
+
+    found = route(router("trained", "router.method.adapter=some"), "Why?", replace(panel, scorer=scorer))
+    assert found.picked == ("asm", "debug")
+    assert found.scores == pytest.approx({"asm": 0.95, "debug": 0.85, "yaze": 0.05, "general": 0.05})
+    assert asked["adapter"] == "some"
+    assert [message.content for message in asked["messages"]] == ["Why?"], "asked as in its training"
+
+
+def test_a_cascade_asks_the_next_only_where_one_abstains(panel):
+    made = router("cascade")
+    routers = made.method.routers
+    replaced = {"keyword": routers["keyword"], "embedding": fixed({"yaze": 0.9}), "llm": fixed(RuntimeError("asked"))}
+    made = replace(made, method=replace(made.method, routers=replaced))
+    assert route(made, "Does lda, sta, adc and rts make a routine?", panel).decided_by == "keyword"
+    assert route(made, "Hello there", panel).picked == ("yaze",)
+    replaced["embedding"] = fixed({"asm": 0.3})
+    last = route(made, "Hello there", panel)
+    assert last.decided_by == "default"
+    assert last.scores["asm"] == 0.3
+    assert last.notes == ("fixed: RuntimeError",)
+
+
+def test_embedding_learns_a_new_expert_from_its_file_alone(panel, tmp_path, monkeypatch):
+    cook = Expert(
+        name="cook", model="cook-v1", specialization="food", keywords=[], threshold=0.6, adapter=None, tier="coding",
+        examples=["How do I bake bread?", "Which spice goes with fish?", "My soup is too salty.", "Boil an egg."],
+        system=None, max_tokens=9, deadline_seconds=9,
+    )  # fmt: skip
+    monkeypatch.setenv("HAFS_CACHE", str(tmp_path))
+    made = router("embedding", "router.method.rows=null")
+    with_cook = replace(panel, experts={**panel.experts, "cook": cook})
+    found = route(made, "How long does a cake stay in the oven?", with_cook)
+    assert max(found.scores, key=found.scores.get) == "cook"
+    asm = route(made, "Write a routine that copies a buffer to VRAM by DMA", with_cook)
+    assert max(asm.scores, key=asm.scores.get) == "asm"
+
+
+def test_held_out_rows_share_no_family_with_the_others_and_are_those_of_the_dataset():
+    rows = read_rows(str(compose("ask", ["router=embedding"]).router.method.rows))
+    learned, held = dealt(rows, 0.2, seed=7)
+    assert 0.12 < len(held) / len(rows) < 0.28
+    assert not {row.group for row in learned} & {row.group for row in held}
+    assert len({row.group for row in rows}) > 300
+
+
+def test_routers_are_right_often_enough_on_questions_they_never_saw(panel):
+    rows = read_rows(str(compose("ask", ["router=embedding"]).router.method.rows))
+    _, held = dealt(rows, 0.2, seed=7)
+    told = asyncio.run(measure(router("cascade", "router.method.routers.llm=null"), panel, held))
+    assert told.exact >= 0.65
+    assert told.calibration_error < 0.1
+    assert set(told.by_expert) == set(panel.experts)
+
+
+def test_fit_raises_accuracy_on_what_it_fits_and_touches_no_router(panel):
+    rows = read_rows(str(compose("ask", ["router=embedding"]).router.method.rows))
+    learned, _ = dealt(rows, 0.2, seed=7)
+    made = router("keyword", "router.doubt=1")
+    fitted = asyncio.run(fit(made, panel, learned))
+    before, after = (asyncio.run(measure(made, p, learned)).exact for p in (panel, fitted))
+    assert after > before
+
+
+def test_calibration_error_is_nothing_where_scores_are_shares():
+    assert calibration_error([(0.25, True), (0.25, False), (0.25, False), (0.25, False)]) == 0
+    assert calibration_error([(1.0, False)]) == 1
+
+
+def test_keyword_routing_takes_less_than_a_millisecond(panel):
+    made = router("keyword")
+    question = "Why does my routine crash in room 12? " * 20
+
+    async def go():
+        times = []
+        for _ in range(50):
+            began = time.perf_counter()
+            await made.route(question, panel)
+            times.append(time.perf_counter() - began)
+        return sorted(times)[25]
+
+    assert asyncio.run(go()) < 0.003, "1 ms on a quiet machine: benchmarks/routing.py"

