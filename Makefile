@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo demo-council test faults mutants setup lint data bench-train bench-routing bench clean
+.PHONY: demo demo-council test faults mutants setup lint data bench-train bench-data bench-local bench-routing conformance bench clean
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
@@ -42,6 +42,12 @@ bench-data: setup  ## checking, deduplicating and splitting 34,500 rows
 
 bench-routing: setup  ## routers on questions they never saw
 	$(BIN)/python benchmarks/routing.py
+
+bench-local: setup  ## experts of the local provider at once and one at a time
+	$(BIN)/python benchmarks/local_provider.py
+
+conformance: setup  ## LangChain's suite on the local provider and over llama.cpp, with the real model
+	$(BIN)/python -m pytest -m "long or not long" tests/provider/test_local_standard.py tests/provider/test_llamacpp.py
 
 clean:
 	rm -rf .venv outputs/*/ multirun/*/
