@@ -4,15 +4,16 @@
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from hafs import durable
-from hafs.errors import RunError
+from hafs.errors import ConfigError, RunError
 
 FILE = "evaluation.json"
 """Where a run's folder keeps the record."""
@@ -26,9 +27,9 @@ class Figure:
     tuned: float
     difference: float
     """Tuned minus base."""
-    low: float
-    """Lower end of the difference's 95 % interval."""
-    high: float
+    low: float | None
+    """Lower end of the difference's 95 % interval; None: too few rows for one."""
+    high: float | None
     """Upper end."""
     ratio: float | None
     """Tuned over base; None where the base is 0."""
@@ -133,3 +134,124 @@ def read(folder: Path) -> Evaluation | None:
     except (OSError, ValueError, ValidationError) as error:
         why = " ".join(str(error).split())[:120]
         raise RunError(f"{path} is no evaluation: {why}", hint=f"hafs evaluate name={folder.name} writes it") from error
+
+
+class Rule(NamedTuple):
+    """What a kind of rule looks at: a figure with its interval, and the side of the limit it must be on."""
+
+    words: str
+    """`at most`, `at least`, with what is looked at."""
+    at_most: bool
+    of: Callable[[Figure], tuple[float | None, float | None, float | None]]
+    """The figure and its interval's ends."""
+
+
+def _difference(figure: Figure) -> tuple[float | None, float | None, float | None]:
+    return figure.difference, figure.low, figure.high
+
+
+def _gain(figure: Figure) -> tuple[float | None, float | None, float | None]:
+    """The difference, counted so that more is better."""
+    if figure.better != "lower":
+        return _difference(figure)
+    flipped = [None if end is None else -end for end in (figure.high, figure.low)]
+    return -figure.difference, flipped[0], flipped[1]
+
+
+def _ratio(figure: Figure) -> tuple[float | None, float | None, float | None]:
+    return figure.ratio, figure.ratio_low, figure.ratio_high
+
+
+def _tuned(figure: Figure) -> tuple[float | None, float | None, float | None]:
+    return figure.tuned, None, None
+
+
+RULES = {
+    "max_ratio": Rule("tuned over base is", True, _ratio),
+    "min_ratio": Rule("tuned over base is", False, _ratio),
+    "min_gain": Rule("gain is", False, _gain),
+    "max_increase": Rule("increase is", True, _difference),
+    "max_loss_increase": Rule("increase is", True, _difference),
+    "max_decrease": Rule("decrease is", True, lambda f: _gain(replace(f, better="lower"))),
+    "min": Rule("tuned is", False, _tuned),
+    "max": Rule("tuned is", True, _tuned),
+}
+"""Every kind of rule by its name in `conf/gate/`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Rules that must all hold."""
+
+    name: str
+    """As in `gate=`."""
+    certain: bool
+    """Hold the far end of the 95 % interval against the limit, not the figure alone."""
+    rules: Mapping[str, Mapping[str, float]]
+    """By metric, then by kind of rule: the limit."""
+
+    def judge(self, figures: Mapping[str, Figure], skipped: Mapping[str, str] = MappingProxyType({})) -> Verdict:
+        """Apply every rule; one whose metric was not measured does not hold.
+
+        Args:
+            figures: What was measured.
+            skipped: What was not, and why.
+        """
+        rulings = tuple(
+            self._apply(metric, kind, limit, figures.get(metric), skipped.get(metric, "no row is about it"))
+            for metric, kinds in self.rules.items()
+            for kind, limit in kinds.items()
+        )
+        return Verdict(passed=all(ruling.passed for ruling in rulings), rules=rulings)
+
+    def _apply(self, metric: str, kind: str, limit: float, found: Figure | None, why: str) -> Ruling:
+        rule = RULES[kind]
+        figure, low, high = (None, None, None) if found is None else rule.of(found)
+        decides = (high if rule.at_most else low) if self.certain and rule.of is not _tuned else figure
+        passed = decides is not None and (decides <= limit if rule.at_most else decides >= limit)
+        bound = f"{'at most' if rule.at_most else 'at least'} {limit:g}"
+        if figure is None:
+            words = f"{metric}: not measured ({why if found is None else 'the base has 0'}), wanted {bound}"
+        else:
+            words = f"{metric}: {rule.words} {figure:.4g}{_span(low, high)}, wanted {bound}"
+        return Ruling(
+            metric=metric, rule=kind, limit=limit, figure=figure, low=low, high=high, passed=passed,
+            words=words + (" (all of the interval)" if self.certain else ""),
+        )  # fmt: skip
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" [{low:.4g}, {high:.4g}]"
+
+
+def gate(*, name: str, certain: bool, **rules: Mapping[str, float] | None) -> Gate:
+    """The gate that the `gate` group describes; each further key is a metric and its rules, null: none.
+
+    Raises:
+        ConfigError: A rule is no rule, or its limit no number.
+    """
+    chosen = {metric: dict(kinds) for metric, kinds in rules.items() if kinds}
+    if problems := _problems(chosen):
+        raise ConfigError("\n".join(f"gate.{line}" for line in problems))
+    return Gate(name=name, certain=certain, rules=chosen)
+
+
+def _problems(given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the rules of a config, a line each."""
+    found = []
+    for metric, kinds in given.items():
+        if metric in ("name", "certain") or kinds is None:
+            continue
+        if not isinstance(kinds, Mapping):
+            found.append(f"{metric} is {kinds!r}, expected a rule such as {{max_ratio: 0.9}}")
+            continue
+        found += [f"{metric} has no rule {kind!r}; one of: {', '.join(RULES)}" for kind in kinds if kind not in RULES]
+        found += [
+            f"{metric}.{kind} is {limit!r}, expected a number"
+            for kind, limit in kinds.items()
+            if isinstance(limit, bool) or not isinstance(limit, int | float)
+        ]
+    return found
+
+
+gate.check = _problems  # type: ignore[attr-defined]

@@ -1,0 +1,64 @@
+"""Evaluate a finished run: is it better than its base, and did it forget anything?
+
+    hafs evaluate name=hyrule-asm-v1                        base against tuned, on the held-out test split
+    hafs evaluate name=hyrule-asm-v1 gate=asm               with the rules of another gate
+    hafs evaluate a=hyrule-asm-v1 b=hyrule-asm-v2           two runs against each other
+
+Every difference has a paired bootstrap 95 % interval. Writes evaluation.json, an HTML page and every row into the run's
+folder; `hafs register` reads the verdict. Exit codes: 0 the gate passed, 4 it refused, 2 yours to mend.
+"""
+
+from typing import Annotated, TypedDict
+
+from omegaconf import DictConfig
+from pydantic import Field
+
+from hafs.config import door
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Settings(TypedDict):
+    """The door's own keys in `conf/evaluate.yaml`."""
+
+    name: str | None
+    a: str | None
+    b: str | None
+    rows: Count | None
+    max_new_tokens: Annotated[int, Field(ge=0)]
+    at_once: Count
+    general: str | None
+    draws: Annotated[int, Field(ge=100)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+def evaluate(config: DictConfig) -> None:
+    """Measure, show, write.
+
+    Raises:
+        GateRefused: A rule of the gate does not hold.
+    """
+    from rich.console import Console
+
+    from hafs.evaluation import against_base, against_run
+    from hafs.evaluation.choice import measuring, rules, subjects
+    from hafs.evaluation.page import page
+    from hafs.evaluation.show import refuse, show
+
+    console = Console()
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    how, gate, runs = measuring(config), rules(config), subjects(config)
+    outcome = against_base(runs[0], how, gate, say) if len(runs) == 1 else against_run(runs[0], runs[1], how, say)
+    show(console, outcome)
+    for path in outcome.write(page(outcome)):
+        say(f"wrote {path}")
+    refuse(outcome.record)
+
+
+main = door("evaluate", evaluate, words=__doc__ or "", settings=Settings)
+
+if __name__ == "__main__":
+    main()

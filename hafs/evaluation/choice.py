@@ -1,0 +1,71 @@
+"""From the door's config to what is evaluated and how; refuses what cannot be meant before anything is loaded."""
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from hafs.config import build
+from hafs.config.check import did_you_mean
+from hafs.errors import ConfigError
+from hafs.evaluation import JUDGE, Measuring, Opinion
+from hafs.evaluation.general import NAME as FORGETTING
+from hafs.evaluation.general import general_set
+from hafs.evaluation.subject import Subject, find_run, open_run
+from hafs.gate import Gate
+from hafs.judge import asking
+
+
+def measuring(config: DictConfig) -> Measuring:
+    """How figures are taken.
+
+    Raises:
+        DataError: The general set cannot be read.
+        ConfigError: There is a judge and no provider for it.
+    """
+    general_set(config.general)  # the cheapest refusal first
+    judge = build(config.judge)
+    providers = [build(node) for node in (config.get("providers") or {}).values()]
+    return Measuring(
+        metrics={str(name): build(node) for name, node in config.metrics.items() if node},
+        max_new_tokens=config.max_new_tokens,
+        at_once=config.at_once,
+        rows=config.rows,
+        general=config.general,
+        draws=config.draws,
+        seed=config.seed,
+        judge=None if judge is None else Opinion(judge, asking(judge, providers, build(config.policy))),
+    )
+
+
+def rules(config: DictConfig) -> Gate:
+    """The gate.
+
+    Raises:
+        ConfigError: A rule is about nothing that could be measured.
+    """
+    gate: Gate = build(config.gate)
+    known = [*map(str, config.metrics), FORGETTING, JUDGE]
+    if unknown := [metric for metric in gate.rules if metric not in known]:
+        raise ConfigError(
+            f"gate.{unknown[0]} is a rule about no metric; {did_you_mean(unknown[0], known)}",
+            hint="metrics are listed in conf/metrics/default.yaml",
+        )
+    return gate
+
+
+def subjects(config: DictConfig) -> Sequence[Subject]:
+    """One run to hold against its base, or two to hold against each other.
+
+    Raises:
+        ConfigError: One of two is missing, or both ways are asked for at once.
+        RunError: There is no such run, or it is not finished.
+    """
+    if not (config.a or config.b):
+        return [open_run(find_run(config.name))]
+    missing = [key for key in ("a", "b") if not config[key]]
+    if missing or config.name:
+        fact = f"{missing[0]}= is missing" if missing else "name= and a= b= are two different questions"
+        raise ConfigError(f"two runs are compared as a=RUN b=RUN: {fact}", hint="name=RUN holds one against its base")
+    if config.a == config.b:
+        raise ConfigError(f"a and b are both {config.a!r}", hint="name=RUN holds a run against its base")
+    return [open_run(find_run(config.a)), open_run(find_run(config.b))]

@@ -1,0 +1,61 @@
+"""From what two models made of the same rows to figures with intervals."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hafs.evaluation.intervals import Compared, Sides, compare
+from hafs.gate import Figure
+from hafs.metrics import Better, Metric, Said
+
+
+def figures(
+    metrics: Mapping[str, Metric], base: Sequence[Said], tuned: Sequence[Said], *, draws: int, seed: int
+) -> tuple[dict[str, Figure], dict[str, str]]:
+    """Every metric that applies to any row.
+
+    Args:
+        metrics: By name.
+        base: One side.
+        tuned: The other; the same rows in the same order.
+        draws: Resamples for the intervals.
+        seed: Of the resamples.
+
+    Returns:
+        The figures, and why metrics could not be measured on this machine.
+    """
+    found, skipped = {}, {}
+    for name, metric in metrics.items():
+        if why := metric.missing():
+            skipped[name] = why
+            continue
+        sides = _sides(metric, base, tuned)
+        if len(sides.base):
+            compared = compare(sides, metric.value, draws=draws, seed=seed)
+            found[name] = figure(compared, rows=len(sides.base), better=metric.better, unit=metric.unit)
+    return found, skipped
+
+
+def _sides(metric: Metric, base: Sequence[Said], tuned: Sequence[Said]) -> Sides:
+    """The rows that the metric applies to on both sides."""
+    pairs = [(metric.parts(a), metric.parts(b)) for a, b in zip(base, tuned, strict=True)]
+    both = [(*a, *b) for a, b in pairs if a is not None and b is not None]
+    return Sides(*np.array(both, np.float64).reshape(-1, 4).T)
+
+
+def figure(compared: Compared, *, rows: int, better: Better, unit: str) -> Figure:
+    """The record of a comparison."""
+    difference, ratio = compared.difference, compared.ratio
+    return Figure(
+        base=compared.base,
+        tuned=compared.tuned,
+        difference=difference.figure,
+        low=difference.low,
+        high=difference.high,
+        ratio=ratio and ratio.figure,
+        ratio_low=ratio and ratio.low,
+        ratio_high=ratio and ratio.high,
+        rows=rows,
+        better=better,
+        unit=unit,
+    )

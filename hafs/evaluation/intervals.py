@@ -1,0 +1,104 @@
+"""How sure a difference is: paired bootstrap over the rows, for all metrics alike.
+
+The rows are drawn anew with replacement, the same draw for both sides, and the figure is taken of each draw (Efron
+1979; Koehn 2004 for paired comparisons of language systems). Plain percentiles are too narrow for few rows; their
+levels are widened so that the interval of a mean has the width of Student's (Hesterberg 2015, "expanded percentile").
+
+Legend: `N` rows, `R` draws.
+"""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+
+FEWEST_ROWS = 5
+"""With fewer rows there is no interval worth its name."""
+_CHUNK = 4_000_000  # counts held at once
+
+Value = Callable[[Any, Any], Any]
+
+
+class Sides(NamedTuple):
+    """Amounts and weights of the same rows under two models, float64[N]."""
+
+    base: np.ndarray
+    base_weight: np.ndarray
+    tuned: np.ndarray
+    tuned_weight: np.ndarray
+
+
+class Interval(NamedTuple):
+    """A figure and where it lies with 95 % confidence; None: too few rows to say."""
+
+    figure: float
+    low: float | None
+    high: float | None
+
+
+class Compared(NamedTuple):
+    """Both figures, their difference and their ratio (None where the base is 0)."""
+
+    base: float
+    tuned: float
+    difference: Interval
+    ratio: Interval | None
+
+
+def compare(sides: Sides, value: Value, *, draws: int, seed: int) -> Compared:
+    """Both figures of one metric, with intervals of difference and ratio.
+
+    Args:
+        sides: The rows that the metric applies to on both sides; at least one.
+        value: The figure for summed amounts and weights.
+        draws: How many resamples.
+        seed: Of the draws; metrics over the same number of rows share them.
+    """
+    base = float(value(sides.base.sum(), sides.base_weight.sum()))
+    tuned = float(value(sides.tuned.sum(), sides.tuned_weight.sum()))
+    rows = len(sides.base)
+    if rows < FEWEST_ROWS:
+        ratio = Interval(tuned / base, None, None) if base else None
+        return Compared(base, tuned, Interval(tuned - base, None, None), ratio)
+    base_R, tuned_R = _resampled(sides, value, draws, seed)
+    levels = levels_of(rows)
+    difference = Interval(tuned - base, *_ends(tuned_R - base_R, levels))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios_R = tuned_R / base_R
+    finite = bool(base) and bool(np.isfinite(ratios_R).any())
+    ratio = Interval(tuned / base, *_ends(ratios_R, levels)) if finite else None
+    return Compared(base, tuned, difference, ratio)
+
+
+def _resampled(sides: Sides, value: Value, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rows, generator = len(sides.base), np.random.default_rng(seed)
+    columns_N4 = np.stack(sides, axis=1)
+    sums = []
+    for first in range(0, draws, step := max(1, _CHUNK // rows)):
+        counts_RN = generator.multinomial(rows, np.full(rows, 1 / rows), size=min(step, draws - first))
+        sums.append(counts_RN @ columns_N4)
+    sums_R4 = np.concatenate(sums)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a draw may hold no row with weight; it is left out
+        return value(sums_R4[:, 0], sums_R4[:, 1]), value(sums_R4[:, 2], sums_R4[:, 3])
+
+
+def _ends(draws_R: np.ndarray, levels: tuple[float, float]) -> tuple[float, float]:
+    low, high = np.quantile(draws_R[np.isfinite(draws_R)], levels)
+    return float(low), float(high)
+
+
+def levels_of(rows: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The two quantiles of the draws to take for an interval over so many rows."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    low = NormalDist().cdf(-_student(z, rows - 1) * math.sqrt(rows / (rows - 1)))
+    return low, 1 - low
+
+
+def _student(z: float, freedom: int) -> float:
+    """Student's quantile from the normal one (Cornish and Fisher's expansion; within 0.002 from 4 degrees on)."""
+    first = (z**3 + z) / (4 * freedom)
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    return z + first + second + third

@@ -1,0 +1,100 @@
+"""What an evaluation found: the record, and the rows behind the figures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hafs import durable
+from hafs.dataset.samples import Prepared, Split
+from hafs.evaluation.subject import Subject
+from hafs.gate import Evaluation, Figure, HeldOut, Verdict
+from hafs.metrics import Said
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """What one side made of all that was put to it."""
+
+    label: str
+    """base, tuned, or a run's name."""
+    test: Sequence[Said]
+    general: Sequence[Said]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """An evaluation with the rows behind it."""
+
+    record: Evaluation
+    ids: Sequence[str]
+    """Of the test rows."""
+    sheets: tuple[Sheet, Sheet]
+    folder: Path
+    """Where its files go."""
+
+    def write(self, page: str) -> list[Path]:
+        """Write the record, the page and every row; each replaces its old self whole.
+
+        Args:
+            page: The HTML page.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        rows, html = self.folder / "evaluation_rows.jsonl", self.folder / "evaluation.html"
+        durable.write_text(rows, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in self._rows()))
+        durable.write_text(html, page)
+        return [self.record.write(self.folder), html, rows]
+
+    def _rows(self) -> list[dict]:
+        base, tuned = self.sheets
+        return [
+            {"id": i, "reference": a.reference, "prompt": [asdict(message) for message in a.prompt]}
+            | {sheet.label: _told(said) for sheet, said in zip(self.sheets, (a, b), strict=True)}
+            for i, a, b in zip(self.ids, base.test, tuned.test, strict=True)
+        ]
+
+
+def _told(said: Said) -> dict:
+    return {key: value for key, value in asdict(said).items() if key not in ("prompt", "reference")}
+
+
+def outcome(
+    *,
+    subject: Subject,
+    data: Prepared,
+    split: Split,
+    sheets: tuple[Sheet, Sheet],
+    figures: Mapping[str, Figure],
+    skipped: Mapping[str, str],
+    verdict: Verdict,
+    max_new_tokens: int,
+    seconds: float,
+    against: Subject | None = None,
+) -> Outcome:
+    """Put an evaluation together.
+
+    Args:
+        subject: Whose figures stand in the second column.
+        data: The data of the test split.
+        split: The test split.
+        sheets: Both sides.
+        figures: What was measured.
+        skipped: What was not, and why.
+        verdict: The gate's.
+        max_new_tokens: Longest answer.
+        seconds: All of it took.
+        against: The run of the first column; None: the subject's base.
+    """
+    count = len(sheets[0].test)
+    facts = HeldOut(
+        dataset=data.report.name, fingerprint=data.fingerprint, rows=count,
+        tokens=sum(said.supervised for said in sheets[0].test), files=dict(data.file_hashes),
+    )  # fmt: skip
+    record = Evaluation(
+        name=subject.name, base=against.name if against else subject.base, adapter_sha256=subject.sha256(),
+        split=facts, metrics=figures, verdict=verdict, skipped=skipped, max_new_tokens=max_new_tokens,
+        date=datetime.now(UTC).isoformat(timespec="seconds"), seconds=round(seconds, 1),
+    )  # fmt: skip
+    folder = subject.folder / "against" / against.name if against else subject.folder
+    return Outcome(record=record, ids=split.ids[:count], sheets=sheets, folder=folder)

@@ -1,0 +1,143 @@
+"""What one model makes of rows: how likely their own answers are to it, and what it answers itself."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hafs import oom
+from hafs.dataset.samples import Sample
+from hafs.errors import HafsError
+from hafs.generation import Decoder, Row, at_rest, prompt_of
+from hafs.likelihood import Likelihood, likelihoods
+from hafs.metrics import Said
+from hafs.text import TEXT_ROLE, Conversation, end_tokens, render
+
+ROW_TOKENS = {"cpu": 1024}
+"""Tokens of one forward pass over given answers; it is halved where memory runs out."""
+GPU_ROW_TOKENS = 8192
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One conversation, ready to be put to a model."""
+
+    prompt: Conversation
+    """All before the last answer."""
+    reference: str
+    """The last answer; empty for plain text, which asks nothing."""
+    sample: Sample
+    """The whole conversation, tokenized as in training."""
+    bytes: int
+    """UTF-8 bytes of what its supervised tokens spell."""
+
+
+def asked(conversation: Conversation, tokenizer: Any) -> Asked:
+    """A conversation with its last answer, for the model of this tokenizer."""
+    rendered = render(tokenizer, conversation)
+    tokens, supervised = np.array(rendered.tokens, np.int32), np.array(rendered.supervised, bool)
+    counted = np.flatnonzero(supervised[1:]) + 1  # the first token is never predicted
+    text = tokenizer.decode(tokens[counted].tolist(), skip_special_tokens=True)
+    prompt = prompt_of(conversation)
+    return Asked(
+        prompt=prompt,
+        reference=conversation[len(prompt)].content if len(prompt) < len(conversation) else "",
+        sample=Sample("", tokens, supervised),
+        bytes=len(text.encode()),
+    )
+
+
+def put_to(
+    net: Any,
+    tokenizer: Any,
+    conversations: Sequence[Conversation],
+    *,
+    max_new_tokens: int,
+    at_once: int,
+    progress: Progress = lambda *_: None,
+) -> list[Said]:
+    """What a model makes of every conversation.
+
+    Args:
+        net: The model, its adapter on or off.
+        tokenizer: Of the model.
+        conversations: Which, with their answers.
+        max_new_tokens: Longest answer; 0: only measure how likely the rows' own answers are.
+        at_once: Answers in the making at any time; halved where memory runs out.
+        progress: Called with answers that are done and answers in all.
+    """
+    rows = [asked(conversation, tokenizer) for conversation in conversations]
+    with at_rest(net):
+        row_tokens = ROW_TOKENS.get(net.device.type, GPU_ROW_TOKENS)
+        likely = likelihoods(net, [row.sample for row in rows], row_tokens=row_tokens)
+        due = [i for i, row in enumerate(rows) if row.prompt[0].role != TEXT_ROLE and max_new_tokens]
+        prompts = [rows[i].prompt for i in due]
+        given = dict(zip(due, answers(net, tokenizer, prompts, max_new_tokens, at_once, progress), strict=True))
+    return [_said(row, found, given.get(i, NOTHING)) for i, (row, found) in enumerate(zip(rows, likely, strict=True))]
+
+
+class Given(NamedTuple):
+    """An answer, and its share of the time."""
+
+    answer: str | None
+    tokens: int
+    ended: bool
+    seconds: float
+
+
+NOTHING = Given(None, 0, False, 0.0)
+
+
+def _said(row: Asked, found: Likelihood, own: Given) -> Said:
+    return Said(
+        prompt=row.prompt, reference=row.reference, answer=own.answer, tokens=own.tokens, ended=own.ended,
+        seconds=own.seconds, nats=found.nats, supervised=found.tokens, correct=found.correct, bytes=row.bytes,
+    )  # fmt: skip
+
+
+def answers(
+    net: Any, tokenizer: Any, prompts: Sequence[Conversation], max_new_tokens: int, at_once: int, progress: Progress
+) -> list[Given]:
+    """Greedy answers of a net at rest, in the order of the prompts, as many at once as fit.
+
+    Raises:
+        HafsError: Not even one answer fits in memory.
+    """
+    while True:
+        try:
+            return _answers(net, tokenizer, prompts, max_new_tokens, at_once, progress)
+        except (RuntimeError, MemoryError) as error:
+            if not oom.is_out_of_memory(error):
+                raise
+            if at_once == 1:
+                hint = "lower max_new_tokens"
+                raise HafsError("out of memory with a single answer in the making", hint=hint) from None
+        at_once //= 2
+        oom.free_cache()
+
+
+def _answers(
+    net: Any, tokenizer: Any, prompts: Sequence[Conversation], limit: int, at_once: int, progress: Progress
+) -> list[Given]:
+    adapter = getattr(net, "active_adapter", None)
+    rows = [Row(render(tokenizer, p, for_generation=True).tokens, adapter=adapter, limit=limit) for p in prompts]
+    seconds = dict.fromkeys(range(len(rows)), 0.0)
+    place = {id(row): i for i, row in enumerate(rows)}
+    decoder = Decoder(net, ends=end_tokens(tokenizer), rows=at_once)
+    for row in sorted(rows, key=lambda row: -len(row.prompt)):
+        decoder.add(row)
+    while decoder:
+        began = time.perf_counter()
+        told = decoder.step()
+        share = (time.perf_counter() - began) / max(1, len(told))
+        for token in told:
+            seconds[place[id(token.row)]] += share
+        progress(sum(row.finish is not None for row in rows), len(rows))
+    texts = [tokenizer.decode(row.said, skip_special_tokens=True).strip() for row in rows]
+    return [
+        Given(text, len(row.said), row.finish == "stop", seconds[i])
+        for i, (row, text) in enumerate(zip(rows, texts, strict=True))
+    ]

@@ -1,0 +1,232 @@
+"""What is evaluated: a finished run, its test split, and its model with the adapter on or off."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from hafs import durable, hardware
+from hafs.adapter import Adapter, Full
+from hafs.config import build
+from hafs.dataset import Dataset, prepare
+from hafs.dataset.samples import Prepared, Split
+from hafs.errors import DataError, RunError
+from hafs.model import Model
+from hafs.model.weights import cache_folder
+from hafs.quant import Quant
+from hafs.runs import Run
+from hafs.text import Conversation
+
+TENSORS = ("adapter_model.safetensors", "model.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A finished run."""
+
+    folder: Path
+    config: DictConfig
+    """As the run recorded it."""
+    data: str
+    """Fingerprint of the data that the run recorded."""
+    model: Model
+    quant: Quant
+    adapter: Adapter
+    dataset: Dataset
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.name
+
+    @property
+    def base(self) -> str:
+        """The base's name and storage."""
+        return f"{self.model.name}-{self.quant.name}"
+
+    @property
+    def tensors(self) -> Path:
+        """The file of what was trained."""
+        return next(path for name in TENSORS if (path := self.folder / "adapter" / name).exists())
+
+    def sha256(self) -> str:
+        """Of that file."""
+        with self.tensors.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_run(name: str | None, *, root: Path = Path("outputs")) -> Path:
+    """The folder of a run, by its name or its path.
+
+    Args:
+        name: Null stands for the only run there is.
+        root: Where runs live.
+
+    Raises:
+        RunError: There is no such run, or no name was given and there are several.
+    """
+    if name:
+        found = next((path for path in (root / name, Path(name)) if (path / "run.json").is_file()), None)
+        if found is None:
+            there = ", ".join(_runs(root)[:5])
+            hint = f"runs that are there: {there}" if there else "hafs train makes one"
+            raise RunError(f"there is no run {name!r} in {root}", hint=hint)
+        return found
+    runs = _runs(root)
+    if len(runs) != 1:
+        hint = f"one of: {', '.join(runs[:5])}" if runs else "hafs train makes one"
+        raise RunError(f"name= says which run to evaluate; there are {len(runs)} in {root}", hint=hint)
+    return root / runs[0]
+
+
+def _runs(root: Path) -> list[str]:
+    """Names of runs, the newest first."""
+    found = sorted(root.glob("*/run.json"), key=lambda path: -path.stat().st_mtime)
+    return [path.parent.name for path in found]
+
+
+def open_run(folder: Path) -> Subject:
+    """Read what a finished run recorded; nothing is loaded yet.
+
+    Raises:
+        RunError: It is not finished, its adapter is damaged, or its record cannot be read.
+    """
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        config, data = DictConfig(record["config"]), str(record["data"])
+        nouns = {noun: build(config[noun]) for noun in ("model", "quant", "adapter", "dataset")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder / 'run.json'} is not the record of a run: {error}") from error
+    try:
+        durable.verify(folder / "adapter")
+    except durable.Damaged as damage:
+        if not (folder / "adapter").exists():
+            hint = f"hafs train with the same words (name={folder.name}) continues it"
+            raise RunError(f"the run {folder} is not finished: it has no adapter/ yet", hint=hint) from None
+        raise RunError(f"the adapter of {folder} is damaged: {damage}", hint="train it again, or restore it") from None
+    return Subject(folder=folder, config=config, data=data, **nouns)
+
+
+# the test split ---------------------------------------------------------------------------------------------------
+
+
+def data_of(subject: Subject, tokenizer: Any) -> Prepared:
+    """The data of a run, as it was trained with.
+
+    Raises:
+        DataError: Its files are gone or have changed.
+    """
+    data = prepare(subject.dataset, tokenizer, seed=subject.config.seed, cache=cache_folder() / "datasets")
+    if data.fingerprint != subject.data:
+        fact = f"the data of {subject.name} has changed: it was {subject.data}, now it is {data.fingerprint}"
+        raise DataError(fact, hint="an evaluation needs the files that the run was trained with")
+    return data
+
+
+def held_out(subject: Subject, data: Prepared) -> Split:
+    """The test split of a run, once it is sure that the run never saw it.
+
+    Raises:
+        DataError: There is no test split, or one of its rows was in training or in early stopping.
+    """
+    split = data.splits["test"]
+    if not len(split):
+        fact = f"dataset {subject.dataset.name!r} has no test split (test_fraction {subject.dataset.test_fraction:g})"
+        raise DataError(fact, hint="train with dataset.test_fraction=0.1, under another name=")
+    refuse_seen(split, subject, data)
+    return split
+
+
+def refuse_seen(split: Split, subject: Subject, data: Prepared) -> None:
+    """Hold the hashes of rows and of prompts against all that a run saw.
+
+    Args:
+        split: The rows in question.
+        subject: The run: the rows of its steps are in its events.
+        data: What it was trained with.
+
+    Raises:
+        DataError: A row, or its prompt, was trained on or measured for early stopping.
+    """
+    steps = Run(subject.folder, writes=False).events("step")
+    trained = {row for step in steps for row in step["samples"]} | set(data.splits["train"].ids[:])
+    for rows, what in ((trained, "training"), (set(data.splits["val"].ids[:]), "early stopping")):
+        if seen := rows & set(split.ids[:]):
+            fact = f"{len(seen)} of {len(split)} test rows were in the {what} of {subject.name}, {min(seen)} is one"
+            raise DataError(fact, hint="figures over rows that were seen prove nothing; train under another name=")
+    prompts = {_opening(split.conversation(i)) for i in range(len(split))}
+    for name in ("train", "val"):
+        seen = data.splits[name]
+        alike = sum(_opening(seen.conversation(i)) in prompts for i in range(len(seen)))
+        if alike:
+            fact = f"{alike} prompts of the test split of {subject.name} are in its {name} split too"
+            raise DataError(fact, hint="the data was split by something else than hafs; train again")
+
+
+def _opening(conversation: Conversation) -> bytes:
+    """Hash of all before the first answer."""
+    prompt = [conversation[0]] if conversation[0].role == "text" else []
+    for message in conversation if not prompt else ():
+        if message.role == "assistant":
+            break
+        prompt.append(message)
+    return hashlib.blake2b(repr([(m.role, m.content) for m in prompt]).encode(), digest_size=16).digest()
+
+
+# the model --------------------------------------------------------------------------------------------------------
+
+
+class Loaded:
+    """One base in memory, with the run's adapter on or off.
+
+    Args:
+        subject: The run.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        accelerator = "cpu" if subject.config.trainer.accelerator == "cpu" else "auto"
+        self.device = hardware.device(accelerator)
+        self.dtype, _ = hardware.precision(subject.config.precision, self.device)
+        self.tokenizer = subject.model.tokenizer()
+        self.net = subject.model.load(quant=subject.quant, dtype=self.dtype, device=self.device)
+        self.full = isinstance(subject.adapter, Full)
+        if not self.full:
+            self.net = subject.adapter.attach(self.net)
+            self.take(subject)
+
+    def take(self, subject: Subject) -> None:
+        """Put the tensors of a run's adapter into the net.
+
+        Raises:
+            RunError: They do not fit, or are not numbers.
+        """
+        subject.adapter.load(self.net, subject.folder / "adapter")
+        trained = (p for name, p in self.net.named_parameters() if self.full or "lora_" in name or "modules_" in name)
+        if not all(bool(torch.isfinite(p).all()) for p in trained):
+            raise RunError(f"the adapter of {subject.name} holds values that are no numbers", hint="train it again")
+        self.subject = subject
+
+    def serves(self, subject: Subject) -> bool:
+        """Whether another run's adapter can be put in the place of this one's."""
+        same = (self.subject.model, self.subject.quant, self.subject.adapter, self.subject.config.precision)
+        return same == (subject.model, subject.quant, subject.adapter, subject.config.precision) and not self.full
+
+    @contextmanager
+    def base(self) -> Iterator[Any]:
+        """The base alone; of a fully trained run it can only be had before `tuned`."""
+        with nullcontext() if self.full else self.net.disable_adapter():
+            yield self.net
+
+    @contextmanager
+    def tuned(self) -> Iterator[Any]:
+        """The base with what was trained."""
+        if self.full:
+            self.take(self.subject)
+        yield self.net

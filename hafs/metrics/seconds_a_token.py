@@ -1,0 +1,17 @@
+"""Seconds a token: what an answer costs, with as many answers in the making as the evaluation has at once."""
+
+from dataclasses import dataclass
+
+from hafs.metrics import Metric, Parts, Said
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondsAToken(Metric):
+    """Time of generating over tokens; a step's time is shared out over the answers it worked on."""
+
+    better = "lower"
+    unit = "seconds"
+
+    def parts(self, said: Said) -> Parts | None:
+        """Seconds, and the tokens they gave, end tokens included."""
+        return None if said.answer is None or not said.seconds else Parts(said.seconds, said.tokens + said.ended)
