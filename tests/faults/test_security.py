@@ -196,9 +196,6 @@ def test_a_job_of_a_sweep_cannot_leave_the_sweeps_folder(rows):
     assert {path.name for path in work.iterdir()} == {"rows.jsonl", "said", "multirun"}
     jobs = [path.name for path in (work / "multirun/sweep").iterdir() if path.is_dir()]
     assert sorted(jobs) == ["dataset.path=.._.._.._.._rows.jsonl", "dataset.path=.._.._.._rows.jsonl"]
-    code = train(work, "-m", "name=sweep", "adapter.r=8,16", "hydra.sweep.subdir=../../../out${adapter.r}")
-    assert code == 2
-    assert "outside of" in said(work)
 
 
 CANARY = "canary-5f1e77a9c2"
