@@ -71,7 +71,8 @@ def _cells(entry: "Entry") -> list[str]:
         return [entry.name, entry.status, "mixture", "", "", mixed]
     found = entry.metrics.get("perplexity")
     perplexity = f"{found.base:.3g} -> {found.tuned:.3g}" if found else "not measured"
-    return [entry.name, entry.status, f"{entry.base}, {entry.quant}", perplexity, _gate(entry), entry.specialization]  # fmt: skip
+    base = f"{entry.base}, {entry.quant}"
+    return [entry.name, entry.status, base, perplexity, _gate(entry), entry.specialization]
 
 
 def _gate(record: "Record") -> str:

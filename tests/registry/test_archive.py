@@ -31,7 +31,8 @@ def registered(here, monkeypatch):
 
 
 def digests(folder):
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}  # fmt: skip
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def lose(here):
@@ -56,13 +57,11 @@ def test_a_restored_model_has_every_byte_and_record(registered, capsys):
 @rclone
 def test_a_second_backup_copies_nothing_and_deletes_nothing_unless_asked(registered):
     go(backup, "target=disk")
-    times = {
-        p: p.stat().st_mtime_ns for p in (registered / "disk").rglob("*") if p.is_file() and p.name != "record.toml"
-    }
-    inodes = {p: p.stat().st_ino for p in times}
+    copied = [p for p in (registered / "disk").rglob("*") if p.is_file() and p.name != "record.toml"]
+    inodes = {p: p.stat().st_ino for p in copied}
     (registered / "disk/models/hyrule-asm-v1/extra").write_text("x")
     go(backup, "target=disk")
-    assert {p: p.stat().st_ino for p in times} == inodes
+    assert {p: p.stat().st_ino for p in copied} == inodes
     assert (registered / "disk/models/hyrule-asm-v1/extra").exists()
     go(backup, "target=disk", "delete=true")
     assert not (registered / "disk/models/hyrule-asm-v1/extra").exists()
@@ -105,7 +104,8 @@ def test_the_in_memory_remote_without_hashes_is_verified_byte_by_byte(registered
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = subprocess.Popen(["rclone", "serve", "webdav", ":memory:", "--addr", f"127.0.0.1:{port}"], stderr=subprocess.DEVNULL)  # fmt: skip
+    words = ["rclone", "serve", "webdav", ":memory:", "--addr", f"127.0.0.1:{port}"]
+    server = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     try:
         monkeypatch.setenv("RCLONE_CONFIG_MEM_TYPE", "webdav")
         monkeypatch.setenv("RCLONE_CONFIG_MEM_URL", f"http://127.0.0.1:{port}")
@@ -133,7 +133,8 @@ def test_a_transfer_killed_halfway_goes_on_and_is_never_taken_for_whole(register
     def killed(words, **options):
         if words[1] != "copy" or not any("hyrule-asm-v1" in word for word in words[2:4]):
             return real(words, **options)
-        process = subprocess.Popen([*words, "--bwlimit", "2M", "--transfers", "1"], **{k: v for k, v in options.items() if k in ("stdin", "text")}, stdout=-1, stderr=-1)  # fmt: skip
+        slowly = [*words, "--bwlimit", "2M", "--transfers", "1"]
+        process = subprocess.Popen(slowly, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         time.sleep(1.5)
         process.send_signal(signal.SIGKILL)
         out, err = process.communicate()

@@ -16,7 +16,8 @@ WRITER = [sys.executable, str(Path(__file__).with_name("writer.py"))]
 
 
 def start(path, who, count):
-    return subprocess.Popen([*WRITER, str(path), str(who), str(count)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    words = [*WRITER, str(path), str(who), str(count)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def all_there(path, said):
