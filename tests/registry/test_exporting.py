@@ -14,7 +14,7 @@ from hafs.exporting.compare import Partial, Place, distance
 from hafs.registry import Registry
 
 
-def train_adapter(folder, model, **fields):
+def train_adapter(folder, model, scale=0.5, **fields):
     """An adapter with weights of its own on a tiny base."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -29,25 +29,27 @@ def train_adapter(folder, model, **fields):
     net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", **fields))
     for name, parameter in net.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.5)
+            torch.nn.init.normal_(parameter, std=scale)
     net.save_pretrained(folder)
 
 
-@pytest.fixture(params=["llama", "qwen2"])
-def registered(request, here):
-    """A tiny model with a real adapter in the registry."""
+def put(here, *model_words, quant="none", **fields):
+    """A base with a real adapter in a registry."""
+    from omegaconf import OmegaConf
+
     from hafs import durable
     from hafs.config import compose
     from hafs.dataset import prepare
     from hafs.model.weights import cache_folder
     from hafs.registering import finished_run
 
-    write_rows(here / "rows.jsonl")
+    write_rows(here / "rows.jsonl", count=200)
     folder = make_run(here, evaluated=False)
     recorded = json.loads((folder / "run.json").read_text())
-    recorded["config"]["model"]["weights"]["architecture"] = request.param
-    model = compose("train", ["model=tiny", f"model.weights.architecture={request.param}"]).model
-    durable.commit(folder / "adapter", lambda draft: train_adapter(draft, model))
+    chosen = compose("train", [*model_words, f"quant={quant}"])
+    for noun in ("model", "quant"):
+        recorded["config"][noun] = OmegaConf.to_container(chosen[noun], resolve=True)
+    durable.commit(folder / "adapter", lambda draft: train_adapter(draft, chosen.model, **fields))
     (folder / "run.json").write_text(json.dumps(recorded))
     run = finished_run("hyrule-asm-v1")
     recorded["data"] = prepare(
@@ -56,6 +58,12 @@ def registered(request, here):
     (folder / "run.json").write_text(json.dumps(recorded))
     go(register, "name=hyrule-asm-v1", "force=true")
     return Registry.open("mine.toml")
+
+
+@pytest.fixture(params=["llama", "qwen2"])
+def registered(request, here):
+    """A tiny model of each architecture."""
+    return put(here, "model=tiny", f"model.weights.architecture={request.param}")
 
 
 FILES = {
@@ -83,6 +91,20 @@ def test_every_form_is_written_and_is_the_original(registered, here, capsys):
     assert "ADAPTER ./hyrule-asm-v1.lora.gguf" in modelfile and 'PARAMETER stop "<|im_end|>"' in modelfile
     assert "--lora-modules hyrule-asm-v1=./hyrule-asm-v1" in (
         here / "outputs/exports/hyrule-asm-v1/vllm/serve.sh").read_text()  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_every_form_of_the_real_model_is_the_original(here, capsys):
+    put(here, "model=smollm2_135m", quant="nf4", scale=0.02)
+    for form in FILES:
+        go(export, "model_name=hyrule-asm-v1", f"format={form}")
+        found = json.loads((here / "outputs/exports/hyrule-asm-v1" / form / "export.json").read_text())["distance"]
+        assert abs(found["kl"]) <= 0.01, form
+        assert found["prompts"] == 40
+    said = capsys.readouterr().out
+    print(said)
+    assert "as trained on nf4" in said
 
 
 @pytest.mark.parametrize("registered", ["llama"], indirect=True)
