@@ -55,8 +55,8 @@ def _list(console: Any, registry: "Registry") -> None:
         print(f"{registry.path} is empty\n-> hafs register name=RUN")
         return
     table = Table(title=str(registry.path), title_justify="left")
-    for column in ("name", "status", "base", "perplexity", "gate", "trained", "specialization"):
-        table.add_column(column, overflow="fold")
+    for column in ("name", "status", "base", "perplexity", "gate", "specialization"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("status", "gate"))
     colors = {"production": "green", "retired": "dim", "candidate": ""}
     for entry in entries.values():
         table.add_row(*map(Text, _cells(entry)), style=colors[entry.status])
@@ -68,11 +68,11 @@ def _cells(entry: "Entry") -> list[str]:
 
     if not isinstance(entry, Record):
         mixed = f"{', '.join(entry.experts)} behind {entry.router}"
-        return [entry.name, entry.status, "mixture", "", "", entry.registered[:10], mixed]
+        return [entry.name, entry.status, "mixture", "", "", mixed]
     found = entry.metrics.get("perplexity")
     perplexity = f"{found.base:.3g} -> {found.tuned:.3g}" if found else "not measured"
-    return [entry.name, entry.status, f"{entry.base}, {entry.quant}", perplexity, _gate(entry), entry.trained[:10],
-            entry.specialization]  # fmt: skip
+    base = f"{entry.base}, {entry.quant}"
+    return [entry.name, entry.status, base, perplexity, _gate(entry), entry.specialization]
 
 
 def _gate(record: "Record") -> str:

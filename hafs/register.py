@@ -3,7 +3,7 @@
     hafs register name=hyrule-asm-v1                          only if the gate passed it (hafs evaluate)
     hafs register name=my-run under=hyrule-asm-v2             under another name than the run's
     hafs register name=hyrule-asm-v1 force=true               whatever the gate said; the record says so
-    hafs register name=triforce-moe experts=[hyrule-asm-v1,yaze-sage-v1] router=cascade
+    hafs register name=triforce-moe mixture=[hyrule-asm-v1,yaze-sage-v1] router=cascade
 
 The adapter is copied beside the registry with its config, its figures and a model card, and answers only once it is
 promoted. Exit codes: 0 registered, 4 the gate refused it, 2 yours to mend.
@@ -24,7 +24,7 @@ class Settings(TypedDict):
     specialization: str | None
     parents: list[str]
     force: bool
-    experts: list[str]
+    mixture: list[str]
     router: str
 
 
@@ -39,11 +39,11 @@ def register(config: DictConfig) -> None:
     from hafs.registering import finished_run, register_mixture, register_run
 
     registry = build(config.registry)
-    if config.experts:
+    if config.mixture:
         if not config.name:
             raise ConfigError("a mixture needs a name", hint="name=triforce-moe")
         entry = register_mixture(
-            registry, name=config.name, experts=list(config.experts), router=config.router,
+            registry, name=config.name, experts=list(config.mixture), router=config.router,
             specialization=config.specialization,
         )  # fmt: skip
         print(f"registered {entry.name}: {', '.join(entry.experts)} behind {entry.router}")

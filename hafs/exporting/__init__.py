@@ -1,4 +1,4 @@
-"""From a registered model to what another program serves; nothing is handed over that was not held against the original.
+"""From a registered model to what another program serves; what was not held against the original is not handed over.
 
 source     the registered model, its unquantized base, held-out prompts
 forms      merged, gguf, lora_gguf, ollama, vllm: how each is written, and what it gives when it is used
@@ -92,9 +92,8 @@ def _accept(used: Used, found: Distance, limits: Limits, tokenizer: Any) -> None
                 f"the export reads {prompt[-1].content[:40]!r} as other token ids than training did; it is removed"
             )
     if not found.kl <= limits["kl"]:  # NaN too
-        raise GateRefused(
-            f"the export answers otherwise: mean KL {found.kl:.3g} nats, limit {limits['kl']:g}; it is removed"
-        )
+        fact = f"mean KL {found.kl:.3g} nats, limit {limits['kl']:g}"
+        raise GateRefused(f"the export answers otherwise: {fact}; it is removed")
     if not abs(found.perplexity_change) <= limits["perplexity"]:
         fact = f"perplexity {found.original:.4f} -> {found.perplexity:.4f}, limit {limits['perplexity']:.1%}"
         raise GateRefused(f"the export answers otherwise: {fact}; it is removed")

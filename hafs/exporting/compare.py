@@ -1,7 +1,7 @@
 """How far an export's next-token distributions are from the original's, over held-out prompts.
 
-Up to `PLACES` places of each prompt's answers, evenly spread: the distribution of the next token there, given all before
-it. `P` places in all, `V` vocabulary.
+Up to `PLACES` places of each prompt's answers, evenly spread: the distribution of the next token there, given all
+before it. `P` places in all, `V` vocabulary.
 """
 
 import math
@@ -53,9 +53,8 @@ def of_net(net: Any, asked: Sequence[Place]) -> torch.Tensor:
         for group in _sharing(asked):
             ids = torch.tensor([group[-1].before], device=device)
             ends = torch.tensor([len(place.before) - 1 for place in group], device=device)
-            rows.append(
-                torch.log_softmax(net(input_ids=ids, use_cache=False, logits_to_keep=ends).logits[0].float(), -1).cpu()
-            )
+            logits_PV = net(input_ids=ids, use_cache=False, logits_to_keep=ends).logits[0]
+            rows.append(torch.log_softmax(logits_PV.float(), -1).cpu())
     return torch.cat(rows)
 
 
@@ -92,7 +91,8 @@ class Distance:
 
     def __str__(self) -> str:
         change = f"{self.original:.4f} -> {self.perplexity:.4f} ({self.perplexity_change:+.2%})"
-        return f"mean KL {self.kl:.2e} nats (largest {self.kl_max:.2e}), perplexity {change}, {self.places} places of {self.prompts} prompts"
+        kl = f"mean KL {self.kl:.2e} nats (largest {self.kl_max:.2e})"
+        return f"{kl}, perplexity {change}, {self.places} places of {self.prompts} prompts"
 
 
 def distance(original_PV: torch.Tensor, export: "torch.Tensor | Sequence[Partial]", asked: Sequence[Place]) -> Distance:
@@ -106,10 +106,8 @@ def distance(original_PV: torch.Tensor, export: "torch.Tensor | Sequence[Partial
         kl = (original_PV.exp() * (original_PV - export)).nan_to_num(0.0).sum(-1)
         theirs = export.gather(1, tokens[:, None])[:, 0]
     else:
-        pairs = [
-            _partial(original_PV[i], told.nats, place.token)
-            for i, (told, place) in enumerate(zip(export, asked, strict=True))
-        ]
+        told = zip(original_PV, export, asked, strict=True)
+        pairs = [_partial(own_V, each.nats, place.token) for own_V, each, place in told]
         kl, theirs = torch.tensor([pair[0] for pair in pairs]), torch.tensor([pair[1] for pair in pairs])
     return Distance(
         kl=float(kl.mean()), kl_max=float(kl.max()), perplexity=math.exp(-float(theirs.mean())),

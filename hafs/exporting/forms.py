@@ -146,9 +146,8 @@ class Vllm(Form):
             raise ConfigError("vLLM serves plain LoRA only, this adapter is more", hint="format=merged")
         rank = max([config["r"], *(config.get("rank_pattern") or {}).values()])
         if rank > VLLM_RANKS[-1]:
-            raise ConfigError(
-                f"vLLM serves ranks up to {VLLM_RANKS[-1]}, this adapter has {rank}", hint="format=merged"
-            )
+            fact = f"vLLM serves ranks up to {VLLM_RANKS[-1]}, this adapter has {rank}"
+            raise ConfigError(fact, hint="format=merged")
         adapter = folder / self.source.record.name
         adapter.mkdir()
         for name in ("adapter_config.json", "adapter_model.safetensors", "README.md"):

@@ -66,9 +66,8 @@ def put_on(net: Any, folder: Path) -> Any:
     stored, there = load_file(folder / "adapter_model.safetensors"), get_peft_model_state_dict(net)
     if stored.keys() != there.keys():
         missing = sorted(stored.keys() ^ there.keys())
-        raise RunError(
-            f"{folder} holds an adapter of another shape: {len(missing)} tensors differ, {missing[0]} the first"
-        )
+        fact = f"{len(missing)} tensors differ, {missing[0]} the first"
+        raise RunError(f"{folder} holds an adapter of another shape: {fact}")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in stored.values()):
         raise RunError(f"{folder} holds values that are no numbers", hint="train it again")
     return net.eval()

@@ -135,7 +135,7 @@ def test_other_bytes_want_another_name_and_a_name_is_proposed(rows):
     [
         (register, ["name=nothing"], "there is no run 'nothing'"),
         (register, ["name=hyrule-asm-v1", "under=../x"], "no name for a model"),
-        (register, ["experts=[a-b-v1]"], "a mixture needs a name"),
+        (register, ["mixture=[a-b-v1]"], "a mixture needs a name"),
         (promote, [], "no version to promote"),
         (promote, ["version=hyrule-asm"], "names no version"),
         (promote, ["version=hyrule-asm-v9"], "is not in the registry"),
@@ -155,7 +155,7 @@ def test_bad_words_get_one_line_and_exit_code_2(rows, door, words, said):
 def test_a_mixture_is_registered_over_its_experts(rows, capsys):
     make_run(rows)
     go(register, "name=hyrule-asm-v1")
-    go(register, "name=triforce-moe", "experts=[hyrule-asm-v1]")
+    go(register, "name=triforce-moe", "mixture=[hyrule-asm-v1]")
     go(models)
     assert "mixture" in capsys.readouterr().out
     assert names.is_version("triforce-moe-v1") and "triforce-moe-v1" in Registry.open("mine.toml").entries()

@@ -1,0 +1,44 @@
+"""Bring registered models back from a backup; they answer the same, once they are promoted.
+
+    hafs restore target=remote:hafs hyrule-asm-v1
+
+Every byte is verified before the registry knows it. Exit code 2: it is not there, or not whole.
+"""
+
+from typing import TypedDict
+
+from omegaconf import DictConfig
+
+from hafs.config import build, door
+
+
+class Settings(TypedDict):
+    """The door's own keys in `conf/restore.yaml`."""
+
+    target: str | None
+    names: str | None
+
+
+def restore(config: DictConfig) -> None:
+    """Fetch, verify, register.
+
+    Raises:
+        HafsError: rclone is missing, or the backup is not whole.
+    """
+    from hafs.archive import Remote
+    from hafs.archive import restore as fetch
+    from hafs.errors import ConfigError
+    from hafs.registry import names
+
+    chosen = (config.names or "").split()
+    if not chosen:
+        raise ConfigError("there is no model to restore", hint="hafs restore target=remote:hafs hyrule-asm-v1")
+    remote, registry = Remote(config.target or ""), build(config.registry)
+    for name in map(names.checked, chosen):
+        fetch(registry, remote, name, lambda line: print(line, flush=True))
+
+
+main = door("restore", restore, words=__doc__ or "", settings=Settings, positional="names")
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Every form of an export is the original, or is removed."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_registering import go, make_run
+from tiny_runs import write_rows
+
+from hafs import export, exporting, register
+from hafs.errors import GateRefused, HafsError
+from hafs.exporting.compare import Partial, Place, distance
+from hafs.registry import Registry
+
+
+def train_adapter(folder, model, scale=0.5, **fields):
+    """An adapter with weights of its own on a tiny base."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from hafs.config import build
+    from hafs.model import quiet_libraries
+    from hafs.model.folder import base_folder
+
+    quiet_libraries()
+    net = AutoModelForCausalLM.from_pretrained(base_folder(build(model)), dtype=torch.float32)
+    torch.manual_seed(1)
+    net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", **fields))
+    for name, parameter in net.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=scale)
+    net.save_pretrained(folder)
+
+
+def put(here, *model_words, quant="none", **fields):
+    """A base with a real adapter in a registry."""
+    from omegaconf import OmegaConf
+
+    from hafs import durable
+    from hafs.config import compose
+    from hafs.dataset import prepare
+    from hafs.model.weights import cache_folder
+    from hafs.registering import finished_run
+
+    write_rows(here / "rows.jsonl", count=200)
+    folder = make_run(here, evaluated=False)
+    recorded = json.loads((folder / "run.json").read_text())
+    chosen = compose("train", [*model_words, f"quant={quant}"])
+    for noun in ("model", "quant"):
+        recorded["config"][noun] = OmegaConf.to_container(chosen[noun], resolve=True)
+    durable.commit(folder / "adapter", lambda draft: train_adapter(draft, chosen.model, **fields))
+    (folder / "run.json").write_text(json.dumps(recorded))
+    run = finished_run("hyrule-asm-v1")
+    recorded["data"] = prepare(
+        run.dataset, run.model.tokenizer(), seed=recorded["config"]["seed"], cache=cache_folder() / "datasets"
+    ).fingerprint
+    (folder / "run.json").write_text(json.dumps(recorded))
+    go(register, "name=hyrule-asm-v1", "force=true")
+    return Registry.open("mine.toml")
+
+
+@pytest.fixture(params=["llama", "qwen2"])
+def registered(request, here):
+    """A tiny model of each architecture."""
+    return put(here, "model=tiny", f"model.weights.architecture={request.param}")
+
+
+FILES = {
+    "merged": {"model.safetensors", "config.json", "tokenizer.json"},
+    "gguf": {"hyrule-asm-v1.gguf"},
+    "lora_gguf": {"hyrule-asm-v1.lora.gguf"},
+    "ollama": {"Modelfile", "base.gguf", "hyrule-asm-v1.lora.gguf"},
+    "vllm": {"serve.sh", "hyrule-asm-v1"},
+}
+
+
+def test_every_form_is_written_and_is_the_original(registered, here, capsys):
+    for form, files in FILES.items():
+        go(export, "model_name=hyrule-asm-v1", f"format={form}")
+        folder = here / "outputs/exports/hyrule-asm-v1" / form
+        assert files <= {path.name for path in folder.iterdir()}, form
+        found = json.loads((folder / "export.json").read_text())["distance"]
+        assert 0 <= abs(found["kl"]) <= 0.01, form
+    said = capsys.readouterr().out
+    assert said.count("token ids of 6 golden conversations are equal") == 5
+    merged = load_file(here / "outputs/exports/hyrule-asm-v1/merged/model.safetensors")
+    assert {tensor.dtype for tensor in merged.values()} == {torch.bfloat16}
+    assert not any("lora" in name for name in merged)
+    modelfile = (here / "outputs/exports/hyrule-asm-v1/ollama/Modelfile").read_text()
+    assert "ADAPTER ./hyrule-asm-v1.lora.gguf" in modelfile and 'PARAMETER stop "<|im_end|>"' in modelfile
+    assert "--lora-modules hyrule-asm-v1=./hyrule-asm-v1" in (
+        here / "outputs/exports/hyrule-asm-v1/vllm/serve.sh").read_text()  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_every_form_of_the_real_model_is_the_original(here, capsys):
+    put(here, "model=smollm2_135m", quant="nf4", scale=0.02)
+    for form in FILES:
+        go(export, "model_name=hyrule-asm-v1", f"format={form}")
+        found = json.loads((here / "outputs/exports/hyrule-asm-v1" / form / "export.json").read_text())["distance"]
+        assert abs(found["kl"]) <= 0.01, form
+        assert found["prompts"] == 40
+    said = capsys.readouterr().out
+    print(said)
+    assert "as trained on nf4" in said
+
+
+@pytest.mark.parametrize("registered", ["llama"], indirect=True)
+def test_an_export_that_is_not_the_original_is_removed_and_the_one_before_stands(registered, here, monkeypatch):
+    go(export, "model_name=hyrule-asm-v1")
+    target = here / "outputs/exports/hyrule-asm-v1/merged"
+    before = (target / "model.safetensors").read_bytes()
+    write = exporting.forms.Merged.write
+
+    def spoiled(self, folder, net):
+        write(self, folder, net)
+        tensors = load_file(folder / "model.safetensors")
+        save_file({k: v * 1.3 if "layers.0" in k else v for k, v in tensors.items()}, folder / "model.safetensors",
+                  metadata={"format": "pt"})  # fmt: skip
+
+    monkeypatch.setattr(exporting.forms.Merged, "write", spoiled)
+    with pytest.raises(GateRefused, match="mean KL") as refused:
+        go(export, "model_name=hyrule-asm-v1")
+    assert refused.value.exit_code == 4
+    assert (target / "model.safetensors").read_bytes() == before
+    with pytest.raises(GateRefused):
+        go(export, "model_name=hyrule-asm-v1", "to=elsewhere")
+    assert sorted(p.name for p in here.iterdir()) == ["mine", "mine.toml", "outputs", "rows.jsonl"]
+    (here / "mine.txt").write_text("mine")
+    with pytest.raises(HafsError, match="is no export"):
+        go(export, "model_name=hyrule-asm-v1", "to=mine")
+
+
+def test_distances_of_told_tokens_are_those_of_whole_distributions():
+    torch.manual_seed(0)
+    p, q = (torch.log_softmax(torch.randn(3, 50), -1) for _ in range(2))
+    asked = [Place([i], 7) for i in range(3)]
+    whole = distance(p, q, asked)
+    told = distance(p, [Partial(nats={i: float(x) for i, x in enumerate(row)}) for row in q], asked)
+    assert told.kl == pytest.approx(whole.kl, rel=1e-4)
+    assert told.perplexity == pytest.approx(whole.perplexity, rel=1e-4)
+    top = distance(p, [Partial(nats={int(i): float(row[i]) for i in row.topk(20).indices}) for row in q], asked)
+    assert 0 < top.kl <= whole.kl
+    assert distance(p, p, asked).kl == pytest.approx(0, abs=1e-6)
+    assert distance(p, p, asked).perplexity_change == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [([], "no model to export"), (["model_name=nothing"], "is not in the registry")]
+)
+def test_bad_words_get_one_line(here, words, said):
+    with pytest.raises(HafsError, match=said):
+        go(export, *words)
