@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from hafs.config import check, compose
+from hafs.plan import Settings as Plan
 from hafs.train import Settings as Train
 from hafs.validate import Settings as Validate
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^ {4}python -m hafs\.(\w+) (.+)$", README, re.MULTILINE)
-SETTINGS = {"train": Train, "validate": Validate}
+SETTINGS = {"plan": Plan, "train": Train, "validate": Validate}
 
 
 @pytest.mark.parametrize(("door", "words"), COMMANDS)
