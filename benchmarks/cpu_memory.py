@@ -96,13 +96,23 @@ def peak_bytes(words: list[str], here: Path) -> int:
 
 
 def predicted(words: list[str], here: Path) -> dict[str, Any]:
-    """What the plan says for the same words and the same rows."""
+    """What the plan says for the same words and the same rows, counted."""
+    count_tokens(words, here)
     typed = [sys.executable, "-m", "hafs.plan", *COMMON, *words, "hardware=local", "calibration=null", "json=true"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(typed, cwd=here, capture_output=True, text=True, env=env, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout)
+
+
+def count_tokens(words: list[str], here: Path) -> None:
+    """Leave the note that validation leaves in the cache."""
+    kept = ("dataset", "model=", "seed")
+    typed = [word for word in [*COMMON, *words] if word.startswith(kept)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "hafs.validate", *typed]
+    subprocess.run(command, cwd=here, env=env, capture_output=True, check=True)
 
 
 def measure(chosen: list[int]) -> None:

@@ -19,6 +19,7 @@ from hafs.dataset.samples import Prepared, Split
 from hafs.errors import ConfigError, DataError, HafsError, RunError
 from hafs.hardware.detect import detected, nvidia_smi
 from hafs.planning import calibration, plan
+from hafs.planning.memory import staying
 from hafs.planning.plan import Plan, gib, spell
 from hafs.planning.workload import workload
 from hafs.text import end_tokens
@@ -149,7 +150,7 @@ def memory(found: Plan, on: torch.device) -> None:
     Raises:
         RunError: It does not; on a GPU the processes that hold memory are named.
     """
-    stays = found.total - sum(term.bytes for term in found.terms[-6:])
+    stays = staying(found.terms)
     free, holders = _free(on)
     if stays > free:
         held = f"; held by {', '.join(holders)}" if holders else ""

@@ -228,7 +228,7 @@ def test_the_micro_batch_is_found_by_trying_and_holds_for_the_run(rows, monkeypa
     assert len(found) == 1
     assert found[0] <= 150
     first_step = json.loads((folder / "events.jsonl").read_text().split('"event":"step"')[0].splitlines()[-2])
-    assert first_step["event"] in ("micro_batch", "stage_started")
+    assert first_step["event"] in ("micro_batch", "stage_started", "rehearsed")
     monkeypatch.undo()
     monkeypatch.chdir(rows)
     run("stage=warmup,main", "stage.main.epochs=1", "name=large")

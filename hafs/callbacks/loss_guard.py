@@ -106,7 +106,9 @@ class LossGuard(pl.Callback):
         """
         module.run.checkpoints.proven = self._healthy()
         if len(self.bad_at) >= self.patience:
-            raise Rewind(module.facts.skipped or "", healthy=self._healthy(), left_out=(self.bad_at[0], self.bad_at[-1]))
+            raise Rewind(
+                module.facts.skipped or "", healthy=self._healthy(), left_out=(self.bad_at[0], self.bad_at[-1])
+            )
         away = self._away()
         if away:
             healthy = min(self._healthy(), self.best_at)

@@ -10,9 +10,9 @@ from platformdirs import user_data_path
 from hafs.hardware import Hardware
 from hafs.planning.memory import Constants
 
-LIBRARIES = 560 * 2**20
-"""Resident memory of Python with torch, transformers, PEFT and Lightning, before a model is loaded (2-core EPYC)."""
-CPU_SLACK, GPU_SLACK = 0.05, 0.08
+LIBRARIES = 430 * 2**20
+"""Resident memory of Python with torch, transformers and Lightning, before a model is loaded."""
+CPU_SLACK, GPU_SLACK = 0.60, 0.08
 """The C library's and CUDA's allocator; the first is fitted in docs/planning.md, the second assumed."""
 
 

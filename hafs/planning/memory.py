@@ -23,6 +23,12 @@ BLOCKWISE_FROM = 4096
 """bitsandbytes keeps states of smaller tensors in 32 bits."""
 SHORT = 512
 """Samples up to this length take the explicit product on a CPU (`model/attention.py`)."""
+COMES_AND_GOES = ("activations", "attention", "loss", "dequantization", "layer at work")
+OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries")
+ADAPTER_LIBRARIES = 100 * MIB
+"""PEFT and bitsandbytes in a process' memory."""
+LEFT_BY_LOADING = 1.3
+"""Share of the 16-bit weights that quantizing them on a CPU leaves in the heap; measured, docs/planning.md."""
 LOSS_CHUNK = {"cpu": 32 * MIB}
 GPU_LOSS_CHUNK = 512 * MIB
 
@@ -91,18 +97,42 @@ def trained_parameters(shapes: Architecture, setup: Setup) -> int:
 
 def terms(shapes: Architecture, setup: Setup, row: Row, constants: Constants) -> list[Term]:
     """The peak of a training step, part by part."""
-    found = [*_weights(shapes, setup), *_trained(shapes, setup), *_transient(shapes, setup, row)]
-    comes_and_goes = sum(term.bytes for term in found[-4:])
-    slack = int(constants.slack * comes_and_goes)
+    moving = _transient(shapes, setup, row)
+    stays = [*_weights(shapes, setup), *_trained(shapes, setup)]
+    if setup.device == "cpu":
+        return [*stays, *moving, _heap(shapes, setup, row, moving, constants), _libraries(setup, constants)]
+    slack = int(constants.slack * sum(term.bytes for term in moving))
+    name = "CUDA context" if setup.device == "cuda" else "driver"
     return [
-        *found,
+        *stays,
+        *moving,
         Term(name="allocator's slack", bytes=slack, why=f"{constants.slack:.0%} of what comes and goes"),
-        Term(
-            name="libraries" if setup.device == "cpu" else "CUDA context" if setup.device == "cuda" else "driver",
-            bytes=constants.context_bytes,
-            why=constants.source,
-        ),
+        Term(name=name, bytes=constants.context_bytes, why=constants.source),
     ]
+
+
+def staying(parts: Sequence[Term]) -> int:
+    """Bytes that are held from the first step to the last, libraries left out."""
+    return sum(part.bytes for part in parts if part.name not in (*COMES_AND_GOES, *OVERHEAD))
+
+
+def _libraries(setup: Setup, constants: Constants) -> Term:
+    more = 0 if setup.rank is None and setup.bits is None else ADAPTER_LIBRARIES
+    return Term(name="libraries", bytes=constants.context_bytes + more, why=constants.source)
+
+
+def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], constants: Constants) -> Term:
+    """What the C library's heap keeps between its holes.
+
+    Activations of one row do not fit exactly where those of the last one were; each chunk of the loss leaves pages
+    behind; and what loading a quantized model left is used again, so it only shows where little else is needed.
+    """
+    found = {term.name: term.bytes for term in moving}
+    chunks = math.ceil(row.supervised / _chunk(shapes, setup))
+    holes = constants.slack * found["activations"] + min(2.4, max(0.3, 0.7 * chunks - 1.1)) * found["loss"]
+    if setup.bits is not None:
+        holes = max(holes, LEFT_BY_LOADING * 2 * shapes.parameters + found["loss"] - sum(found.values()))
+    return Term(name="heap", bytes=int(holes), why="pages between the holes of the C library's allocator")
 
 
 # what stays ------------------------------------------------------------------------------------------------------
@@ -122,10 +152,14 @@ def _weights(shapes: Architecture, setup: Setup) -> list[Term]:
     )
     if setup.bits is None:
         return [Term(name="linear layers", bytes=linear * master, why=f"{linear:,} x {master} bytes"), rest]
+    mapped = []
+    if setup.device == "cpu":  # the file stays mapped as long as a tensor that was not quantized lies in it
+        mapped = [Term(name="weights file", bytes=2 * linear, why="the 16-bit weights, mapped")]
     name = f"{setup.bits}-bit weights"
     return [
         Term(name=name, bytes=linear * setup.bits // 8, why=f"{linear:,} parameters of the linear layers"),
         Term(name="scales", bytes=_scales(shapes, setup), why=_scales_why(setup)),
+        *mapped,
         rest,
     ]
 
@@ -192,21 +226,18 @@ def kept_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
     kept = T * (norms + attention + mlp + low_rank)
     if setup.dora:
         kept += T * b * 2 * (heads_d + 2 * groups_d + 2 * D + 2 * width)
-    return int(kept + _attention_weights(shapes, setup, row))
+    return int(kept)
 
 
-def _attention_weights(shapes: Architecture, setup: Setup, row: Row) -> float:
+def attention_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
     """Probabilities, where the attention keeps them: on a CPU; elsewhere only a sum for each query."""
     if setup.device != "cpu":
         return 4 * shapes.heads * row.tokens
-    if row.longest <= SHORT:
-        return setup.product_bytes * shapes.heads * row.squares
-    repeated = 2 * setup.product_bytes * (shapes.heads - shapes.kv_heads) * shapes.head_dim * row.tokens
-    return setup.product_bytes * shapes.heads * row.squares + repeated
+    return int(setup.product_bytes * shapes.heads * row.squares)
 
 
 def _transient(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
-    """Activations, the loss, and what one layer needs while it is at work; always four terms."""
+    """Activations, the loss, and what one layer needs while it is at work."""
     T, b, layers = row.tokens, setup.product_bytes, shapes.layers
     layer = kept_a_layer(shapes, setup, row)
     if setup.checkpointing:
@@ -216,8 +247,11 @@ def _transient(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
         kept = layers * layer
         why = f"{T:,} tokens x {layers} layers x {layer // T:,} bytes"
     kept += T * shapes.hidden * (4 + b)
+    scores = attention_a_layer(shapes, setup, row) * (1 if setup.checkpointing else layers)
+    kind = "probabilities" if setup.device == "cpu" else "a sum for each query"
     return [
         Term(name="activations", bytes=kept, why=why),
+        Term(name="attention", bytes=scores, why=f"{kind}, samples of up to {row.longest:,} tokens"),
         Term(name="loss", bytes=_loss(shapes, setup, row), why=f"{row.supervised:,} positions in chunks"),
         Term(name="dequantization", bytes=_dequantized(shapes, setup), why=_dequantized_why(setup)),
         Term(name="layer at work", bytes=_at_work(shapes, setup, row), why="gradients inside one layer"),
@@ -225,14 +259,18 @@ def _transient(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
 
 
 def _loss(shapes: Architecture, setup: Setup, row: Row) -> int:
-    room = LOSS_CHUNK.get(setup.device, GPU_LOSS_CHUNK)
-    chunk = min(row.supervised, max(1, room // (4 * shapes.vocab)))
+    chunk = min(row.supervised, _chunk(shapes, setup))
     b = setup.product_bytes
     logits = chunk * shapes.vocab * (4 + b + (4 if setup.device == "cpu" and b == 2 else 0))
     hidden = 2 * row.supervised * shapes.hidden * b
     if setup.rank is not None:
         return logits + hidden
     return logits + hidden + shapes.vocab * shapes.hidden * (4 + 4 + b)  # the head's own gradient, summed in float32
+
+
+def _chunk(shapes: Architecture, setup: Setup) -> int:
+    """Positions whose logits are held at once."""
+    return max(1, LOSS_CHUNK.get(setup.device, GPU_LOSS_CHUNK) // (4 * shapes.vocab))
 
 
 def _dequantized(shapes: Architecture, setup: Setup) -> int:

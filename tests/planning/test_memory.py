@@ -9,7 +9,7 @@ from hafs.adapter import lora
 from hafs.config import build, compose
 from hafs.model.attention import NAME
 from hafs.planning.architecture import architecture_of, described, entries
-from hafs.planning.memory import Constants, Setup, kept_a_layer, terms, total, trained_parameters
+from hafs.planning.memory import Constants, Setup, attention_a_layer, kept_a_layer, terms, total, trained_parameters
 from hafs.planning.workload import Row
 
 SETUP = Setup(
@@ -102,7 +102,8 @@ def test_activations_of_a_layer_are_what_autograd_keeps(dtype, width, architectu
         found.append(saved_bytes(adapter.attach(net).train(), 4, 64)[0])
         known = architecture_of(model)
     row = Row(tokens=256, samples=4, longest=64, squares=4 * 64**2, supervised=128)
-    planned = kept_a_layer(known, replace(SETUP, rank=8, product_bytes=width), row)
+    setup = replace(SETUP, rank=8, product_bytes=width)
+    planned = kept_a_layer(known, setup, row) + attention_a_layer(known, setup, row)
     assert planned == pytest.approx((found[1] - found[0]) / 2, rel=0.03)
 
 
