@@ -86,6 +86,8 @@ def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | No
         return RunError(f"the disk refuses: {error.strerror}{where}", hint="make room; the same command continues")
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
+    if isinstance(error.__cause__, HafsError):  # a builder of ours refused; Hydra only wrapped it
+        return error.__cause__
     message = " ".join(str(error).split())
     cause = " ".join(str(error.__cause__ or "").split())
     return (

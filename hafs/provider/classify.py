@@ -81,6 +81,9 @@ def from_error(error: BaseException, secrets: tuple[str, ...] = ()) -> Refused:
         return error
     if isinstance(error, TimeoutError | httpx.ReadTimeout | httpx.WriteTimeout | asyncio.TimeoutError):
         return Refused("timeout", one_line(error, secrets) or "no answer in time")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        reason = error.os_error.strerror or str(error.os_error)
+        return Refused("unreachable", one_line(f"{error.host}:{error.port}: {reason}", secrets))
     if isinstance(
         error, httpx.TransportError | aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | ConnectionError
     ):

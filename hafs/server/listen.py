@@ -66,8 +66,12 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
 
 def run(application: Any, listening: socket.socket) -> None:
     """Serve until Ctrl-C or SIGTERM; requests that are under way may end."""
+    import gc
+
     import uvicorn
 
+    gc.collect()
+    gc.freeze()  # what is loaded stays; or a pause of the collector holds up all requests at once
     host, port = listening.getsockname()[:2]
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     print(f"hafs serves http://{where}/v1 (Ctrl-C ends it)", flush=True)

@@ -102,6 +102,9 @@ def test_the_door_leaves_with_69_when_nobody_could_answer(tmp_path):
     wrong = door("provider=opnai", state=tmp_path)
     assert wrong.returncode == 2
     assert "did you mean 'openai'" in wrong.stderr
+    address = door("provider=vllm", "provider.vllm.host.base_url=example.com", state=tmp_path)
+    assert address.returncode == 2
+    assert address.stderr.startswith("hafs: base_url is 'example.com'")
     key = door("provider=openai", "+provider.openai.host.api_key=sk-abcdefghijklmnop1234", state=tmp_path)
     assert key.returncode == 2
     assert "secret in clear" in key.stderr
