@@ -5,6 +5,7 @@ text.
 """
 
 import asyncio
+import functools
 import gc
 import http.client
 import json
@@ -50,22 +51,31 @@ def calls(spec):
     return told
 
 
+@functools.cache
+def one_loop():
+    """The loop of all asynchronous requests: ChatOpenAI's cached client breaks over several."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    return loop
+
+
 def one(side, model, mode):
     """What became of one request, and its seconds."""
     box = {}
 
-    def work():
+    def ask():
         try:
             call = getattr(side, mode)
             if mode in SYNC:
                 box["text"] = call(model)
             else:
-                box["text"] = asyncio.run(asyncio.wait_for(call(model), LONGEST_SECONDS))
+                work = asyncio.wait_for(call(model), LONGEST_SECONDS)
+                box["text"] = asyncio.run_coroutine_threadsafe(work, one_loop()).result()
         except BaseException as error:
             box["error"] = f"{type(error).__name__}: {error}"[:160]
 
     began = time.monotonic()
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(LONGEST_SECONDS + 1)
     return box, time.monotonic() - began
