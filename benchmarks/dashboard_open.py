@@ -2,8 +2,8 @@
 
     python benchmarks/dashboard_open.py [LINES]
 
-The lines are those of a real run of eight samples a step: 420 bytes each, a measurement of the machine every 10 steps, a
-save every 100. The file is in the page cache, as it is for a run that is being written.
+The lines are those of a real run of eight samples a step: 420 bytes each, a measurement of the machine every 10 steps,
+a save every 100. The file is in the page cache, as it is for a run that is being written.
 """
 
 import math
@@ -37,7 +37,12 @@ def write(path: Path, lines: int) -> None:
             when = 1.8e9 + step / 2
             ids = ",".join(f'"{chance.getrandbits(64):016x}"' for _ in range(8))
             loss = 1.5 + 2 * math.exp(-step / 100_000) + chance.gauss(0, 0.2)
-            facts = (chance.random(), abs(chance.gauss(0.8, 0.2)), 1e-3 * (1 - step / 1e6), chance.randrange(1000, 1600))
+            facts = (
+                chance.random(),
+                abs(chance.gauss(0.8, 0.2)),
+                1e-3 * (1 - step / 1e6),
+                chance.randrange(1000, 1600),
+            )
             file.write(STEP % (when, step // 300_000, step, step, ids, loss, *facts, 0.45))
             written += 1
             if step % 10 == 9 and written < lines:
