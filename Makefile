@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo demo-council test faults mutants setup lint data bench-train bench-data bench-local bench-routing conformance bench clean
+.PHONY: demo demo-council test faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard conformance bench clean
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
@@ -41,6 +41,9 @@ bench-train: setup  ## hafs beside TRL and beside a bare loop, in one run
 
 bench-data: setup  ## checking, deduplicating and splitting 34,500 rows
 	$(BIN)/python benchmarks/data_speed.py
+
+bench-dashboard: setup  ## opening a journal of a million lines
+	$(BIN)/python benchmarks/dashboard_open.py
 
 bench-routing: setup  ## routers on questions they never saw
 	$(BIN)/python benchmarks/routing.py

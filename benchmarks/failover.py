@@ -32,7 +32,7 @@ PARTS = ("faults", "speed", "many", "cancellations")
 NOTES = [
     "* Settings: a second of patience for a call and no retries before falling back: `ChatOpenAI(max_retries=0,",
     "  timeout=1)`, `Router(num_retries=0, timeout=1, stream_timeout=1, allowed_fails=0, cooldown_time=30)`. The fault",
-    "  server continues a broken answer when it is asked to, as a good model does; a real one may word the seam otherwise.",
+    "  server continues a broken answer when it is asked to, as a good model does; a real one may word it otherwise.",
     "* Inside the process: hafs over `provider=scripted`, with_fallbacks over LangChain's fake model, LiteLLM over its",
     "  `mock_response`. Every side freezes what is loaded for the collector first (`gc.freeze`), as `hafs serve` does;",
     "  without it a pause of the collector of 70 ms shows in the 99th percentile.",
