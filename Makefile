@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo demo-council test faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard conformance bench clean
+.PHONY: demo demo-council test faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard conformance bench clean bench-failover
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
@@ -44,6 +44,9 @@ bench-data: setup  ## checking, deduplicating and splitting 34,500 rows
 
 bench-dashboard: setup  ## opening a journal of a million lines
 	$(BIN)/python benchmarks/dashboard_open.py
+
+bench-failover: setup  ## hafs beside with_fallbacks and LiteLLM's Router over a server that breaks
+	$(BIN)/python benchmarks/failover.py
 
 bench-routing: setup  ## routers on questions they never saw
 	$(BIN)/python benchmarks/routing.py
