@@ -30,18 +30,15 @@ def _folder(expert: Expert) -> Path:
     folder = Path(str(expert.adapter)).expanduser()
     if (folder / CONFIG).is_file():
         return folder
-    try:
-        from hafs.registry import production  # type: ignore[import-not-found]
+    from hafs.registry import production
 
-        return Path(production(str(expert.adapter)))
-    except ImportError:
-        reason = "it is no folder with an adapter"
+    try:
+        return production(str(expert.adapter))
     except HafsError as error:
-        reason = error.fact
-    raise ConfigError(
-        f"expert {expert.name!r} wants the adapter {expert.adapter!r}: {reason}",
-        hint=f"hafs train makes one, hafs register names it; or expert.{expert.name}.adapter=null for the bare base",
-    )
+        raise ConfigError(
+            f"expert {expert.name!r} wants the adapter {expert.adapter!r}: {error.fact}",
+            hint=f"hafs train and hafs register make one; expert.{expert.name}.adapter=null asks the bare base",
+        ) from error
 
 
 def _refuse_another_base(expert: Expert, folder: Path, model: str) -> None:

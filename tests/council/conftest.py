@@ -2,13 +2,12 @@ import pytest
 
 from hafs.graph import council
 
-SCRIPT = "provider.scripted.host.answers={}"
-
 
 @pytest.fixture(autouse=True)
 def own_state(tmp_path, monkeypatch):
-    """A ledger and a working folder of its own for every test."""
+    """A ledger, a registry and a working folder of its own for every test."""
     monkeypatch.setenv("HAFS_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("HAFS_REGISTRY", str(tmp_path / "registry.toml"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
