@@ -32,13 +32,17 @@ def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
             yield from targets(node._get_node(i), f"{path}[{i}]")
 
 
-def refuse_foreign(node: Any) -> None:
+def refuse_foreign(node: Any, where: str = "") -> None:
     """Refuse a `_target_` outside the allowlist.
+
+    Args:
+        node: Looked through with all it holds.
+        where: Its dotted path, for the message.
 
     Raises:
         ConfigError: It names something that configuration must not call.
     """
-    for path, sub in targets(node):
+    for path, sub in targets(node, where):
         target = str(sub["_target_"])
         if not _may_be_called(target):
             raise ConfigError(

@@ -40,7 +40,9 @@ def check(config: DictConfig, settings: type | None = None, *, unused: Collectio
     Raises:
         ConfigError: One line for each wrong type, unknown key, impossible value, missing value and written-out secret.
     """
-    refuse_foreign(config)
+    for key in config:  # what a target names is looked up in its module, so only where something will be built
+        if key not in unused and OmegaConf.is_config(child := config._get_node(key)):
+            refuse_foreign(child, str(key))
     problems = [*_unresolvable(config), *_secrets(config)]
     if not problems:
         if settings:

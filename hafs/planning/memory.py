@@ -292,8 +292,8 @@ def _at_work(shapes: Architecture, setup: Setup, row: Row) -> int:
     b, T = setup.product_bytes, row.tokens
     inside = T * b * (3 * shapes.intermediate + 4 * shapes.hidden)
     if setup.device == "cpu":
-        longest = row.longest if row.longest > SHORT else min(row.longest, SHORT)
-        inside = max(inside, shapes.heads * longest * longest * (4 + 2 * b) + T * b * 4 * shapes.hidden)
+        wide = 4 + 2 * b if row.longest <= SHORT else 2 * b  # the explicit product scores in float32
+        inside = max(inside, shapes.heads * row.longest * row.longest * wide + T * b * 4 * shapes.hidden)
     return inside
 
 
