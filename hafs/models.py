@@ -31,7 +31,7 @@ def models(config: DictConfig) -> None:
     """
     from rich.console import Console
 
-    registry, words = build(config.registry), (config.what or "").split()
+    registry, words = build(config.registry), str(config.what or "").split()
     if words:
         _show(Console(), registry, registry.get(_name_among(words)))
     else:

@@ -76,8 +76,10 @@ def vetted(folder: Path) -> AdapterFolder:
     config = _config(folder)
     shapes = _shapes(folder)
     for name, shape in shapes.items():
-        rank = {"A": shape[0], "B": shape[-1]}.get(name.removesuffix(".weight")[-1]) if ".lora_" in name else None
-        if name.endswith((".lora_A.weight", ".lora_B.weight")) and (len(shape) != 2 or rank > _largest(config)):
+        if not name.endswith((".lora_A.weight", ".lora_B.weight")):
+            continue
+        rank = shape[0] if name.endswith("A.weight") else shape[-1]
+        if len(shape) != 2 or rank > _largest(config):
             raise _refused(folder, f"tensor {name!r} has shape {list(shape)}, r is {config['r']}")
     return AdapterFolder(config=config, shapes=shapes, bytes=(folder / TENSORS).stat().st_size)
 

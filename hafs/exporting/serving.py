@@ -1,6 +1,7 @@
 """An exported GGUF behind a real llama.cpp server, asked for what it computes."""
 
 import gc
+import importlib
 import importlib.util
 import secrets
 from collections.abc import Iterator, Sequence
@@ -63,8 +64,7 @@ def serving(model: Path, *, adapter: Path | None = None, context: int = 2048) ->
     if importlib.util.find_spec("xllamacpp") is None:
         raise ConfigError("a GGUF is only accepted once llama.cpp has served it, and xllamacpp is not installed",
                           hint="pip install 'hafs[llamacpp]'")  # fmt: skip
-    import xllamacpp
-
+    xllamacpp: Any = importlib.import_module("xllamacpp")  # a compiled module without type stubs
     key = secrets.token_urlsafe(24)
     params = xllamacpp.CommonParams()
     params.model.path = str(model)

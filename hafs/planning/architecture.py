@@ -168,8 +168,12 @@ def described(config: Mapping[str, Any]) -> Architecture:
         intermediate=config["intermediate_size"],
         vocab=config["vocab_size"],
         tied=bool(config.get("tie_word_embeddings")),
-        leaves=tuple(Leaf(**leaf | {"weight": tuple(leaf["weight"])}) for leaf in _leaves(config)),
+        leaves=tuple(_leaf(leaf) for leaf in _leaves(config)),
     )
+
+
+def _leaf(said: dict[str, Any]) -> Leaf:
+    return Leaf(**{**said, "weight": tuple(said["weight"])})
 
 
 def _leaves(config: Mapping[str, Any]) -> list[dict[str, Any]]:
