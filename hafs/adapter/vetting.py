@@ -78,8 +78,8 @@ def vetted(folder: Path) -> AdapterFolder:
     for name, shape in shapes.items():
         if not name.endswith((".lora_A.weight", ".lora_B.weight")):
             continue
-        rank = shape[0] if name.endswith("A.weight") else shape[-1]
-        if len(shape) != 2 or rank > _largest(config):
+        ranks = shape[:1] if name.endswith("A.weight") else shape[-1:]
+        if len(shape) != 2 or ranks[0] > _largest(config):
             raise _refused(folder, f"tensor {name!r} has shape {list(shape)}, r is {config['r']}")
     return AdapterFolder(config=config, shapes=shapes, bytes=(folder / TENSORS).stat().st_size)
 
