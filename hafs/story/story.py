@@ -152,10 +152,11 @@ class Story:
         self.held_out[event["total"]] = math.nan if loss is None else loss
 
     def _on_resumed(self, event: Mapping[str, Any]) -> None:
-        self._back_at = (event["time"], event["total"])
-        self.held_out = {total: loss for total, loss in self.held_out.items() if total <= event["total"]}
+        to = event.get("to", event["total"])  # a rollback tells from where, and to where
+        self._back_at = (event["time"], to)
+        self.held_out = {total: loss for total, loss in self.held_out.items() if total <= to}
 
-    _on_rolled_back = _on_rollback = _on_resumed
+    _on_rollback = _on_resumed
 
     def _on_generation(self, event: Mapping[str, Any]) -> None:
         prompt = event["prompt"]

@@ -8,7 +8,7 @@ from typing import Any
 from hafs.errors import INTERRUPTED
 
 _LEFT_OUT = ("time", "event", "total", "samples")
-_TROUBLE = {"skipped", "out_of_memory", "save_failed", "rolled_back", "rollback", "retry", "diverged", "report_failed"}
+_TROUBLE = {"skipped", "out_of_memory", "save_failed", "rollback", "report_failed", "stage_damaged"}
 _SAY = {
     "started": lambda e: f"process {e.get('pid')} on {e.get('host')} began",
     "stage_started": lambda e: f"{e.get('stage')} began",
@@ -21,6 +21,11 @@ _SAY = {
     "skipped": lambda e: f"step skipped: {e.get('why')}",
     "out_of_memory": lambda e: f"out of memory, tried again with rows of {e.get('row_tokens')} tokens",
     "micro_batch": lambda e: f"rows of {e.get('row_tokens')} tokens fit in memory",
+    "rollback": lambda e: (
+        f"back from step {e.get('total'):,} to {e.get('to'):,}, rate x {number(e.get('rate'))}: {e.get('why')}"
+    ),
+    "data_changed": lambda e: f"the data has changed: it was {e.get('before')}, now it is {e.get('now')}",
+    "stage_damaged": lambda e: f"{e.get('stage')} is damaged, done again: {e.get('why')}",
     "paused": lambda _: "paused",
     "resumed_from_pause": lambda e: f"went on after a pause of {duration(e.get('seconds'))}",
     "interrupted": lambda e: f"stopped by {e.get('signal') or 'another process'}, saved",

@@ -14,6 +14,7 @@ from hafs.story import Journal, chosen
 from hafs.story.columns import Columns
 from hafs.story.curves import curve, smoothed, ticks
 from hafs.story.process import pause, resume, stop
+from hafs.story.words import said
 
 
 @pytest.fixture
@@ -72,6 +73,17 @@ def test_after_a_restart_the_place_is_the_checkpoints_before_the_first_new_step(
     story = read(folder).story
     assert (story.place().done, story.place().step, story.place().steps) == (5, 5, 20)
     assert story.losses == []
+
+
+def test_a_rollback_goes_to_where_it_says(folder):
+    write(folder, *(step(n) for n in range(8)), line("held_out", 1016.0, total=8, loss=2.0))
+    back = line("rollback", 1030.0, stage="main", total=8, to=4, left_out=["a"], rate=0.5, why="the loss ran away")
+    write(folder, back)
+    story = read(folder).story
+    assert story.place().done == 4
+    assert story.losses == []
+    assert said(story.notable[-1]) == "back from step 8 to 4, rate x 0.5: the loss ran away"
+    assert story.troubles == 1
 
 
 def test_a_loss_that_is_not_a_number_is_read_as_such(folder):
