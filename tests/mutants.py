@@ -179,7 +179,7 @@ MUTANTS = [
         "hafs/fit.py",
         "and module.unmeasured:",
         "and False:",
-        "tests/faults/test_signals.py -k made_up_for_before",
+        "tests/faults/test_signals.py -k within",
     ),
     Mutant(
         "a second signal",
