@@ -1,6 +1,7 @@
 """From whatever a host raises to the few kinds of `Refused`, in words without secrets."""
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -82,7 +83,8 @@ def from_error(error: BaseException, secrets: tuple[str, ...] = ()) -> Refused:
     if isinstance(error, TimeoutError | httpx.ReadTimeout | httpx.WriteTimeout | asyncio.TimeoutError):
         return Refused("timeout", one_line(error, secrets) or "no answer in time")
     if isinstance(error, aiohttp.ClientConnectorError):
-        reason = error.os_error.strerror or str(error.os_error)
+        number = error.os_error.errno or 0  # of names that are not found it is negative
+        reason = os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
         return Refused("unreachable", one_line(f"{error.host}:{error.port}: {reason}", secrets))
     if isinstance(
         error, httpx.TransportError | aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | ConnectionError
