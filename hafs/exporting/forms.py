@@ -72,7 +72,7 @@ class Merged(Form):
         net.config._name_or_path = ""
         net.config.dtype = TORCH[self.kind]
         net.save_pretrained(folder)
-        self.source.model.tokenizer().save_pretrained(folder)
+        copy_tokenizer(self.source.base, folder)
 
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Load it with transformers alone."""
@@ -152,7 +152,7 @@ class Vllm(Form):
         adapter.mkdir()
         for name in ("adapter_config.json", "adapter_model.safetensors", "README.md"):
             shutil.copy2(self.source.folder / name, adapter / name)
-        self.source.model.tokenizer().save_pretrained(adapter)
+        copy_tokenizer(self.source.base, adapter)
         (folder / "serve.sh").write_text(self.command(rank), encoding="utf-8")
         (folder / "serve.sh").chmod(0o755)
 
@@ -172,6 +172,21 @@ class Vllm(Form):
         adapter = folder / self.source.record.name
         net = nets.put_on(nets.load(self.source.base, nets.exact_dtype(self.source.base)), adapter)
         return Used(ids=_ids_of(adapter), told=of_net(net, asked))
+
+
+def copy_tokenizer(base: Path, folder: Path) -> None:
+    """The base's tokenizer file by file: saved anew, some come back with other rules."""
+    for name in (
+        "tokenizer*",
+        "chat_template*",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.*",
+        "merges.txt",
+    ):
+        for path in base.glob(name):
+            if path.is_file():
+                shutil.copyfile(path, folder / path.name)
 
 
 def refuse_whole(source: Source, instead: str) -> None:
