@@ -22,7 +22,7 @@ from hafs.exporting.serving import serving
 from hafs.exporting.source import Source
 from hafs.model.gguf import write_adapter, write_model
 from hafs.model.weights import cache_folder
-from hafs.text import render
+from hafs.text import render, template_fingerprint
 
 Kind = Literal["bf16", "f16"]
 TORCH = {"bf16": torch.bfloat16, "f16": torch.float16}
@@ -72,7 +72,7 @@ class Merged(Form):
         net.config._name_or_path = ""
         net.config.dtype = TORCH[self.kind]
         net.save_pretrained(folder)
-        copy_tokenizer(self.source.base, folder)
+        self.source.model.tokenizer().save_pretrained(folder)
 
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Load it with transformers alone."""
@@ -152,7 +152,7 @@ class Vllm(Form):
         adapter.mkdir()
         for name in ("adapter_config.json", "adapter_model.safetensors", "README.md"):
             shutil.copy2(self.source.folder / name, adapter / name)
-        copy_tokenizer(self.source.base, adapter)
+        self.source.model.tokenizer().save_pretrained(adapter)
         (folder / "serve.sh").write_text(self.command(rank), encoding="utf-8")
         (folder / "serve.sh").chmod(0o755)
 
@@ -174,21 +174,6 @@ class Vllm(Form):
         return Used(ids=_ids_of(adapter), told=of_net(net, asked))
 
 
-def copy_tokenizer(base: Path, folder: Path) -> None:
-    """The base's tokenizer file by file: saved anew, some come back with other rules."""
-    for name in (
-        "tokenizer*",
-        "chat_template*",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.*",
-        "merges.txt",
-    ):
-        for path in base.glob(name):
-            if path.is_file():
-                shutil.copyfile(path, folder / path.name)
-
-
 def refuse_whole(source: Source, instead: str) -> None:
     """Refuse a model without an adapter.
 
@@ -201,11 +186,16 @@ def refuse_whole(source: Source, instead: str) -> None:
 
 def base_file(source: Source, kind: Kind) -> Path:
     """The base as GGUF, in the cache; written on the first call."""
-    target = cache_folder() / "gguf" / f"{source.record.base_sha256[:16]}.{kind}.gguf"
+    facts = f"{source.record.base_sha256[:16]}-{template_fingerprint(source.model.tokenizer())[:8]}"
+    target = cache_folder() / "gguf" / f"{facts}.{kind}.gguf"
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_suffix(".lock")):
         if not target.exists():
-            write_model(source.base, target, kind=kind)
+            with TemporaryDirectory(dir=target.parent, prefix=".base-") as between:
+                for path in (*source.base.glob("*.safetensors"), source.base / "config.json"):
+                    (Path(between) / path.name).symlink_to(path.resolve())
+                source.model.tokenizer().save_pretrained(between)  # as training loaded it, whatever the file says
+                write_model(Path(between), target, kind=kind)
     return target
 
 

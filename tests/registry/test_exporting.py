@@ -77,9 +77,10 @@ FILES = {
 
 @pytest.mark.parametrize("registered", ["qwen2"], indirect=True)
 def test_a_qwen2_is_served_as_gguf_and_is_the_original(registered, here):
-    go(export, "model_name=hyrule-asm-v1", "format=gguf")
-    found = json.loads((here / "outputs/exports/hyrule-asm-v1/gguf/export.json").read_text())["distance"]
-    assert abs(found["kl"]) <= 0.01
+    for form in ("gguf", "lora_gguf"):
+        go(export, "model_name=hyrule-asm-v1", f"format={form}")
+        found = json.loads((here / f"outputs/exports/hyrule-asm-v1/{form}/export.json").read_text())["distance"]
+        assert abs(found["kl"]) <= 0.01
 
 
 @pytest.mark.parametrize("registered", ["llama", pytest.param("qwen2", marks=pytest.mark.long)], indirect=True)
