@@ -202,15 +202,17 @@ def restore(registry: Registry, remote: Remote, name: str, say: Say) -> Record:
     source = remote.at("models", name)
     if not remote.exists(f"{source}/{RECORD}"):
         raise BackupError(f"there is no model {name!r} at {remote.target}", hint=f"rclone lsf {remote.at('models')}")
-    staging = registry.book.folder / f".draft-restore-{name}"  # kept when killed: the next try goes on from it
+    staging = registry.book.folder / f".restoring-{name}"  # kept when killed: the next try goes on from it
     staging.mkdir(parents=True, exist_ok=True)
-    remote.copy(source, str(staging))
+    with tempfile.TemporaryDirectory() as between:
+        remote.copy(f"{source}/{RECORD}", between)
+        record = _record(Path(between) / RECORD)
+    remote.copy(source, str(staging), "--exclude", RECORD)
     try:
         durable.verify(staging)
     except durable.Damaged as damage:
         fact = f"the backup of {name!r} at {source} is not whole: {damage}"
         raise BackupError(fact, hint="back it up again") from damage
-    record = _record(staging / RECORD)
     here = registry.entries().get(name)
     missing = [parent for parent in record.parents if parent not in registry.entries()]
     if missing:
@@ -218,7 +220,7 @@ def restore(registry: Registry, remote: Remote, name: str, say: Say) -> Record:
 
     def write(folder: Path) -> None:
         for path in staging.iterdir():
-            if path.is_file() and path.name not in (RECORD, durable.MANIFEST):
+            if path.is_file() and path.name != durable.MANIFEST:
                 shutil.copy2(path, folder / path.name)
 
     added = registry.add(replace(record, status="candidate"), write)

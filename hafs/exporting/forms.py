@@ -22,7 +22,7 @@ from hafs.exporting.serving import serving
 from hafs.exporting.source import Source
 from hafs.model.gguf import write_adapter, write_model
 from hafs.model.weights import cache_folder
-from hafs.text import render
+from hafs.text import render, template_fingerprint
 
 Kind = Literal["bf16", "f16"]
 TORCH = {"bf16": torch.bfloat16, "f16": torch.float16}
@@ -186,11 +186,16 @@ def refuse_whole(source: Source, instead: str) -> None:
 
 def base_file(source: Source, kind: Kind) -> Path:
     """The base as GGUF, in the cache; written on the first call."""
-    target = cache_folder() / "gguf" / f"{source.record.base_sha256[:16]}.{kind}.gguf"
+    facts = f"{source.record.base_sha256[:16]}-{template_fingerprint(source.model.tokenizer())[:8]}"
+    target = cache_folder() / "gguf" / f"{facts}.{kind}.gguf"
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_suffix(".lock")):
         if not target.exists():
-            write_model(source.base, target, kind=kind)
+            with TemporaryDirectory(dir=target.parent, prefix=".base-") as between:
+                for path in (*source.base.glob("*.safetensors"), source.base / "config.json"):
+                    (Path(between) / path.name).symlink_to(path.resolve())
+                source.model.tokenizer().save_pretrained(between)  # as training loaded it, whatever the file says
+                write_model(Path(between), target, kind=kind)
     return target
 
 

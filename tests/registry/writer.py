@@ -1,6 +1,10 @@
-"""Registers models one after the other, saying each name once it is registered: python writer.py FILE WHO COUNT."""
+"""Registers models, saying each name once it is registered: python writer.py FILE WHO COUNT [CROWD].
+
+With CROWD, so many processes do it at once.
+"""
 
 import json
+import os
 import sys
 
 from hafs.registry import GateRecord, Record, Registry, fingerprint
@@ -30,4 +34,14 @@ def main(path, who, count):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    path, who, count, *crowd = sys.argv[1:]
+    children = []
+    for member in range(int(crowd[0]) if crowd else 0):
+        children.append(os.fork())
+        if not children[-1]:
+            main(path, f"{who}{member}", int(count))
+            sys.stdout.flush()
+            os._exit(0)
+    if not crowd:
+        main(path, who, int(count))
+    sys.exit(max((os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children), default=0))
