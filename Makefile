@@ -13,8 +13,8 @@ demo-council: setup  ## train three experts on the samples, then ask their counc
 	$(BIN)/python -m hafs.train experiment=rom_hacking_sample
 	$(BIN)/python benchmarks/demo_council.py
 
-test: setup  ## set-up and the tests
-	$(BIN)/python -m pytest
+test: setup  ## set-up and the tests, two at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 setup: .venv/ready
 
