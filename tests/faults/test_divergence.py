@@ -38,15 +38,20 @@ def rows(here):
 
 def spoil(monkeypatch, change, *, when):
     """Change the loss, and with it the gradients, of the steps for which `when(module)`."""
-    loss_of = FineTuning.loss_of
+    loss_of, step = FineTuning.loss_of, FineTuning.training_step
+    learning = []
 
     def spoilt(module, packed):
         loss = loss_of(module, packed)
-        if loss.nats.requires_grad and when(module):
-            return loss._replace(nats=change(loss.nats))
-        return loss
+        return loss._replace(nats=change(loss.nats)) if learning and when(module) else loss
+
+    def in_a_step(module, *args):
+        learning.append(True)  # neither the rehearsal nor a measurement
+        step(module, *args)
+        learning.clear()
 
     monkeypatch.setattr(FineTuning, "loss_of", spoilt)
+    monkeypatch.setattr(FineTuning, "training_step", in_a_step)
 
 
 def only(first, last=None):
