@@ -113,10 +113,18 @@ def _shared(layer: Any, x: torch.Tensor, shares: Sequence[Share]) -> torch.Tenso
         mine = x_TI[tokens]
         if _is_plain(layer, name):
             a, b = layer.lora_A[name].weight.to(x.dtype), layer.lora_B[name].weight.to(x.dtype)
-            out_TO[tokens] = torch.addmm(out_TO[tokens], mine @ a.T, b.T, alpha=layer.scaling[name])
+            out_TO[tokens] = _added(out_TO[tokens], mine, a, b, layer.scaling[name])
         else:
             out_TO[tokens] = _alone(layer, mine, name)
     return out_TO.view(base.shape)
+
+
+def _added(base_TO: torch.Tensor, x_TI: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
+    """The branch on top of the base; a single token is doubled, because products of one row round otherwise."""
+    T = len(x_TI)
+    if T == 1:
+        base_TO, x_TI = base_TO.repeat(2, 1), x_TI.repeat(2, 1)
+    return torch.addmm(base_TO, x_TI @ a.T, b.T, alpha=scale)[:T]
 
 
 def _alone(layer: Any, x: torch.Tensor, name: str) -> torch.Tensor:

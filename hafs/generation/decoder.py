@@ -131,10 +131,11 @@ class Decoder:
         return self._pass(ids_T[None], torch.cat(places)[None], adapters, [len(p) for p in prompts])[0]
 
     def _continue(self) -> list[Token]:
-        ids_B1 = torch.tensor([[row.said[-1]] for row in self.running], device=self.device)
         places_B1 = self.slots.begin_step(self.device)
-        hidden_B1D = self._pass(ids_B1, places_B1, [row.adapter for row in self.running], [1] * len(self.running))
-        return self._take(self.running, self.logits(hidden_B1D[:, 0]))
+        rows = (self.running * 2)[: len(places_B1)]  # a single row is doubled, see `begin_step`
+        ids_B1 = torch.tensor([[row.said[-1]] for row in rows], device=self.device)
+        hidden_B1D = self._pass(ids_B1, places_B1, [row.adapter for row in rows], [1] * len(rows))
+        return self._take(self.running, self.logits(hidden_B1D[:, 0])[: len(self.running)])
 
     def _pass(self, ids: torch.Tensor, places: torch.Tensor, adapters: Sequence[str | None], counts: Sequence[int]):
         alike = self.active is not None and set(adapters) == {self.active}

@@ -77,14 +77,18 @@ class Slots:
         return list(self._spans)
 
     def begin_step(self, device: torch.device) -> torch.Tensor:
-        """Plan a pass over one token of every slot; returns the tokens' positions, `[B, 1]`."""
+        """Plan a pass over one token of every slot; returns the tokens' positions, `[B, 1]`.
+
+        A single slot gets a neighbour that nobody reads: products of one row round otherwise than those of more.
+        """
         self._spans = None
-        positions_B = torch.tensor(self.lengths, device=device)
-        self._make_room(len(self.lengths), max(self.lengths) + 1)
+        places = self.lengths if len(self.lengths) > 1 else [*self.lengths, 0]
+        positions_B = torch.tensor(places, device=device)
+        self._make_room(len(places), max(self.lengths) + 1)
         room = _rounded(max(self.lengths) + 1)
         mask_BS = torch.arange(room, device=device)[None] <= positions_B[:, None]
         self._mask_B11S = mask_BS[:, None, None]
-        self._places = (torch.arange(len(self.lengths), device=device), positions_B)
+        self._places = (torch.arange(len(places), device=device), positions_B)
         self.lengths = [length + 1 for length in self.lengths]
         return positions_B[:, None]
 
