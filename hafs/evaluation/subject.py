@@ -16,7 +16,7 @@ from hafs.adapter import Adapter, Full
 from hafs.config import build
 from hafs.dataset import Dataset, prepare
 from hafs.dataset.samples import Prepared, Split
-from hafs.errors import DataError, RunError
+from hafs.errors import DataError, HafsError, RunError
 from hafs.model import Model
 from hafs.model.weights import cache_folder
 from hafs.quant import Quant
@@ -100,9 +100,16 @@ def open_run(folder: Path) -> Subject:
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         config, data = DictConfig(record["config"]), str(record["data"])
-        nouns = {noun: build(config[noun]) for noun in ("model", "quant", "adapter", "dataset")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder / 'run.json'} is not the record of a run: {error}") from error
+    try:
+        nouns = {noun: build(config[noun]) for noun in ("model", "quant", "adapter", "dataset")}
+    except Exception as error:  # whatever a builder of today says to the words of another day
+        if isinstance(error, HafsError):
+            raise
+        why = " ".join(str(error.__cause__ or error).split())[:120]
+        fact = f"{folder / 'run.json'} was written by another version of hafs: {why}"
+        raise RunError(fact, hint="train it again under another name=") from error
     try:
         durable.verify(folder / "adapter")
     except durable.Damaged as damage:

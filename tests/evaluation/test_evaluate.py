@@ -222,6 +222,15 @@ def test_an_unfinished_run_is_told_how_to_finish_it(at):
     assert "name=good" in error.value.hint
 
 
+def test_a_run_of_another_version_is_told_in_one_line(at):
+    record = json.loads(Path("outputs/good/run.json").read_text())
+    del record["config"]["model"]["gradient_checkpointing"]
+    Path("outputs/good/run.json").write_text(json.dumps(record))
+    with pytest.raises(RunError, match=r"another version of hafs: .*gradient_checkpointing") as error:
+        evaluated("name=good")
+    assert "\n" not in error.value.fact
+
+
 def test_a_fully_trained_run_is_held_against_its_base(at):
     words = ["adapter=none", "stage.main.samples=16", "stage.main.lr=1e-3"]
     common = [word for word in TRAIN if not word.startswith("adapter.")]
