@@ -36,7 +36,7 @@ def register(config: DictConfig) -> None:
         HafsError: There is no such run, or its name is taken.
     """
     from hafs.errors import ConfigError
-    from hafs.registering import finished_run, register_mixture, register_run
+    from hafs.registering import HELD_OUT, finished_run, register_mixture, register_run
 
     registry = build(config.registry)
     if config.mixture:
@@ -55,6 +55,8 @@ def register(config: DictConfig) -> None:
         forced = ", forced past the gate" if entry.gate.forced else ""
         print(f"registered {entry.name} ({entry.status}{forced}) in {registry.path}")
         print(f"model card {registry.verified(entry) / 'README.md'}")
+        if not (registry.verified(entry) / HELD_OUT).read_bytes():
+            print("note: its data is gone or has changed, so no held-out prompts are kept and no export can be checked")
     if entry.status != "production":
         print(f"-> hafs promote {entry.name} lets it answer")
 
