@@ -42,8 +42,12 @@ class Served:
 
     def _told(self, place: Place) -> Partial:
         wanted = {"prompt": place.before, "n_predict": 1, "n_probs": TOLD, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
-                  "min_p": 0.0, "samplers": ["temperature"], "cache_prompt": True, "seed": 1}  # fmt: skip
-        (first,) = self._post("/completion", wanted | self._lora)["completion_probabilities"][:1]
+                  "min_p": 0.0, "samplers": ["temperature"], "cache_prompt": True, "seed": 1,
+                  "ignore_eos": True}  # fmt: skip
+        answer = self._post("/completion", wanted | self._lora)  # an end token would be drawn without being told
+        if not answer.get("completion_probabilities"):
+            raise RunError("llama.cpp tells no probabilities of the next token", hint="another version of xllamacpp")
+        first = answer["completion_probabilities"][0]
         return Partial(nats={each["id"]: each["logprob"] for each in first["top_logprobs"] if each["logprob"] > -1e3})
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
