@@ -29,6 +29,7 @@ class Served:
 
     def __init__(self, client: httpx.Client, *, adapted: bool) -> None:
         self._client, self._lora = client, {"lora": [{"id": 0, "scale": 1.0}]} if adapted else {}
+        self._plain = self._post("/tokenize", {"content": "a", "add_special": False})["tokens"][0]
 
     def ids(self, prompt: Conversation) -> list[int]:
         """Token ids of a prompt by the file's own template and tokenizer."""
@@ -41,10 +42,14 @@ class Served:
         return [self._told(place) for place in asked]
 
     def _told(self, place: Place) -> Partial:
+        """Probabilities come with a drawn token, and not with one that ends or is half a character: so a letter is drawn.
+
+        What is told are the probabilities before that.
+        """
         wanted = {"prompt": place.before, "n_predict": 1, "n_probs": TOLD, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
                   "min_p": 0.0, "samplers": ["temperature"], "cache_prompt": True, "seed": 1,
-                  "ignore_eos": True}  # fmt: skip
-        answer = self._post("/completion", wanted | self._lora)  # an end token would be drawn without being told
+                  "logit_bias": [[self._plain, 1e4]]}  # fmt: skip
+        answer = self._post("/completion", wanted | self._lora)
         if not answer.get("completion_probabilities"):
             raise RunError("llama.cpp tells no probabilities of the next token", hint="another version of xllamacpp")
         first = answer["completion_probabilities"][0]
