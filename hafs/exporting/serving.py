@@ -42,9 +42,9 @@ class Served:
         return [self._told(place) for place in asked]
 
     def _told(self, place: Place) -> Partial:
-        """Probabilities come with a drawn token, and not with one that ends or is half a character: so a letter is drawn.
+        """The most likely next tokens, before any sampling.
 
-        What is told are the probabilities before that.
+        They come with a drawn token, but not with one that ends or is half a character: so a letter is drawn.
         """
         wanted = {"prompt": place.before, "n_predict": 1, "n_probs": TOLD, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
                   "min_p": 0.0, "samplers": ["temperature"], "cache_prompt": True, "seed": 1,
