@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 import torch
 from peft.tuners.lora import LoraLayer
 
+FEW = 32
+"""Up to so many tokens go through every adapter and each takes its own: products of one row round otherwise."""
+
 
 class Share(NamedTuple):
     """Tokens of a pass (all its rows flattened) that take one adapter."""
@@ -107,24 +110,19 @@ def _shared(layer: Any, x: torch.Tensor, shares: Sequence[Share]) -> torch.Tenso
     """Every token through its own adapter."""
     base = layer.get_base_layer()(x)
     out_TO, x_TI = base.flatten(0, -2), x.flatten(0, -2)
+    base_TO = out_TO.clone() if len(out_TO) <= FEW else None
     for name, tokens in shares:
         if name is None or name not in layer.lora_A:
             continue
-        mine = x_TI[tokens]
-        if _is_plain(layer, name):
-            a, b = layer.lora_A[name].weight.to(x.dtype), layer.lora_B[name].weight.to(x.dtype)
-            out_TO[tokens] = _added(out_TO[tokens], mine, a, b, layer.scaling[name])
+        if not _is_plain(layer, name):
+            out_TO[tokens] = _alone(layer, x_TI[tokens], name)
+            continue
+        a, b = layer.lora_A[name].weight.to(x.dtype), layer.lora_B[name].weight.to(x.dtype)
+        if base_TO is not None:
+            out_TO[tokens] = torch.addmm(base_TO, x_TI @ a.T, b.T, alpha=layer.scaling[name])[tokens]
         else:
-            out_TO[tokens] = _alone(layer, mine, name)
+            out_TO[tokens] = torch.addmm(out_TO[tokens], x_TI[tokens] @ a.T, b.T, alpha=layer.scaling[name])
     return out_TO.view(base.shape)
-
-
-def _added(base_TO: torch.Tensor, x_TI: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
-    """The branch on top of the base; a single token is doubled, because products of one row round otherwise."""
-    T = len(x_TI)
-    if T == 1:
-        base_TO, x_TI = base_TO.repeat(2, 1), x_TI.repeat(2, 1)
-    return torch.addmm(base_TO, x_TI @ a.T, b.T, alpha=scale)[:T]
 
 
 def _alone(layer: Any, x: torch.Tensor, name: str) -> torch.Tensor:
