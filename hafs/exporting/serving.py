@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import torch
 
 from hafs.errors import ConfigError, RunError
 from hafs.exporting.compare import Partial, Place
@@ -81,6 +82,7 @@ def serving(model: Path, *, adapter: Path | None = None, context: int = 2048) ->
     params.api_keys = [key]
     params.n_ctx, params.n_parallel = context, 1
     params.verbosity, params.warmup = -1, False
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
     params.lora_init_without_apply = True
     if adapter:
         params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 0.0)]
