@@ -5,6 +5,7 @@ draft, rename it to the target, fsync the parent. A target that is replaced is s
 `sweep_leftovers` if a crash left nothing in its place.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -171,6 +172,12 @@ def sweep_leftovers(root: Path) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def drop_drafts(path: Path) -> None:
+    """Delete what killed writers of one small file left beside it, and nothing else there; only under its lock."""
+    for draft in path.parent.glob(f"{_DRAFT}{glob.escape(path.name)}-*"):
+        draft.unlink(missing_ok=True)
 
 
 def _beside(target: Path, kind: str, pid: int | None = None) -> Path:

@@ -183,9 +183,8 @@ class Book:
     def _sweep(self) -> None:
         """Drop what killed processes left half written; only under the lock."""
         durable.sweep_leftovers(self.folder)
-        for folder in (self.path.parent, self.backups):
-            for leftover in folder.glob(f".{'*.toml' if folder == self.backups else self.path.name}.*"):
-                leftover.unlink(missing_ok=True)
+        durable.sweep_leftovers(self.backups)
+        durable.drop_drafts(self.path)  # the folder around it is not ours
 
     def adapter_folder(self, record: Record) -> Path:
         """Where a record says that its adapter is."""

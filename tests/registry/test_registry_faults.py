@@ -70,6 +70,21 @@ def test_killed_writers_lose_nothing_that_was_said(tmp_path):
     kill_writers(tmp_path, 6, 0.5)
 
 
+def test_what_a_killed_writer_left_is_dropped_and_a_neighbours_file_is_not(registry, make):
+    registry.add(*make("hyrule-asm-v1", seed=1))
+    drafts = [
+        registry.path.with_name(f".draft-{registry.path.name}-4711"),
+        registry.book.backups / ".draft-x.toml-4711",
+    ]
+    neighbour = registry.path.with_name(".draft-letter.txt-4711")
+    for path in (*drafts, neighbour):
+        path.write_text("half")
+    with registry.book.change():
+        pass
+    assert [path.exists() for path in drafts] == [False, False]
+    assert neighbour.exists()
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_two_hundred_killed_writers_lose_nothing_that_was_said(tmp_path):
