@@ -17,7 +17,7 @@ from rich.console import Console
 from hafs import hardware, preflight
 from hafs.adapter import Adapter, Full
 from hafs.config import build
-from hafs.dataset import Dataset, prepare
+from hafs.dataset import Dataset, files, prepare
 from hafs.dataset.samples import Prepared
 from hafs.errors import ConfigError
 from hafs.fit import Result, Shown, Stages
@@ -95,7 +95,7 @@ class Training:
             self.nouns.dataset, self.tokenizer, seed=self.config.seed, cache=cache_folder() / "datasets"
         )
         if self.run.writes:
-            self.data.report.write(self.run.folder)
+            files.write(self.data.report, self.run.folder)
         sizes = ", ".join(f"{name} {len(split)}" for name, split in self.data.splits.items())
         self.say(f"data       {self.nouns.dataset.name}: {sizes} samples")
 

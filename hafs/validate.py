@@ -32,15 +32,15 @@ def validate(config: DictConfig) -> None:
     """
     from rich.console import Console
 
-    from hafs.dataset import report
+    from hafs.dataset import files, report, terminal
     from hafs.errors import DataError
     from hafs.model.weights import cache_folder
 
     dataset, model = build(config.dataset), build(config.model)
     found = report(dataset, model.tokenizer(), seed=config.seed, cache=cache_folder() / "datasets")
     console = Console()
-    found.print(console)
-    for path in found.write(Path(config.out)):
+    terminal.show(found, console)
+    for path in files.write(found, Path(config.out)):
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     if found.refusal:
         raise DataError(found.refusal, hint="mend the rows in rejected.jsonl, or raise dataset.max_rejected")

@@ -1,17 +1,13 @@
-"""What there is to know about a dataset before training on it: as facts, on a terminal, and as files."""
+"""What there is to know about a dataset before training on it; `terminal.py` prints it, `files.py` writes it."""
 
-import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import orjson
 
 from hafs.errors import DataError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 _BINS = 40
@@ -124,24 +120,6 @@ class Report:
         """
         if self.refusal:
             raise DataError(self.refusal, hint="hafs validate lists every such row in rejected.jsonl")
-
-    def write(self, folder: Path) -> list[Path]:
-        """Write data_report.json, data_report.html and rejected.jsonl into a folder, and return their paths."""
-        from hafs.dataset.page import page
-
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / name for name in ("data_report.json", "data_report.html", "rejected.jsonl")]
-        paths[0].write_bytes(orjson.dumps(self.as_dict(), option=orjson.OPT_INDENT_2))
-        paths[1].write_text(page(self), encoding="utf-8")
-        if self.rejected_file:
-            shutil.copyfile(self.rejected_file, paths[2])
-        return paths
-
-    def print(self, console: "Console") -> None:
-        """Print the report for a person."""
-        from hafs.dataset.terminal import show
-
-        show(self, console)
 
 
 def percentiles(lengths: np.ndarray) -> dict[str, int]:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from hafs.model.causal import one_sample
+
 STRIDE = 64
 """Rooms are multiples of it, so that a sum over keys is taken in the same order however long the neighbours are."""
 
@@ -116,8 +118,6 @@ class Slots:
         return out_BH1d.transpose(1, 2)
 
     def _attend_packed(self, layer, q_HTd, k_GTd, v_GTd, scale):
-        from hafs.model.attention import one_sample
-
         keys, values, start, done = self._keys[layer], self._values[layer], 0, []
         for slot, past, count in self._spans or ():
             stop, end = start + count, past + count

@@ -22,7 +22,7 @@ BLOCK, OUTER_BLOCK = 64, 256
 BLOCKWISE_FROM = 4096
 """bitsandbytes keeps states of smaller tensors in 32 bits."""
 SHORT = 512
-"""Samples up to this length take the explicit product on a CPU (`model/attention.py`)."""
+"""Samples up to this length take the explicit product on a CPU (`model/causal.py`)."""
 COMES_AND_GOES = ("activations", "attention", "loss", "dequantization", "layer at work")
 OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries")
 ADAPTER_LIBRARIES = 100 * MIB

@@ -6,7 +6,7 @@ import re
 from rich.console import Console
 from tests_dataset_rows import varied
 
-from hafs.dataset import report
+from hafs.dataset import files, report, terminal
 from hafs.dataset.findings import histogram, percentiles
 
 EVIL = "<script>alert('&')</script><img src=x onerror=alert(1)>"
@@ -14,7 +14,7 @@ EVIL = "<script>alert('&')</script><img src=x onerror=alert(1)>"
 
 def printed(found, width=80):
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system="standard")
-    found.print(console)
+    terminal.show(found, console)
     return console.file.getvalue()
 
 
@@ -47,7 +47,7 @@ def test_the_page_is_self_contained_and_escapes_what_rows_say(write, described, 
         b"{" + EVIL.encode(),
     ]
     found = report(described(write(rows, "a&b.jsonl"), name=EVIL), tokenizer, seed=1, cache=here / "cache")
-    paths = found.write(here / "out")
+    paths = files.write(found, here / "out")
     html = paths[1].read_text()
     assert "<script" not in html
     assert "<img" not in html
@@ -62,7 +62,7 @@ def test_the_json_holds_the_same_facts(write, described, tokenizer, here):
     found = report(
         described(write([varied(random.Random(1), number) for number in range(20)])), tokenizer, seed=1, cache=here
     )
-    facts = json.loads(found.write(here / "out")[0].read_text())
+    facts = json.loads(files.write(found, here / "out")[0].read_text())
     assert facts == json.loads(json.dumps(found.as_dict()))
     assert facts["samples"] == 20
     assert facts["tokens"] == sum(size["tokens"] for size in facts["splits"].values())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests_dataset_rows import sentence, varied
 
-from hafs.dataset import prepare, report
+from hafs.dataset import files, prepare, report
 from hafs.dataset.assign import deal
 from hafs.errors import DataError
 from hafs.text import end_tokens, render
@@ -131,7 +131,7 @@ def test_every_kind_of_bad_row_is_rejected_with_its_place_and_the_good_stay(writ
     assert (found.rows, found.blank_lines, found.samples) == (40, 2, 32)
     assert found.overlong == {"rows": 1, "rejected": 1}
     assert found.tokens_lost > 400
-    written = [json.loads(line) for line in found.write(here / "out")[2].read_text().splitlines()]
+    written = [json.loads(line) for line in files.write(found, here / "out")[2].read_text().splitlines()]
     assert [entry["line"] for entry in written] == [*bad, 42]
     assert all(entry["file"] == "rows.jsonl" and entry["message"] for entry in written)
 
@@ -158,7 +158,7 @@ def test_files_without_one_usable_row_are_refused_and_still_reported(here, descr
     found = report(described("a.jsonl"), tokenizer, seed=1, cache=here / "cache")
     assert says in found.refusal
     assert found.samples == 0
-    assert len(found.write(here / "out")) == 3
+    assert len(files.write(found, here / "out")) == 3
     with pytest.raises(DataError, match=says):
         prepare(described("a.jsonl"), tokenizer, seed=1, cache=here / "cache")
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hafs.model import attention
+from hafs.model import causal
 from hafs.model.attention import packed_attention
 
 LENGTHS = [5, 1, 9, 3]
@@ -18,7 +18,7 @@ def block_causal(q, k, v, scale):
 @pytest.mark.parametrize("short", [0, 4, 512])
 @pytest.mark.parametrize("groups", [1, 2, 6])
 def test_attention_and_its_gradients_are_those_of_a_block_causal_mask(short, groups, monkeypatch):
-    monkeypatch.setattr(attention, "SHORT", short)
+    monkeypatch.setattr(causal, "SHORT", short)
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, n, 18, 8, dtype=torch.float64).requires_grad_() for n in (6, groups, groups))
     got, _ = packed_attention(None, q, k, v, None, scaling=0.3, borders=BORDERS)
@@ -42,7 +42,7 @@ def test_a_row_without_borders_is_one_sample():
 
 @pytest.mark.parametrize("short", [0, 512])
 def test_under_autocast_everything_is_attended_in_its_type_and_gradients_come_back_in_the_input_s(short, monkeypatch):
-    monkeypatch.setattr(attention, "SHORT", short)
+    monkeypatch.setattr(causal, "SHORT", short)
     q, k = (torch.randn(1, n, 18, 8).requires_grad_() for n in (4, 2))  # the rotation leaves float32
     v = torch.randn(1, 2, 18, 8).bfloat16().requires_grad_()  # a product under autocast does not
     with torch.autocast("cpu", torch.bfloat16):
