@@ -26,6 +26,8 @@ SEQUENCES = {
     "expert": "an expert has one place in the panel",
 }
 """Groups whose bare comma list has an order, and why no name may come twice."""
+LISTS = ("council",)
+"""Keys whose bare comma list is a list."""
 ALIASES = {f"{group}.": f"{group}s." for group in SEQUENCES}
 DEMO = "sample"
 DEMO_DOORS = ("train", "plan")
@@ -47,7 +49,7 @@ def as_sequence(word: str, parser: OverridesParser) -> str:
         ConfigError: A name is listed twice, or a comma stands alone.
     """
     head = _HEAD.match(word)
-    if head is None or head["key"] not in SEQUENCES:
+    if head is None or head["key"] not in (*SEQUENCES, *LISTS):
         return word
     start, value = word[: head.end()], word[head.end() :].strip()
     if value.lower() in ("", "none", "null"):
@@ -61,7 +63,7 @@ def as_sequence(word: str, parser: OverridesParser) -> str:
     names = _names(override)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f"{word!r} lists {', '.join(map(repr, twice))} twice", hint=SEQUENCES[head["key"]])
+        raise ConfigError(f"{word!r} lists {', '.join(map(repr, twice))} twice", hint=SEQUENCES.get(head["key"]))
     return f"{start}[{','.join(names)}]" if names else word
 
 
@@ -70,7 +72,7 @@ def _names(override: Override) -> list[str]:
     value: Any = override._value
     if override.value_type is ValueType.SIMPLE_CHOICE_SWEEP and not any(isinstance(x, list | dict) for x in value.list):
         return [str(name) for name in value.list]
-    if override.value_type is ValueType.ELEMENT:
+    if override.value_type is ValueType.ELEMENT and not isinstance(value, dict):
         return [str(name) for name in (value if isinstance(value, list) else [value])]
     return []
 

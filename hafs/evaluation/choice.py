@@ -1,6 +1,6 @@
 """From the door's config to what is evaluated and how; refuses what cannot be meant before anything is loaded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from omegaconf import DictConfig
 
@@ -8,6 +8,9 @@ from hafs.config import build
 from hafs.config.check import did_you_mean
 from hafs.errors import ConfigError
 from hafs.evaluation import JUDGE, Measuring, Opinion
+from hafs.evaluation.council import of_council
+from hafs.evaluation.council.members import seated
+from hafs.evaluation.council.record import Trial
 from hafs.evaluation.general import NAME as FORGETTING
 from hafs.evaluation.general import general_set
 from hafs.evaluation.subject import Subject, find_run, open_run
@@ -69,3 +72,24 @@ def subjects(config: DictConfig) -> Sequence[Subject]:
     if config.a == config.b:
         raise ConfigError(f"a and b are both {config.a!r}", hint="name=RUN holds a run against its base")
     return [open_run(find_run(config.a)), open_run(find_run(config.b))]
+
+
+def scored(config: DictConfig, say: Callable[[str], None]) -> Trial:
+    """The trial of the council that the words describe.
+
+    Raises:
+        ConfigError: A run is named beside the council, or the headline is no metric.
+        HafsError: An expert's run or registered model cannot be used.
+    """
+    if beside := [key for key in ("name", "a", "b") if config[key]]:
+        raise ConfigError(f"council= and {beside[0]}= are two different questions", hint="one of them at a time")
+    metrics = {str(name): build(node) for name, node in config.metrics.items() if node}
+    if config.headline not in metrics:
+        raise ConfigError(
+            f"headline is {config.headline!r}, which is no metric", hint=did_you_mean(config.headline, metrics)
+        )
+    chat, members = seated(config)
+    return of_council(
+        chat, members, metrics=metrics, headline=config.headline, rows=config.rows,
+        max_new_tokens=config.max_new_tokens, draws=config.draws, seed=config.seed, say=say,
+    )  # fmt: skip

@@ -1,6 +1,7 @@
 """From what two models made of the same rows to figures with intervals."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,6 +35,25 @@ def figures(
             compared = compare(sides, metric.value, draws=draws, seed=seed)
             found[name] = figure(compared, rows=len(sides.base), better=metric.better, unit=metric.unit)
     return found, skipped
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One metric of one side."""
+
+    value: float
+    rows: int
+    """Rows that it applies to."""
+    unit: str
+
+
+def alone(metric: Metric, said: Sequence[Said]) -> Alone | None:
+    """The figure of one side by itself; None where the metric applies to no row."""
+    parts = [found for row in said if (found := metric.parts(row)) is not None]
+    if not parts:
+        return None
+    amount, weight = np.array(parts, np.float64).sum(0)
+    return Alone(float(metric.value(amount, weight)), len(parts), metric.unit)
 
 
 def _sides(metric: Metric, base: Sequence[Said], tuned: Sequence[Said]) -> Sides:

@@ -1,6 +1,6 @@
 """An evaluation as one HTML file that needs nothing else: no script, no external resource, light and dark."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from hafs.evaluation.outcome import Outcome
@@ -9,7 +9,7 @@ from hafs.gate import Evaluation, Figure
 from hafs.metrics import Said
 
 _WIDTH, _ROW, _LEFT = 760, 26, 190  # SVG units
-_SHOWN = 200  # rows whose answers are on the page; all are in evaluation_rows.jsonl
+SHOWN = 200  # rows whose answers are on the page; all are in evaluation_rows.jsonl
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--dim:#656d76;--page:#fff;--line:#d8dee4;--bar:#57606a;--good:#1a7f37;
 --bad:#cf222e}
@@ -34,21 +34,36 @@ def page(outcome: Outcome) -> str:
     """The whole page; every text that comes from data, models or configs is escaped."""
     record = outcome.record
     against = " against ".join(sheet.label for sheet in reversed(outcome.sheets))
-    title = escape(f"Evaluation: {record.name}")
-    parts = [
-        f"<h1>{title}</h1>",
+    return document(
+        f"Evaluation: {record.name}",
         f"<p class='verdict {'better' if record.verdict.passed else 'worse'}'>{escape(conclusion(outcome))}</p>",
         _rules(record),
         f"<h2>Figures, {escape(against)}</h2>" + _figures(outcome),
-        "<h2>Differences with 95 % intervals</h2>" + _forest(record),
+        "<h2>Differences with 95 % intervals</h2>" + forest(record.metrics),
         "<p class=dim>Each line is scaled by itself; right of the middle is better. Intervals: paired bootstrap "
         "over the rows.</p>",
         _skipped(record),
         f"<h2>Rows</h2>{_rows(outcome)}",
         _facts(record),
-    ]
-    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{title}</title>"
-    return f"<!doctype html><html lang=en>{head}<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def document(title: str, *parts: str) -> str:
+    """A page of parts that are HTML already; the title is not."""
+    told = escape(title)
+    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{told}</title>"
+    body = f"<h1>{told}</h1>{''.join(parts)}"
+    return f"<!doctype html><html lang=en>{head}<style>{_STYLE}</style><body>{body}</body></html>\n"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int = 99) -> str:
+    """A table of cells that are HTML already; from one column on they are numbers."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        shown = (f"<{tag}{' class=n' if i >= numbers_from else ''}>{text}</{tag}>" for i, text in enumerate(cells))
+        return f"<tr>{''.join(shown)}</tr>"
+
+    return f"<table>{line('th', head) if head else ''}{''.join(line('td', cells) for cells in rows)}</table>"
 
 
 def _rules(record: Evaluation) -> str:
@@ -77,25 +92,38 @@ def _figure(name: str, figure: Figure) -> str:
     return f"<tr><td>{escape(name)}{unit}</td>{shown}</tr>"
 
 
-def _forest(record: Evaluation) -> str:
-    """A line for each interval, drawn so that better is to the right, with 0 in the middle."""
-    drawn, place = [], 0
-    for name, figure in record.metrics.items():
-        if figure.low is None or figure.high is None or figure.better == "neither":
-            continue
-        sign = 1 if figure.better == "higher" else -1
-        reach = max(abs(figure.low), abs(figure.high), abs(figure.difference)) or 1.0
-        middle, scale = (_LEFT + _WIDTH) / 2, (_WIDTH - _LEFT) / 2 / reach * 0.95
-        low, high, at = (middle + sign * scale * x for x in (figure.low, figure.high, figure.difference))
-        top, kind = place * _ROW + 14, judged(figure) or "open"
-        drawn.append(
-            f'<text x="0" y="{top + 4}">{escape(name)}</text>'
-            f'<line x1="{middle}" x2="{middle}" y1="{top - 13}" y2="{top + 13}"/>'
-            f'<line class={kind} stroke-width="3" x1="{low:.1f}" x2="{high:.1f}" y1="{top}" y2="{top}"/>'
-            f'<circle class={kind} cx="{at:.1f}" cy="{top}" r="5"/>'
-        )
-        place += 1
-    return f'<svg viewBox="0 0 {_WIDTH} {place * _ROW + 4}" role=img aria-label="differences">{"".join(drawn)}</svg>'
+def forest(figures: Mapping[str, Figure], *, one_scale: bool = False) -> str:
+    """A line for each interval, drawn so that better is to the right, with 0 in the middle.
+
+    Args:
+        figures: By name; those without an interval or a good direction are left out.
+        one_scale: They are of one metric, so one scale serves all.
+    """
+    drawn = {name: f for name, f in figures.items() if f.low is not None and f.better != "neither"}
+    widest = max(map(_reach, drawn.values()), default=1.0)
+    lines = [
+        _interval(name, figure, place * _ROW + 14, widest if one_scale else _reach(figure))
+        for place, (name, figure) in enumerate(drawn.items())
+    ]
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {len(lines) * _ROW + 4}" role=img aria-label="differences">{"".join(lines)}</svg>'
+    )
+
+
+def _reach(figure: Figure) -> float:
+    return max(abs(figure.low or 0.0), abs(figure.high or 0.0), abs(figure.difference)) or 1.0
+
+
+def _interval(name: str, figure: Figure, top: int, reach: float) -> str:
+    sign, kind = (1 if figure.better == "higher" else -1), judged(figure) or "open"
+    middle, scale = (_LEFT + _WIDTH) / 2, (_WIDTH - _LEFT) / 2 / reach * 0.95
+    low, high, at = (middle + sign * scale * (x or 0.0) for x in (figure.low, figure.high, figure.difference))
+    return (
+        f'<text x="0" y="{top + 4}">{escape(name)}</text>'
+        f'<line x1="{middle}" x2="{middle}" y1="{top - 13}" y2="{top + 13}"/>'
+        f'<line class={kind} stroke-width="3" x1="{low:.1f}" x2="{high:.1f}" y1="{top}" y2="{top}"/>'
+        f'<circle class={kind} cx="{at:.1f}" cy="{top}" r="5"/>'
+    )
 
 
 def _skipped(record: Evaluation) -> str:
@@ -105,24 +133,22 @@ def _skipped(record: Evaluation) -> str:
 def _rows(outcome: Outcome) -> str:
     left, right = outcome.sheets
     pairs = list(zip(left.test, right.test, strict=True))
-    shown = "".join(_row(a, b, left.label, right.label) for a, b in pairs[:_SHOWN])
-    more = len(pairs) - _SHOWN
+    shown = "".join(row([(left.label, a), (right.label, b)]) for a, b in pairs[:SHOWN])
+    more = len(pairs) - SHOWN
     return shown + (f"<p class=dim>{more:,} more are in evaluation_rows.jsonl.</p>" if more > 0 else "")
 
 
-def _row(a: Said, b: Said, left: str, right: str) -> str:
-    losses = [f"{s.nats / s.supervised:.2f}" for s in (a, b) if s.nats is not None and s.supervised]
-    told = f" <span class=dim>loss {' / '.join(losses)}</span>" if losses else ""
-    asked = "\n\n".join(f"{message.role}: {message.content}" for message in a.prompt)
-    texts: Sequence[tuple[str, str]] = [
-        ("prompt", asked),
-        ("the row's own", a.reference),
-        (left, _answer(a)),
-        (right, _answer(b)),
-    ]
+def row(sides: Sequence[tuple[str, Said]], note: str = "") -> str:
+    """One row, folded up: its prompt, its own answer, and what each side said."""
+    first = sides[0][1]
+    losses = [f"{said.nats / said.supervised:.2f}" for _, said in sides if said.nats is not None and said.supervised]
+    told = note or (f"loss {' / '.join(losses)}" if losses else "")
+    asked = "\n\n".join(f"{message.role}: {message.content}" for message in first.prompt)
+    texts = [("prompt", asked), ("the row's own", first.reference)] + [(name, _answer(said)) for name, said in sides]
     cells = "".join(f"<div><p class=dim>{escape(name)}</p><pre>{escape(text)}</pre></div>" for name, text in texts)
-    short = " ".join(a.prompt[-1].content.split())[:140]
-    return f"<details><summary>{escape(short)}{told}</summary><div class=side>{cells}</div></details>"
+    short = " ".join(first.prompt[-1].content.split())[:140]
+    summary = f"{escape(short)} <span class=dim>{escape(told)}</span>"
+    return f"<details><summary>{summary}</summary><div class=side>{cells}</div></details>"
 
 
 def _answer(said: Said) -> str:
@@ -141,5 +167,5 @@ def _facts(record: Evaluation) -> str:
         "longest answer": f"{record.max_new_tokens} tokens",
         "measured": f"{record.date}, {record.seconds:.0f} s",
     } | {f"file {path}": digest for path, digest in record.split.files.items()}
-    body = "".join(f"<tr><td>{escape(name)}</td><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
-    return f"<h2>What was measured on what</h2><table>{body}</table>"
+    cells = [[escape(name), escape(value)] for name, value in rows.items()]
+    return "<h2>What was measured on what</h2>" + table([], cells)

@@ -20,6 +20,7 @@ from hafs.errors import DataError, HafsError, RunError
 from hafs.model import Model
 from hafs.model.weights import cache_folder
 from hafs.quant import Quant
+from hafs.registry import Record, Registry
 from hafs.runs import Run
 from hafs.text import Conversation
 
@@ -31,6 +32,8 @@ class Subject:
     """A finished run."""
 
     folder: Path
+    weights: Path
+    """The folder of what was trained: `adapter/` of a run, the folder itself of a registered model."""
     config: DictConfig
     """As the run recorded it."""
     data: str
@@ -53,7 +56,7 @@ class Subject:
     @property
     def tensors(self) -> Path:
         """The file of what was trained."""
-        return next(path for name in TENSORS if (path := self.folder / "adapter" / name).exists())
+        return next(path for name in TENSORS if (path := self.weights / name).exists())
 
     def sha256(self) -> str:
         """Of that file."""
@@ -97,6 +100,29 @@ def open_run(folder: Path) -> Subject:
     Raises:
         RunError: It is not finished, its adapter is damaged, or its record cannot be read.
     """
+    recorded = _recorded(folder)
+    try:
+        durable.verify(folder / "adapter")
+    except durable.Damaged as damage:
+        if not (folder / "adapter").exists():
+            hint = f"hafs train with the same words (name={folder.name}) continues it"
+            raise RunError(f"the run {folder} is not finished: it has no adapter/ yet", hint=hint) from None
+        raise RunError(f"the adapter of {folder} is damaged: {damage}", hint="train it again, or restore it") from None
+    return Subject(folder=folder, weights=folder / "adapter", **recorded)
+
+
+def open_registered(registry: Registry, record: Record) -> Subject:
+    """Read what a registered model's run recorded.
+
+    Raises:
+        HafsError: Its bytes are not those that were registered, or the run's record is gone.
+    """
+    folder = registry.verified(record)
+    return Subject(folder=folder, weights=folder, **_recorded(folder))
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    """What `run.json` tells of a run."""
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         config, data = DictConfig(record["config"]), str(record["data"])
@@ -110,14 +136,7 @@ def open_run(folder: Path) -> Subject:
         why = " ".join(str(error.__cause__ or error).split())[:120]
         fact = f"{folder / 'run.json'} was written by another version of hafs: {why}"
         raise RunError(fact, hint="train it again under another name=") from error
-    try:
-        durable.verify(folder / "adapter")
-    except durable.Damaged as damage:
-        if not (folder / "adapter").exists():
-            hint = f"hafs train with the same words (name={folder.name}) continues it"
-            raise RunError(f"the run {folder} is not finished: it has no adapter/ yet", hint=hint) from None
-        raise RunError(f"the adapter of {folder} is damaged: {damage}", hint="train it again, or restore it") from None
-    return Subject(folder=folder, config=config, data=data, **nouns)
+    return {"config": config, "data": data, **nouns}
 
 
 # the test split ---------------------------------------------------------------------------------------------------
@@ -214,7 +233,7 @@ class Loaded:
         Raises:
             RunError: They do not fit, or are not numbers.
         """
-        subject.adapter.load(self.net, subject.folder / "adapter")
+        subject.adapter.load(self.net, subject.weights)
         trained = (p for name, p in self.net.named_parameters() if self.full or "lora_" in name or "modules_" in name)
         if not all(bool(torch.isfinite(p).all()) for p in trained):
             raise RunError(f"the adapter of {subject.name} holds values that are no numbers", hint="train it again")

@@ -121,7 +121,7 @@ class Plan:
         """Remember a refusal: for this request here, for all others in the ledger."""
         if kind in FINAL:
             self._closed.append(candidate)
-        if kind in NO_REST:
+        if kind in NO_REST or (kind == "empty" and candidate.provider.host.local):  # a model's own word, no trouble
             self.ledger.leave(candidate.account, candidate.model, well=True)
             return
         scope = None if kind in WHOLE_ACCOUNT else candidate.model
