@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
-from filelock import FileLock
 
 from hafs.errors import ConfigError
 from hafs.exporting import nets
@@ -21,8 +20,8 @@ from hafs.exporting.modelfile import modelfile
 from hafs.exporting.serving import serving
 from hafs.exporting.source import Source
 from hafs.model.gguf import write_adapter, write_model
-from hafs.model.weights import cache_folder
-from hafs.text import render, template_fingerprint
+from hafs.model.gguf.cache import base_file
+from hafs.text import render
 
 Kind = Literal["bf16", "f16"]
 TORCH = {"bf16": torch.bfloat16, "f16": torch.float16}
@@ -112,7 +111,7 @@ class LoraGguf(Form):
 
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Serve the base, and name the adapter in each request."""
-        return _served(base_file(self.source, self.kind), self.file(folder), asked)
+        return _served(base_file(self.source.base, self.kind), self.file(folder), asked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +124,7 @@ class Ollama(LoraGguf):
     def write(self, folder: Path, net: Any) -> None:
         """The two files and the Modelfile, whose template is held against the tokenizer's own."""
         super().write(folder, net)
-        shutil.copyfile(base_file(self.source, self.kind), folder / "base.gguf")
+        shutil.copyfile(base_file(self.source.base, self.kind), folder / "base.gguf")
         tokenizer = self.source.model.tokenizer()
         text = modelfile(tokenizer, base="base.gguf", adapter=self.file(folder).name, parameters=self.parameters)
         (folder / "Modelfile").write_text(text, encoding="utf-8")
@@ -182,21 +181,6 @@ def refuse_whole(source: Source, instead: str) -> None:
     """
     if source.whole:
         raise ConfigError(f"{source.record.name!r} has no adapter, every weight was trained", hint=f"format={instead}")
-
-
-def base_file(source: Source, kind: Kind) -> Path:
-    """The base as GGUF, in the cache; written on the first call."""
-    facts = f"{source.record.base_sha256[:16]}-{template_fingerprint(source.model.tokenizer())[:8]}"
-    target = cache_folder() / "gguf" / f"{facts}.{kind}.gguf"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_suffix(".lock")):
-        if not target.exists():
-            with TemporaryDirectory(dir=target.parent, prefix=".base-") as between:
-                for path in (*source.base.glob("*.safetensors"), source.base / "config.json"):
-                    (Path(between) / path.name).symlink_to(path.resolve())
-                source.model.tokenizer().save_pretrained(between)  # as training loaded it, whatever the file says
-                write_model(Path(between), target, kind=kind)
-    return target
 
 
 def _ids_of(folder: Path) -> list[list[int]]:

@@ -6,7 +6,6 @@ mapped file, and the old one ends with its last request.
 
 import atexit
 import gc
-import hashlib
 import importlib
 import secrets
 import threading
@@ -16,11 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from hafs.errors import RunError
-from hafs.model.gguf import Kind, write_adapter, write_model
-from hafs.model.weights import cache_folder
+from hafs.model.gguf import Kind
+from hafs.model.gguf.cache import adapter_file, base_file
 
 
 @dataclass(eq=False)
@@ -104,7 +101,7 @@ class Servers:
     def _start(self, adapters: list[Path]) -> Served:
         xllamacpp: Any = importlib.import_module("xllamacpp")  # a compiled module without type stubs
         params = xllamacpp.CommonParams()
-        params.model.path = str(model_file(self.base, self.kind))
+        params.model.path = str(base_file(self.base, self.kind))
         params.hostnames, params.port = ["127.0.0.1"], 0
         key = secrets.token_urlsafe(24)
         params.api_keys = [key]
@@ -145,39 +142,3 @@ def close() -> None:
     for each in running:
         each.close()
         atexit.unregister(each.close)
-
-
-def model_file(base: Path, kind: Kind) -> Path:
-    """The base as GGUF, in the cache; written on the first call."""
-    config = (base / "config.json").read_bytes()
-    weights = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(base.glob("*.safetensors"))]
-    target = _cached(f"{base.resolve()}{weights}".encode() + config, kind)
-    return _once(target, lambda: write_model(base, target, kind=kind))
-
-
-def adapter_file(adapter: Path, base: Path) -> Path:
-    """An adapter as GGUF, in the cache; written on the first call.
-
-    Raises:
-        HafsError: It cannot be used with this base.
-    """
-    from hafs.adapter.folder import CONFIG, TENSORS, read_config
-
-    read_config(adapter)
-    stored = (adapter / TENSORS).stat()
-    facts = f"{base.resolve()} {adapter.resolve()} {stored.st_mtime_ns} {stored.st_size}"
-    target = _cached(facts.encode() + (adapter / CONFIG).read_bytes(), "lora")
-    return _once(target, lambda: write_adapter(adapter, base, target))
-
-
-def _cached(facts: bytes, ending: str) -> Path:
-    return cache_folder() / "gguf" / f"{hashlib.sha256(facts).hexdigest()[:16]}.{ending}.gguf"
-
-
-def _once(target: Path, write: Any) -> Path:
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_suffix(".lock")):
-            if not target.exists():
-                write()
-    return target

@@ -1,4 +1,6 @@
 import json
+import os
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from gguf import GGUFReader, dequantize
 from hafs.config import build, compose
 from hafs.errors import HafsError
 from hafs.model import quiet_libraries
-from hafs.model.gguf import write_adapter, write_model
+from hafs.model.gguf import cache, write_adapter, write_model
 
 
 def folder_of(*words):
@@ -96,3 +98,57 @@ def test_what_cannot_be_written_is_refused_in_one_line(tmp_path):
     with pytest.raises(HafsError, match="gpt_neox"):
         write_model(tmp_path, tmp_path / "m.gguf")
     assert not list(tmp_path.glob("*.gguf")) and not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("architecture, split", [("llama", "gpt-2"), ("qwen2", "qwen2")])
+def test_a_file_splits_text_as_the_tokenizer_of_training_does(architecture, split, tmp_path):
+    """Both folders have the same tokenizer.json; transformers splits as Qwen2 does wherever the model is one."""
+    folder = folder_of("model=tiny", f"model.weights.architecture={architecture}")
+    fields = GGUFReader(write_model(folder, tmp_path / "m.gguf")).fields
+    assert fields["tokenizer.ggml.pre"].contents() == split
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A cache with two files of 1,000 bytes, the second asked for yesterday."""
+    monkeypatch.setenv("HAFS_CACHE", str(tmp_path))
+    (tmp_path / "gguf").mkdir()
+    for name, days in (("first", 20), ("second", 1)):
+        path = tmp_path / "gguf" / f"{name}.gguf"
+        path.write_bytes(bytes(1000))
+        os.utime(path, (time.time() - days * 86400,) * 2)
+    return tmp_path / "gguf"
+
+
+def base_of(tmp_path):
+    folder = tmp_path / "base"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def test_a_file_is_written_once_for_the_same_base_and_anew_for_another(kept, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(cache, "write_model", lambda base, target, kind: written.append(target.write_bytes(b"model")))
+    base = base_of(tmp_path)
+    path = cache.base_file(base, "bf16")
+    os.utime(path, (0, 0))
+    assert cache.base_file(base, "bf16") == path
+    assert path.stat().st_mtime > time.time() - 60, "asking for it counts as use"
+    assert len(written) == 1
+    assert cache.base_file(base, "f16") != path
+    (base / "tokenizer.json").write_text("{}")
+    assert cache.base_file(base, "bf16") != path
+
+
+@pytest.mark.parametrize(
+    "most, days, left",
+    [(5000, 30, {"first", "second"}), (1500, 30, {"second"}), (5000, 7, {"second"}), (600, 0.5, set())],
+)
+def test_files_that_nobody_asks_for_go_and_it_is_said(kept, tmp_path, monkeypatch, capsys, most, days, left):
+    monkeypatch.setattr(cache, "MOST_BYTES", most)
+    monkeypatch.setattr(cache, "UNUSED_DAYS", days)
+    monkeypatch.setattr(cache, "write_model", lambda base, target, kind: target.write_bytes(bytes(500)))
+    new = cache.base_file(base_of(tmp_path), "bf16")
+    assert {path.stem for path in kept.glob("*.gguf")} == left | {new.stem}
+    assert ("GB of GGUF files" in capsys.readouterr().err) == (len(left) < 2)

@@ -1,4 +1,8 @@
-"""A byte-level BPE tokenizer as llama.cpp's metadata."""
+"""A byte-level BPE tokenizer as llama.cpp's metadata.
+
+Read from the tokenizer as transformers loads it, which is what training used: its class may split text in another way
+than the `tokenizer.json` beside it says (`Qwen2Tokenizer` always splits as Qwen2 does).
+"""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +24,7 @@ def add_vocabulary(writer: Any, folder: Path, size: int) -> None:
 
     Args:
         writer: The `gguf` package's.
-        folder: Holds `tokenizer.json`.
+        folder: What `AutoTokenizer` loads.
         size: Rows of the model's embedding; tokens that do not exist are filled in as unused.
 
     Raises:
@@ -28,7 +32,8 @@ def add_vocabulary(writer: Any, folder: Path, size: int) -> None:
     """
     from transformers import AutoTokenizer
 
-    described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(_split_name(described, folder))
     tokens, kinds = _tokens(described, size)
@@ -36,7 +41,6 @@ def add_vocabulary(writer: Any, folder: Path, size: int) -> None:
     writer.add_token_types(kinds)
     merges = described["model"]["merges"]
     writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
-    tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id,
            "unk": tokenizer.unk_token_id}  # fmt: skip
     for name, token in ids.items():

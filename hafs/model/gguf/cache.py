@@ -1,0 +1,86 @@
+"""Where GGUF files are kept: written when they are first asked for, gone when nobody asks any more.
+
+A file is named by all that it was made from, so none is ever out of date; what is old is only in the way.
+"""
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock
+
+from hafs.adapter.folder import CONFIG, TENSORS, read_config
+from hafs.model.gguf.adapter import write_adapter
+from hafs.model.gguf.base import write_model
+from hafs.model.gguf.files import Kind
+from hafs.model.weights import cache_folder
+
+MOST_BYTES = 40e9
+"""Of all files; one base of 14 B parameters has 30e9 in 16 bits."""
+UNUSED_DAYS = 30
+MADE_BY = "2"
+"""Counts up when what is written for the same model changes."""
+
+
+def base_file(base: Path, kind: Kind) -> Path:
+    """A base as GGUF.
+
+    Args:
+        base: In transformers' format.
+        kind: How its matrices are stored.
+
+    Raises:
+        ConfigError: The architecture or the tokenizer has no counterpart in llama.cpp.
+    """
+    files = sorted(path for path in base.iterdir() if path.is_file())
+    facts = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    return _kept(f"{base.resolve()} {facts}", f"{kind}.gguf", lambda target: write_model(base, target, kind=kind))
+
+
+def adapter_file(adapter: Path, base: Path) -> Path:
+    """An adapter as GGUF.
+
+    Args:
+        adapter: In PEFT's format.
+        base: Its base, in transformers' format.
+
+    Raises:
+        HafsError: It cannot be used with this base.
+    """
+    read_config(adapter)
+    tensors = (adapter / TENSORS).stat()
+    described = (adapter / CONFIG).read_text(encoding="utf-8")
+    facts = f"{base.resolve()} {adapter.resolve()} {tensors.st_mtime_ns} {tensors.st_size} {described}"
+    return _kept(facts, "lora.gguf", lambda target: write_adapter(adapter, base, target))
+
+
+def _kept(facts: str, ending: str, write: Callable[[Path], object]) -> Path:
+    folder = cache_folder() / "gguf"
+    target = folder / f"{hashlib.sha256(f'{MADE_BY} {facts}'.encode()).hexdigest()[:16]}.{ending}"
+    with suppress(FileNotFoundError):
+        os.utime(target)  # when it was last asked for
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not target.exists():
+            write(target)
+            _make_room(folder, target)
+    return target
+
+
+def _make_room(folder: Path, new: Path) -> None:
+    """Drop what nobody asked for in a long time, and the oldest where all are too large; says so."""
+    others = {path: path.stat() for path in folder.glob("*.gguf") if path != new}
+    room, dropped, now = MOST_BYTES - new.stat().st_size, 0, time.time()
+    for path, stat in sorted(others.items(), key=lambda pair: -pair[1].st_mtime):
+        room -= stat.st_size
+        if room < 0 or now - stat.st_mtime > UNUSED_DAYS * 86400:
+            path.unlink()  # a server that has it open keeps it
+            dropped += stat.st_size
+    if dropped:
+        why = f"not used in {UNUSED_DAYS} days, or the oldest beyond {MOST_BYTES / 1e9:.0f} GB"
+        print(f"dropped {dropped / 1e9:.3g} GB of GGUF files from {folder}: {why}", file=sys.stderr)
