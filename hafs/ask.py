@@ -4,6 +4,7 @@
     hafs ask "Why does this crash?" < trace.txt                   standard input is appended
     hafs ask "..." provider=openai,openrouter,ollama              a fallback chain, in this order
     hafs ask "..." expert=asm,debug router=llm                    a panel of your own
+    hafs ask "..." mixture=triforce-moe                           experts and router that hafs register put together
     hafs ask "..." explain=true                                   scores and plan; nothing is called
     hafs ask -- expert=asm is part of this question               after -- every word is literal
 

@@ -3,7 +3,8 @@
     hafs export hyrule-asm-v1                                 merged: 16-bit, for transformers without PEFT
     hafs export hyrule-asm-v1 format=gguf                     one file for llama.cpp
     hafs export hyrule-asm-v1 format=lora_gguf                the adapter, for a llama.cpp server that has the base
-    hafs export hyrule-asm-v1 format=ollama                   a folder for ollama create
+    hafs export hyrule-asm-v1 format=ollama                   a folder for ollama create: base and ADAPTER
+    hafs export hyrule-asm-v1 format=ollama ollama.adapter=false   the same of one merged file
     hafs export hyrule-asm-v1 format=vllm                     the adapter and vLLM's command line
 
 Exit codes: 0 written and checked, 4 it was not the original and is removed, 2 yours to mend.
@@ -12,7 +13,7 @@ Exit codes: 0 written and checked, 4 it was not the original and is removed, 2 y
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from hafs.config import build, door
@@ -27,6 +28,13 @@ class LimitSettings(TypedDict):
     perplexity: Limit
 
 
+class OllamaSettings(TypedDict):
+    """What the folder for Ollama is made of."""
+
+    adapter: bool
+    parameters: dict[str, Any]
+
+
 class Settings(TypedDict):
     """The door's own keys in `conf/export.yaml`."""
 
@@ -35,7 +43,7 @@ class Settings(TypedDict):
     kind: Literal["bf16", "f16"]
     to: str | None
     limits: LimitSettings
-    parameters: dict[str, Any]
+    ollama: OllamaSettings
 
 
 def export(config: DictConfig) -> None:
@@ -55,9 +63,8 @@ def export(config: DictConfig) -> None:
     target = Path(config.to or Path("outputs/exports") / found.record.name / config.format)
     write(
         found, form=config.format, kind=config.kind, target=target, limits=dict(config.limits),
-        parameters=dict(config.parameters), say=lambda line: print(line, flush=True),
+        ollama=OmegaConf.to_container(config.ollama), say=lambda line: print(line, flush=True),  # type: ignore[arg-type]
     )  # fmt: skip
-    print(f"wrote {target}")
 
 
 main = door("export", export, words=__doc__ or "", settings=Settings, positional="model_name")

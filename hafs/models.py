@@ -67,8 +67,7 @@ def _cells(entry: "Entry") -> list[str]:
     from hafs.registry import Record
 
     if not isinstance(entry, Record):
-        mixed = f"{', '.join(entry.experts)} behind {entry.router}"
-        return [entry.name, entry.status, "mixture", "", "", mixed]
+        return [entry.name, entry.status, "mixture", "", "", entry.described]
     found = entry.metrics.get("perplexity")
     perplexity = f"{found.base:.3g} -> {found.tuned:.3g}" if found else "not measured"
     base = f"{entry.base}, {entry.quant}"
@@ -86,7 +85,9 @@ def _show(console: Any, registry: "Registry", entry: "Entry") -> None:
     from hafs.registry.card import body
 
     if not isinstance(entry, Record):
-        print("\n".join(_cells(entry)))
+        print(f"{entry.name}: {entry.status}, a mixture of {entry.described}")
+        print(f"good at: {entry.specialization}")
+        print(f'-> hafs ask "..." mixture={entry.name}')
         return
     print(f"{entry.name}: {entry.status}, {registry.book.adapter_folder(entry)}")
     console.print(Markdown(body(entry)))

@@ -3,7 +3,8 @@
     hafs promote hyrule-asm-v2                                experts with adapter: hyrule-asm answer with it
     hafs rollback hyrule-asm                                  undoes it
 
-Exit code 2: there is no such version, or its bytes have changed.
+A `hafs serve` that runs keeps the version it started with. Exit code 2: there is no such version, or its bytes have
+changed.
 """
 
 from typing import TypedDict

@@ -3,7 +3,8 @@
     hafs register name=hyrule-asm-v1                          only if the gate passed it (hafs evaluate)
     hafs register name=my-run under=hyrule-asm-v2             under another name than the run's
     hafs register name=hyrule-asm-v1 force=true               whatever the gate said; the record says so
-    hafs register name=triforce-moe mixture=[hyrule-asm-v1,yaze-sage-v1] router=cascade
+    hafs register mixture=triforce-moe of=[hyrule-asm,yaze-sage] router=cascade
+                                                              hafs ask mixture=triforce-moe asks them together
 
 The adapter is copied beside the registry with its config, its figures and a model card, and answers only once it is
 promoted. Exit codes: 0 registered, 4 the gate refused it, 2 yours to mend.
@@ -24,8 +25,8 @@ class Settings(TypedDict):
     specialization: str | None
     parents: list[str]
     force: bool
-    mixture: list[str]
-    router: str
+    mixture: str | None
+    of: list[str]
 
 
 def register(config: DictConfig) -> None:
@@ -40,13 +41,13 @@ def register(config: DictConfig) -> None:
 
     registry = build(config.registry)
     if config.mixture:
-        if not config.name:
-            raise ConfigError("a mixture needs a name", hint="name=triforce-moe")
         entry = register_mixture(
-            registry, name=config.name, experts=list(config.mixture), router=config.router,
+            registry, name=config.mixture, experts=list(config.of), router=config.router.name,
             specialization=config.specialization,
         )  # fmt: skip
-        print(f"registered {entry.name}: {', '.join(entry.experts)} behind {entry.router}")
+        print(f"registered {entry.name} ({entry.status}) in {registry.path}: {entry.described}")
+    elif config.of:
+        raise ConfigError("of= lists the models of a mixture, which has no name", hint="mixture=triforce-moe")
     else:
         entry = register_run(
             registry, finished_run(config.name), under=config.under, specialization=config.specialization,
@@ -61,7 +62,7 @@ def register(config: DictConfig) -> None:
         print(f"-> hafs promote {entry.name} lets it answer")
 
 
-main = door("register", register, words=__doc__ or "", settings=Settings)
+main = door("register", register, words=__doc__ or "", settings=Settings, unused=("router",))
 
 if __name__ == "__main__":
     main()

@@ -13,11 +13,12 @@ from omegaconf import OmegaConf
 
 from hafs import durable, gate
 from hafs.config import build
+from hafs.config.check import did_you_mean
 from hafs.dataset import Dataset, prepare
-from hafs.errors import GateRefused, HafsError, RunError
+from hafs.errors import ConfigError, GateRefused, HafsError, RunError
 from hafs.model import Hub, Model
 from hafs.model.folder import base_folder, base_sha256
-from hafs.model.weights import cache_folder
+from hafs.model.weights import Weights, cache_folder
 from hafs.registry import GateRecord, Measured, Mixture, Record, Registry, fingerprint, names
 from hafs.registry.card import card
 
@@ -84,8 +85,6 @@ def _find(name: str | None, root: Path) -> Path:
         raise RunError("name= says which run to register", hint=hint)
     found = next((path for path in (root / name, Path(name)) if (path / "run.json").is_file()), None)
     if found is None:
-        from hafs.config.check import did_you_mean
-
         raise RunError(f"there is no run {name!r} in {root}", hint=did_you_mean(name, there) or "hafs train makes one")
     return found
 
@@ -133,7 +132,8 @@ def register_run(
     Args:
         registry: Where.
         run: What.
-        under: The model's name; None: the run's own where it is one, else the next version of a family after it.
+        under: The model's name, or its family's; None: the run's own where it is one, else the next version of a
+            family after it.
         specialization: What it is good at; None: the dataset's name.
         parents: Registered models that it was made from.
         force: Register it although the gate refused.
@@ -143,21 +143,32 @@ def register_run(
     """
     metrics, verdict = passed_gate(run, force=force)
     bytes_ = fingerprint(run.adapter)
-    name = names.checked(under) if under else _proposed(registry, run.folder.name, bytes_)
+    name = _named(registry, under, bytes_) if under else _proposed(registry, run.folder.name, bytes_)
     described = json.dumps(run.config, sort_keys=True)
-    weights = run.model.weights
     record = Record(
         name=name, status="candidate", specialization=specialization or f"what {run.dataset.name} teaches",
         base=run.model.name, base_sha256=base_sha256(base_folder(run.model)), quant=run.config["quant"]["name"],
         adapter="", adapter_sha256=bytes_[0], adapter_config_sha256=bytes_[1], dataset=run.dataset.name,
         dataset_hash=run.data, config_sha256=hashlib.sha256(described.encode()).hexdigest(), trained=run.trained,
         registered=datetime.now(UTC).isoformat(timespec="seconds"), run=run.folder.name, parents=list(parents),
-        metrics=metrics, gate=verdict, base_repo=weights.repo if isinstance(weights, Hub) else "",
+        metrics=metrics, gate=verdict, base_repo=_repo(run.model.weights),
     )  # fmt: skip
     kept = _held_out(run)
     registered = registry.add(record, lambda folder: _fill(folder, run, record, kept))
     assert isinstance(registered, Record)
     return registered
+
+
+def _repo(weights: Weights) -> str:
+    """The repository on the hub; empty for weights that came from elsewhere, a folder of one's own among them."""
+    return weights.repo if isinstance(weights, Hub) and not Path(weights.repo).is_dir() else ""
+
+
+def _named(registry: Registry, wanted: str, bytes_: tuple[str, ...]) -> str:
+    """A version as it is; of a family the next version."""
+    if names.is_version(wanted) or not names.is_version(f"{wanted}-v1"):
+        return names.checked(wanted)
+    return registry.propose(wanted, bytes_)
 
 
 def _proposed(registry: Registry, run_name: str, bytes_: tuple[str, str]) -> str:
@@ -199,13 +210,29 @@ def register_mixture(
 ) -> Mixture:
     """Register a router over registered models.
 
+    Args:
+        registry: Where.
+        name: Its own; a family is given its next version.
+        experts: Registered models; a family stands for its version in production now.
+        router: As in `router=`; it has that option.
+        specialization: What it is good at; None: what its experts are.
+
     Raises:
-        HafsError: An expert is not registered, or the name is taken.
+        HafsError: An expert is not registered or no model, or the name is taken.
     """
+    models = [registry.get(expert) for expert in experts]
+    if not models:
+        raise ConfigError("a mixture needs experts", hint="of=[hyrule-asm,yaze-sage]; hafs models shows them")
+    listed = [model.name for model in models]
+    if wrong := [model.name for model in models if isinstance(model, Mixture)]:
+        raise ConfigError(f"{wrong[0]!r} is a mixture itself", hint="of= lists models")
+    if twice := [each for each in listed if listed.count(each) > 1]:
+        raise ConfigError(f"{twice[0]!r} is listed twice", hint="an expert has one place in a mixture")
+    name = _named(registry, name, (*listed, router))
+    good_at = "; ".join(dict.fromkeys(model.specialization for model in models))
     mixture = Mixture(
-        name=name if names.is_version(name) else registry.propose(names.slug(name) or name), status="candidate",
-        specialization=specialization or f"{', '.join(experts)} behind the {router} router", experts=list(experts),
-        router=router, registered=datetime.now(UTC).isoformat(timespec="seconds"),
+        name=name, status="candidate", specialization=specialization or good_at, experts=listed, router=router,
+        registered=datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
     registered = registry.add(mixture)
     assert isinstance(registered, Mixture)

@@ -1,6 +1,7 @@
 """Bring registered models back from a backup; they answer the same, once they are promoted.
 
     hafs restore target=remote:hafs hyrule-asm-v1
+    hafs restore target=remote:hafs triforce-moe-v1           a mixture, and those of its experts that are not here
 
 Every byte is verified before the registry knows it. Exit code 2: it is not there, or not whole.
 """
@@ -32,7 +33,8 @@ def restore(config: DictConfig) -> None:
 
     chosen = (config.names or "").split()
     if not chosen:
-        raise ConfigError("there is no model to restore", hint="hafs restore target=remote:hafs hyrule-asm-v1")
+        fact = "there is no model to restore"
+        raise ConfigError(fact, hint="hafs restore target=remote:hafs hyrule-asm-v1; rclone lsf remote:hafs/models")
     remote, registry = Remote(config.target or ""), build(config.registry)
     for name in map(names.checked, chosen):
         fetch(registry, remote, name, lambda line: print(line, flush=True))

@@ -1,7 +1,7 @@
 """From a registered model to what another program serves; what was not held against the original is not handed over.
 
 source     the registered model, its unquantized base, held-out prompts
-forms      merged, gguf, lora_gguf, ollama, vllm: how each is written, and what it gives when it is used
+forms      merged, gguf, lora_gguf; ollama, vllm: how each is written, and what it gives when it is used
 compare    next-token distributions of the original and of the export, over the same places
 """
 
@@ -16,9 +16,11 @@ from hafs import durable
 from hafs.errors import GateRefused, RunError
 from hafs.exporting import nets
 from hafs.exporting.compare import Distance, Place, distance, of_net, places
-from hafs.exporting.forms import FORMS, Form, Kind, Used
+from hafs.exporting.forms import Form, Gguf, Kind, LoraGguf, Merged, Used
 from hafs.exporting.golden import GOLDEN
+from hafs.exporting.ollama import Ollama, OllamaMerged
 from hafs.exporting.source import Source, source
+from hafs.exporting.vllm import Vllm
 from hafs.text import render
 
 __all__ = ["Format", "Limits", "export", "source"]
@@ -30,7 +32,7 @@ Say = Callable[[str], None]
 
 
 def export(
-    of: Source, *, form: Format, kind: Kind, target: Path, limits: Limits, parameters: Mapping[str, Any], say: Say
+    of: Source, *, form: Format, kind: Kind, target: Path, limits: Limits, ollama: Mapping[str, Any], say: Say
 ) -> Distance:
     """Write an export, use it, and keep it only if it is the original.
 
@@ -40,7 +42,7 @@ def export(
         kind: How matrices are stored.
         target: The export's folder; an earlier export there is replaced.
         limits: `kl`: mean nats of the next token; `perplexity`: share by which it may differ.
-        parameters: Of Ollama's Modelfile.
+        ollama: `parameters` of the Modelfile; `adapter`: whether it has one, or the model is merged.
         say: Prints one line.
 
     Raises:
@@ -48,8 +50,8 @@ def export(
         HafsError: It cannot be written in this form.
     """
     _refuse_strangers(target)
-    extra = {"parameters": parameters} if form == "ollama" else {}
-    made: Form = FORMS[form](source=of, kind=kind, **extra)
+    made = _form(of, form, kind, ollama)
+    made.refuse()
     tokenizer = of.model.tokenizer()
     asked = places(tokenizer, of.held_out)
     say(f"{of.record.name}: {of.record.base} without quantization, {len(of.held_out)} held-out prompts")
@@ -73,7 +75,16 @@ def export(
         (folder / REPORT).write_text(json.dumps(_report(of, form, kind, found[0], limits), indent=1), encoding="utf-8")
 
     durable.commit(target, write)
+    say(f"wrote {target}")
+    say(f"-> {made.command(target)}")
     return found[0]
+
+
+def _form(of: Source, form: Format, kind: Kind, ollama: Mapping[str, Any]) -> Form:
+    if form == "ollama":
+        folder = Ollama if ollama["adapter"] else OllamaMerged
+        return folder(source=of, kind=kind, parameters=ollama["parameters"])
+    return {"merged": Merged, "gguf": Gguf, "lora_gguf": LoraGguf, "vllm": Vllm}[form](source=of, kind=kind)
 
 
 def _refuse_strangers(target: Path) -> None:

@@ -1,10 +1,7 @@
-"""The forms of an export, a class each: how it is written, and what it gives when it is used."""
+"""The forms of an export, a class each: how it is written, what it gives when it is used, what its user types next."""
 
-import json
-import shlex
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,20 +9,19 @@ from typing import Any, Literal
 
 import torch
 
+from hafs.adapter.folder import read_config
 from hafs.errors import ConfigError
 from hafs.exporting import nets
 from hafs.exporting.compare import Partial, Place, of_net
 from hafs.exporting.golden import GOLDEN
-from hafs.exporting.modelfile import modelfile
 from hafs.exporting.serving import serving
 from hafs.exporting.source import Source
-from hafs.model.gguf import write_adapter, write_model
+from hafs.model.gguf import more_than_lora, write_adapter, write_model
 from hafs.model.gguf.cache import base_file
 from hafs.text import render
 
 Kind = Literal["bf16", "f16"]
 TORCH = {"bf16": torch.bfloat16, "f16": torch.float16}
-VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +42,14 @@ class Form(ABC):
     kind: Kind
     """How matrices are stored."""
 
+    def refuse(self) -> None:
+        """Say before anything is loaded that this model has no such form.
+
+        Raises:
+            ConfigError: It has none.
+        """
+        return  # most forms take any model
+
     @abstractmethod
     def write(self, folder: Path, net: Any) -> None:
         """Fill an empty folder.
@@ -58,6 +62,10 @@ class Form(ABC):
     @abstractmethod
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Load what was written, and ask it."""
+
+    @abstractmethod
+    def command(self, folder: Path) -> str:
+        """What its user types next."""
 
 
 class Merged(Form):
@@ -76,7 +84,11 @@ class Merged(Form):
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Load it with transformers alone."""
         net = nets.load(folder, nets.exact_dtype(folder))
-        return Used(ids=_ids_of(folder), told=of_net(net, asked))
+        return Used(ids=ids_of(folder), told=of_net(net, asked))
+
+    def command(self, folder: Path) -> str:
+        """Loading it in Python."""
+        return f'AutoModelForCausalLM.from_pretrained("{folder}", dtype="auto")'
 
 
 class Gguf(Merged):
@@ -94,15 +106,28 @@ class Gguf(Merged):
 
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Serve it."""
-        return _served(self.file(folder), None, asked)
+        return served(self.file(folder), None, asked)
+
+    def command(self, folder: Path) -> str:
+        """llama.cpp's server."""
+        return f"llama-server -m {self.file(folder)}"
 
 
 class LoraGguf(Form):
     """The adapter alone, for a llama.cpp server that has the base."""
 
+    instead = "format=gguf"
+    """What takes any model."""
+
+    def refuse(self) -> None:
+        """Refuse what is no plain LoRA."""
+        refuse_whole(self.source, self.instead)
+        if extra := more_than_lora(read_config(self.source.folder)):
+            fact = f"{self.source.record.name!r} is more than a plain LoRA ({extra}), which llama.cpp cannot load"
+            raise ConfigError(fact, hint=f"{self.instead}, which merges it")
+
     def write(self, folder: Path, net: Any) -> None:
         """Convert the adapter; the base's own file is in the cache."""
-        refuse_whole(self.source, "gguf")
         write_adapter(self.source.folder, self.source.base, self.file(folder))
 
     def file(self, folder: Path) -> Path:
@@ -111,66 +136,11 @@ class LoraGguf(Form):
 
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Serve the base, and name the adapter in each request."""
-        return _served(base_file(self.source.base, self.kind), self.file(folder), asked)
+        return served(base_file(self.source.base, self.kind), self.file(folder), asked)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Ollama(LoraGguf):
-    """A folder for `ollama create`: Modelfile, base and adapter."""
-
-    parameters: Mapping[str, Any]
-    """Of the Modelfile."""
-
-    def write(self, folder: Path, net: Any) -> None:
-        """The two files and the Modelfile, whose template is held against the tokenizer's own."""
-        super().write(folder, net)
-        shutil.copyfile(base_file(self.source.base, self.kind), folder / "base.gguf")
-        tokenizer = self.source.model.tokenizer()
-        text = modelfile(tokenizer, base="base.gguf", adapter=self.file(folder).name, parameters=self.parameters)
-        (folder / "Modelfile").write_text(text, encoding="utf-8")
-
-    def use(self, folder: Path, asked: Sequence[Place]) -> Used:
-        """Serve the files of the folder."""
-        return _served(folder / "base.gguf", self.file(folder), asked)
-
-
-class Vllm(Form):
-    """The adapter's folder and the command line that serves it with vLLM."""
-
-    def write(self, folder: Path, net: Any) -> None:
-        """Copy the adapter and the tokenizer, write the command."""
-        refuse_whole(self.source, "merged")
-        config = json.loads((self.source.folder / "adapter_config.json").read_text(encoding="utf-8"))
-        if config.get("use_dora") or config.get("modules_to_save"):
-            raise ConfigError("vLLM serves plain LoRA only, this adapter is more", hint="format=merged")
-        rank = max([config["r"], *(config.get("rank_pattern") or {}).values()])
-        if rank > VLLM_RANKS[-1]:
-            fact = f"vLLM serves ranks up to {VLLM_RANKS[-1]}, this adapter has {rank}"
-            raise ConfigError(fact, hint="format=merged")
-        adapter = folder / self.source.record.name
-        adapter.mkdir()
-        for name in ("adapter_config.json", "adapter_model.safetensors", "README.md"):
-            shutil.copy2(self.source.folder / name, adapter / name)
-        self.source.model.tokenizer().save_pretrained(adapter)
-        (folder / "serve.sh").write_text(self.command(rank), encoding="utf-8")
-        (folder / "serve.sh").chmod(0o755)
-
-    def command(self, rank: int) -> str:
-        """The script that starts vLLM."""
-        name, base = self.source.record.name, self.source.record.base_repo or str(self.source.base)
-        room = next(each for each in VLLM_RANKS if each >= rank)
-        return (
-            "#!/bin/sh\n# requests name the adapter: {\"model\": \"" + name + "\", ...}\n"
-            'cd "$(dirname "$0")" || exit 1\n'
-            f"exec vllm serve {shlex.quote(base)} --dtype bfloat16 --enable-lora --max-lora-rank {room} \\\n"
-            f'  --lora-modules {name}=./{name} "$@"\n'
-        )  # fmt: skip
-
-    def use(self, folder: Path, asked: Sequence[Place]) -> Used:
-        """Load the copied adapter as vLLM would: on the unquantized base, in PEFT's format."""
-        adapter = folder / self.source.record.name
-        net = nets.put_on(nets.load(self.source.base, nets.exact_dtype(self.source.base)), adapter)
-        return Used(ids=_ids_of(adapter), told=of_net(net, asked))
+    def command(self, folder: Path) -> str:
+        """llama.cpp's server, over the base's file in the cache."""
+        return f"llama-server -m {base_file(self.source.base, self.kind)} --lora {self.file(folder)}"
 
 
 def refuse_whole(source: Source, instead: str) -> None:
@@ -180,21 +150,18 @@ def refuse_whole(source: Source, instead: str) -> None:
         ConfigError: Every weight was trained.
     """
     if source.whole:
-        raise ConfigError(f"{source.record.name!r} has no adapter, every weight was trained", hint=f"format={instead}")
+        raise ConfigError(f"{source.record.name!r} has no adapter, every weight was trained", hint=instead)
 
 
-def _ids_of(folder: Path) -> list[list[int]]:
+def ids_of(folder: Path) -> list[list[int]]:
+    """Token ids of the golden conversations by the tokenizer in a folder."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return [list(render(tokenizer, prompt, for_generation=True).tokens) for prompt in GOLDEN]
 
 
-def _served(model: Path, adapter: Path | None, asked: Sequence[Place]) -> Used:
+def served(model: Path, adapter: Path | None, asked: Sequence[Place]) -> Used:
+    """What a llama.cpp server gives for a file."""
     with serving(model, adapter=adapter) as server:
         return Used(ids=[server.ids(prompt) for prompt in GOLDEN], told=server.told(asked))
-
-
-FORMS: Mapping[str, type[Form]] = {
-    "merged": Merged, "gguf": Gguf, "lora_gguf": LoraGguf, "ollama": Ollama, "vllm": Vllm,
-}  # fmt: skip

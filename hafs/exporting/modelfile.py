@@ -1,15 +1,29 @@
-"""Ollama's Modelfile: the chat template in Go's words, stop tokens, parameters, the adapter."""
+"""Ollama's Modelfile: the chat template in Go's words, stop tokens, parameters, the adapter.
+
+The grammar is that of Ollama's docs/modelfile.mdx and parser/parser.go (August 2026): paths are relative to the
+Modelfile, text between three quotes is taken as it is, several `PARAMETER stop` add up. The template is a Go template
+over `.Messages` (docs/template.mdx), to which Ollama appends nothing.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hafs.config.check import did_you_mean
 from hafs.errors import ConfigError
 from hafs.exporting.golden import GOLDEN
 from hafs.text import Conversation, Message, end_tokens, render
 from hafs.text.template import Template
 
 ROLES = ("system", "user", "assistant")
+PARAMETERS: Mapping[str, Any] = {
+    **dict.fromkeys(("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "num_keep", "seed", "num_predict",
+                     "draft_num_predict", "top_k", "repeat_last_n"), int),
+    **dict.fromkeys(("top_p", "min_p", "typical_p", "temperature", "repeat_penalty", "presence_penalty",
+                     "frequency_penalty"), int | float),
+    "use_mmap": bool,
+}  # fmt: skip
+"""Ollama's options beside `stop`, with their types (api/types.go); `ollama create` refuses any other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,20 +129,35 @@ def _too_much() -> ConfigError:
     )
 
 
-def modelfile(tokenizer: Any, *, base: str, adapter: str, parameters: Mapping[str, Any]) -> str:
+def modelfile(tokenizer: Any, *, model: str, adapter: str | None, parameters: Mapping[str, Any]) -> str:
     """The text of a Modelfile.
 
     Args:
         tokenizer: Whose template and stop tokens it takes.
-        base: The base's file.
-        adapter: The adapter's file.
-        parameters: By Ollama's names.
+        model: The model's file, beside the Modelfile.
+        adapter: The adapter's file; None: it is merged into the model.
+        parameters: By Ollama's names; `stop` adds to the end tokens.
 
     Raises:
-        ConfigError: The template cannot be put in Go's words.
+        ConfigError: The template cannot be put in Go's words, or Ollama knows no such parameter.
     """
-    stops = dict.fromkeys(tokenizer.convert_ids_to_tokens(end_tokens(tokenizer)))
-    lines = [f"FROM ./{base}", f"ADAPTER ./{adapter}", f'TEMPLATE """{turns(tokenizer).go()}"""']
-    lines += [f"PARAMETER {key} {value}" for key, value in parameters.items()]
+    given = dict(parameters)
+    added = given.pop("stop", [])
+    ends = tokenizer.convert_ids_to_tokens(end_tokens(tokenizer))
+    stops = dict.fromkeys([*ends, *([added] if isinstance(added, str) else added)])
+    lines = [f"FROM ./{model}", *([f"ADAPTER ./{adapter}"] if adapter else [])]
+    lines.append(f'TEMPLATE """{turns(tokenizer).go()}"""')
+    lines += [f"PARAMETER {key} {_value(key, value)}" for key, value in given.items()]
     lines += [f'PARAMETER stop "{stop}"' for stop in stops]
     return "\n".join(lines) + "\n"
+
+
+def _value(key: str, value: Any) -> str:
+    kind = PARAMETERS.get(key)
+    if kind is None:
+        raise ConfigError(f"Ollama knows no parameter {key!r}", hint=did_you_mean(key, ["stop", *PARAMETERS]))
+    fits = isinstance(value, bool) if kind is bool else isinstance(value, kind) and not isinstance(value, bool)
+    if not fits:
+        wanted = {bool: "true or false", int: "a whole number"}.get(kind, "a number")
+        raise ConfigError(f"ollama.parameters.{key} is {value!r}, expected {wanted}")
+    return str(value).lower()

@@ -3,6 +3,7 @@
 from hafs import council
 chain = council(["expert=asm,yaze,debug", "provider=local"]) | StrOutputParser()
 council(["router=keyword"]).route("Why does it crash?").picked
+council(["mixture=triforce-moe"])                              a registered one: its experts and its router
 """
 
 from collections.abc import Sequence
@@ -37,13 +38,18 @@ def assemble(config: DictConfig) -> "Council":
     """The council that a checked config describes.
 
     Raises:
-        ConfigError: There is no expert or no provider, or the default expert is not in the panel.
+        ConfigError: There is no expert or no provider.
+        RegistryError: There is no such mixture.
     """
     from hafs.config import build
     from hafs.errors import ConfigError
     from hafs.graph.chat import Council
     from hafs.router import Panel
 
+    if config.mixture:
+        from hafs.graph.mixture import mixed
+
+        config = mixed(config, config.mixture)
     experts = {node.name: build(node) for node in (config.get("experts") or {}).values()}
     providers = [build(node) for node in (config.get("providers") or {}).values()]
     if not experts or not providers:

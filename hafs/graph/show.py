@@ -1,5 +1,6 @@
 """A routing and a receipt for people, on standard error where an answer is on standard output."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -45,11 +46,21 @@ def show_receipt(receipt: dict[str, Any]) -> None:
 
 
 def _calls(part: dict[str, Any]) -> str:
-    said = [f"{a['provider']} {a['model']}" for a in part["attempts"] if a["outcome"] == "answered"]
+    said = [
+        f"{a['provider']} {a['model']}{_with(a.get('adapter'))}" for a in part["attempts"] if a["outcome"] == "answered"
+    ]
     refused = [
         f"{a['provider']}: {a['outcome'].replace('_', ' ')}" for a in part["attempts"] if a["outcome"] != "answered"
     ]
     return "; ".join([*said, *refused]) or part["outcome"]
+
+
+def _with(adapter: str | None) -> str:
+    """The adapter's name: of a registered model its own, of a run the run's."""
+    if adapter is None:
+        return ""
+    folder = Path(adapter)
+    return f" with {folder.parent.name if folder.name == 'adapter' else folder.name}"
 
 
 def totals(receipt: dict[str, Any]) -> str:

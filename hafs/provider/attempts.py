@@ -25,6 +25,8 @@ class Attempt:
     """In and out; None: the host did not say."""
     cost: float | Literal["unknown"] = "unknown"
     """US dollars."""
+    adapter: str | None = None
+    """The adapter that it answered with."""
     left_out: tuple[str, ...] = ()
     """Parameters this provider does not take."""
     settled: bool = False
@@ -47,6 +49,8 @@ class Attempt:
             facts["said"] = self.said
         if self.candidate.stands_in_for:
             facts["stands_in_for"] = self.candidate.stands_in_for
+        if self.adapter:
+            facts["adapter"] = self.adapter
         if self.left_out:
             facts["left_out"] = list(self.left_out)
         return facts

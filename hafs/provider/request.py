@@ -197,10 +197,12 @@ class Request:
                 words[word] = value
             else:
                 attempt.left_out += (word,)
+        carries = candidate.provider.host.carries_adapters and not candidate.stands_in_for
+        attempt.adapter = self.adapter if carries else None
         model = candidate.provider.chat(
             candidate.tier,
             model=candidate.model,
-            adapter=None if candidate.stands_in_for else self.adapter,
+            adapter=attempt.adapter,
             **{word: value for word, value in words.items() if word not in CALL_WORDS},
         )
         return model, {word: value for word, value in words.items() if word in CALL_WORDS}

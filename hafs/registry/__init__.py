@@ -84,7 +84,8 @@ class Registry:
             return folder
         record = self.get(str(name_or_path))
         if not isinstance(record, Record):
-            raise RegistryError(f"{record.name!r} is a mixture of {', '.join(record.experts)}, it has no adapter")
+            fact = f"{record.name!r} is a mixture of {record.described}, it has no adapter"
+            raise RegistryError(fact, hint=f"hafs ask mixture={name_or_path}")
         return self.verified(record)
 
     def verified(self, record: Record) -> Path:
@@ -107,11 +108,11 @@ class Registry:
             )
         return folder
 
-    def propose(self, family: str, bytes_: tuple[str, str] | None = None) -> str:
+    def propose(self, family: str, bytes_: tuple[str, ...] | None = None) -> str:
         """A name for a new version of a family: the next one, or the one that these bytes have already."""
         entries = self.entries()
         for name, entry in entries.items():
-            if isinstance(entry, Record) and names.family(name) == family and entry.bytes == bytes_:
+            if names.family(name) == family and entry.bytes == bytes_:
                 return name
         return names.next_version(family, [*entries, *self._folders()])
 
@@ -156,8 +157,7 @@ class Registry:
                 hint = f"the latest is {latest}" if latest else "hafs models shows what there is"
                 raise RegistryError(f"{name!r} names no version", hint=hint)
             entry = _get(page, name)
-            if isinstance(entry, Record):
-                self.verified(entry)
+            self._verify_all(page, entry)
             return _put_into_production(page, entry, [*_history(page, names.family(name)), name])
 
     def rollback(self, family: str) -> tuple[str, str]:
@@ -179,10 +179,14 @@ class Registry:
                     hint="hafs promote NAME chooses another",
                 )
             again = page.entries[before[-1]]
-            if isinstance(again, Record):
-                self.verified(again)
+            self._verify_all(page, again)
             _put_into_production(page, again, before)
             return leaving.name, again.name
+
+    def _verify_all(self, page: Page, entry: Entry) -> None:
+        for model in [entry] if isinstance(entry, Record) else [_get(page, name) for name in entry.experts]:
+            if isinstance(model, Record):
+                self.verified(model)
 
 
 def _get(page: Page, name: str) -> Entry:
@@ -225,11 +229,7 @@ def _with_status(entry: Entry, status: Status) -> Entry:
 
 
 def _refuse_other_bytes(old: Entry, new: Entry, page: Page) -> None:
-    if isinstance(old, Record) and isinstance(new, Record):
-        same = old.bytes == new.bytes
-    else:
-        same = isinstance(old, Mixture) and isinstance(new, Mixture) and old.experts == new.experts
-    if not same:
+    if type(old) is not type(new) or old.bytes != new.bytes:
         proposed = names.next_version(names.family(new.name), page.entries)
         raise RegistryError(
             f"the name {new.name!r} belongs to another model, and is never reused", hint=f"under={proposed}"

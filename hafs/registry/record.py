@@ -95,6 +95,16 @@ class Mixture:
     registered: str
     """ISO 8601, UTC."""
 
+    @property
+    def bytes(self) -> tuple[str, ...]:
+        """What makes it this mixture and no other: models are bytes already."""
+        return (*self.experts, self.router)
+
+    @property
+    def described(self) -> str:
+        """Its parts in words."""
+        return f"{', '.join(self.experts)} behind the {self.router} router"
+
 
 Entry = Record | Mixture
 TABLES: Mapping[str, type] = {"models": Record, "mixtures": Mixture}

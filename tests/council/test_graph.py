@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,7 +9,10 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.output_parsers import StrOutputParser
 
-from hafs.errors import AllProvidersDown, ConfigError
+from hafs.errors import AllProvidersDown, ConfigError, HafsError
+from hafs.graph.show import show_receipt
+from hafs.registering import register_mixture
+from hafs.registry import GateRecord, Record, Registry
 
 ONE = "How do I use lda and sta in a subroutine?"
 TWO = "Why does my routine with lda and sta crash with an error?"
@@ -228,3 +232,59 @@ def test_an_adapter_made_for_another_base_is_refused_before_anything_is_loaded(s
     with pytest.raises(ConfigError, match="was made for 'qwen14b', the provider's model is 'smollm2_135m'"):
         _ = seat(*words).models
     assert seat(*words, "provider.local.models.coding=qwen14b").models["asm"].adapter == str(folder)
+
+
+@pytest.fixture
+def mixture(own_state):
+    """A mixture of two registered models: one that an expert option is for, and one that none is for."""
+    registry = Registry.open(own_state / "registry.toml")
+    for name in ("hyrule-asm-v1", "cook-book-v1"):
+        tensors, config = (hashlib.sha256(text.encode()).hexdigest() for text in (name, "{}"))
+        record = Record(
+            name=name, status="candidate", specialization=f"what {name} is for", base="tiny", base_sha256="",
+            quant="none", adapter="", adapter_sha256=tensors, adapter_config_sha256=config, dataset="d",
+            dataset_hash="", config_sha256="", trained="", registered="", gate=GateRecord(passed=True),
+        )  # fmt: skip
+
+        def write(folder, name=name):
+            (folder / "adapter_model.safetensors").write_text(name)
+            (folder / "adapter_config.json").write_text("{}")
+
+        registry.add(record, write)
+    models = ["hyrule-asm-v1", "cook-book-v1"]
+    return register_mixture(registry, name="triforce-moe", experts=models, router="keyword", specialization=None)
+
+
+def test_a_registered_mixture_answers_with_its_experts_behind_its_router(seat, mixture, own_state):
+    registry = Registry.open(own_state / "registry.toml")
+    with pytest.raises(HafsError, match="no version of 'triforce-moe' is in production"):
+        seat("mixture=triforce-moe")
+    registry.promote("triforce-moe-v1")
+    council = seat("mixture=triforce-moe", "router=cascade", "expert.asm.max_tokens=7")
+    assert list(council.panel.experts) == ["asm", "cook-book-v1"]
+    assert (council.router.name, council.panel.default) == ("keyword", "asm")
+    asm, cook = council.panel.experts.values()
+    assert (asm.adapter, asm.max_tokens, cook.adapter) == ("hyrule-asm-v1", 7, "cook-book-v1")
+    assert cook.specialization == "what cook-book-v1 is for"
+    assert council.route("lda sta rts").picked == ("asm",)
+    assert council.invoke("lda sta rts").text
+    model = seat("mixture=triforce-moe-v1", "provider=local", "provider.local.models.coding=tiny").models["asm"]
+    assert model.adapter == str(registry.adapter("hyrule-asm-v1"))
+
+
+@pytest.mark.parametrize(("name", "said"), [("nothing", "is not in the registry"), ("hyrule-asm-v1", "is one model")])
+def test_what_is_no_mixture_is_refused_in_one_line(seat, mixture, name, said):
+    with pytest.raises(HafsError, match=said) as refused:
+        seat(f"mixture={name}")
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("adapter", "named"),
+    [("/data/registry/hyrule-asm-v1", " with hyrule-asm-v1"), ("outputs/my-run/adapter", " with my-run"), (None, "")],
+)
+def test_the_receipt_names_the_adapter_that_answered(capsys, adapter, named):
+    attempt = {"provider": "local", "model": "tiny", "outcome": "answered", "adapter": adapter}
+    part = {"name": "asm", "outcome": "answered", "seconds": 1.0, "attempts": [attempt]}
+    show_receipt({"experts": [part], "cost": 0, "input_tokens": 1, "output_tokens": 1, "seconds": 1.0})
+    assert f"-- asm: local tiny{named}, 1.00 s" in capsys.readouterr().err

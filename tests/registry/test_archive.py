@@ -55,6 +55,38 @@ def test_a_restored_model_has_every_byte_and_record(registered, capsys):
 
 
 @rclone
+def test_a_mixture_comes_back_with_its_experts(registered, capsys):
+    go(register, "mixture=triforce-moe", "of=[hyrule-asm-v1]")
+    go(backup, "target=disk", "names=triforce-moe-v1")
+    before = Registry.open("mine.toml").entries()
+    lose(registered)
+    go(restore, "target=disk", "names=triforce-moe-v1")
+    assert Registry.open("mine.toml").entries() == before
+    said = capsys.readouterr().out
+    assert "hyrule-asm-v1: restored" in said and "triforce-moe-v1: restored" in said
+    with pytest.raises(HafsError, match="there is no model") as unknown:
+        go(restore, "target=disk", "names=triforce-moe-v7")
+    assert unknown.value.hint == "there are: hyrule-asm-v1, triforce-moe-v1"
+
+
+@rclone
+def test_what_a_model_was_made_from_comes_back_with_it(registered):
+    make_run(registered, "hyrule-asm-v2", seed=2)
+    go(register, "name=hyrule-asm-v2", "parents=[hyrule-asm-v1]")
+    go(backup, "target=disk")
+    lose(registered)
+    go(restore, "target=disk", "names=hyrule-asm-v2")
+    assert list(Registry.open("mine.toml").entries()) == ["hyrule-asm-v1", "hyrule-asm-v2"]
+
+
+@rclone
+def test_an_empty_registry_is_not_backed_up_in_silence(registered):
+    lose(registered)
+    with pytest.raises(HafsError, match="there is nothing to back up"):
+        go(backup, "target=disk")
+
+
+@rclone
 def test_a_second_backup_copies_nothing_and_deletes_nothing_unless_asked(registered):
     go(backup, "target=disk")
     copied = [p for p in (registered / "disk").rglob("*") if p.is_file() and p.name != "record.toml"]
@@ -140,10 +172,10 @@ def test_a_transfer_killed_halfway_goes_on_and_is_never_taken_for_whole(register
         out, err = process.communicate()
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
-    monkeypatch.setattr(archive.subprocess, "run", killed)
+    monkeypatch.setattr(archive.remote.subprocess, "run", killed)
     with pytest.raises(HafsError, match="failed"):
         go(backup, "target=disk")
-    monkeypatch.setattr(archive.subprocess, "run", real)
+    monkeypatch.setattr(archive.remote.subprocess, "run", real)
     with pytest.raises(HafsError, match="there is no model"):
         go(restore, "target=disk", "names=hyrule-asm-v1")
     go(backup, "target=disk")

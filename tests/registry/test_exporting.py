@@ -11,6 +11,7 @@ from tiny_runs import write_rows
 from hafs import export, exporting, register
 from hafs.errors import GateRefused, HafsError
 from hafs.exporting.compare import Partial, Place, distance
+from hafs.exporting.modelfile import modelfile
 from hafs.registry import Registry
 
 
@@ -93,6 +94,7 @@ def test_every_form_is_written_and_is_the_original(registered, here, capsys):
         assert 0 <= abs(found["kl"]) <= 0.01, form
     said = capsys.readouterr().out
     assert said.count("token ids of 6 golden conversations are equal") == 5
+    assert "-> ollama create hyrule-asm-v1 -f outputs/exports/hyrule-asm-v1/ollama/Modelfile" in said
     merged = load_file(here / "outputs/exports/hyrule-asm-v1/merged/model.safetensors")
     assert {tensor.dtype for tensor in merged.values()} == {torch.bfloat16}
     assert not any("lora" in name for name in merged)
@@ -100,6 +102,54 @@ def test_every_form_is_written_and_is_the_original(registered, here, capsys):
     assert "ADAPTER ./hyrule-asm-v1.lora.gguf" in modelfile and 'PARAMETER stop "<|im_end|>"' in modelfile
     assert "--lora-modules hyrule-asm-v1=./hyrule-asm-v1" in (
         here / "outputs/exports/hyrule-asm-v1/vllm/serve.sh").read_text()  # fmt: skip
+
+
+def test_a_rank_stabilized_adapter_keeps_its_scale_in_every_form(here):
+    put(here, "model=tiny", use_rslora=True, lora_alpha=8, scale=0.2)
+    for form in ("merged", "lora_gguf", "vllm"):
+        go(export, "model_name=hyrule-asm-v1", f"format={form}")
+
+
+def test_dora_is_merged_and_refused_where_nobody_could_load_it(here, monkeypatch):
+    put(here, "model=tiny", use_dora=True)
+    go(export, "model_name=hyrule-asm-v1", "format=ollama", "ollama.adapter=false")
+    folder = here / "outputs/exports/hyrule-asm-v1/ollama"
+    assert {"Modelfile", "hyrule-asm-v1.gguf", "export.json"} == {path.name for path in folder.iterdir()}
+    assert "ADAPTER" not in (folder / "Modelfile").read_text()
+    monkeypatch.setattr(exporting.nets, "original", lambda source: pytest.fail("loaded before it was refused"))
+    for form, hint in (("lora_gguf", "format=gguf"), ("ollama", "ollama.adapter=false"), ("vllm", "format=merged")):
+        with pytest.raises(HafsError, match="use_dora") as refused:
+            go(export, "model_name=hyrule-asm-v1", f"format={form}")
+        assert refused.value.exit_code == 2 and hint in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("+ollama.parameters.temperatur=1", "no parameter 'temperatur'"),
+        ("ollama.parameters.temperature=hot", "expected a number"),
+        ("ollama.parameters.num_ctx=1.5", "expected a whole number"),
+        ("+ollama.parameters.use_mmap=1", "expected true or false"),
+    ],
+)
+def test_a_modelfile_that_ollama_would_refuse_is_not_written(here, word, said):
+    put(here, "model=tiny")
+    with pytest.raises(HafsError, match=said):
+        go(export, "model_name=hyrule-asm-v1", "format=ollama", word)
+
+
+def test_parameters_are_written_in_ollamas_words(here):
+    put(here, "model=tiny")
+    source = exporting.source(Registry.open("mine.toml"), "hyrule-asm-v1")
+    given = {"temperature": 0, "use_mmap": True, "stop": ["END"]}
+    text = modelfile(source.model.tokenizer(), model="m.gguf", adapter=None, parameters=given)
+    wanted = [
+        "PARAMETER temperature 0",
+        "PARAMETER use_mmap true",
+        'PARAMETER stop "<|im_end|>"',
+        'PARAMETER stop "END"',
+    ]
+    assert text.splitlines()[0] == "FROM ./m.gguf" and text.splitlines()[-4:] == wanted
 
 
 @pytest.mark.long

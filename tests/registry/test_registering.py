@@ -130,6 +130,8 @@ def test_other_bytes_want_another_name_and_a_name_is_proposed(rows):
     with pytest.raises(HafsError, match="never reused") as taken:
         go(register, "name=other", "under=some_run-lora16-v1")
     assert taken.value.hint == "under=some_run-lora16-v2"
+    go(register, "name=other", "under=some_run-lora16")
+    assert "some_run-lora16-v2" in Registry.open("mine.toml").entries(), "a family is given its next version"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,12 @@ def test_other_bytes_want_another_name_and_a_name_is_proposed(rows):
     [
         (register, ["name=nothing"], "there is no run 'nothing'"),
         (register, ["name=hyrule-asm-v1", "under=../x"], "no name for a model"),
-        (register, ["mixture=[a-b-v1]"], "a mixture needs a name"),
+        (register, ["mixture=triforce-moe"], "a mixture needs experts"),
+        (register, ["mixture=triforce-moe", "of=[hyrule-asm-v9]"], "is not in the registry"),
+        (register, ["mixture=../x", "of=[known-asm-v1]"], "no name for a model"),
+        (register, ["mixture=triforce-moe", "of=[known-asm-v1]", "router=cascad"], "router has no option 'cascad'"),
+        (register, ["mixture=triforce-moe", "of=[known-asm-v1,known-asm-v1]"], "listed twice"),
+        (register, ["of=[known-asm-v1]"], "lists the models of a mixture"),
         (promote, [], "no version to promote"),
         (promote, ["version=hyrule-asm"], "names no version"),
         (promote, ["version=hyrule-asm-v9"], "is not in the registry"),
@@ -148,6 +155,9 @@ def test_other_bytes_want_another_name_and_a_name_is_proposed(rows):
 )
 def test_bad_words_get_one_line_and_exit_code_2(rows, door, words, said):
     make_run(rows)
+    if any("known" in word for word in words):
+        make_run(rows, "known-asm-v1", seed=3)
+        go(register, "name=known-asm-v1")
     with pytest.raises(HafsError, match=said) as wrong:
         go(door, *words)
     assert wrong.value.exit_code == 2
@@ -157,10 +167,21 @@ def test_bad_words_get_one_line_and_exit_code_2(rows, door, words, said):
 def test_a_mixture_is_registered_over_its_experts(rows, capsys):
     make_run(rows)
     go(register, "name=hyrule-asm-v1")
-    go(register, "name=triforce-moe", "mixture=[hyrule-asm-v1]")
+    go(promote, "version=hyrule-asm-v1")
+    for _ in range(2):
+        go(register, "mixture=triforce-moe", "of=[hyrule-asm]")
     go(models)
-    assert "mixture" in capsys.readouterr().out
-    assert names.is_version("triforce-moe-v1") and "triforce-moe-v1" in Registry.open("mine.toml").entries()
+    go(models, "what=show triforce-moe-v1")
+    said = capsys.readouterr().out
+    assert "a mixture of hyrule-asm-v1 behind the cascade router" in said, "a family is its version in production"
+    go(register, "mixture=triforce-moe", "of=[hyrule-asm-v1]", "router=keyword")
+    found = [name for name in Registry.open("mine.toml").entries() if names.family(name) == "triforce-moe"]
+    assert found == ["triforce-moe-v1", "triforce-moe-v2"], "the same mixture again is the same entry"
+    with pytest.raises(HafsError, match="never reused"):
+        go(register, "mixture=triforce-moe-v1", "of=[hyrule-asm-v1]", "router=keyword")
+    (rows / "mine/hyrule-asm-v1/adapter_model.safetensors").write_bytes(b"others")
+    with pytest.raises(HafsError, match="not those that were registered"):
+        go(promote, "version=triforce-moe-v1")
 
 
 def test_the_doors_take_their_words_as_typed(rows):

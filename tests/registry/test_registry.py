@@ -95,8 +95,9 @@ def test_a_mixture_names_registered_experts(registry, make):
     registry.add(mixture)
     registry.promote("triforce-moe-v1")
     assert registry.get("triforce-moe") == registry.get("triforce-moe-v1")
-    with pytest.raises(HafsError, match="has no adapter"):
+    with pytest.raises(HafsError, match="has no adapter") as mixed:
         registry.adapter("triforce-moe")
+    assert mixed.value.hint == "hafs ask mixture=triforce-moe"
 
 
 def test_changed_bytes_do_not_answer(registry, make):

@@ -10,8 +10,8 @@ with the original before it is trusted: on some CPUs llama.cpp computes nonsense
 Shapes are those of transformers (`[out, in]`); GGUF lists them in reverse.
 """
 
-from hafs.model.gguf.adapter import write_adapter
+from hafs.model.gguf.adapter import more_than_lora, write_adapter
 from hafs.model.gguf.base import write_model
 from hafs.model.gguf.files import Kind
 
-__all__ = ["Kind", "write_adapter", "write_model"]
+__all__ = ["Kind", "more_than_lora", "write_adapter", "write_model"]

@@ -24,11 +24,9 @@ def write_adapter(adapter: Path, base: Path, target: Path, *, kind: Kind = "f32"
         RunError: It is damaged, or was made for another base.
     """
     shape, config = read_shape(base), read_config(adapter)
-    if config.get("use_dora") or config.get("modules_to_save") or config.get("lora_bias"):
-        raise ConfigError(
-            f"{adapter} is more than a plain LoRA (DoRA, biases or whole modules), which llama.cpp cannot load",
-            hint="merge it into its base and export that as GGUF",
-        )
+    if extra := more_than_lora(config):
+        fact = f"{adapter} is more than a plain LoRA ({extra}), which llama.cpp cannot load"
+        raise ConfigError(fact, hint="merge it into its base and export that as GGUF")
     same_base(adapter, config, str(base))
     pairs = _pairs(read_tensors(adapter))
     _hold_against_base(adapter, pairs, base)
@@ -44,6 +42,12 @@ def write_adapter(adapter: Path, base: Path, target: Path, *, kind: Kind = "f32"
         writer.add_float32("adapter.lora.alpha", alpha)
         write_tensors(writer, {key: (lambda value=value: value, value.shape) for key, value in ready.items()}, kind)
     return target
+
+
+def more_than_lora(config: Mapping[str, Any]) -> str:
+    """The key of an adapter's config that makes it more than pairs of matrices; empty: it is a plain LoRA."""
+    bias = ("bias",) if config.get("bias") not in (None, "none") else ()
+    return next((key for key in (*bias, "use_dora", "modules_to_save", "lora_bias") if config.get(key)), "")
 
 
 def _pairs(tensors: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
