@@ -37,7 +37,9 @@ def restore(config: DictConfig) -> None:
         raise ConfigError(fact, hint="hafs restore target=remote:hafs hyrule-asm-v1; rclone lsf remote:hafs/models")
     remote, registry = Remote(config.target or ""), build(config.registry)
     for name in map(names.checked, chosen):
-        fetch(registry, remote, name, lambda line: print(line, flush=True))
+        entry = fetch(registry, remote, name, lambda line: print(line, flush=True))
+        if entry.status != "production":
+            print(f"-> hafs promote {name} lets it answer")
 
 
 main = door("restore", restore, words=__doc__ or "", settings=Settings, positional="names")

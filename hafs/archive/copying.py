@@ -43,7 +43,7 @@ def backup(registry: Registry, remote: Remote, *, names: Sequence[str], delete: 
             if (where, source) not in done:
                 done.add((where, source))
                 _copy_source(remote, kind, source, where, delete)
-                say(f"{record.name}: {kind} {source.name} verified at {where}")
+                say(f"{record.name}: its {kind.removesuffix('s')} {source.name} verified at {where}")
     for mixture in (entry for entry in chosen if isinstance(entry, Mixture)):
         _refuse_other_bytes(remote, mixture)
         put(remote, mixture)

@@ -37,7 +37,7 @@ def _folder(expert: Expert) -> Path:
     except HafsError as error:
         raise ConfigError(
             f"expert {expert.name!r} wants the adapter {expert.adapter!r}: {error.fact}",
-            hint=f"hafs train and hafs register make one; expert.{expert.name}.adapter=null asks the bare base",
+            hint=f"{error.hint}; expert.{expert.name}.adapter=null asks the bare base",
         ) from error
 
 
