@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from hafs.failpoints import failpoint
 
@@ -56,6 +57,32 @@ def write_text(path: Path, text: str) -> None:
         raise
     failpoint("text.renamed", path.name)
     sync_folder(path.parent)
+
+
+def write_record(path: Path, facts: Mapping[str, Any]) -> None:
+    """Replace a small JSON file that carries the SHA-256 of what it says.
+
+    Raises:
+        OSError: The disk is full or refuses; the old file is intact.
+    """
+    write_text(path, json.dumps({**facts, "sha256": _digest_of_facts(facts)}, indent=1))
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """What `write_record` wrote; None if there is no file.
+
+    Raises:
+        Damaged: It is not what was written.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts.pop("sha256") == _digest_of_facts(facts):
+            return facts
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    raise Damaged(f"{path} is damaged")
 
 
 def commit(target: Path, write: Callable[[Path], object]) -> Path:
@@ -186,6 +213,10 @@ def _beside(target: Path, kind: str, pid: int | None = None) -> Path:
 
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink())
+
+
+def _digest_of_facts(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

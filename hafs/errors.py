@@ -50,9 +50,6 @@ class GateRefused(HafsError):
     exit_code = REFUSED
 
 
-DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, REFUSED, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 4, 69, 75
-
-
 class AllProvidersDown(HafsError):
     """Nobody gave a whole answer; the fact is a line, then a table of what each said.
 

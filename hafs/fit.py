@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from hafs import durable
 from hafs.adapter import Adapter
 from hafs.dataset.samples import Prepared
-from hafs.errors import Diverged
+from hafs.errors import Diverged, RunError
 from hafs.failpoints import failpoint
 from hafs.generation import answer, prompt_of
 from hafs.loader import StageData, held_out_loader
@@ -118,6 +118,7 @@ class Stages:
         while True:
             self._load(best, start.name)
             rollbacks = self.rollbacks.of(index)
+            self._tell_of(rollbacks, stage.name)
             self.module.begin(stage, index, len(self.train), total=total, rollbacks=rollbacks)
             trainer, data = self._resumed(stage, begun=total)
             try:
@@ -172,10 +173,18 @@ class Stages:
         """The state of the stage's newest checkpoint; empty if there is none.
 
         A checkpoint that a rollback gave up, and that a crash kept from being dropped, is dropped now.
+
+        Raises:
+            RunError: It was made after a rollback that nothing is known of.
         """
         rollbacks = self.module.rollbacks
         while found := self.run.checkpoints.newest(after=begun):
             folder, state = found
+            if state["rollbacks"] > len(rollbacks):
+                raise RunError(
+                    f"{folder.name} was made after a rollback that {self.rollbacks.path} does not tell of",
+                    hint="put a copy of that file back",
+                )
             if state["rollbacks"] == len(rollbacks) or state["cursor"]["total"] <= rollbacks[-1].to:
                 self.run.event("resumed", checkpoint=folder.name, total=state["cursor"]["total"])
                 self.say(f"continuing from {folder.name}")
@@ -205,9 +214,26 @@ class Stages:
                 )
             self.run.checkpoints.clear(after=to)
         module.devices.barrier()
-        rate = 0.5 ** len(self.rollbacks.of(module.cursor.stage))
-        self.run.event("rollback", stage=stage, total=now, to=to, left_out=rewind.left_out, rate=rate, why=rewind.why)
-        self.say(f"{stage}: back from step {now} to {to}, rate x {rate:g}: {rewind.why}")
+        if not rewind.left_out:
+            self._note_rollback(stage, now, to=to, left_out=None, rollbacks=len(module.rollbacks), why=rewind.why)
+
+    def _tell_of(self, rollbacks: Sequence[Rollback], stage: str) -> None:
+        """Write the lines of a stage's decisions, those included that a kill came before."""
+        if not rollbacks:
+            return
+        told = sum(e.get("stage") == stage and bool(e.get("left_out")) for e in self.run.events("rollback"))
+        for number, decision in enumerate(rollbacks[told:], start=told + 1):
+            first, last = decision.left_out
+            self._note_rollback(
+                stage, last + 1, to=decision.to, left_out=(first, last), rollbacks=number, why=decision.why
+            )
+
+    def _note_rollback(
+        self, stage: str, now: int, *, to: int, left_out: tuple[int, int] | None, rollbacks: int, why: str
+    ) -> None:
+        rate = 0.5**rollbacks
+        self.run.event("rollback", stage=stage, total=now, to=to, left_out=left_out, rate=rate, why=why)
+        self.say(f"{stage}: back from step {now} to {to}, rate x {rate:g}: {why}")
 
     def _trained(self, name: str) -> Mapping[str, float]:
         """Sums over the stage's steps; one that was repeated after a crash counts once."""

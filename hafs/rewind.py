@@ -4,11 +4,11 @@ What a rollback means (which checkpoint, which steps are left out, which rate) i
 so a crash at any moment of it changes nothing.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hafs import durable
+from hafs.errors import RunError
 
 
 class Rewind(Exception):
@@ -50,16 +50,23 @@ class Rollbacks:
         self.path = folder / "rollbacks.json"
 
     def of(self, stage: int) -> list[Rollback]:
-        """Those of a stage, oldest first."""
+        """Those of a stage, oldest first.
+
+        Raises:
+            RunError: The file is damaged.
+        """
         return [decision for decision in self._all() if decision.stage == stage]
 
     def decide(self, decision: Rollback) -> None:
         """Write a decision down; from here on it holds."""
         decisions = [asdict(each) for each in (*self._all(), decision)]
-        durable.write_text(self.path, json.dumps(decisions, indent=1))
+        durable.write_record(self.path, {"decisions": decisions})
 
     def _all(self) -> list[Rollback]:
         try:
-            return [Rollback(**each) for each in json.loads(self.path.read_text(encoding="utf-8"))]
-        except FileNotFoundError:
-            return []
+            noted = durable.read_record(self.path)
+        except durable.Damaged as damage:
+            raise RunError(
+                f"{damage}, so nobody can say which steps were given up", hint="put a copy of it back"
+            ) from damage
+        return [Rollback(**each) for each in noted["decisions"]] if noted else []

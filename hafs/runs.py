@@ -1,6 +1,5 @@
 """A run is a folder that can be continued: its recorded config, events, checkpoints and finished stages."""
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -146,29 +145,23 @@ class Run:
                 )
             self.event("data_changed", before=before["data"], now=data)
         if self.writes:
-            facts = {"config": config, "data": data}
-            durable.write_text(self.folder / RECORD, json.dumps(facts | {"sha256": _digest(facts)}, indent=1))
+            durable.write_record(self.folder / RECORD, {"config": config, "data": data})
             failpoint("run.recorded")
 
     def _recorded(self) -> dict[str, Any] | None:
-        """What was noted.
+        """What was noted; None in a folder where nothing was trained yet.
 
         Raises:
-            RunError: The note is damaged, so nobody can say whether this config continues the run.
+            RunError: The note is damaged or gone, so nobody can say whether this config continues the run.
         """
+        path = self.folder / RECORD
         try:
-            noted = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
-            facts = {"config": noted["config"], "data": noted["data"]}
-            if noted.get("sha256", _digest(facts)) == _digest(facts):
-                return facts
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError):
-            pass
-        raise RunError(
-            f"{self.folder / RECORD} is damaged, so the config cannot be compared",
-            hint="put a copy of it back, or remove it if you are sure that the config is the same",
-        )
+            noted = durable.read_record(path)
+        except durable.Damaged as damage:
+            raise _no_record(f"{damage}, so the config cannot be compared") from damage
+        if noted is None and (self.checkpoints.all() or any(self.folder.glob("stages/*/stage.json"))):
+            raise _no_record(f"{path} is gone, so the config cannot be compared")
+        return noted
 
     def stage_folder(self, index: int, name: str) -> Path:
         """Where a finished stage is kept."""
@@ -214,12 +207,12 @@ def run_folder(name: str, resume: str, *, root: Path = Path("outputs")) -> Path:
     return Path(resume)
 
 
+def _no_record(fact: str) -> RunError:
+    return RunError(fact, hint="put a copy of it back; the same command with another name= writes the same file anew")
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _digest(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:

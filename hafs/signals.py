@@ -43,13 +43,21 @@ class StopSignals:
             yield
         finally:
             self._deferred = False
-        if self.asked:
-            raise self.interrupted()
+        self.obey()
 
     def interrupted(self) -> Interrupted:
         """The error that ends the run in good order."""
         who = self.asked or "another process"
         return Interrupted(f"stopped by {who}; nothing is lost", hint="the same command continues")
+
+    def obey(self) -> None:
+        """Stop here.
+
+        Raises:
+            Interrupted: A signal came whose error something swallowed, as imports that are tried do.
+        """
+        if self.asked:
+            raise self.interrupted()
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         if self.asked:
@@ -58,3 +66,20 @@ class StopSignals:
         self.asked = signal.Signals(number).name
         if not self._deferred:
             raise self.interrupted()
+
+
+_listening: list[StopSignals] = []
+
+
+@contextmanager
+def listening() -> Iterator[StopSignals]:
+    """What listens already, or something that listens from here on until the block ends."""
+    if _listening:
+        yield _listening[-1]
+        return
+    with StopSignals() as stop:
+        _listening.append(stop)
+        try:
+            yield stop
+        finally:
+            _listening.remove(stop)

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from hafs.config import RunName, door, plain
 from hafs.config.app import job_folder
+from hafs.signals import listening
 
 
 class Settings(TypedDict):
@@ -37,9 +38,8 @@ class Settings(TypedDict):
 
 def train(config: DictConfig) -> float:
     """Train every stage that is not done yet; returns the held-out loss of the best adapter, in nats a token."""
-    from hafs.signals import StopSignals
-
-    with StopSignals() as stop:
+    with listening() as stop:
+        stop.obey()
         from hafs.runs import Run, run_folder
         from hafs.training import Training, chosen, is_rank_zero
 
@@ -63,7 +63,14 @@ def after_sweep(folder: Path) -> int:
     return show_sweep(Console(), folder)
 
 
-main = door("train", train, words=__doc__ or "", settings=Settings, after_sweep=after_sweep)
+enter = door("train", train, words=__doc__ or "", settings=Settings, after_sweep=after_sweep)
+
+
+def main() -> None:
+    """Go through the door; a signal is heard from here on, while what the config names is still being imported."""
+    with listening():
+        enter()
+
 
 if __name__ == "__main__":
     main()

@@ -30,6 +30,7 @@ from hafs.runs import Run
 from hafs.signals import StopSignals
 from hafs.stage import Stage, key
 from hafs.summary import show, summarize
+from hafs.unfailing import Unfailing
 
 
 def is_rank_zero() -> bool:
@@ -107,7 +108,7 @@ class Training:
         """
         node = self.config.get("logger")
         try:
-            return build(node, save_dir=str(self.run.folder)) if node else None
+            return Unfailing(build(node, save_dir=str(self.run.folder)), tell=self.run.event) if node else None
         except ModuleNotFoundError as error:
             name = node._target_.rsplit(".", 1)[-1]
             fact = f"logger {name!r} needs a package that is not installed: {error.name or error}"

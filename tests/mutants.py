@@ -30,7 +30,7 @@ class Mutant(NamedTuple):
 
 DAMAGE, KILLS, SIGNALS, DISK, POWER, RESUME, SECURITY, MEMORY, DIVERGENCE = (
     f"tests/faults/test_{name}.py"
-    for name in ("damage", "kills", "signals", "disk", "power", "resume", "security", "memory", "divergence")
+    for name in ("damage", "kills", "signals", "disk", "power", "resume", "security", "out_of_memory", "divergence")
 )
 FIND = f"{DAMAGE} -k is_found_and"
 
@@ -108,11 +108,18 @@ MUTANTS = [
         f"{RESUME} -k data_that",
     ),
     Mutant(
-        "record's own hash",
-        "hafs/runs.py",
-        'if noted.get("sha256", _digest(facts)) == _digest(facts):',
-        "if True:",
+        "a record's own hash",
+        "hafs/durable.py",
+        'if facts.pop("sha256") == _digest_of_facts(facts):',
+        'if facts.pop("sha256"):',
         "tests/test_runs.py -k record",
+    ),
+    Mutant(
+        "a trained folder has a record",
+        "hafs/runs.py",
+        "        if noted is None and (",
+        "        if False and (",
+        f"{DAMAGE} -k without_its_record",
     ),
     Mutant(
         "finished stages are verified",
@@ -168,6 +175,63 @@ MUTANTS = [
         "guard before the optimizer", "hafs/callbacks/loss_guard.py", "            module.skip(why)\n", "", DIVERGENCE
     ),
     Mutant(
+        "steps left out after a rollback",
+        "hafs/callbacks/loss_guard.py",
+        "if module.leaves_out(facts.total):",
+        "if False:",
+        f"{DIVERGENCE} -k in_a_row",
+    ),
+    Mutant(
+        "half the rate after a rollback",
+        "hafs/module.py",
+        " / 2 ** len(self.rollbacks)",
+        "",
+        f"{DIVERGENCE} -k in_a_row",
+    ),
+    Mutant(
+        "back to a checkpoint that proved healthy",
+        "hafs/fit.py",
+        "if step <= rewind.healthy]",
+        "if True]",
+        f"{DIVERGENCE} -k in_a_row",
+    ),
+    Mutant(
+        "the proven checkpoint outlives rotation",
+        "hafs/checkpoints.py",
+        "if _step(folder) <= self.proven][-1:]",
+        "if False]",
+        f"{DIVERGENCE} -k rotation",
+    ),
+    Mutant(
+        "a decision that is gone",
+        "hafs/fit.py",
+        'if state["rollbacks"] > len(rollbacks):',
+        "if False:",
+        f"{DIVERGENCE} -k gone",
+    ),
+    Mutant(
+        "gradients of a failed attempt are forgotten",
+        "hafs/row_size.py",
+        "            forget()  #",
+        "            pass  #",
+        "tests/test_module.py -k forgotten",
+    ),
+    Mutant("rows are halved", "hafs/row_size.py", "max(longest, now // 2)", "max(longest, now)", MEMORY),
+    Mutant(
+        "memory that ran out in the optimizer leads back",
+        "hafs/module.py",
+        "        if self.devices.anywhere(bool(reason)):\n            self.row_size.shrink",
+        "        if False:\n            self.row_size.shrink",
+        f"{MEMORY} -k as_if",
+    ),
+    Mutant(
+        "the size that was found is restored",
+        "hafs/module.py",
+        '        self.row_size.resume(state["row_tokens"])\n',
+        "",
+        f"{MEMORY} -k survives_a_resume",
+    ),
+    Mutant(
         "a stop within a measurement",
         "hafs/callbacks/checkpoint.py",
         "        if trainer.state.fn == TrainerFn.FITTING:",
@@ -179,7 +243,7 @@ MUTANTS = [
         "hafs/fit.py",
         "and module.unmeasured:",
         "and False:",
-        "tests/faults/test_signals.py -k within",
+        f"{SIGNALS} -k within",
     ),
     Mutant(
         "a second signal",
@@ -194,6 +258,28 @@ MUTANTS = [
         "        if not self._deferred:\n",
         "        if True:\n",
         f"{SIGNALS} -k each_signal",
+    ),
+    Mutant(
+        "signals before the first step",
+        "hafs/train.py",
+        "    with listening():",
+        "    if True:",
+        f"{SIGNALS} -k first_step",
+    ),
+    Mutant("a stop that was swallowed", "hafs/train.py", "        stop.obey()\n", "", f"{SIGNALS} -k first_step"),
+    Mutant(
+        "a logger that is refused is survived",
+        "hafs/unfailing.py",
+        "        except Exception as error:",
+        "        except ZeroDivisionError as error:",
+        f"{DISK} -k logger",
+    ),
+    Mutant(
+        "Hydra's own node is checked",
+        "hafs/config/app.py",
+        "    guard_hydra()\n",
+        "",
+        f"{SECURITY} -k a_file_or_a_word",
     ),
     Mutant(
         "targets are checked",
@@ -261,7 +347,12 @@ def killed(mutant: Mutant) -> str:
         path.write_text(source.replace(mutant.old, mutant.new, 1))
         command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *_words(mutant)]
         environ = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=copy, env=environ, check=False, capture_output=True, text=True, timeout=600)
+        try:
+            done = subprocess.run(
+                command, cwd=copy, env=environ, check=False, capture_output=True, text=True, timeout=600
+            )
+        except subprocess.TimeoutExpired:
+            return "HUNG"
         return {0: "SURVIVED", 1: "killed"}.get(done.returncode, f"NO TEST RAN ({done.returncode})")
 
 

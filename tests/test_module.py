@@ -128,6 +128,23 @@ def test_out_of_memory_halves_the_rows_and_keeps_the_steps_samples_and_gradients
     assert [kind for kind, _ in module.events] == ["out_of_memory"]
 
 
+def test_what_a_failed_attempt_had_added_up_is_forgotten(module, samples, monkeypatch):
+    _, whole = gradients(module, samples, 70)
+    module.zero_grad(set_to_none=True)
+    real, calls = module.manual_backward, []
+
+    def second_fails(loss):
+        calls.append(loss)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        real(loss)
+
+    monkeypatch.setattr(module, "manual_backward", second_fails)
+    module._within_memory(samples, module._gradients)
+    assert len(calls) > 2
+    assert apart(whole, {name: p.grad for name, p in module.trainable().items()}) < 1e-6
+
+
 def test_out_of_memory_with_one_sample_says_what_to_lower(module, samples, monkeypatch):
     out_of_memory_above(module, 30, monkeypatch)
     with pytest.raises(HafsError, match="single sample of 40 tokens") as error:

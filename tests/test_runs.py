@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hafs.errors import RunError
+from hafs.rewind import Rollback, Rollbacks
 from hafs.runs import RECORD, Run
 from hafs.survival import survival
 
@@ -26,6 +27,23 @@ def test_a_record_with_any_bit_flipped_is_refused_or_says_the_same(tmp_path):
                 assert "is damaged" in error.fact
                 refused += 1
         assert refused > len(whole) / 2
+
+
+def test_a_decision_to_go_back_with_any_bit_flipped_is_refused_or_says_the_same(tmp_path):
+    rollbacks = Rollbacks(tmp_path)
+    assert rollbacks.of(1) == []
+    for stage in (1, 2):
+        rollbacks.decide(Rollback(stage=stage, to=6, left_out=(12, 14), why="the loss is nan"))
+    whole, decided = rollbacks.path.read_bytes(), rollbacks.of(1)
+    assert [decision.leaves_out(total) for decision in decided for total in (11, 12, 14, 15)] == [0, 1, 1, 0]
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        rollbacks.path.write_bytes(flipped)
+        try:
+            assert rollbacks.of(1) == decided
+        except RunError as error:
+            assert "nobody can say which steps were given up" in error.fact
 
 
 def test_a_secret_is_blanked_in_events(tmp_path, monkeypatch):

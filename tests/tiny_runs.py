@@ -2,6 +2,7 @@
 
 import json
 
+import orjson
 from safetensors.torch import load_file
 
 from hafs.config import check, compose
@@ -11,6 +12,7 @@ WORDS = ("add", "load", "store", "push", "pull", "jump", "shift", "rotate", "bra
 
 
 def write_rows(path, count=40):
+    """A dataset of short rows."""
     rows = [
         {"instruction": f"{WORDS[i % 13]} {i}", "output": f"{WORDS[(i * 5) % 13]} the value {i * 3} into bank {i % 7}"}
         for i in range(count)
@@ -40,23 +42,35 @@ COMMON = [
 ]
 
 
-def run(*words):
+def with_common(*words, common=COMMON):
+    """The words of a run: the common ones, without values of stages that were not chosen, then its own."""
     chosen = next((word for word in words if word.startswith("stage=")), "stage=warmup,main,cooldown")
     stages = chosen.removeprefix("stage=").split(",")
-    common = [word for word in COMMON if not word.startswith("stage.") or word.split(".")[1] in stages]
-    config = compose("train", [*common, *words])
+    return [*(w for w in common if not w.startswith("stage.") or w.split(".")[1] in stages), *words]
+
+
+def run(*words):
+    config = compose("train", with_common(*words))
     check(config, Settings)
     return train(config)
 
 
-def events(folder, kind):
-    lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    return [line for line in lines if line["event"] == kind]
+def events(folder, kind=None):
+    """Events of a run's folder, those of a kind, torn lines passed over."""
+    path, found = folder / "events.jsonl", []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(event, dict) and kind in (None, event["event"]):
+            found.append(event)
+    return found
 
 
 def steps(folder):
     """What each step was, the last telling of it, without times."""
-    last = {e["total"]: e for e in events(folder, "step")}
+    last = {e["total"]: e for e in events(folder, "step") if "stage" in e}
     return [{k: v for k, v in last[t].items() if k not in ("time", "seconds")} for t in sorted(last)]
 
 

@@ -46,6 +46,8 @@ class Torment:
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
         if self.fault == "disk" and step >= AT:
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        if self.fault == "memory" and step >= AT and size > BATCH // 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         if step != AT or self.struck.exists():
             return
         if self.fault in ("kill", "damage"):
@@ -54,8 +56,6 @@ class Torment:
         if self.fault == "signal":
             self.struck.touch()
             os.kill(os.getpid(), signal.SIGTERM)
-        if self.fault == "memory" and size > BATCH // 2:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     def loss(self, step, loss):
         """The loss, or what became of it."""
@@ -68,7 +68,6 @@ class Torment:
 
     def end(self, parameters):
         """What the run ended with."""
-        weights = [p.detach().float().cpu() for p in parameters]
-        digest = hashlib.sha256(b"".join(w.numpy().tobytes() for w in weights)).hexdigest()
-        finite = all(bool(w.isfinite().all()) for w in weights)
-        Path("end.json").write_text(json.dumps({"weights": digest, "finite": finite}))
+        weights = torch.cat([p.detach().float().cpu().flatten() for p in parameters])
+        digest = hashlib.sha256(weights.numpy().tobytes()).hexdigest()
+        Path("end.json").write_text(json.dumps({"digest": digest, "weights": weights.tolist()}))

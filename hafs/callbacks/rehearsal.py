@@ -46,12 +46,16 @@ class Rehearsal(pl.Callback):
 def _update_and_save(module: Any) -> None:
     """An optimizer step at rate zero, and its state on disk for a moment.
 
+    A resume is no place to refuse gradients: the loss guard deals with such a step as it had without the interruption.
+
     Raises:
         DataError: The gradients are not finite, before anything was learnt.
         RunError: The state cannot be written.
     """
     parameters = module.trainable()
     if not all(bool(p.grad.isfinite().all()) for p in parameters.values() if p.grad is not None):
+        if module.cursor.total:
+            return
         raise DataError(
             "the longest batch gives gradients that are not finite, before anything was learnt",
             hint="precision=fp32, or look at the longest samples: hafs validate",

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from hafs.config.check import check, refuse_typed
 from hafs.config.explain import explain
 from hafs.config.help import help_text
+from hafs.config.hydra_node import guard_hydra
 from hafs.config.positional import collect
 from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register
 from hafs.config.words import DEMO_DOORS, rewrite
@@ -122,6 +123,7 @@ def _note_failure(job: Path | None, error: Exception) -> None:
 
 def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Path], int] | None) -> int:
     register()
+    guard_hydra()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints tracebacks itself and exits with 1
     for library in ("hydra", "bitsandbytes"):  # the one repeats our errors, the other advises a package nobody needs
         logging.getLogger(library).setLevel(logging.CRITICAL)

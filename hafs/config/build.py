@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
     """Every sub-node that has a `_target_`, with its dotted path, outermost first."""
     if isinstance(node, DictConfig):
-        if OmegaConf.is_missing(node, "_target_") or node._is_none():
+        if node._is_none() or node._is_missing() or OmegaConf.is_missing(node, "_target_"):
             return
         if "_target_" in node:
             yield path, node
@@ -62,16 +62,33 @@ def _may_be_called(target: str) -> bool:
         return True
     module, _, name = target.rpartition(".")
     ours = module.split(".")[0] == "hafs" and module.split(".")[1:2] in [[group] for group in groups()]
-    if not ours and not f"{module}.".startswith(tuple(f"{library}." for library in FOREIGN)):
+    if not ours:
+        return is_class_of(target, FOREIGN)
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError:
+        return module.count(".") == 1  # a group's own module that does not load: `check` says why
+    home = str(getattr(found, "__module__", ""))
+    return found is None or ((inspect.isroutine(found) or inspect.isclass(found)) and home.startswith("hafs."))
+
+
+def is_class_of(target: str, libraries: Iterable[str]) -> bool:
+    """Whether it names a class that a module of one of these libraries holds and does not merely import from another.
+
+    A name that the module does not hold passes: whoever looks it up says so better.
+
+    Args:
+        target: A dotted name.
+        libraries: Dotted names of modules; those below them count.
+    """
+    module, _, name = target.rpartition(".")
+    if not f"{module}.".startswith(tuple(f"{library}." for library in libraries)):
         return False
     try:
         found = getattr(import_module(module), name, None)
     except ImportError:
-        return f"{module}.".count(".") == 2 and ours  # a group's own module that does not load: `check` says why
-    home = str(getattr(found, "__module__", ""))
-    if found is None or ours:
-        return found is None or ((inspect.isroutine(found) or inspect.isclass(found)) and home.startswith("hafs."))
-    return inspect.isclass(found) and home.startswith(module.split(".")[0])
+        return False
+    return found is None or (inspect.isclass(found) and found.__module__.split(".")[0] == module.split(".")[0])
 
 
 def build(node: Any, **runtime: Any) -> Any:

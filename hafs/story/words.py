@@ -8,7 +8,8 @@ from typing import Any
 from hafs.errors import INTERRUPTED
 
 _LEFT_OUT = ("time", "event", "total", "samples")
-_TROUBLE = {"skipped", "out_of_memory", "save_failed", "rollback", "report_failed", "stage_damaged"}
+_TROUBLE = {"skipped", "out_of_memory", "rollback"}
+_TROUBLE |= {"save_failed", "report_failed", "logging_refused", "stage_damaged", "checkpoint_damaged"}
 _SAY = {
     "started": lambda e: f"process {e.get('pid')} on {e.get('host')} began",
     "stage_started": lambda e: f"{e.get('stage')} began",
@@ -25,6 +26,8 @@ _SAY = {
         f"back from step {e.get('total'):,} to {e.get('to'):,}, rate x {number(e.get('rate'))}: {e.get('why')}"
     ),
     "data_changed": lambda e: f"the data has changed: it was {e.get('before')}, now it is {e.get('now')}",
+    "logging_refused": lambda e: f"{e.get('logger')} cannot write: {e.get('why')}",
+    "checkpoint_damaged": lambda e: f"{e.get('checkpoint')} is damaged, the one before is taken: {e.get('why')}",
     "stage_damaged": lambda e: f"{e.get('stage')} is damaged, done again: {e.get('why')}",
     "paused": lambda _: "paused",
     "resumed_from_pause": lambda e: f"went on after a pause of {duration(e.get('seconds'))}",

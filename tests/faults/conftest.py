@@ -1,5 +1,5 @@
 import pytest
-from harness import outcome, said, train, write_rows
+from harness import kill_the_rest, outcome, said, train, write_rows
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +16,9 @@ def rows(here):
     """A working folder with the rows to train on."""
     write_rows(here)
     return here
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_at_work():
+    yield
+    kill_the_rest()

@@ -13,36 +13,18 @@ import sys
 import time
 from pathlib import Path
 
-import orjson
+import tiny_runs
+from tiny_runs import COMMON, events
 
 from hafs.checkpoints import Checkpoints
 
-WORDS = ("add", "load", "store", "push", "pull", "jump", "shift", "rotate", "branch", "compare", "clear", "set", "move")
-RUN = (
-    "model=tiny",
-    "quant=none",
-    "dataset=jsonl",
-    "dataset.path=rows.jsonl",
-    "precision=fp32",
-    "logger=none",
-    "trainer=cpu",
-    "show.measured=0",
-    "show.prompts=0",
-    "callbacks.generations.prompts=0",
+TORMENTED = (
+    *COMMON,
     "callbacks.checkpoint.every_steps=3",
     "callbacks.checkpoint.keep=2",
     "callbacks.progress=null",
-    "adapter.r=4",
     "adapter.lora_dropout=0.3",
-    "stage=warmup,main,cooldown",
-    "stage.warmup.samples=8",
-    "stage.main.samples=20",
     "stage.main.batch_size=4",
-    "stage.cooldown.samples=8",
-    "stage.warmup.lr=1e-3",
-    "stage.main.lr=3e-3",
-    "stage.cooldown.lr=1e-4",
-    "name=run",
 )
 """1 + 2 x 5 + 1 steps; checkpoints at 3, 6 (an epoch's end), 9, 11 and 12."""
 
@@ -52,11 +34,8 @@ _context.set_forkserver_preload(["preloaded"])
 
 
 def write_rows(folder, count=40):
-    rows = [
-        {"instruction": f"{WORDS[i % 13]} {i}", "output": f"{WORDS[(i * 5) % 13]} the value {i * 3} into bank {i % 7}"}
-        for i in range(count)
-    ]
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    """The rows that `TORMENTED` trains on."""
+    tiny_runs.write_rows(folder / "rows.jsonl", count)
 
 
 def _child(words, folder, failpoints, environ, patch):
@@ -79,14 +58,19 @@ def _child(words, folder, failpoints, environ, patch):
     main()
 
 
+_started = []
+
+
 class Started:
     """A process that trains in a folder."""
 
     def __init__(self, folder, *words, failpoints="", patch=None, environ=None):
         self.folder = Path(folder)
-        arguments = ([*RUN, *words], str(folder), failpoints, environ or {}, patch)
+        words = tiny_runs.with_common(*words, common=TORMENTED)
+        arguments = (words, str(folder), failpoints, environ or {}, patch)
         self.process = _context.Process(target=_child, args=arguments)
         self.process.start()
+        _started.append(self)
 
     @property
     def pid(self):
@@ -116,6 +100,14 @@ class Started:
             time.sleep(0.005)
 
 
+def kill_the_rest():
+    """End what a failed test left at work, or stopped."""
+    for started in _started:
+        if started.alive():
+            started.kill()
+    _started.clear()
+
+
 def train(folder, *words, **options):
     """Run to the end; returns the exit code."""
     return Started(folder, *words, **options).ended()
@@ -127,25 +119,11 @@ def said(folder):
     return path.read_text() if path.exists() else ""
 
 
-def events(run, kind=None):
-    """Events of a run's folder, torn lines passed over."""
-    path, found = Path(run) / "events.jsonl", []
-    for line in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            event = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(event, dict) and kind in (None, event["event"]):
-            found.append(event)
-    return found
-
-
 def steps(run):
     """What each step was, in its last telling: stage, epoch, sample ids, and loss and rate as exact bits."""
-    last = {event["total"]: event for event in events(run, "step") if "stage" in event}
     return [
         (e["stage"], e["epoch"], e["step"], tuple(e["samples"]), e["loss"].hex(), float(e["lr"]).hex(), e["skipped"])
-        for _, e in sorted(last.items())
+        for e in tiny_runs.steps(Path(run))
     ]
 
 

@@ -247,6 +247,21 @@ def test_a_damaged_finished_stage_or_record_is_refused_and_a_copy_mends_it(rows,
     assert_same(run, undisturbed)
 
 
+def test_a_trained_folder_without_its_record_is_refused_and_a_run_of_the_same_words_gives_one(rows, undisturbed):
+    run = rows / "outputs/run"
+    assert train(rows, failpoints="step.done@step-00000005:kill") == -9
+    (run / "run.json").unlink()
+    for words in ((), ("adapter.r=8",)):
+        assert train(rows, *words) == 2, said(rows)
+    assert "hafs: outputs/run/run.json is gone, so the config cannot be compared\n-> put a copy of it back" in said(
+        rows
+    )
+    assert train(rows, "name=again", failpoints="run.recorded:kill") == -9
+    shutil.copy(rows / "outputs/again/run.json", run)
+    assert train(rows) == 0, said(rows)[-2000:]
+    assert_same(run, undisturbed)
+
+
 def test_lines_of_events_that_were_damaged_are_passed_over(rows, undisturbed):
     run = rows / "outputs/run"
     assert train(rows, failpoints="step.done@step-00000008:kill") == -9

@@ -83,6 +83,39 @@ def test_a_full_small_disk_leaves_earlier_checkpoints_and_a_later_save_works(sma
     assert checkpoints.newest()[0].name == "step-00000099"
 
 
+@pytest.mark.parametrize("logger", ["tensorboard", "csv"])
+def test_a_folder_that_a_logger_cannot_make_costs_its_figures_and_never_the_run(rows, undisturbed, logger):
+    run = rows / "outputs/run"
+    run.mkdir(parents=True)
+    (run / "logs").write_text("in the way")
+    assert train(rows, f"logger={logger}") == 0, said(rows)[-2000:]
+    assert_same(run, undisturbed)
+    assert len(events(run, "logging_refused")) == 1
+    assert said(rows).count("Logger cannot write: ") == 1
+    assert (run / "logs").read_text() == "in the way"
+
+
+def fill_the_disk_of_tensorboard():
+    from tensorboard.compat.tensorflow_stub.io import gfile
+
+    real = gfile.GFile.write
+
+    def refusing(self, content):
+        if b"train/loss" in content:
+            raise OSError(28, "No space left on device")
+        return real(self, content)
+
+    gfile.GFile.write = refusing
+
+
+def test_a_disk_that_fills_up_while_tensorboard_writes_does_not_end_the_run(rows, undisturbed):
+    run = rows / "outputs/run"
+    assert train(rows, "logger=tensorboard", patch=fill_the_disk_of_tensorboard) == 0, said(rows)[-2000:]
+    assert_same(run, undisturbed)
+    (told,) = events(run, "logging_refused")
+    assert "No space left on device" in told["why"]
+
+
 def test_lines_that_could_not_be_written_are_written_later(tmp_path, monkeypatch):
     import os
 

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from tiny_runs import adapter, events, run, steps, write_rows
+from harness import assert_same, outcome, said, train
+from tiny_runs import events, run, steps, write_rows
 
 from hafs.errors import Diverged
 from hafs.module import FineTuning
-from hafs.rewind import Rollbacks
 from hafs.runs import Checkpoints
 
 LONG = (
@@ -115,26 +115,43 @@ def test_bad_steps_in_a_row_go_back_to_a_proven_checkpoint_with_half_the_rate_an
     assert [e["total"] for e in got if e["skipped"]] == [FROM, FROM + 1, FROM + 2]
 
 
-@pytest.mark.parametrize("moment", ["before the decision", "after the decision", "before the end of clearing"])
-def test_a_crash_during_a_rollback_changes_nothing(rows, moment, monkeypatch):
-    spoil(monkeypatch, KINDS["nan"], when=only(FROM, FROM + 2))
-    run(*LONG, "name=whole")
-    owner, name = (Rollbacks, "decide") if "decision" in moment else (Checkpoints, "clear")
-    original = getattr(owner, name)
+def nan_in_three_steps():
+    """Three bad steps, in a process of its own, as long as nothing was decided about them."""
+    loss_of = FineTuning.loss_of
 
-    def crash(*args, **kwargs):
-        if moment != "before the decision":
-            original(*args, **kwargs) if owner is Rollbacks else None
-        raise KeyboardInterrupt
+    def spoilt(module, packed):
+        loss = loss_of(module, packed)
+        bad = torch.is_grad_enabled() and only(FROM, FROM + 2)(module)
+        return loss._replace(nats=loss.nats * math.nan) if bad else loss
 
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, crash)
-        with pytest.raises(KeyboardInterrupt):
-            run(*LONG)
-    run(*LONG)
-    assert steps(rows / "outputs/run") == steps(rows / "outputs/whole")
-    expected, got = adapter(rows / "outputs/whole"), adapter(rows / "outputs/run")
-    assert all(torch.equal(got[name], expected[name]) for name in expected)
+    FineTuning.loss_of = spoilt
+
+
+def test_kills_during_a_rollback_change_nothing(rows):
+    assert train(rows, *LONG, "name=whole", patch=nan_in_three_steps) == 0, said(rows)[-2000:]
+    whole, got = rows / "outputs/whole", rows / "outputs/run"
+    assert len(events(whole, "rollback")) == 1
+    for place in (
+        "text.written@rollbacks.json",
+        "text.synced@rollbacks.json",
+        "text.renamed@rollbacks.json",
+        "clear.removed@step-00000009",
+        "commit.synced@step-00000009",
+    ):
+        code = train(rows, *LONG, patch=nan_in_three_steps, failpoints=f"{place}:kill")
+        assert code == -9, f"{place} was not reached:\n{said(rows)[-2000:]}"
+    assert train(rows, *LONG, patch=nan_in_three_steps) == 0, said(rows)[-2000:]
+    assert_same(got, outcome(whole))
+    assert "1 rollback" in said(rows).splitlines()[-2]
+
+
+def test_a_checkpoint_made_after_a_decision_that_is_gone_is_refused(rows):
+    failpoints = "step.done@step-00000014:kill"
+    assert train(rows, *LONG, patch=nan_in_three_steps, failpoints="text.renamed@rollbacks.json:kill") == -9
+    assert train(rows, *LONG, failpoints=failpoints) == -9, said(rows)[-2000:]
+    (rows / "outputs/run/rollbacks.json").unlink()
+    assert train(rows, *LONG) == 2
+    assert "was made after a rollback that outputs/run/rollbacks.json does not tell of" in said(rows)
 
 
 def test_a_loss_that_drifts_away_step_by_small_step_is_noticed(rows, monkeypatch):

@@ -5,11 +5,14 @@ it: data that was not fsynced is zeros, and names that were not fsynced are ther
 """
 
 import os
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from hafs import durable
 from hafs.checkpoints import Checkpoints
+from hafs.rewind import Rollback, Rollbacks
 
 
 class Recorder:
@@ -99,33 +102,61 @@ def state(step, again=0):
     return {"cursor": {"total": step}, "trained": {"w": torch.arange(100.0) + step}, "again": again}
 
 
-def test_after_every_prefix_of_a_saves_system_calls_what_was_acknowledged_loads(tmp_path, monkeypatch):
-    root, acknowledged, images = tmp_path / "checkpoints", [0], []
-    root.mkdir()
+def watched(root, tmp_path, patch, work):
+    """Do some work in a folder; the disks that a power cut at each of its calls leaves, with what was done by then."""
+    images = []
 
     def look(count):
         for form in ("with", "without"):
             image = tmp_path / f"image-{count:03d}-{form}"
             image.mkdir()
             getattr(recorder, f"disk_{form}_names")(image)
-            images.append((image, max(acknowledged)))
+            images.append((image, list(done)))
 
-    checkpoints = Checkpoints(root, keep=2)
-    with monkeypatch.context() as patch:
-        recorder = Recorder(root, look, patch)
-        for step, again in ((1, 0), (2, 0), (3, 0), (3, 1), (4, 0)):  # rotation, and a step that is saved again
-            checkpoints.save(step, state(step, again))
-            acknowledged.append(step)
-        recorder.now()
+    done = []
+    recorder = Recorder(root, look, patch)
+    for each in work:
+        done.append(each())
+    recorder.now()
     recorder.close()
-    assert len(images) > 80
-    for image, least in images:
-        from hafs import durable
+    return images
 
+
+def test_a_small_file_is_old_or_new_after_every_prefix_of_its_writes(tmp_path, monkeypatch):
+    (root := tmp_path / "run").mkdir()
+    rollbacks = Rollbacks(root)
+
+    def decide(number):
+        rollbacks.decide(Rollback(stage=1, to=number, left_out=(number, number), why="the loss is nan"))
+        return number
+
+    with monkeypatch.context() as patch:
+        images = watched(root, tmp_path, patch, [partial(decide, number) for number in (1, 2, 3)])
+    assert len(images) >= 20
+    for image, done in images:
+        durable.sweep_leftovers(image)
+        found = [decision.to for decision in Rollbacks(image).of(1)]
+        assert found[: len(done)] == done, image.name
+        assert len(found) <= len(done) + 1
+
+
+def test_after_every_prefix_of_a_saves_system_calls_what_was_acknowledged_loads(tmp_path, monkeypatch):
+    (root := tmp_path / "checkpoints").mkdir()
+    checkpoints = Checkpoints(root, keep=2)
+
+    def save(step, again):
+        checkpoints.save(step, state(step, again))
+        return step
+
+    saves = [(1, 0), (2, 0), (3, 0), (3, 1), (4, 0)]  # rotation, and a step that is saved again
+    with monkeypatch.context() as patch:
+        images = watched(root, tmp_path, patch, [partial(save, *each) for each in saves])
+    assert len(images) > 80
+    for image, acknowledged in images:
         durable.sweep_leftovers(image)  # as the next start does
-        found = Checkpoints(image).newest() if least else None
-        assert not least or found, image.name
+        found = Checkpoints(image).newest() if acknowledged else None
+        assert not acknowledged or found, image.name
         if found:
             step = found[1]["cursor"]["total"]
-            assert step >= least, f"{image.name}: {step} loads, {least} was acknowledged"
+            assert step >= max(acknowledged), f"{image.name}: {step} loads, {acknowledged} were acknowledged"
             assert torch.equal(found[1]["trained"]["w"], state(step)["trained"]["w"])

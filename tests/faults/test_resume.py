@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from harness import (
-    RUN,
+    TORMENTED,
     Started,
     assert_same,
     events,
@@ -17,6 +17,7 @@ from harness import (
     train,
     write_rows,
 )
+from tiny_runs import with_common
 
 
 def keep_every_checkpoint():
@@ -43,7 +44,6 @@ OTHERWISE = (
     ("tmpdir",),
     ("moved",),
     ("callbacks.checkpoint.every_steps=1", "callbacks.checkpoint.keep=9"),
-    ("callbacks.journal=null", "+callbacks.journal._target_=hafs.callbacks.journal.Journal"),
 )
 
 
@@ -53,7 +53,7 @@ def test_every_checkpoint_is_a_resume_point_with_other_workers_folders_and_setti
     snapshots = sorted((here / "snapshots").iterdir())
     assert len(snapshots) == 12
     for number, snapshot in enumerate(snapshots):
-        way = OTHERWISE[number % 4]
+        way = OTHERWISE[number % len(OTHERWISE)]
         work = here / f"work{number}"
         (work / "outputs").mkdir(parents=True)
         write_rows(work)
@@ -117,25 +117,8 @@ STOPS_EARLY = (
 )
 
 
-def only_main(*words):
-    return [word for word in RUN if not word.startswith(("stage.warmup", "stage.cooldown"))] + list(words)
-
-
-class Main(Started):
-    """A run of the main stage alone."""
-
-    def __init__(self, folder, *words, **options):
-        import harness
-
-        whole, harness.RUN = harness.RUN, only_main(*STOPS_EARLY)
-        try:
-            super().__init__(folder, *words, **options)
-        finally:
-            harness.RUN = whole
-
-
 def test_early_stopping_decides_the_same_with_kills_at_each_measurement(rows):
-    assert Main(rows, "name=whole").ended() == 0, said(rows)[-2000:]
+    assert train(rows, *STOPS_EARLY, "name=whole") == 0, said(rows)[-2000:]
     whole = rows / "outputs/whole"
     assert [e["epoch"] for e in events(whole, "early_stopping")] == [2]
     assert len(steps(whole)) == 15
@@ -150,8 +133,8 @@ def test_early_stopping_decides_the_same_with_kills_at_each_measurement(rows):
         "epoch.done@step-00000015",
         "commit.sealed@01-main",
     ):
-        assert Main(rows, failpoints=f"{place}:kill").ended() == -9, place
-    assert Main(rows).ended() == 0
+        assert train(rows, *STOPS_EARLY, failpoints=f"{place}:kill") == -9, place
+    assert train(rows, *STOPS_EARLY) == 0
     assert_same(run, outcome(whole))
 
 
@@ -203,7 +186,7 @@ def test_saving_itself_changes_no_step(rows, quant):
 
 def test_a_process_of_its_own_gives_the_bits_that_the_forked_ones_give(rows, undisturbed):
     done = subprocess.run(
-        [sys.executable, "-m", "hafs.train", *RUN],
+        [sys.executable, "-m", "hafs.train", *with_common(common=TORMENTED)],
         check=False,
         cwd=rows,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from hafs.adapter.vetting import vetted
 from hafs.config import build, check, compose, plain
+from hafs.config.hydra_node import refuse_in_hydra
 from hafs.errors import ConfigError, RunError
 from hafs.redact import scrub
 
@@ -73,10 +74,78 @@ def test_a_hostile_target_is_refused_before_anything_is_called(here, target, sha
     assert list(here.iterdir()) == []
 
 
-def test_hydras_own_nodes_cannot_be_pointed_elsewhere(rows):
-    assert train(rows, "+hydra.callbacks.evil._target_=os.system", "+hydra.callbacks.evil.command='touch mark'") == 2
-    assert not (rows / "mark").exists()
-    assert "cannot be set on the command line" in said(rows)
+def experiment(folder, text):
+    """`experiment=evil` of the user's own folder."""
+    (folder / "conf/experiment").mkdir(parents=True, exist_ok=True)
+    (folder / "conf/experiment/evil.yaml").write_text(f"# @package _global_\n{text}\n")
+
+
+PLACES = ("callbacks.evil", "logger", "dataset", "adapter.evil", "show.evil", "evil")
+"""Nodes that are there, and nodes that are new."""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_hostile_target_in_the_users_own_conf_is_refused_before_anything_is_called(here, target):
+    for place in PLACES:
+        node = {"_target_": target, "_args_": ["touch mark"]}
+        for key in reversed(place.split(".")):
+            node = {key: node}
+        experiment(here, json.dumps(node))
+        with pytest.raises(ConfigError, match="may not call") as error:
+            check(compose("train", ["experiment=evil"]))
+        assert error.value.fact.startswith(place)
+    assert [path.name for path in here.rglob("*")] == ["conf", "experiment", "evil.yaml"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("place", ["callbacks.evil", "callbacks.sweep_folder", "launcher", "sweeper", "sweeper.evil"])
+def test_hydras_own_node_calls_nothing_that_is_not_hydras(here, target, place):
+    plugins = "hydra._internal.core_plugins"
+    node = OmegaConf.create(
+        {
+            "callbacks": {"sweep_folder": {"_target_": "hafs.config.app.SweepFolder"}},
+            "launcher": {"_target_": f"{plugins}.basic_launcher.BasicLauncher"},
+            "sweeper": {"_target_": f"{plugins}.basic_sweeper.BasicSweeper"},
+        }
+    )
+    refuse_in_hydra(node)
+    OmegaConf.update(node, place, {"_target_": target}, force_add=True)
+    with pytest.raises(ConfigError, match="may not call"):
+        refuse_in_hydra(node)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        {"()": "os.system", "command": "touch mark"},
+        {"class": "subprocess.Popen", "args": "touch mark"},
+        {"class": "logging.os.system"},
+        {"class": "logging.StreamHandler", "stream": "ext://os.environ"},
+    ],
+)
+def test_hydras_logging_calls_nothing_that_is_not_loggings(handler):
+    whole = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
+    refuse_in_hydra(OmegaConf.create({"job_logging": {"handlers": {"fine": whole}}}))
+    with pytest.raises(ConfigError, match="may not call"):
+        refuse_in_hydra(OmegaConf.create({"job_logging": {"handlers": {"evil": handler}}}))
+
+
+def test_hydras_own_node_cannot_be_pointed_elsewhere_from_a_file_or_a_word(rows):
+    evil = "{_target_: torch.load, f: mark}"
+    for name, text in (
+        ("torch.load", f"hydra: {{callbacks: {{evil: {evil}}}}}"),
+        ("os.system", "hydra: {job_logging: {root: {handlers: [a]}, handlers: {a: {'()': os.system, command: ls}}}}"),
+        ("numpy.load", "hydra: {callbacks: {sweep_folder: {_target_: numpy.load, file: mark}}}"),
+    ):
+        experiment(rows, text)
+        for words in (["experiment=evil"], ["-m", "experiment=evil,none"]):
+            (rows / "said").unlink(missing_ok=True)
+            assert train(rows, *words) == 2, said(rows)
+            assert f"names '{name}', which a config may not call" in said(rows), text
+    for word in (f"+hydra.callbacks.evil={evil}".replace(" ", ""), "+hydra.callbacks.evil._target_=os.system"):
+        assert train(rows, word) == 2, said(rows)
+    assert {path.name for path in rows.iterdir()} == {"rows.jsonl", "said", "conf", "multirun"}
+    assert not list(rows.rglob("mark"))
 
 
 GOOD = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}

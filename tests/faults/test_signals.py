@@ -89,10 +89,101 @@ def test_a_signal_within_a_measurement_is_obeyed_there_and_the_measurement_is_ma
     assert_same(rows / "outputs/run", undisturbed)
 
 
-def test_a_signal_while_the_base_is_measured_ends_with_75(rows, undisturbed):
-    process = Started(rows, failpoints="")
-    process.until(lambda: events(rows / "outputs/run", "started"))
-    process.signal(signal.SIGHUP)
-    assert process.ended() in (75, -signal.SIGHUP), said(rows)
+def wait_within(owner, name, swallow=False):
+    """Lets a function wait for its signal."""
+    from pathlib import Path
+
+    real = getattr(owner, name)
+
+    def waiting(*arguments, **options):
+        Path("here").touch()
+        try:
+            time.sleep(20)
+        except Exception:
+            if not swallow:
+                raise
+        return real(*arguments, **options)
+
+    setattr(owner, name, waiting)
+
+
+def while_the_config_is_checked():
+    from hafs.config import app
+
+    wait_within(app, "check")
+
+
+def within_an_import_that_is_tried():
+    from hafs.config import app
+
+    wait_within(app, "check", swallow=True)
+
+
+def while_data_are_prepared():
+    from hafs import training
+
+    wait_within(training, "prepare")
+
+
+def while_weights_are_loaded():
+    from hafs.model import Model
+
+    wait_within(Model, "load")
+
+
+def while_the_base_is_measured():
+    from hafs.module import FineTuning
+
+    wait_within(FineTuning, "on_validation_epoch_start")
+
+
+BEFORE_THE_FIRST_STEP = (
+    while_the_config_is_checked,
+    within_an_import_that_is_tried,
+    while_data_are_prepared,
+    while_weights_are_loaded,
+    while_the_base_is_measured,
+)
+
+
+def test_a_signal_before_the_first_step_ends_in_good_order_wherever_it_comes(rows, undisturbed):
+    for number, patch in enumerate(BEFORE_THE_FIRST_STEP):
+        process = Started(rows, patch=patch)
+        process.until((rows / "here").exists)
+        process.signal(SIGNALS[number % len(SIGNALS)])
+        assert process.ended(10) == 75, (patch, said(rows)[-2000:])
+        (rows / "here").unlink()
+    assert said(rows).count("; nothing is lost\n-> the same command continues") == len(BEFORE_THE_FIRST_STEP)
+    assert "Traceback" not in said(rows)
     assert train(rows) == 0
     assert_same(rows / "outputs/run", undisturbed)
+
+
+def signal_at_any_moment(folder, times, accidents, undisturbed):
+    """Stop a run at random moments from its first to its last, so often; begin another one when it ends before."""
+    done = generation = 0
+    while done < times:
+        name, generation = f"run{generation}", generation + 1
+        code = None
+        while code != 0:
+            before, process = len(said(folder)), Started(folder, f"name={name}")
+            number = accidents.choice(SIGNALS)
+            time.sleep(accidents.uniform(0, 2))
+            if done < times and process.alive():
+                process.signal(number)
+                done += 1
+            code = process.ended()
+            told = said(folder)[before:]
+            assert code in (0, 75) or (code == -number and not told), told  # the last: the door was not reached yet
+            assert "Traceback" not in told, told
+        assert_same(folder / "outputs" / name, undisturbed)
+
+
+def test_six_signals_at_any_moment_change_nothing(rows, undisturbed):
+    signal_at_any_moment(rows, 6, seeded(random.randrange(2**32)), undisturbed)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_hundred_signals_at_any_moment_change_nothing(rows, undisturbed):
+    signal_at_any_moment(rows, 100, seeded(random.randrange(2**32)), undisturbed)
