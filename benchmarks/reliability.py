@@ -3,7 +3,7 @@
     python benchmarks/reliability.py             all faults; the table is written anew
     python benchmarks/reliability.py memory nan  those alone; their rows are written over
 
-Each trains a tiny model for 24 steps on a CPU, with a checkpoint every 5; the fault strikes in step 13, and the same
+Each trains a tiny model for two epochs on a CPU, with a checkpoint every 5; the fault strikes in step 13, and the same
 command is given again until it ends well, four times at most.
 """
 
@@ -29,7 +29,6 @@ FAULTS = {
     "memory": "out of memory with more than 2 samples at once, from step 13 on",
     "nan": "the loss of step 13 is NaN",
 }
-STEPS = 24
 BEGIN, END = "<!-- reliability: begin -->", "<!-- reliability: end -->"
 
 
@@ -77,10 +76,10 @@ def judged(folder, codes, undisturbed):
         return f"{words[0]}; never ended", end
     least, most = min(seen.values()), max(seen.values())
     words.append("each sample twice" if least == most == 2 else f"samples seen {least} to {most} times")
-    if len(steps) != STEPS:
+    if undisturbed and len(steps) != undisturbed["steps"]:
         words.append(f"in {len(steps)} steps")
     words += weights(end, undisturbed) if undisturbed else []
-    return "; ".join(words), end
+    return "; ".join(words), end | {"steps": len(steps)}
 
 
 def weights(end, undisturbed):
