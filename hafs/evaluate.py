@@ -3,6 +3,7 @@
     hafs evaluate name=hyrule-asm-v1                        base against tuned, on the held-out test split
     hafs evaluate name=hyrule-asm-v1 gate=asm               with the rules of another gate
     hafs evaluate a=hyrule-asm-v1 b=hyrule-asm-v2           two runs against each other
+    hafs evaluate name=hyrule-asm-v1 tasks=arc_easy,piqa    and tasks of lm-eval, where it is installed
     hafs evaluate council=asm,yaze,debug                    does routing help? the council, each expert alone, the base
     hafs evaluate council=triforce-moe-v1                   a registered mixture, or registered models
     hafs evaluate 'council={asm: RUN, yaze: RUN}'           experts whose runs are not registered
@@ -38,6 +39,9 @@ class Settings(CouncilSettings):
     max_new_tokens: Annotated[int, Field(ge=0)]
     at_once: Count
     general: str | None
+    tasks: list[str]
+    tasks_folder: str | None
+    tasks_limit: Count | None
     draws: Annotated[int, Field(ge=100)]
     seed: Annotated[int, Field(ge=0)]
 

@@ -26,7 +26,7 @@ SEQUENCES = {
     "expert": "an expert has one place in the panel",
 }
 """Groups whose bare comma list has an order, and why no name may come twice."""
-LISTS = ("council",)
+LISTS = ("council", "tasks")
 """Keys whose bare comma list is a list."""
 ALIASES = {f"{group}.": f"{group}s." for group in SEQUENCES}
 DEMO = "sample"

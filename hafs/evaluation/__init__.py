@@ -2,7 +2,7 @@
 
     subject    a finished run, its test split held against all that training saw, its model, adapter on or off
     rows       the likelihood of the rows' own answers, and answers to their prompts, many at once
-    general    what a model forgets
+    general    what a model forgets; harness: tasks of lm-eval
     figures    one number a metric and side; intervals: paired bootstrap over the rows
     outcome    the record for the registry, the rows behind it; show and page: the terminal, and one HTML file
 
@@ -21,6 +21,7 @@ from hafs.errors import DataError
 from hafs.evaluation.figures import figure, figures
 from hafs.evaluation.general import NAME as FORGETTING
 from hafs.evaluation.general import Forgetting, general_set
+from hafs.evaluation.harness import Harness, scores, task_figures
 from hafs.evaluation.intervals import Sides, compare
 from hafs.evaluation.outcome import Outcome, Sheet, outcome
 from hafs.evaluation.rows import put_to
@@ -62,6 +63,8 @@ class Measuring:
     """Of the resamples."""
     judge: Opinion | None = None
     """Who says which answer is better; None: nobody is asked."""
+    harness: Harness | None = None
+    """Tasks of lm-eval; None: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +158,10 @@ def _sheet(label: str, net, tokenizer, questions: Questions, how: Measuring, say
     began = time.perf_counter()
     general = put_to(net, tokenizer, questions.general, max_new_tokens=0, at_once=how.at_once)
     test = put_to(net, tokenizer, questions.test, max_new_tokens=how.max_new_tokens, at_once=how.at_once)
+    tasks = scores(net, tokenizer, how.harness, at_once=how.at_once) if how.harness else {}
     tokens = sum(said.tokens for said in test)
     say(f"measured   {label}: {len(test)} rows, {tokens:,} tokens answered, {time.perf_counter() - began:.1f} s")
-    return Sheet(label=label, test=test, general=general)
+    return Sheet(label=label, test=test, general=general, tasks=tasks)
 
 
 def _compared(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict[str, Figure], dict[str, str]]:
@@ -166,7 +170,8 @@ def _compared(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict
     if not found:
         raise DataError("no metric applies to any row of the test split", hint="metrics=default")
     judged, missing = _judged(base, tuned, how, say) if how.judge else ({}, {})
-    return found | forgotten | judged, skipped | missing
+    tasks = task_figures(base.tasks, tuned.tasks, draws=how.draws, seed=how.seed)
+    return found | forgotten | judged | tasks, skipped | missing
 
 
 def _judged(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict[str, Figure], dict[str, str]]:

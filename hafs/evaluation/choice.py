@@ -13,6 +13,7 @@ from hafs.evaluation.council.members import seated
 from hafs.evaluation.council.record import Trial
 from hafs.evaluation.general import NAME as FORGETTING
 from hafs.evaluation.general import general_set
+from hafs.evaluation.harness import harness
 from hafs.evaluation.subject import Subject, find_run, open_run
 from hafs.gate import Gate
 from hafs.judge import asking
@@ -23,7 +24,7 @@ def measuring(config: DictConfig) -> Measuring:
 
     Raises:
         DataError: The general set cannot be read.
-        ConfigError: There is a judge and no provider for it.
+        ConfigError: There is a judge and no provider for it, or a task that lm-eval does not have.
     """
     general_set(config.general)  # the cheapest refusal first
     judge = build(config.judge)
@@ -36,6 +37,7 @@ def measuring(config: DictConfig) -> Measuring:
         general=config.general,
         draws=config.draws,
         seed=config.seed,
+        harness=harness(list(config.tasks), config.tasks_folder, config.tasks_limit),
         judge=None if judge is None else Opinion(judge, asking(judge, providers, build(config.policy))),
     )
 
@@ -48,7 +50,8 @@ def rules(config: DictConfig) -> Gate:
     """
     gate: Gate = build(config.gate)
     known = [*map(str, config.metrics), FORGETTING, JUDGE]
-    if unknown := [metric for metric in gate.rules if metric not in known]:
+    of_tasks = tuple(f"{task}_" for task in config.tasks)
+    if unknown := [metric for metric in gate.rules if metric not in known and not metric.startswith(of_tasks)]:
         raise ConfigError(
             f"gate.{unknown[0]} is a rule about no metric; {did_you_mean(unknown[0], known)}",
             hint="metrics are listed in conf/metrics/default.yaml",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hafs import durable
 from hafs.dataset.samples import Prepared, Split
+from hafs.evaluation.harness import Scores
 from hafs.evaluation.subject import Subject
 from hafs.gate import Evaluation, Figure, HeldOut, Verdict
 from hafs.metrics import Said
@@ -21,6 +22,8 @@ class Sheet:
     """base, tuned, or a run's name."""
     test: Sequence[Said]
     general: Sequence[Said]
+    tasks: Mapping[str, Scores]
+    """Of lm-eval, by task and metric."""
 
 
 @dataclass(frozen=True, kw_only=True)

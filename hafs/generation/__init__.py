@@ -16,6 +16,7 @@ __all__ = [
     "Row",
     "Sampling",
     "Token",
+    "active_adapter",
     "answer",
     "at_rest",
     "decode",

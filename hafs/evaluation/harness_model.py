@@ -1,0 +1,107 @@
+"""A net in memory as a model of lm-eval: its likelihoods and answers are hafs' own, packed and many at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lm_eval.api.model import TemplateLM  # type: ignore
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # type: ignore
+
+from hafs.dataset.samples import Sample
+from hafs.evaluation.rows import GPU_ROW_TOKENS, ROW_TOKENS
+from hafs.generation import Decoder, Pieces, Row, Sampling, active_adapter, at_rest
+from hafs.generation.stop import StopWords
+from hafs.likelihood import likelihoods
+from hafs.text import end_tokens
+
+LONGEST_ANSWER = 256
+"""Tokens, where a task does not say."""
+
+
+class Loaded(TemplateLM):
+    """What lm-eval asks; prompts are the tasks' own plain text.
+
+    Args:
+        net: The model, its adapter on or off.
+        tokenizer: Its tokenizer.
+        at_once: Answers in the making at any time.
+    """
+
+    def __init__(self, net: Any, tokenizer: Any, *, at_once: int) -> None:
+        super().__init__()
+        self.net, self.tokenizer, self.at_once = net, tokenizer, at_once
+        self.max_length = int(net.config.max_position_embeddings)
+
+    @property
+    def eot_token_id(self) -> int:
+        """What a text begins with that has no context."""
+        return min(end_tokens(self.tokenizer))
+
+    @property
+    def tokenizer_name(self) -> str:
+        """For lm-eval's cache of requests."""
+        return str(self.tokenizer.name_or_path).replace("/", "__")
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        """Token ids of a text."""
+        return self.tokenizer.encode(string, add_special_tokens=bool(add_special_tokens), **kwargs)
+
+    def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
+        samples = [self._sample(context, answer) for _, context, answer in requests]
+        row_tokens = ROW_TOKENS.get(self.net.device.type, GPU_ROW_TOKENS)
+        with at_rest(self.net):
+            found = likelihoods(self.net, samples, row_tokens=row_tokens)
+        return [(-likely.nats, likely.correct == likely.tokens) for likely in found]
+
+    def _sample(self, context: Sequence[int], answer: Sequence[int]) -> Sample:
+        """The answer counts, the context does not; of what is too long, the end is kept."""
+        tokens = np.array([*context, *answer][-self.max_length :], np.int32)
+        return Sample("", tokens, np.arange(len(tokens)) >= len(tokens) - len(answer))
+
+    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
+        """The likelihood of whole texts, in windows."""
+        return [sum(nats for nats, _ in self._loglikelihood_tokens(self._windows(r.args[0]))) for r in requests]
+
+    def _windows(self, text: str) -> list[tuple[None, list[int], list[int]]]:
+        windows = get_rolling_token_windows(
+            token_list=self.tok_encode(text), prefix_token=self.eot_token_id, max_seq_len=self.max_length, context_len=1
+        )
+        return [(None, *make_disjoint_window(window)) for window in windows]
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Answers up to the first of a task's stop texts."""
+        ongoing = [_Answer(self, *request.args) for request in requests]
+        by_row = {id(answer.row): answer for answer in ongoing}
+        decoder = Decoder(self.net, ends=end_tokens(self.tokenizer), rows=self.at_once)
+        with at_rest(self.net):
+            for answer in sorted(ongoing, key=lambda answer: -len(answer.row.prompt)):
+                decoder.add(answer.row)
+            while decoder:
+                for row, token in decoder.step():
+                    if by_row[id(row)].hear(token):
+                        decoder.drop(row)
+        return [answer.text for answer in ongoing]
+
+
+class _Answer:
+    """An answer in the making, and what ends it."""
+
+    def __init__(self, model: Loaded, context: str, wanted: dict[str, Any]) -> None:
+        limit = int(wanted.get("max_gen_toks", LONGEST_ANSWER))
+        prompt = model.tok_encode(context)[-(model.max_length - limit) :]
+        heat = float(wanted.get("temperature", 0.0)) if wanted.get("do_sample") else 0.0
+        sampling = Sampling(temperature=heat, top_p=float(wanted.get("top_p", 1.0)), seed=0)
+        self.row = Row(prompt, adapter=active_adapter(model.net), limit=limit, sampling=sampling)
+        until = wanted.get("until") or []
+        self._stop = StopWords([until] if isinstance(until, str) else until)
+        self._pieces = Pieces(model.tokenizer)
+        self.text = ""
+
+    def hear(self, token: int | None) -> bool:
+        """Take the next token; True: a stop text has come, and nothing more is wanted."""
+        self.text += self._stop.feed(self._pieces.add(token))
+        if self.row.finish == "length":
+            self.text += self._stop.feed(self._pieces.add(None))
+        if self.row.finish:
+            self.text += self._stop.end()
+        return self._stop.found and not self.row.finish
