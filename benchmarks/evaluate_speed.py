@@ -13,7 +13,6 @@ import math
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import torch
 
@@ -58,21 +57,23 @@ def speed(name, net, tokenizer, conversations, told, together) -> None:
 
 
 def agreement(name, net, tokenizer, conversations) -> None:
-    """Perplexity of the first rows, ours and transformers', each row by itself and unpadded."""
+    """Perplexity of the first rows, ours and transformers' by each of its attentions, row by row and unpadded."""
     ours = put_to(net, tokenizer, conversations, max_new_tokens=0, at_once=1)
-    nats, base = 0.0, getattr(net, "get_base_model", lambda: net)()
-    before = base.config._attn_implementation
-    base.set_attn_implementation("sdpa")
-    for said, conversation in zip(ours, conversations, strict=True):
-        sample = asked(conversation, tokenizer).sample
-        ids = torch.tensor(sample.tokens.astype(int))[None].to(net.device)
-        labels = ids.masked_fill(~torch.tensor(sample.supervised)[None].to(net.device), -100)
-        with torch.no_grad(), at_rest(net):
-            nats += float(net(input_ids=ids, labels=labels).loss) * said.supervised
+    base, count = getattr(net, "get_base_model", lambda: net)(), sum(said.supervised for said in ours)
+    mine, before = math.exp(sum(said.nats or 0.0 for said in ours) / count), base.config._attn_implementation
+    for attention in ("eager", "sdpa"):
+        base.set_attn_implementation(attention)
+        theirs = math.exp(sum(nats_of(net, asked(c, tokenizer).sample) for c in conversations) / count)
+        apart = abs(mine / theirs - 1)
+        print(f"{name}: perplexity {mine:.5f}, transformers ({attention}) {theirs:.5f}, {apart:.1e} apart")
     base.set_attn_implementation(before)
-    count = sum(said.supervised for said in ours)
-    a, b = math.exp(sum(said.nats or 0.0 for said in ours) / count), math.exp(nats / count)
-    print(f"{name}: perplexity {a:.5f}, transformers {b:.5f}, {abs(a / b - 1):.1e} apart ({Path(__file__).name})")
+
+
+def nats_of(net, sample) -> float:
+    ids, counted = torch.tensor(sample.tokens.astype(int))[None], torch.tensor(sample.supervised)[None]
+    labels = ids.masked_fill(~counted, -100).to(net.device)
+    with torch.no_grad(), at_rest(net):
+        return float(net(input_ids=ids.to(net.device), labels=labels).loss) * int(counted[:, 1:].sum())
 
 
 if __name__ == "__main__":

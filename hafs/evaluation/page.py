@@ -8,7 +8,7 @@ from hafs.evaluation.show import conclusion, interval, judged, number, signed
 from hafs.gate import Evaluation, Figure
 from hafs.metrics import Said
 
-_WIDTH, _ROW, _LEFT = 760, 26, 190  # SVG units
+_WIDTH, _ROW, _LEFT = 760, 26, 250  # SVG units
 SHOWN = 200  # rows whose answers are on the page; all are in evaluation_rows.jsonl
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--dim:#656d76;--page:#fff;--line:#d8dee4;--bar:#57606a;--good:#1a7f37;

@@ -63,7 +63,8 @@ def signed(value: float | None, unit: str) -> str:
     """A difference, with its sign; of shares in points."""
     if value is None:
         return "-"
-    shown = f"{100 * value:.1f}" if unit == "share" else number(value, unit)
+    digits = ".3g" if abs(value) < 1000 else ".0f"
+    shown = f"{100 * value:.1f}" if unit == "share" else f"{value:,{digits}}"
     return shown if value < 0 else f"+{shown}"
 
 

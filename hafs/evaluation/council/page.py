@@ -5,14 +5,16 @@ from html import escape
 from hafs.evaluation.council.record import Record, Trial
 from hafs.evaluation.council.show import cell, metrics, routes
 from hafs.evaluation.page import SHOWN, document, forest, row, table
-from hafs.evaluation.show import number
+from hafs.evaluation.show import interval, number, signed
 
 
 def page(trial: Trial) -> str:
     """The whole page."""
     record = trial.record
     differences = {
-        f"over {side}": found[record.headline] for side, found in record.against.items() if record.headline in found
+        f"over {side}: {signed(over.difference, over.unit)} ({interval(over)})": over
+        for side, found in record.against.items()
+        if (over := found.get(record.headline))
     }
     return document(
         f"Council of {', '.join(record.experts)}",
