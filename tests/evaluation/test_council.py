@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hafs.config import check, compose
-from hafs.errors import ConfigError, DataError, HafsError
+from hafs.errors import DataError, HafsError
 from hafs.evaluate import Settings, evaluate
 from hafs.provider import local
 from hafs.registering import finished_run, register_mixture, register_run
@@ -155,8 +155,7 @@ def test_registered_models_and_their_mixture_are_scored_like_their_runs(at):
         found = evaluated(chosen, "rows=4")
         assert found["experts"]["asm"]["run"] == "hyrule-asm-v1"
         assert found["sides"]["council"]["chrf"] == from_runs["sides"]["council"]["chrf"]
-    with pytest.raises(ConfigError, match="behind the keyword router, and router is embedding"):
-        evaluated("council=both-moe-v1", "router=embedding")
+    assert evaluated("council=both-moe-v1", "router=embedding", "rows=2")["router"] == "keyword"
 
 
 def test_a_row_that_another_expert_trained_on_is_found(at):

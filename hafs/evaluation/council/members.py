@@ -8,13 +8,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hafs.adapter import Full
-from hafs.config import build, compose
+from hafs.config import compose
 from hafs.config.check import did_you_mean
 from hafs.errors import ConfigError
 from hafs.evaluation.subject import Subject, open_registered, open_run
 from hafs.expert import Expert
 from hafs.graph import assemble
 from hafs.registry import Mixture, Record, Registry, names
+from hafs.router import Panel
 
 
 def seated(config: DictConfig) -> tuple[Any, dict[str, Subject]]:
@@ -28,59 +29,61 @@ def seated(config: DictConfig) -> tuple[Any, dict[str, Subject]]:
         ConfigError: There is no such expert, or nothing was trained for it.
         HafsError: A run is not finished, or a registered model is damaged.
     """
-    if not config.get("providers"):
-        with open_dict(config):
-            config.providers = compose("ask").providers
+    registry, chosen = Registry.open(), OmegaConf.to_object(config.council)
+    mixture = _mixture(chosen, registry)
+    with open_dict(config):
+        config.mixture = mixture and mixture.name
+        config.providers = config.get("providers") or compose("ask").providers
     chat = assemble(config)
-    registry: Registry = build(config.registry)
+    if mixture:
+        panel = chat.panel.experts
+        chosen = {name: expert.adapter for name, expert in panel.items() if expert.adapter in mixture.experts}
     members: dict[str, Subject] = {}
-    chosen: Any = OmegaConf.to_object(config.council)
-    for name, source in list(_pairs(chosen, chat.panel.experts, registry, chat.router.name)):
+    for name, source in list(_pairs(chosen, chat.panel.experts, registry)):
         if name in members:
             raise ConfigError(f"council= has expert {name!r} twice")
         members[name] = _opened(name, source, registry)
+    return chat.model_copy(update={"panel": _only(members, chat.panel)}), members
+
+
+def _only(members: Mapping[str, Subject], panel: Panel) -> Panel:
+    """The panel with the experts that are scored and their adapters, and with the default expert."""
     experts = {
         name: replace(expert, adapter=str(members[name].weights)) if name in members else expert
-        for name, expert in chat.panel.experts.items()
-        if name in members or name == config.default_expert
+        for name, expert in panel.experts.items()
+        if name in members or name == panel.default
     }
-    default = config.default_expert if config.default_expert in experts else next(iter(experts))
-    return chat.model_copy(update={"panel": replace(chat.panel, experts=experts, default=default)}), members
+    return replace(panel, experts=experts)
 
 
-def _pairs(
-    chosen: Any, experts: Mapping[str, Expert], registry: Registry, router: str
-) -> Iterator[tuple[str, str | None]]:
+def _mixture(chosen: Any, registry: Registry) -> Mixture | None:
+    """The registered mixture, where one is all that was chosen."""
+    if not isinstance(chosen, list) or len(chosen) != 1 or not _registered(chosen[0], registry):
+        return None
+    entry = registry.get(chosen[0])
+    return entry if isinstance(entry, Mixture) else None
+
+
+def _registered(word: str, registry: Registry) -> bool:
+    return names.family(word) in map(names.family, registry.entries())
+
+
+def _pairs(chosen: Any, experts: Mapping[str, Expert], registry: Registry) -> Iterator[tuple[str, str | None]]:
     """Names of experts, and where their adapters come from."""
-    if isinstance(chosen, Mapping):
-        for name, source in chosen.items():
-            if name not in experts:
-                raise _unknown(str(name), experts)
-            yield str(name), source or experts[name].adapter
-        return
-    for word in chosen:
+    sources = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen)
+    if len(sources) < len(chosen):
+        raise ConfigError(f"council={','.join(chosen)} has an expert twice")
+    for word, source in sources.items():
         if word in experts:
-            yield word, experts[word].adapter
-        elif isinstance(entry := _entry(word, experts, registry), Mixture):
-            if entry.router != router:
-                fact = f"{entry.name} is a mixture behind the {entry.router} router, and router is {router}"
-                raise ConfigError(fact, hint=f"router={entry.router}")
-            yield from _pairs(entry.experts, experts, registry, router)
-        else:
+            yield word, source or experts[word].adapter
+        elif source is None and _registered(word, registry) and isinstance(entry := registry.get(word), Record):
             yield _expert_of(entry, experts), entry.name
-
-
-def _entry(word: str, experts: Mapping[str, Expert], registry: Registry) -> Record | Mixture:
-    if names.family(word) not in map(names.family, registry.entries()):
-        raise _unknown(word, {**experts, **registry.entries()})
-    return registry.get(word)
-
-
-def _unknown(word: str, known: Mapping[str, Any]) -> ConfigError:
-    return ConfigError(
-        f"council={word}: no expert of the panel and no registered model has that name",
-        hint=f"{did_you_mean(word, known)}; expert=asm,NAME puts another expert on the panel".lstrip("; "),
-    )
+        else:
+            known = {*experts, *registry.entries()}
+            raise ConfigError(
+                f"council={word}: no expert of the panel and no registered model has that name",
+                hint=f"{did_you_mean(word, known)}; expert=asm,NAME puts another expert on the panel".lstrip("; "),
+            )
 
 
 def _expert_of(record: Record, experts: Mapping[str, Expert]) -> str:
