@@ -28,8 +28,8 @@ class Remote:
             fact = "backups need rclone, which is not installed"
             raise BackupError(fact, hint="apt-get install rclone, or https://rclone.org/install")
         if not target or target.startswith("-"):
-            fact = f"target {target!r} is no place, expected remote:path or a folder"
-            raise BackupError(fact, hint="target=drive:hafs")
+            fact = f"target={target} is no place, expected remote:path or a folder"
+            raise BackupError(fact, hint="target=drive:hafs; rclone listremotes shows what it knows")
         self.target = target.rstrip("/") if len(target) > 1 else target
 
     def at(self, *parts: str) -> str:

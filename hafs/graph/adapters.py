@@ -37,7 +37,7 @@ def _folder(expert: Expert) -> Path:
     except HafsError as error:
         raise ConfigError(
             f"expert {expert.name!r} wants the adapter {expert.adapter!r}: {error.fact}",
-            hint=f"{error.hint}; expert.{expert.name}.adapter=null asks the bare base",
+            hint="; ".join(filter(None, [error.hint, f"expert.{expert.name}.adapter=null asks the bare base"])),
         ) from error
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from generation_nets import PROMPTS, conversation, loaded
 
-from hafs.generation import Row, Sampling, answer, at_rest, decode
+from hafs.generation import Row, Sampling, answer, at_rest, decode, rest
 from hafs.generation.decoder import Decoder
 from hafs.text import end_tokens, render
 
@@ -182,3 +182,12 @@ def test_without_names_the_active_adapter_answers(tiny, names):
     prompts = [conversation(text) for text in PROMPTS]
     by_default = answer(net, tokenizer, prompts, max_new_tokens=8)
     assert by_default == answer(net, tokenizer, prompts, max_new_tokens=8, adapters=names)
+
+
+def test_at_rest_no_4_bit_layer_repacks_its_weights():
+    """bitsandbytes does so in eval mode on some CPUs, and DoRA would take the norms of what it finds there."""
+    from bitsandbytes.nn import Linear4bit
+
+    net = torch.nn.Sequential(Linear4bit(4, 4), torch.nn.Dropout()).eval()
+    rest(net)
+    assert [module.training for module in net] == [True, False]
