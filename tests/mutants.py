@@ -32,6 +32,7 @@ DAMAGE, KILLS, SIGNALS, DISK, POWER, RESUME, SECURITY, MEMORY, DIVERGENCE = (
     f"tests/faults/test_{name}.py"
     for name in ("damage", "kills", "signals", "disk", "power", "resume", "security", "out_of_memory", "divergence")
 )
+REGISTRY_FAULTS = "tests/registry/test_registry_faults.py"
 FIND = f"{DAMAGE} -k is_found_and"
 
 MUTANTS = [
@@ -329,6 +330,55 @@ MUTANTS = [
         'varied.replace("/", "_")',
         "varied",
         f"{SECURITY} -k sweep",
+    ),
+    Mutant(
+        "registry: the lock",
+        "hafs/registry/book.py",
+        '            with FileLock(self.folder / "lock", timeout=LOCK_SECONDS):\n',
+        "            if True:\n",
+        f"{REGISTRY_FAULTS} -k twenty",
+    ),
+    Mutant(
+        "registry: its last line",
+        "hafs/registry/book.py",
+        "        if END not in text.splitlines():\n",
+        "        if False:\n",
+        f"{REGISTRY_FAULTS} -k damaged",
+    ),
+    Mutant(
+        "registry: the text before a change",
+        "hafs/registry/book.py",
+        '            durable.write_text(self.backups / f"{stamp}.toml", old)\n',
+        "",
+        f"{REGISTRY_FAULTS} -k damaged",
+    ),
+    Mutant(
+        "registry: bytes that were registered",
+        "hafs/registry/__init__.py",
+        "            same = fingerprint(folder) == record.bytes\n",
+        "            same = fingerprint(folder) is not None\n",
+        "tests/registry/test_registry.py -k changed_bytes",
+    ),
+    Mutant(
+        "registry: a name for one model only",
+        "hafs/registry/__init__.py",
+        "    if type(old) is not type(new) or old.bytes != new.bytes:\n",
+        "    if False:\n",
+        "tests/registry/test_registry.py -k never_given",
+    ),
+    Mutant(
+        "export: the limit",
+        "hafs/exporting/__init__.py",
+        '    if not found.kl <= limits["kl"]:  # NaN too\n',
+        "    if False:\n",
+        "tests/registry/test_exporting.py -k removed",
+    ),
+    Mutant(
+        "export: the tokenizer that training used",
+        "hafs/model/gguf/vocabulary.py",
+        "    described = json.loads(tokenizer.backend_tokenizer.to_str())\n",
+        '    described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))\n',
+        "tests/model/test_gguf.py -k splits",
     ),
 ]
 
