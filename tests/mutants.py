@@ -156,7 +156,7 @@ MUTANTS = [
         "hafs/module.py",
         '        self._resume_optimizer = state["optimizer"]\n',
         "",
-        f"{KILLS} -k several",
+        f"{RESUME} -k with_other_workers",
     ),
     Mutant(
         "callbacks are restored",

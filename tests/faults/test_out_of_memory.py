@@ -89,6 +89,20 @@ def test_the_run_ends_as_if_memory_had_been_there(rows, place, monkeypatch):
     assert [e["total"] for e in events(short, "out_of_memory")] == [at]
 
 
+@pytest.mark.long
+def test_after_five_hundred_steps_it_is_survived_as_well(rows, monkeypatch):
+    long = (*ONE_STAGE, "stage.main.epochs=21", "stage.main.batch_size=1", "callbacks.early_stopping=null")
+    short_of("backward", shortage := Shortage(at=500, times=1), monkeypatch)
+    with pytest.raises(HafsError, match="with a single sample"):  # one sample a step cannot be split
+        run(*long)
+    assert shortage.left == 0
+    two = (*long, "stage.main.batch_size=2", "stage.main.epochs=40", "name=two")
+    short_of("backward", Shortage(at=500, times=1), monkeypatch)
+    run(*two)
+    assert [e["total"] for e in events(rows / "outputs/two", "out_of_memory")] == [500]
+    assert len(steps(rows / "outputs/two")) == 600
+
+
 def test_in_the_optimizers_first_step_the_stage_begins_again(rows, monkeypatch):
     run(*ONE_STAGE)
     short_of("optimizer", Shortage(at=0, times=1), monkeypatch)

@@ -1,6 +1,7 @@
 """Every checkpoint as a resume point, elsewhere and otherwise; changed data; neighbours; decisions; saving itself."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from harness import (
     events,
     outcome,
     said,
+    seeded,
     steps,
     train,
     write_rows,
@@ -47,35 +49,49 @@ OTHERWISE = (
 )
 
 
-def test_every_checkpoint_is_a_resume_point_with_other_workers_folders_and_settings(here, undisturbed):
+@pytest.fixture
+def snapshots(here):
+    """The run's folder as it was after each of its twelve steps."""
     write_rows(here)
     assert train(here, "callbacks.checkpoint.every_steps=1", patch=keep_every_checkpoint) == 0
-    snapshots = sorted((here / "snapshots").iterdir())
-    assert len(snapshots) == 12
-    for number, snapshot in enumerate(snapshots):
-        way = OTHERWISE[number % len(OTHERWISE)]
-        work = here / f"work{number}"
-        (work / "outputs").mkdir(parents=True)
-        write_rows(work)
-        run = work / ("else where/moved" if way == ("moved",) else "outputs/run")
-        shutil.copytree(snapshot, run)
-        words, options = [w for w in way if "=" in w], {}
-        if way == ("moved",):
-            words = [f"resume='{run}'"]
-        if way == ("elsewhere",):
-            words = [f"resume={run}", f"dataset.path={work}/rows.jsonl"]
-        if way == ("tmpdir",):
-            (work / "tmp").mkdir()
-            options = {"environ": {"TMPDIR": str(work / "tmp")}}
-        code = train(here if way == ("elsewhere",) else work, *words, **options)
-        if way == ("elsewhere",):  # a path is part of the config: refused, with the key
-            assert code == 2
-            assert "dataset.path: 'rows.jsonl' -> " in said(here)
-            assert train(work) == 0
-        else:
-            assert code == 0, said(work)
-        assert events(run, "resumed")[-1]["checkpoint"] == f"step-{int(snapshot.name):08d}"
-        assert_same(run, undisturbed)
+    found = sorted((here / "snapshots").iterdir())
+    assert len(found) == 12
+    return found
+
+
+def resume(here, snapshot, way, undisturbed):
+    """Go on from a snapshot in another way; the end must be the same."""
+    work = here / f"work-{snapshot.name}-{OTHERWISE.index(way)}"
+    (work / "outputs").mkdir(parents=True)
+    write_rows(work)
+    run = work / ("else where/moved" if way == ("moved",) else "outputs/run")
+    shutil.copytree(snapshot, run)
+    words, options = [w for w in way if "=" in w], {}
+    if way == ("moved",):
+        words = [f"resume='{run}'"]
+    if way == ("tmpdir",):
+        (work / "tmp").mkdir()
+        options = {"environ": {"TMPDIR": str(work / "tmp")}}
+    if way == ("elsewhere",):  # a path is part of the config: refused, with the key
+        assert train(here, f"resume={run}", f"dataset.path={work}/rows.jsonl") == 2
+        assert "dataset.path: 'rows.jsonl' -> " in said(here)
+    assert train(work, *words, **options) == 0, said(work)
+    assert events(run, "resumed")[-1]["checkpoint"] == f"step-{int(snapshot.name):08d}"
+    assert_same(run, undisturbed)
+
+
+def test_a_checkpoint_is_a_resume_point_with_other_workers_folders_and_settings(here, snapshots, undisturbed):
+    accidents = seeded(random.randrange(2**32))
+    for way, snapshot in zip(OTHERWISE, accidents.sample(snapshots, len(OTHERWISE)), strict=True):
+        resume(here, snapshot, way, undisturbed)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("way", OTHERWISE)
+def test_every_checkpoint_is_a_resume_point(here, snapshots, undisturbed, way):
+    for snapshot in snapshots:
+        resume(here, snapshot, way, undisturbed)
 
 
 def test_data_that_changed_are_refused_with_both_hashes_unless_told_otherwise(rows, undisturbed):

@@ -25,6 +25,7 @@ def test_each_signal_at_a_random_time_saves_at_once_and_the_run_goes_on(rows, un
         assert number.name in last["error"]
         assert last["exit_code"] == 75
         assert last["time"] - asked < 2.0
+        assert events(run, "saved")[-1]["total"] == events(run, "step")[-1]["total"] + 1
         assert f"hafs: stopped by {number.name}; nothing is lost\n-> the same command continues" in said(rows)
     assert train(rows) == 0
     assert_same(run, undisturbed)
@@ -54,39 +55,37 @@ def slow_steps():
     FineTuning.training_step = slow
 
 
-def slow_measurements():
+def a_slow_measurement():
+    """After the step that AT names, of many batches of one sample."""
+    import os
+
+    from hafs import loader
     from hafs.module import FineTuning
 
     real = FineTuning.validation_step
 
     def slow(self, *arguments):
-        time.sleep(0.3 if self.cursor.stage else 0)
+        time.sleep(0.3 if self.cursor.total == int(os.environ["AT"]) else 0)
         return real(self, *arguments)
 
     FineTuning.validation_step = slow
-
-
-def one_sample_a_batch():
-    from hafs import loader
-
-    slow_measurements()
-    real = loader.held_out_loader
     loader.held_out_loader = lambda split: loader._loader(split, [[i] for i in range(len(split))] * 20)
-    assert real
 
 
 @pytest.mark.parametrize("at", [6, 11])
 def test_a_signal_within_a_measurement_is_obeyed_there_and_the_measurement_is_made_up_for(rows, undisturbed, at):
-    process = Started(rows, patch=one_sample_a_batch)
+    process = Started(rows, patch=a_slow_measurement, environ={"AT": str(at)})
     process.until(lambda: any(e["total"] == at - 1 for e in events(rows / "outputs/run", "step")))
     time.sleep(0.1)
     asked = time.time()
     process.signal(signal.SIGTERM)
     assert process.ended() == 75, said(rows)[-2000:]
     assert time.time() - asked < 2.5
-    assert events(rows / "outputs/run", "saved")[-1]["total"] == at
+    run = rows / "outputs/run"
+    assert events(run, "saved")[-1]["total"] == at
     assert train(rows) == 0
-    assert_same(rows / "outputs/run", undisturbed)
+    assert_same(run, undisturbed)
+    assert at in [event["total"] for event in events(run, "held_out")]
 
 
 def wait_within(owner, name, swallow=False):
@@ -153,6 +152,7 @@ def test_a_signal_before_the_first_step_ends_in_good_order_wherever_it_comes(row
         process.signal(SIGNALS[number % len(SIGNALS)])
         assert process.ended(10) == 75, (patch, said(rows)[-2000:])
         (rows / "here").unlink()
+        assert (rows / "outputs").exists() == (number > 1)  # nothing is begun before the config is checked
     assert said(rows).count("; nothing is lost\n-> the same command continues") == len(BEFORE_THE_FIRST_STEP)
     assert "Traceback" not in said(rows)
     assert train(rows) == 0
