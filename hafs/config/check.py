@@ -66,6 +66,16 @@ def _unresolvable(config: DictConfig) -> list[str]:
     return []
 
 
+def refuse_secrets(config: DictConfig) -> None:
+    """Refuse a config with a secret in clear, before Hydra writes it down beside a sweep's jobs.
+
+    Raises:
+        ConfigError: One line for each.
+    """
+    if problems := _secrets(config):
+        raise ConfigError("\n".join(problems))
+
+
 def _secrets(config: DictConfig) -> list[str]:
     found = []
     for path, value in _leaves(OmegaConf.to_container(config, resolve=False)):

@@ -1,4 +1,4 @@
-"""What Hydra itself may call: its own node is config like any other, and Hydra acts on it before the door does."""
+"""What Hydra itself may call and write: it acts on a composed config before the door does."""
 
 import re
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, OmegaConf
 
 from hafs.config.build import is_class_of, targets
+from hafs.config.check import refuse_secrets
 from hafs.errors import ConfigError
 
 _OURS = "hafs.config.app.SweepFolder"
@@ -31,6 +32,7 @@ def guard_hydra() -> None:
     def guarded(*args: Any, **kwargs: Any) -> DictConfig:
         config = load(*args, **kwargs)
         refuse_in_hydra(config.hydra)
+        refuse_secrets(config)
         return config
 
     ConfigLoaderImpl.load_configuration = guarded

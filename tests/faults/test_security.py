@@ -271,7 +271,18 @@ CANARY = "canary-5f1e77a9c2"
 
 
 def everywhere(folder):
-    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "rows.jsonl")
+    """All bytes under a folder but those of its rows and of its `conf/`, and the names of the files."""
+    found = [path for path in folder.rglob("*") if path.is_file() and "conf" not in path.parts]
+    return b"".join(str(path).encode() + path.read_bytes() for path in found if path.name != "rows.jsonl")
+
+
+def test_a_secret_in_a_file_of_the_users_own_is_refused_and_written_nowhere_else(rows):
+    experiment(rows, f"x: {{api_key: {CANARY}}}")
+    for words in (["experiment=evil"], ["-m", "experiment=evil", "seed=1,2"], ["-m", "experiment=evil,none"]):
+        (rows / "said").unlink(missing_ok=True)
+        assert train(rows, *words) == 2, said(rows)
+        assert "x.api_key holds a secret in clear" in said(rows)
+        assert CANARY.encode() not in everywhere(rows)
 
 
 def test_a_secret_is_in_no_byte_of_what_a_run_writes_or_says(rows):
