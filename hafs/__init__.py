@@ -2,6 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from hafs.signals import is_the_program, quiet_until_the_door
+
+if is_the_program():
+    quiet_until_the_door()
+
 if TYPE_CHECKING:
     from hafs.graph import council
 

@@ -6,6 +6,8 @@ from typing import Any
 FAILURE = "failure.json"
 """What a failed job of a sweep leaves in its folder; what was there before stays."""
 DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, REFUSED, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 4, 69, 75
+BY_CTRL_C = 130
+"""Of a door that has nothing to continue; the number that shells give a program that SIGINT ended."""
 
 
 class HafsError(Exception):

@@ -1,20 +1,29 @@
 """Signals that mean "stop": heard at once, obeyed where nothing is lost."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
-from hafs.errors import Interrupted
+from hafs.errors import INTERRUPTED, Interrupted
 
+CONTINUES = "the same command continues"
 MEAN_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
+class StopNow(BaseException):
+    """A signal came where there is nothing to save; no `except Exception` on the way takes it for its own trouble."""
+
+    exit_code = INTERRUPTED
 
 
 class StopSignals:
     """While entered, the first signal asks to stop and a second one ends the process at once.
 
-    Outside `deferred()` there is nothing to save and the first signal raises `Interrupted` on the spot.
+    Outside `deferred()` there is nothing to save and the first signal raises `StopNow` on the spot.
     """
 
     def __init__(self) -> None:
@@ -36,8 +45,9 @@ class StopSignals:
         """Only note the signal; who defers looks at `asked` where it can save.
 
         Raises:
-            Interrupted: On leaving, if a signal came that nobody obeyed yet.
+            Interrupted: On entering or leaving, if a signal came that nobody obeyed yet.
         """
+        self.obey()
         self._deferred = True
         try:
             yield
@@ -48,7 +58,7 @@ class StopSignals:
     def interrupted(self) -> Interrupted:
         """The error that ends the run in good order."""
         who = self.asked or "another process"
-        return Interrupted(f"stopped by {who}; nothing is lost", hint="the same command continues")
+        return Interrupted(f"stopped by {who}; nothing is lost", hint=CONTINUES)
 
     def obey(self) -> None:
         """Stop here.
@@ -65,7 +75,7 @@ class StopSignals:
             signal.raise_signal(number)
         self.asked = signal.Signals(number).name
         if not self._deferred:
-            raise self.interrupted()
+            raise StopNow(self.interrupted().fact)
 
 
 _listening: list[StopSignals] = []
@@ -75,11 +85,48 @@ _listening: list[StopSignals] = []
 def listening() -> Iterator[StopSignals]:
     """What listens already, or something that listens from here on until the block ends."""
     if _listening:
-        yield _listening[-1]
+        with stop_is_an_error():
+            yield _listening[-1]
         return
     with StopSignals() as stop:
         _listening.append(stop)
         try:
-            yield stop
+            with stop_is_an_error():
+                yield stop
         finally:
             _listening.remove(stop)
+
+
+@contextmanager
+def stop_is_an_error() -> Iterator[None]:
+    """From here outwards a stop is an error that a door reports.
+
+    Raises:
+        Interrupted: A signal came.
+    """
+    try:
+        yield
+    except StopNow as stop:
+        raise Interrupted(str(stop), hint=CONTINUES) from stop
+
+
+def is_the_program() -> bool:
+    """Whether this process is `python -m hafs.DOOR` or `hafs DOOR`, and not somebody else's who imports hafs.
+
+    To be asked while `hafs` itself is imported: `sys.argv` is not the module's yet.
+    """
+    if sys.argv[:1] == ["-m"]:
+        return any(word.removeprefix("-m").startswith("hafs.") for word in sys.orig_argv[1:])
+    return Path(sys.argv[0]).stem == "hafs" if sys.argv else False
+
+
+def quiet_until_the_door() -> None:
+    """Ctrl-C ends the process as other signals do, without a traceback: nothing is begun that needs an end."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def raise_at_ctrl_c() -> None:
+    """Ctrl-C is an exception again, so that what is begun from here on is cleaned up behind it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

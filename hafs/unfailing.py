@@ -6,8 +6,6 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
-from hafs.errors import HafsError
-
 
 class Unfailing(Logger):
     """Hands everything on to another logger; `events.jsonl` has the same figures.
@@ -62,8 +60,6 @@ class Unfailing(Logger):
     def _try(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         try:
             write(*args, **kwargs)
-        except HafsError:
-            raise  # a signal to stop came meanwhile
         except Exception as error:  # a full disk has many names: TensorBoard calls it a ValueError
             if not self._refused:
                 name, why = type(self.inner).__name__, str(error.__cause__ or error)

@@ -32,6 +32,7 @@ DAMAGE, KILLS, SIGNALS, DISK, POWER, RESUME, SECURITY, MEMORY, DIVERGENCE = (
     f"tests/faults/test_{name}.py"
     for name in ("damage", "kills", "signals", "disk", "power", "resume", "security", "out_of_memory", "divergence")
 )
+EARLY = "tests/faults/test_early_signals.py"
 REGISTRY_FAULTS = "tests/registry/test_registry_faults.py"
 FIND = f"{DAMAGE} -k is_found_and"
 
@@ -268,6 +269,21 @@ MUTANTS = [
         f"{SIGNALS} -k first_step",
     ),
     Mutant("a stop that was swallowed", "hafs/train.py", "        stop.obey()\n", "", f"{SIGNALS} -k first_step"),
+    Mutant(
+        "a stop is nobody's own trouble",
+        "hafs/signals.py",
+        "class StopNow(BaseException)",
+        "class StopNow(Exception)",
+        f"{SIGNALS} -k while_a_checkpoint",
+    ),
+    Mutant("Ctrl-C before the door", "hafs/__init__.py", "if is_the_program():", "if False:", EARLY),
+    Mutant(
+        "Ctrl-C at other doors",
+        "hafs/config/app.py",
+        "    except KeyboardInterrupt:",
+        "    except ZeroDivisionError:",
+        EARLY,
+    ),
     Mutant(
         "a logger that is refused is survived",
         "hafs/unfailing.py",

@@ -81,7 +81,8 @@ def _write(state: dict[str, Any], module: Any) -> None:
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
         raise RunError(
-            f"a checkpoint cannot be written to {module.run.folder}: {error}", hint="free some space on that disk"
+            f"a checkpoint cannot be written to {module.run.folder}: {error}",
+            hint="free some space on that disk, or let it be written",
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from traceback import format_exception
 from typing import Any
@@ -22,8 +23,9 @@ from hafs.config.hydra_node import guard_hydra
 from hafs.config.positional import collect
 from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register
 from hafs.config.words import DEMO_DOORS, rewrite
-from hafs.errors import FAILURE, OUR_BUG, ConfigError, HafsError, Interrupted
+from hafs.errors import BY_CTRL_C, FAILURE, OUR_BUG, ConfigError, HafsError, Interrupted
 from hafs.redact import scrub
+from hafs.signals import raise_at_ctrl_c, stop_is_an_error
 
 
 class SweepFolder(Callback):
@@ -76,9 +78,10 @@ def door(
 
     def checked(config: DictConfig) -> Any:
         try:
-            drop_unchosen(config, HydraConfig.get().overrides.task)
-            check(config, settings, unused=unused)
-            return enter(config)
+            with stop_is_an_error():
+                drop_unchosen(config, HydraConfig.get().overrides.task)
+                check(config, settings, unused=unused)
+                return enter(config)
         except Exception as error:
             if job_folder() is None:  # kept from Hydra, which would print its own words first
                 outcome["error"] = error
@@ -100,9 +103,10 @@ def door(
             return
         traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "hafs.debug=true" in typed
         try:
-            refuse_typed(typed)
-            sys.argv[1:] = typed = rewrite(collect(typed, positional, name), demo=name in DEMO_DOORS)
-            code = _run(name, checked, after_sweep)
+            with _ctrl_c_in_a_line(traceback=traceback), stop_is_an_error():
+                refuse_typed(typed)
+                sys.argv[1:] = typed = rewrite(collect(typed, positional, name), demo=name in DEMO_DOORS)
+                code = _run(name, checked, after_sweep)
             if "error" in outcome:
                 raise outcome["error"]
         except Exception as error:
@@ -110,6 +114,19 @@ def door(
         sys.exit(code)
 
     return main
+
+
+@contextmanager
+def _ctrl_c_in_a_line(*, traceback: bool) -> Iterator[None]:
+    """Leave with `BY_CTRL_C` where nobody else hears the signal; what was begun has been cleaned up by then."""
+    raise_at_ctrl_c()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if traceback:
+            raise
+        print("hafs: stopped by SIGINT", file=sys.stderr)
+        sys.exit(BY_CTRL_C)
 
 
 def _note_failure(job: Path | None, error: Exception) -> None:

@@ -83,7 +83,10 @@ def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | No
     """One clear error for what Hydra or the disk refused; None for anything else."""
     if isinstance(error, OSError) and error.errno in _DISK_REFUSES:
         where = f": {error.filename}" if error.filename else ""
-        return RunError(f"the disk refuses: {error.strerror}{where}", hint="make room; the same command continues")
+        return RunError(
+            f"the disk refuses: {error.strerror}{where}",
+            hint="make room, or let it be written; the same command continues",
+        )
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     if isinstance(error.__cause__, HafsError):  # a builder of ours refused; Hydra only wrapped it

@@ -98,7 +98,7 @@ def wait_within(owner, name, swallow=False):
         Path("here").touch()
         try:
             time.sleep(20)
-        except Exception:
+        except BaseException:
             if not swallow:
                 raise
         return real(*arguments, **options)
@@ -157,6 +157,25 @@ def test_a_signal_before_the_first_step_ends_in_good_order_wherever_it_comes(row
     assert "Traceback" not in said(rows)
     assert train(rows) == 0
     assert_same(rows / "outputs/run", undisturbed)
+
+
+def while_a_checkpoint_is_read():
+    import torch
+
+    wait_within(torch, "load")
+
+
+def test_a_signal_while_a_checkpoint_is_read_does_not_make_it_damaged(rows, undisturbed):
+    run = rows / "outputs/run"
+    assert train(rows, failpoints="step.done@step-00000008:kill") == -9
+    process = Started(rows, patch=while_a_checkpoint_is_read)
+    process.until((rows / "here").exists)
+    process.signal(signal.SIGTERM)
+    assert process.ended(10) == 75, said(rows)[-2000:]
+    assert not list(run.glob("checkpoints/damaged-*"))
+    assert train(rows) == 0, said(rows)[-2000:]
+    assert_same(run, undisturbed)
+    assert events(run, "resumed")[-1]["checkpoint"] == "step-00000006"
 
 
 def signal_at_any_moment(folder, times, accidents, undisturbed):
