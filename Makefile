@@ -33,8 +33,9 @@ mutants: setup  ## each protection taken away in turn: some test must fail
 lint: setup  ## format, lint, types and layers
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
 
-data: setup  ## make the shipped samples again
+data: setup  ## make the shipped samples again, and what the router learns of them
 	$(BIN)/python data/generate
+	$(BIN)/python data/fit_router.py
 
 bench-train: setup  ## hafs beside TRL and beside a bare loop, in one run
 	$(BIN)/python benchmarks/train_speed.py

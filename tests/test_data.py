@@ -18,7 +18,7 @@ from generate.emulate import Bus, Cpu, Run, failures  # noqa: E402
 from generate.files import contents  # noqa: E402
 
 SEED = 7
-COUNTS = {"alttp_asm": 800, "yaze_tools": 500, "debug": 320, "routing": 400}
+COUNTS = {"alttp_asm": 800, "yaze_tools": 500, "debug": 320, "routing": 400, "routing_lessons": 2353}
 needs_ca65 = pytest.mark.skipif(
     not (shutil.which("ca65") and shutil.which("ld65")), reason="ca65 and ld65 (cc65) are not installed"
 )
@@ -103,7 +103,7 @@ def test_each_sample_has_its_rows_and_keys_and_stays_small(name):
     rows = rows_of(name)
     assert len(rows) == COUNTS[name]
     keys = {"messages"} if name == "yaze_tools" else {"instruction", "input", "output"}
-    keys |= {"split_group"} if name == "routing" else set()
+    keys |= {"split_group"} if name.startswith("routing") else set()
     assert all(set(row) == keys for row in rows)
     assert all(prompt_of(row).strip() and answer_of(row).strip() for row in rows)
     assert (DATA / f"{name}.jsonl").stat().st_size < 1_500_000
@@ -136,6 +136,39 @@ def test_clusters_of_near_duplicates_stay_below_three_percent(name):
                 leader[find(index)] = find(earlier)
     largest = Counter(map(find, range(len(shingles)))).most_common(1)[0][1]
     assert largest <= 0.03 * len(shingles)
+
+
+def shingled(text):
+    words = re.findall(r"[\w$#']+", text.lower())
+    return {tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2))}
+
+
+def test_no_lesson_comes_near_a_held_out_question():
+    from hafs.router.rows import dealt, read_rows
+
+    _, held = dealt(read_rows(str(DATA / "routing.jsonl")), 0.2, seed=7)
+    questions = [shingled(row.question) for row in held]
+    lessons = [shingled(row.question) for row in read_rows(str(DATA / "routing_lessons.jsonl"))]
+    nearest = max(len(one & other) / len(one | other) for one in lessons for other in questions)
+    assert nearest < 0.5, f"Jaccard {nearest:.2f}"
+
+
+def test_lessons_are_for_the_experts_of_the_sample_and_say_nothing_twice():
+    rows = rows_of("routing_lessons")
+    assert {row["output"] for row in rows} == {row["output"] for row in rows_of("routing")}
+    assert len({row["instruction"].lower() for row in rows}) == len(rows)
+    assert not any("{" in row["instruction"] for row in rows)
+
+
+def test_the_shipped_router_was_fitted_to_the_shipped_questions():
+    done = subprocess.run(
+        [sys.executable, str(DATA / "fit_router.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_assembly_sample_draws_evenly_from_many_families(asm_rows):

@@ -12,11 +12,12 @@ def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 def contents(seed: int) -> dict[str, bytes]:
-    """File name to bytes: four datasets and the description of the tools."""
+    """File name to bytes: four datasets, lessons for routers and the description of the tools."""
     return {
         "alttp_asm.jsonl": _lines(asm.records(seed)),
         "yaze_tools.jsonl": _lines(yaze.records(seed)),
         "debug.jsonl": _lines(debug.records(seed)),
         "routing.jsonl": _lines(routing.records(seed)),
+        "routing_lessons.jsonl": _lines(routing.lessons(seed)),
         "yaze_api.json": (json.dumps(yaze.API, indent=1, ensure_ascii=False) + "\n").encode(),
     }

@@ -1,33 +1,48 @@
-"""Routing by meaning: the experts' examples as vectors, and a small classifier on top of them.
+"""Routing by meaning: labelled questions as vectors, and a small classifier on top of them.
 
-What it learns from: each expert's own `examples`, and the rows of a routing file that are not held out. One multinomial
-logistic regression (L2) over the sentence vector and the keyword scores, whose classes are the sets of experts that
-occur; fitted in a second when the router is first asked and kept in the cache. So a new expert is a new file with a few
-examples. An expert's score is the summed probability of the sets it is in.
+What it learns from: each expert's own `examples`, the shipped lessons, and the rows of a routing file that are not
+held out. One multinomial logistic regression (L2) over the sentence vector and the keyword scores; its classes are the
+sets of experts that occur. Its weights for the shipped panel are shipped; for another panel they are fitted when the
+router is first asked, and kept in the cache. An expert's score is the summed probability of the sets it is in.
+
+A new expert, of which no labelled question tells, is a new file with a few examples: its score says how much nearer the
+question is to one of them than to anything else that is known.
 """
 
 import asyncio
-import os
+import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import combinations
 from typing import Annotated, Any
 
 import numpy as np
-import xxhash
 from pydantic import Field
 
+from hafs.expert import Expert
 from hafs.router import Method, Panel
+from hafs.router.classifier import kept, logistic
 from hafs.router.encoder import Encoder
 from hafs.router.keyword import hits
 from hafs.router.rows import Row, dealt, read_rows
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-VERSION = 2  # of what is learned and how
-_STEPS = 80
+Experts = Mapping[str, Expert]
+VERSION = 3  # of what is learned and how
+_CLEARNESS = 20.0
+"""A lead of 0.1 in cosine similarity is a probability of 0.88."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What the router knows for one panel."""
+
+    sets: Sequence[frozenset[str]]
+    """The sets of experts that occur."""
+    weights_DS: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +50,12 @@ class Embedding(Method):
     """A classifier over sentence vectors."""
 
     encoder: Encoder
+    lessons: str | None
+    """A routing file that is learned from whole."""
     rows: str | None
-    """A routing file to learn from, beside the experts' own examples."""
+    """A routing file to learn from and to measure on."""
     held_out: Share
-    """Share of the file's groups that is kept for measuring and never learned from."""
+    """Share of its groups that is kept for measuring and never learned from."""
     seed: int
     """Decides, with the groups, which are held out."""
     keyword_weight: Annotated[float, Field(ge=0)]
@@ -49,7 +66,7 @@ class Embedding(Method):
     """How closely the classifier follows its examples: 1 / L2."""
     sharpness: Annotated[float, Field(gt=0)]
     """Power to which the sets' probabilities are raised: above 1, the likeliest set counts more."""
-    _fitted: dict[Any, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _learned: dict[Any, Learned] = field(default_factory=dict, init=False, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     async def score(self, question: str, panel: Panel) -> Mapping[str, float]:
@@ -58,86 +75,95 @@ class Embedding(Method):
 
     def probabilities(self, question: str, panel: Panel) -> dict[str, float]:
         """The probability that each expert should answer."""
-        texts, labels = self.examples(panel)
-        sets = sorted(set(labels), key=sorted)
-        logits = self._features([question], panel) @ self._weights(panel, texts, [sets.index(who) for who in labels])
-        chances = np.exp(self.sharpness * (logits[0] - logits.max()))
-        chances /= chances.sum()
-        return {name: float(chances[[name in who for who in sets]].sum()) for name in panel.experts}
+        familiar, strangers = self.known(panel)
+        vectors_1D = self.encoder.vectors([question])
+        scores = self._classified(question, vectors_1D, familiar)
+        near = self._near(vectors_1D, familiar, strangers)
+        left = 1 - max(near.values(), default=0.0)
+        return {name: score * left for name, score in scores.items()} | near
 
-    def _weights(self, panel: Panel, texts: list[str], classes: list[int]) -> np.ndarray:
-        """float64[D, sets], fitted once for each panel."""
-        key = tuple((e.name, tuple(e.examples), tuple(e.keywords)) for e in panel.experts.values())
+    def known(self, panel: Panel) -> tuple[Experts, Experts]:
+        """The experts that labelled questions tell of, and the others; without such questions all are known."""
+        told = frozenset().union(*(row.experts for row in self._told())) & set(panel.experts) or set(panel.experts)
+        ordered = {name: panel.experts[name] for name in sorted(panel.experts)}  # what is learned knows no order
+        familiar = {name: expert for name, expert in ordered.items() if name in told}
+        return familiar, {name: expert for name, expert in ordered.items() if name not in told}
+
+    def _classified(self, question: str, vectors_1D: np.ndarray, experts: Experts) -> dict[str, float]:
+        learned = self._once(experts)
+        logits_S = (self._features([question], vectors_1D, experts) @ learned.weights_DS)[0]
+        chances_S = np.exp(self.sharpness * (logits_S - logits_S.max()))
+        chances_S /= chances_S.sum()
+        return {name: float(chances_S[[name in who for who in learned.sets]].sum()) for name in experts}
+
+    def _near(self, vectors_1D: np.ndarray, familiar: Experts, strangers: Experts) -> dict[str, float]:
+        """For each expert that no labelled question tells of: is the nearest text one of its own examples?"""
+        if not strangers:
+            return {}
+        examples = self.examples(familiar) + [
+            (text, frozenset({e.name})) for e in strangers.values() for text in e.examples
+        ]
+        topics_ND = kept(
+            (VERSION, "topics", [text for text, _ in examples], self.encoder),
+            lambda: self.encoder.topics(self.encoder.vectors([text for text, _ in examples])),
+        )
+        close_N = topics_ND @ self.encoder.topics(vectors_1D)[0]
+        return {name: nearness(close_N, np.array([name in who for _, who in examples])) for name in strangers}
+
+    def _once(self, experts: Experts) -> Learned:
+        """What is known for these experts: shipped, kept, or learned now."""
+        key = tuple((e.name, tuple(e.examples), tuple(e.keywords)) for e in experts.values())
         with self._lock:
-            if key not in self._fitted:
-                made_of = (
-                    VERSION,
-                    key,
-                    texts,
-                    classes,
-                    self.encoder,
-                    self.keyword_weight,
-                    self.remainder,
-                    self.strength,
-                )
-                self._fitted[key] = kept(
-                    made_of, lambda: logistic(self._features(texts, panel), classes, strength=self.strength)
-                )
-            return self._fitted[key]
+            if key not in self._learned:
+                sets = self.sets(experts)
+                weights_DS = kept(self.made_of(experts), lambda: self.fitted(experts))
+                self._learned[key] = Learned(sets=sets, weights_DS=weights_DS)
+            return self._learned[key]
 
-    def examples(self, panel: Panel) -> tuple[list[str], list[frozenset[str]]]:
+    def sets(self, experts: Experts) -> list[frozenset[str]]:
+        """The sets of experts that occur, in the order of the classifier's columns."""
+        return sorted({who for _, who in self.examples(experts)}, key=sorted)
+
+    def made_of(self, experts: Experts) -> tuple[Any, ...]:
+        """Everything that the weights follow from."""
+        words = tuple((e.name, tuple(e.keywords)) for e in experts.values())
+        examples = [(text, sorted(who)) for text, who in self.examples(experts)]
+        return VERSION, words, examples, self.encoder, self.keyword_weight, self.remainder, self.strength
+
+    def fitted(self, experts: Experts) -> np.ndarray:
+        """float64[D, sets], learned now."""
+        examples, sets = self.examples(experts), self.sets(experts)
+        texts = [text for text, _ in examples]
+        _log.info("the embedding router learns from %s questions, once for these experts", f"{len(texts):,}")
+        features_ND = self._features(texts, self.encoder.vectors(texts), experts)
+        return logistic(features_ND, [sets.index(who) for _, who in examples], strength=self.strength)
+
+    def examples(self, experts: Experts) -> list[tuple[str, frozenset[str]]]:
         """What is learned from: questions, and who should answer each."""
-        pairs = [(text, frozenset({e.name})) for e in panel.experts.values() for text in e.examples]
-        if self.rows:
-            learned, _ = _dealt(self.rows, self.held_out, self.seed)
-            pairs += [(row.question, row.experts) for row in learned if row.experts <= set(panel.experts)]
-        return [text for text, _ in pairs], [who for _, who in pairs]
+        own = [(text, frozenset({e.name})) for e in experts.values() for text in e.examples]
+        return own + [(row.question, row.experts) for row in self._told() if row.experts <= set(experts)]
 
-    def _features(self, texts: Sequence[str], panel: Panel) -> np.ndarray:
-        """float64[N, D]: the vector, keyword scores, their products in pairs, and a one."""
-        experts = [expert for expert in panel.experts.values() if expert.keywords]
-        scores = [[1 - self.remainder ** len(hits(text, expert)) for expert in experts] for text in texts]
-        both = [[row[i] * row[j] for i, j in combinations(range(len(experts)), 2)] for row in scores]
+    def _told(self) -> list[Row]:
+        lessons = read_rows(self.lessons) if self.lessons else ()
+        learned, _ = _dealt(self.rows, self.held_out, self.seed) if self.rows else ([], [])
+        return [*lessons, *learned]
+
+    def _features(self, texts: Sequence[str], vectors_ND: np.ndarray, experts: Experts) -> np.ndarray:
+        """float64[N, F]: the vector, keyword scores, their products in pairs, and a one."""
+        spoken = [expert for expert in experts.values() if expert.keywords]
+        scores = [[1 - self.remainder ** len(hits(text, expert)) for expert in spoken] for text in texts]
+        both = [[row[i] * row[j] for i, j in combinations(range(len(spoken)), 2)] for row in scores]
         ones = np.ones((len(texts), 1))
         words = [self.keyword_weight * np.array(part, np.float64).reshape(len(texts), -1) for part in (scores, both)]
-        return np.concatenate([self.encoder.vectors(texts), *words, ones], 1)
+        return np.concatenate([vectors_ND, *words, ones], 1)
 
 
-def kept(made_of: Any, fit: Callable[[], np.ndarray]) -> np.ndarray:
-    """The weights made of these words, from the cache where they are there and whole."""
-    from hafs.model.weights import cache_folder
-
-    path = cache_folder() / "router" / f"{xxhash.xxh3_64_hexdigest(repr(made_of).encode())}.npy"
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError):
-        weights = fit()
-    with suppress(OSError):  # a cache that cannot be written costs time, not an answer
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.stem}-{os.getpid()}-{threading.get_ident()}.npy")
-        np.save(draft, weights)
-        draft.replace(path)
-    return weights
-
-
-def logistic(features_ND: np.ndarray, classes: Sequence[int], *, strength: float) -> np.ndarray:
-    """Weights, float64[D, classes], of an L2-regularized multinomial logistic regression; the last feature is free."""
-    import torch
-
-    x_ND, wanted_N = torch.from_numpy(features_ND), torch.tensor(classes)
-    w = torch.zeros(x_ND.shape[1], max(classes) + 1, dtype=x_ND.dtype, requires_grad=True)
-    optimizer = torch.optim.LBFGS([w], max_iter=_STEPS, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimizer.zero_grad()
-        told = torch.nn.functional.cross_entropy(x_ND @ w, wanted_N) + (w[:-1] ** 2).sum() / (
-            2 * strength * len(classes)
-        )
-        told.backward()
-        return told
-
-    optimizer.step(loss)  # type: ignore[arg-type]
-    return w.detach().numpy()
+def nearness(close_N: np.ndarray, own_N: np.ndarray) -> float:
+    """In [0, 1]: 0.5 where an expert's nearest example is as close (cosine) as the nearest text of all others."""
+    if not own_N.any():
+        return 0.0
+    others = close_N[~own_N].max(initial=-1.0)
+    return float(1 / (1 + np.exp(-_CLEARNESS * (close_N[own_N].max() - others))))
 
 
 @cache

@@ -24,18 +24,28 @@ class Encoder:
     package: str
     folder: str
     """Of the model inside the package."""
+    layers: tuple[int, ...]
+    """Which hidden states are pooled, 0 the word embeddings; the earlier ones tell more of how a question is built."""
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """float32[N, D], each of length one."""
+        """float32[N, D]: for each layer a part of length one, over the root of their number."""
         tokenizer, net, lock = _loaded(self.package, self.folder)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # batches of like length pad little
+        vectors_ND = np.empty((len(texts), len(self.layers) * net.config.hidden_size), np.float32)
         with lock:  # a tokenizer is not made for several threads at once
-            parts = [_mean_pooled(tokenizer, net, texts[i : i + _BATCH]) for i in range(0, len(texts), _BATCH)]
-        return np.concatenate(parts)
+            for i in range(0, len(order), _BATCH):
+                batch = order[i : i + _BATCH]
+                vectors_ND[batch] = _mean_pooled(tokenizer, net, [texts[k] for k in batch], self.layers)
+        return vectors_ND
+
+    def topics(self, vectors_ND: np.ndarray) -> np.ndarray:
+        """float32[N, D / layers]: the last layer's part, of length one; it tells most of what a text is about."""
+        return vectors_ND[:, -vectors_ND.shape[1] // len(self.layers) :] * len(self.layers) ** 0.5
 
 
-def packaged(*, package: str, folder: str) -> Encoder:
+def packaged(*, package: str, folder: str, layers: Sequence[int]) -> Encoder:
     """Describe the encoder; nothing is loaded yet."""
-    return Encoder(package=package, folder=folder)
+    return Encoder(package=package, folder=folder, layers=tuple(layers))
 
 
 @cache
@@ -56,12 +66,13 @@ def _loaded(package: str, folder: str) -> tuple[Any, Any, threading.Lock]:
     return AutoTokenizer.from_pretrained(path, local_files_only=True), net, threading.Lock()
 
 
-def _mean_pooled(tokenizer: Any, net: Any, texts: Sequence[str]) -> np.ndarray:
+def _mean_pooled(tokenizer: Any, net: Any, texts: Sequence[str], layers: Sequence[int]) -> np.ndarray:
     import torch
 
     batch = tokenizer(list(texts), padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
     with torch.inference_mode():
-        states_BTD = net(**batch).last_hidden_state
+        states = net(**batch, output_hidden_states=True).hidden_states
     mask_BT1 = batch["attention_mask"].unsqueeze(-1)
-    mean_BD = (states_BTD * mask_BT1).sum(1) / mask_BT1.sum(1)
-    return torch.nn.functional.normalize(mean_BD, dim=-1).float().numpy()
+    means = [(states[layer] * mask_BT1).sum(1) / mask_BT1.sum(1) for layer in layers]
+    parts = [torch.nn.functional.normalize(mean_BD, dim=-1) for mean_BD in means]
+    return (torch.cat(parts, -1) / len(layers) ** 0.5).float().numpy()

@@ -192,7 +192,7 @@ def test_embedding_learns_a_new_expert_from_its_file_alone(panel, tmp_path, monk
         system=None, max_tokens=9, deadline_seconds=9,
     )  # fmt: skip
     monkeypatch.setenv("HAFS_CACHE", str(tmp_path))
-    made = router("embedding", "router.method.rows=null")
+    made = router("embedding", "router.method.rows=null", "router.method.lessons=null")
     with_cook = replace(panel, experts={**panel.experts, "cook": cook})
     found = route(made, "How long does a cake stay in the oven?", with_cook)
     assert max(found.scores, key=found.scores.get) == "cook"
@@ -212,7 +212,7 @@ def test_routers_are_right_often_enough_on_questions_they_never_saw(panel):
     rows = read_rows(str(compose("ask", ["router=embedding"]).router.method.rows))
     _, held = dealt(rows, 0.2, seed=7)
     told = asyncio.run(measure(router("cascade", "router.method.routers.llm=null"), panel, held))
-    assert told.exact >= 0.65
+    assert told.exact >= 0.95
     assert told.calibration_error < 0.1
     assert set(told.by_expert) == set(panel.experts)
 
@@ -244,3 +244,19 @@ def test_keyword_routing_takes_less_than_a_millisecond(panel):
         return sorted(times)[25]
 
     assert asyncio.run(go()) < 0.003, "1 ms on a quiet machine: benchmarks/routing.py"
+
+
+@pytest.mark.parametrize(
+    ("question", "cooks"),
+    [
+        ("What herbs suit chicken?", True),
+        ("My dough does not rise", True),
+        ("What is the capital of Peru?", False),
+        ("Place a moblin in room 4", False),
+    ],
+)
+def test_a_new_expert_takes_what_is_nearer_to_its_examples_and_nothing_else(panel, question, cooks):
+    examples = ["How do I bake bread?", "Which spice goes with fish?", "My soup is too salty.", "Boil an egg."]
+    cook = replace(panel.experts["general"], name="cook", examples=examples)
+    found = route(router("embedding"), question, replace(panel, experts={**panel.experts, "cook": cook}))
+    assert (found.scores["cook"] > 0.6) is cooks, found
