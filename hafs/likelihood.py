@@ -14,7 +14,7 @@ from hafs import oom
 from hafs.dataset.samples import Sample
 from hafs.errors import HafsError
 from hafs.model.loss import token_loss
-from hafs.packing import pack, row
+from hafs.packing import pack, row, supervised_states
 
 
 class Likelihood(NamedTuple):
@@ -68,16 +68,8 @@ def _within_memory(net: Any, samples: Sequence[Sample]) -> list[Likelihood] | No
 
 def _of_row(net: Any, samples: Sequence[Sample]) -> list[Likelihood]:
     packed = row(samples).to(net.device)
-    base = getattr(net, "get_base_model", lambda: net)()
-    hidden_TD = base.model(
-        input_ids=packed.tokens_T[None],
-        position_ids=packed.positions_T[None],
-        attention_mask=None,
-        use_cache=False,
-        borders=packed.borders,
-    ).last_hidden_state[0]
-    weight_VD = base.lm_head.weight
-    hidden_ND = hidden_TD[packed.predicts_N].to(weight_VD.dtype)
+    hidden_ND, weight_VD = supervised_states(net, packed)
+    hidden_ND = hidden_ND.to(weight_VD.dtype)
     ends = np.searchsorted(packed.predicts_N.cpu().numpy(), packed.borders).tolist()
     losses = [token_loss(hidden_ND[i:j], weight_VD, packed.target_N[i:j]) for i, j in pairwise(ends)]
     return [

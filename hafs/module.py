@@ -31,7 +31,7 @@ from hafs.errors import HafsError
 from hafs.generation import Answer
 from hafs.held_out import HeldOut
 from hafs.model.loss import TokenLoss, token_loss
-from hafs.packing import Row, pack, row, supervised_tokens
+from hafs.packing import Row, pack, row, supervised_states, supervised_tokens
 from hafs.rewind import Rewind, Rollback
 from hafs.row_size import RowSize
 from hafs.runs import Run
@@ -280,17 +280,9 @@ class FineTuning(pl.LightningModule):
 
     def loss_of(self, packed: Row) -> TokenLoss:
         """The loss of one row, summed over its supervised tokens; only those are projected onto the vocabulary."""
-        model = getattr(self.net, "get_base_model", lambda: self.net)()
         with self._autocast():
-            hidden_TD = model.model(
-                input_ids=packed.tokens_T[None],
-                position_ids=packed.positions_T[None],
-                attention_mask=None,
-                use_cache=False,
-                borders=packed.borders,
-            ).last_hidden_state[0]
-            hidden_ND = hidden_TD[packed.predicts_N]
-            weight_VD = model.lm_head.weight.to(hidden_ND.dtype)
+            hidden_ND, weight_VD = supervised_states(self.net, packed)
+            weight_VD = weight_VD.to(hidden_ND.dtype)
         return token_loss(hidden_ND, weight_VD, packed.target_N)
 
     def rows(self, samples: Sequence[Sample]) -> list[Row]:

@@ -1,10 +1,11 @@
 """Samples into rows: one row is one forward pass, several whole samples end to end, no padding.
 
-Legend: `T` tokens of a row, `N` supervised positions.
+Legend: `T` tokens of a row, `N` supervised positions, `D` hidden width, `V` vocabulary.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,6 +76,27 @@ def row(samples: Sequence[Sample]) -> Row:
     target = torch.from_numpy(np.flatnonzero(supervised))
     positions = torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))
     return Row(tokens_T=tokens, positions_T=positions, borders=borders, predicts_N=target - 1, target_N=tokens[target])
+
+
+def supervised_states(net: Any, packed: Row) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run a row through the network, up to the vocabulary.
+
+    Args:
+        net: A causal language model of transformers, possibly wrapped by PEFT, with block-causal attention.
+        packed: A row on its device.
+
+    Returns:
+        The last hidden states of the supervised positions (N, D), and the output matrix (V, D).
+    """
+    model = getattr(net, "get_base_model", lambda: net)()
+    hidden_TD = model.model(
+        input_ids=packed.tokens_T[None],
+        position_ids=packed.positions_T[None],
+        attention_mask=None,
+        use_cache=False,
+        borders=packed.borders,
+    ).last_hidden_state[0]
+    return hidden_TD[packed.predicts_N], model.lm_head.weight
 
 
 def supervised_tokens(samples: Sequence[Sample]) -> int:
