@@ -1,13 +1,16 @@
 """In front of a run: the plan is printed, and what would fail later fails first."""
 
+import hashlib
 import shutil
+import sys
 from collections import namedtuple
 
 import pytest
 import torch
-from tiny_runs import COMMON, adapter, events, run, steps, write_rows
+from tiny_runs import COMMON, adapter, events, run, steps, with_common, write_rows
 
 from hafs import preflight
+from hafs import train as door
 from hafs.config import compose
 from hafs.errors import ConfigError, DataError, RunError
 from hafs.preflight import knows
@@ -39,7 +42,12 @@ def test_the_plan_stands_first_and_a_rehearsal_changes_nothing(rows, capsys):
     assert steps(rows / "outputs/with") == steps(rows / "outputs/without")
     one, other = (adapter(rows / f"outputs/{name}") for name in ("with", "without"))
     assert all(torch.equal(one[name], other[name]) for name in one)
+    assert adapter_hash(rows / "outputs/with") == adapter_hash(rows / "outputs/without")
     assert not list((rows / "outputs/with/checkpoints").glob(".draft*"))
+
+
+def adapter_hash(folder):
+    return hashlib.sha256((folder / "adapter/adapter_model.safetensors").read_bytes()).hexdigest()
 
 
 def no_step(folder):
@@ -105,6 +113,64 @@ def test_a_logger_without_its_key_is_refused(rows, monkeypatch, tmp_path):
             patch.setenv(name, value)
             preflight.logger_key(node)
     preflight.logger_key(compose("train", COMMON).get("logger"))
+
+
+def _little_disk(monkeypatch):
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: Usage(0, 0, 500_000)
+    )  # keep=1 needs 405,504, keep=3 needs 675,840
+
+
+def _little_memory(monkeypatch):
+    monkeypatch.setattr(preflight, "_free", lambda _: (13_000_000, []))  # nf4 holds 12,843,120 bytes, none 13,255,936
+
+
+def _nan_in_bf16(monkeypatch):
+    from hafs.callbacks import rehearsal
+
+    update = rehearsal._update_and_save
+
+    def poisoned(module):
+        if next(module.net.parameters()).dtype == torch.bfloat16:
+            next(iter(module.trainable().values())).grad.fill_(float("nan"))
+        update(module)
+
+    monkeypatch.setattr(rehearsal, "_update_and_save", poisoned)
+
+
+def _no_key(monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", "none")
+
+
+def typed(monkeypatch, capsys, *words):
+    monkeypatch.setattr(sys, "argv", ["hafs.train", *with_common("stage=warmup", *words)])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit) as left:
+        door.main()
+    return left.value.code, capsys.readouterr().err.strip().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "spoil", "mends"),
+    [
+        ([], _little_disk, "callbacks.checkpoint.keep=1"),
+        ([], _little_memory, "quant=nf4"),
+        (["precision=bf16"], _nan_in_bf16, "precision=fp32"),
+        (["logger=wandb"], _no_key, "logger=tensorboard"),
+    ],
+)
+def test_a_failure_is_one_line_and_the_override_of_its_hint_mends_it(rows, monkeypatch, capsys, words, spoil, mends):
+    spoil(monkeypatch)
+    code, (fact, hint) = typed(monkeypatch, capsys, *words)
+    assert code == 2
+    assert fact.startswith("hafs: ")
+    assert hint.startswith("-> ")
+    assert mends in hint
+    assert no_step(rows / "outputs/run")
+    assert typed(monkeypatch, capsys, *words, mends, "name=mended") == (0, [])
+    assert not no_step(rows / "outputs/mended")
 
 
 @pytest.mark.parametrize(

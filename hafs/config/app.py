@@ -97,6 +97,7 @@ def door(
     checked.__module__ = enter.__module__
 
     def main() -> None:
+        outcome.clear()  # of an earlier call in this process
         typed = sys.argv[1:]
         if {"-h", "--help"} & set(typed):
             print(help_text(name, words), end="")

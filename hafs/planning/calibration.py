@@ -23,6 +23,8 @@ class Calibration:
     title: str
     """Of the hardware that was measured."""
     date: str
+    of: str
+    """What was trained."""
     efficiency: tuple[float, float, float]
     context_bytes: int
     slack: float
@@ -38,7 +40,7 @@ def load(path: Path | None) -> dict[str, Calibration]:
     try:
         facts: dict[str, Any] = orjson.loads(path.read_bytes()) if path else {}
         return {title: Calibration(**one | {"efficiency": tuple(one["efficiency"])}) for title, one in facts.items()}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
@@ -55,7 +57,7 @@ def applied(hardware: Hardware, path: Path | None) -> tuple[Hardware, Constants]
     """The hardware with what was measured on it, and the constants of its memory, with their source."""
     found = load(path).get(hardware.title)
     if found:
-        source = f"calibrated on {found.date}"
+        source = f"calibrated on {found.date} with {found.of}"
         constants = Constants(context_bytes=found.context_bytes, slack=found.slack, source=source)
         return replace(hardware, efficiency=found.efficiency), constants
     if hardware.device == "cpu":

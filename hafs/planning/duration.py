@@ -91,18 +91,16 @@ def estimate(
     held_out = load.val * load.tokens * evaluations
     flops = tokens * flops_a_token(shapes, setup, load)
     checked = held_out * evaluation_flops_a_token(shapes, setup, load)
-    moved = _moved_a_pass(shapes, setup) / hardware.bandwidth
-    passes = 3 if setup.checkpointing else 2
-    overhead = (
-        moved * (passes * tokens + held_out) / row_tokens + steps * _update_bytes(shapes, setup) / hardware.bandwidth
-    )
+    unpacking = unpacking_a_token(shapes, setup, hardware, row_tokens) * tokens
+    once = _moved_a_pass(shapes, setup) / hardware.bandwidth * held_out / row_tokens
+    overhead = unpacking + once + steps * _update_bytes(shapes, setup) / hardware.bandwidth
     answering = _answering(shapes, setup, hardware, shown, rounds=1 + len(stages))
     start = START[setup.device] + _stored(shapes, setup) / LOADING
     fixed = start + overhead + answering
     parts = {
         "start": start,
-        "training": flops / rate / usual + moved * passes * tokens / row_tokens,
-        "measuring": checked / rate / usual + moved * held_out / row_tokens,
+        "training": flops / rate / usual + unpacking,
+        "measuring": checked / rate / usual + once,
         "answering": answering,
     }
     work = (flops + checked) / rate
@@ -116,6 +114,12 @@ def estimate(
         flops=flops,
         tokens_per_second=tokens / max(parts["training"], 1e-9),
     )
+
+
+def unpacking_a_token(shapes: Architecture, setup: Setup, hardware: Hardware, row_tokens: int) -> float:
+    """Seconds that unpacking the quantized weights takes in training, shared by the tokens of a row."""
+    passes = 3 if setup.checkpointing else 2
+    return passes * _moved_a_pass(shapes, setup) / hardware.bandwidth / row_tokens
 
 
 def _stored(shapes: Architecture, setup: Setup) -> float:

@@ -25,6 +25,8 @@ SHORT = 512
 """Samples up to this length take the explicit product on a CPU (`model/causal.py`)."""
 COMES_AND_GOES = ("activations", "attention", "loss", "dequantization", "layer at work")
 OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries")
+RECLAIMED = "weights file"
+"""Pages of a file: resident while nobody else asks for memory, and given back when somebody does."""
 ADAPTER_LIBRARIES = 100 * MIB
 """PEFT and bitsandbytes in a process' memory."""
 LEFT_BY_LOADING = 1.3
@@ -112,8 +114,8 @@ def terms(shapes: Architecture, setup: Setup, row: Row, constants: Constants) ->
 
 
 def staying(parts: Sequence[Term]) -> int:
-    """Bytes that are held from the first step to the last, libraries left out."""
-    return sum(part.bytes for part in parts if part.name not in (*COMES_AND_GOES, *OVERHEAD))
+    """Bytes that are held from the first step to the last, libraries and pages of files left out."""
+    return sum(part.bytes for part in parts if part.name not in (*COMES_AND_GOES, *OVERHEAD, RECLAIMED))
 
 
 def _libraries(setup: Setup, constants: Constants) -> Term:
@@ -154,7 +156,7 @@ def _weights(shapes: Architecture, setup: Setup) -> list[Term]:
         return [Term(name="linear layers", bytes=linear * master, why=f"{linear:,} x {master} bytes"), rest]
     mapped = []
     if setup.device == "cpu":  # the file stays mapped as long as a tensor that was not quantized lies in it
-        mapped = [Term(name="weights file", bytes=2 * linear, why="the 16-bit weights, mapped")]
+        mapped = [Term(name=RECLAIMED, bytes=2 * linear, why="the 16-bit weights, mapped")]
     name = f"{setup.bits}-bit weights"
     return [
         Term(name=name, bytes=linear * setup.bits // 8, why=f"{linear:,} parameters of the linear layers"),
