@@ -1,4 +1,4 @@
-"""Where an expert's adapter is: a folder, or what the registry knows under its name; and whether it fits the base."""
+"""Where an adapter is: a folder, or what the registry knows under its name; and whether it fits the base."""
 
 import json
 from collections.abc import Sequence
@@ -20,34 +20,55 @@ def found(expert: Expert, providers: Sequence[Any]) -> str | None:
     loading = [provider for provider in providers if provider.host.local and provider.host.carries_adapters]
     if expert.adapter is None or not loading:
         return expert.adapter
-    folder = _folder(expert)
+    who = f"expert {expert.name!r}"
+    folder = folder_of(str(expert.adapter), who, f"expert.{expert.name}.adapter=null asks the bare base")
     for provider in loading:
-        _refuse_another_base(expert, folder, str(provider.models[expert.tier]))
+        model = str(provider.models[expert.tier])
+        refuse_another_base(who, folder, model, hint=f"provider.local.models.{expert.tier}={{theirs}}")
     return str(folder)
 
 
-def _folder(expert: Expert) -> Path:
-    folder = Path(str(expert.adapter)).expanduser()
+def folder_of(adapter: str, who: str, without: str) -> Path:
+    """The folder behind a name.
+
+    Args:
+        adapter: A folder, or a name of the registry.
+        who: Wants it, for the error.
+        without: How to do without it, for the error's hint.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    folder = Path(adapter).expanduser()
     if (folder / CONFIG).is_file():
         return folder
     from hafs.registry import production
 
     try:
-        return production(str(expert.adapter))
+        return production(adapter)
     except HafsError as error:
         raise ConfigError(
-            f"expert {expert.name!r} wants the adapter {expert.adapter!r}: {error.fact}",
-            hint="; ".join(filter(None, [error.hint, f"expert.{expert.name}.adapter=null asks the bare base"])),
+            f"{who} wants the adapter {adapter!r}: {error.fact}", hint="; ".join(filter(None, [error.hint, without]))
         ) from error
 
 
-def _refuse_another_base(expert: Expert, folder: Path, model: str) -> None:
+def refuse_another_base(who: str, folder: Path, model: str, *, hint: str) -> None:
+    """Hold the record of the run that made an adapter against the model it would be put on.
+
+    Args:
+        who: Wants it, for the error.
+        folder: Of the adapter.
+        model: The provider's.
+        hint: With `{theirs}` for the model that the adapter was made for.
+
+    Raises:
+        ConfigError: It was made for another one.
+    """
     theirs = trained_on(folder)
     if theirs is not None and theirs != model:
         raise ConfigError(
-            f"expert {expert.name!r}: the adapter in {folder} was made for {theirs!r}, "
-            f"the provider's model is {model!r}",
-            hint=f"provider.local.models.{expert.tier}={theirs}, or another adapter",
+            f"{who}: the adapter in {folder} was made for {theirs!r}, the provider's model is {model!r}",
+            hint=f"{hint.format(theirs=theirs)}, or another adapter",
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,11 @@ from pydantic import ConfigDict
 
 from hafs.expert import Expert
 from hafs.graph.adapters import found
-from hafs.graph.turn import Turn
+from hafs.graph.scorer import scorer
+from hafs.graph.turn import MODEL, Turn
 from hafs.provider import Tier, loops
 from hafs.provider.failover import Failover, failover
 from hafs.router import Panel, Routing
-
-MODEL = "hafs-council"
-"""The council's own name among models."""
 
 
 class Council(BaseChatModel):
@@ -83,11 +81,13 @@ class Council(BaseChatModel):
 
     @cached_property
     def deciding(self) -> Panel:
-        """The panel, with the models that its router may ask."""
-        first = self.providers[0]
-        score = getattr(first.host, "score_labels", None)
-        scorer = partial(score, model=first.models["fast"]) if score else None
-        return replace(self.panel, fast=self.chain("fast"), scorer=scorer)
+        """The panel, with the models that its router may ask.
+
+        Raises:
+            ConfigError: The router's adapter is missing or made for another base, or no provider has its key.
+        """
+        score = scorer(self.router.adapters, self.providers)
+        return replace(self.panel, fast=self.chain("fast"), scorer=score)
 
     def expert(self, name: str) -> Expert:
         """An expert of the panel."""

@@ -13,30 +13,57 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from hafs.errors import AllProvidersDown
+from hafs.expert import Expert
 from hafs.graph.receipt import Part, Receipt
 from hafs.provider.failover import Failover
+from hafs.router import Routing
 from hafs.synthesizer import Said
 
-if TYPE_CHECKING:
-    from hafs.expert import Expert
-    from hafs.graph.chat import Council
-
+MODEL = "hafs-council"
+"""The council's own name among models."""
 ALONE = frozenset({"tools", "response_format"})
 """With these, one expert answers: what they ask for cannot be merged."""
+
+
+class Answering(Protocol):
+    """What a turn asks of the council it belongs to."""
+
+    synthesizer: Any
+    receipts: Path | None
+
+    @cached_property
+    def models(self) -> dict[str, Failover]:
+        """The chat model of each expert."""
+        ...
+
+    @cached_property
+    def merger(self) -> Failover | None:
+        """The chat model that merges answers."""
+        ...
+
+    def expert(self, name: str) -> Expert:
+        """An expert of the panel."""
+        ...
+
+    async def aroute(self, question: str) -> Routing:
+        """Who answers."""
+        ...
 
 
 @dataclass(kw_only=True)
 class Turn:
     """Messages, what the caller asked of the answer, and the receipt."""
 
-    council: "Council"
+    council: Answering
     messages: list[BaseMessage]
     stop: list[str] | None
     words: dict[str, Any]
@@ -184,7 +211,7 @@ class Turn:
         finally:
             part.seconds = time.perf_counter() - began
 
-    def _asked(self, expert: "Expert") -> list[BaseMessage]:
+    def _asked(self, expert: Expert) -> list[BaseMessage]:
         """The conversation with the expert's own words in front."""
         if not expert.system:
             return self.messages
@@ -195,7 +222,7 @@ class Turn:
 
     def _metadata(self) -> dict[str, Any]:
         facts = self.receipt.write(self.council.receipts)
-        return {"model_name": self.council._llm_type, "finish_reason": self.receipt.finish_reason, "receipt": facts}
+        return {"model_name": MODEL, "finish_reason": self.receipt.finish_reason, "receipt": facts}
 
     def _finished(self, message: AIMessage) -> ChatResult:
         whole = AIMessage(

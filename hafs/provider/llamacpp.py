@@ -49,7 +49,7 @@ class LlamaCpp(Host):
             ConfigError: There is no such model or adapter, or the server's package is not installed.
         """
         from hafs.provider.llamacpp_chat import LlamaChat
-        from hafs.provider.local import adapter_folder, known_model
+        from hafs.provider.names import adapter_folder, known_model
 
         if not installed():
             raise ConfigError("provider=llamacpp needs the package xllamacpp", hint="pip install 'hafs[llamacpp]'")

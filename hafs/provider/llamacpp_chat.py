@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 
 from hafs.provider import loops
 from hafs.provider.llamacpp_server import Served, Servers, servers
-from hafs.provider.local import known_model
+from hafs.provider.names import known_model
 from hafs.provider.plain import text_of
 from hafs.provider.wire import Wire
 from hafs.text.template import control_tokens

@@ -6,13 +6,12 @@ Requests to different experts share every pass (`engine.py`), and prompts take t
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from hafs.errors import ConfigError
 from hafs.provider import Health, Host
+from hafs.provider.names import adapter_folder, known_model
 
 Positive = Annotated[int, Field(gt=0)]
 _ENGINES: dict[tuple[Any, ...], Any] = {}
@@ -35,8 +34,6 @@ class Local(Host):
     """Kept in memory; the one that was not asked for the longest goes first."""
     max_tokens: Positive
     """Of an answer, where the request does not say."""
-    scoring_model: str
-    """Whose probabilities choose among labels."""
 
     @property
     def account(self) -> str:
@@ -83,15 +80,22 @@ class Local(Host):
             return _ENGINES[key]
 
     async def score_labels(
-        self, messages: Sequence[Any], labels: Sequence[str], *, adapter: str | None = None
+        self, messages: Sequence[Any], labels: Sequence[str], *, model: str, adapter: str | None = None
     ) -> list[float]:
-        """How likely each label is the answer, were there no others; adds up to 1, in the order of the labels."""
+        """How likely each label is the answer, were there no others; adds up to 1, in the order of the labels.
+
+        Args:
+            messages: The conversation so far.
+            labels: Whole answers.
+            model: Of `conf/model/`, whose probabilities choose.
+            adapter: A folder or a run; None: the base.
+        """
         import asyncio
 
         from hafs.provider.local_chat import LocalChat
 
         folder = adapter_folder(adapter) if adapter else None
-        chat = LocalChat(host=self, model=self.scoring_model, adapter=folder)
+        chat = LocalChat(host=self, model=model, adapter=folder)
         found = await asyncio.to_thread(chat.score_labels, messages, labels)
         return [found[label] for label in labels]
 
@@ -121,38 +125,6 @@ class _Base:
         device = hardware.device(self.host.accelerator)
         dtype, _ = hardware.precision(self.host.precision, device)
         return model.load(quant=quant, dtype=dtype, device=device).requires_grad_(False)
-
-
-def known_model(name: str) -> None:
-    """Refuse a model that no file describes.
-
-    Raises:
-        ConfigError: With the nearest name.
-    """
-    from hafs.config.check import did_you_mean
-    from hafs.config.tree import options
-
-    known = options("model")
-    if name not in known:
-        raise ConfigError(
-            f"there is no model {name!r} for provider=local", hint=did_you_mean(name, known) + " (files of conf/model/)"
-        )
-
-
-def adapter_folder(name: str) -> Path:
-    """Where an adapter is: a folder, a run, or a run's name under outputs/.
-
-    Raises:
-        ConfigError: There is none of that name.
-    """
-    from hafs.adapter.folder import CONFIG
-
-    for folder in (Path(name), Path(name) / "adapter", Path("outputs") / name / "adapter"):
-        if (folder / CONFIG).is_file():
-            return folder.resolve()
-    raise ConfigError(
-        f"there is no adapter {name!r}", hint=f"train it (hafs train name={Path(name).name}), or give its folder"
-    )
 
 
 def close() -> None:

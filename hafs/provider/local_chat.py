@@ -18,7 +18,7 @@ from hafs.generation import Sampling
 from hafs.generation.scoring import log_likelihoods, probabilities
 from hafs.provider import loops
 from hafs.provider.engine import Engine, Job, Said
-from hafs.provider.local import known_model
+from hafs.provider.names import known_model
 from hafs.provider.plain import conversation_of
 from hafs.provider.refusal import Refused
 from hafs.text import end_tokens, render

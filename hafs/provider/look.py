@@ -2,32 +2,35 @@
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 import httpx
 
+from hafs.loopback import stays_here
 from hafs.provider import Health
 from hafs.provider.classify import from_error, from_status
-
-if TYPE_CHECKING:
-    from hafs.provider.remote import OpenAICompatible
 
 SECONDS = 5.0
 
 
-def look(host: "OpenAICompatible") -> Health:
-    """What a host with OpenAI's interface says of itself."""
-    variable = host.api_key_env
-    if host.missing_key():
-        return Health(key=f"{variable} is not set", reachable=None)
-    key = os.environ.get(variable, "") if variable else ""
-    headers = {**host.headers, **({"authorization": f"Bearer {key}"} if key else {})}
-    base = host.base_url.rstrip("/")
+def look(base_url: str, headers: Mapping[str, str], *, api_key_env: str | None, balance: str | None) -> Health:
+    """What a host with OpenAI's interface says of itself.
+
+    Args:
+        base_url: Up to and without `/chat/completions`.
+        headers: To send.
+        api_key_env: The variable of the key; None: it wants none.
+        balance: Where the host tells what is left on the account, below the address; None: it does not.
+    """
+    key = os.environ.get(api_key_env, "") if api_key_env else ""
+    if api_key_env and not key:
+        return Health(key=f"{api_key_env} is not set", reachable=None)
+    headers = {**headers, **({"authorization": f"Bearer {key}"} if key else {})}
+    base = base_url.rstrip("/")
     found = look_at(f"{base}/models", headers, key="present" if key else "not needed", secret=key)
-    if not (found.reachable and host.balance):
+    if not (found.reachable and balance):
         return found
-    told = _get(f"{base}/{host.balance}", headers, key)
+    told = _get(f"{base}/{balance}", headers, key)
     return Health(key=found.key, reachable=True, said=found.said, models=found.models, quota=_balance(told))
 
 
@@ -53,9 +56,8 @@ def look_at(
 
 def _get(url: str, headers: Mapping[str, str], secret: str) -> dict[str, Any] | str:
     """The JSON behind an address, or why there is none."""
-    near = (urlsplit(url).hostname or "") in ("localhost", "::1", "127.0.0.1")
     try:
-        with httpx.Client(timeout=SECONDS, follow_redirects=False, trust_env=not near) as client:
+        with httpx.Client(timeout=SECONDS, follow_redirects=False, trust_env=not stays_here(url)) as client:
             response = client.get(url, headers=dict(headers))
         if response.status_code != 200:
             return str(from_status(response.status_code, _body(response), response.headers, (secret,)))

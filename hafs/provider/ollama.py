@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hafs.errors import ConfigError
+from hafs.loopback import stays_here
 from hafs.provider import Health, Host
 
 
@@ -29,7 +30,7 @@ class Ollama(Host):
     @property
     def local(self) -> bool:
         """A server on loopback costs nothing."""
-        return (urlsplit(self.base_url).hostname or "") in ("localhost", "::1", "127.0.0.1")
+        return stays_here(self.base_url)
 
     @property
     def carries_adapters(self) -> bool:

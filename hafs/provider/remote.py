@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hafs.errors import ConfigError
+from hafs.loopback import stays_here
 from hafs.provider import Health, Host
 
 CHECK_SECONDS = 5.0
@@ -35,8 +36,7 @@ class OpenAICompatible(Host):
             raise ConfigError(f"base_url is {self.base_url!r}; it must begin with https:// or http://")
         if parts.username or parts.password:
             raise ConfigError("base_url holds a user or a password", hint="api_key_env: MY_VARIABLE names a key")
-        near = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
-        if parts.scheme == "http" and self.api_key_env and not near:
+        if parts.scheme == "http" and self.api_key_env and not stays_here(self.base_url):
             raise ConfigError(
                 f"base_url is {self.base_url!r}: a key is sent in clear to loopback only", hint="use https://"
             )
@@ -74,7 +74,7 @@ class OpenAICompatible(Host):
         """Ask for its list of models."""
         from hafs.provider.look import look
 
-        return look(self)
+        return look(self.base_url, self.headers, api_key_env=self.api_key_env, balance=self.balance)
 
 
 def openai_compatible(

@@ -22,6 +22,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from hafs.loopback import stays_here
 from hafs.provider import loops
 from hafs.provider.classify import from_error, from_status
 from hafs.provider.refusal import Refused
@@ -34,16 +35,10 @@ _SESSIONS: dict[asyncio.AbstractEventLoop, dict[bool, aiohttp.ClientSession]] = 
 _KEEPERS: dict[asyncio.AbstractEventLoop, AsyncIterator[None]] = {}
 
 
-def is_loopback(url: str) -> bool:
-    """Whether an address never leaves this machine."""
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
 def proxy_of(url: str) -> str | None:
     """The proxy that the environment names for an address; never one for loopback."""
     parts = urlsplit(url)
-    if is_loopback(url) or proxy_bypass(parts.hostname or ""):
+    if stays_here(url) or proxy_bypass(parts.hostname or ""):
         return None
     return getproxies().get(parts.scheme)
 
@@ -53,7 +48,7 @@ async def session(url: str) -> aiohttp.ClientSession:
 
     Time is kept by the policy, so the session has no timeout but the one of connecting.
     """
-    loop, near = asyncio.get_running_loop(), is_loopback(url)
+    loop, near = asyncio.get_running_loop(), stays_here(url)
     sessions = _SESSIONS.get(loop)
     if sessions is None:
         _forget_closed_loops()

@@ -82,6 +82,11 @@ class Method(ABC):
     async def score(self, question: str, panel: Panel) -> "Mapping[str, Any] | Routing | None":
         """Scores by expert, anything in [0, 1]; what is left out counts as 0. None, or an exception: it abstains."""
 
+    @property
+    def adapters(self) -> Sequence[str]:
+        """Adapters it asks models with, by registry name or folder."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Router:
@@ -91,6 +96,11 @@ class Router:
     method: Method
     doubt: Annotated[float, Field(ge=0, le=1)]
     """It abstains when an expert that it would leave out scores above this."""
+
+    @property
+    def adapters(self) -> Sequence[str]:
+        """Adapters that its method asks models with."""
+        return self.method.adapters
 
     async def consider(self, question: str, panel: Panel) -> Routing:
         """Its own opinion: `picked` is empty when it abstains."""

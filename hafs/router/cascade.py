@@ -1,6 +1,6 @@
 """Routing by the cheapest router that is sure: keyword, then embedding, then a model, then the default expert."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hafs.router import Method, Panel, Router, Routing
@@ -12,6 +12,11 @@ class Cascade(Method):
 
     routers: Mapping[str, Router | None]
     """By name, in the order in which they are asked; null takes one out."""
+
+    @property
+    def adapters(self) -> Sequence[str]:
+        """Those of its routers."""
+        return [adapter for router in self.routers.values() if router for adapter in router.adapters]
 
     async def score(self, question: str, panel: Panel) -> Routing:
         """The opinion of the first router that has one; else the last scores that were given, and nobody picked."""

@@ -16,7 +16,6 @@ from typing import Annotated, Any
 from langchain_core.messages import HumanMessage, SystemMessage
 from pydantic import Field
 
-from hafs.errors import ConfigError
 from hafs.router import Method, Panel
 
 MOST_LABELS = 64
@@ -35,14 +34,17 @@ class Llm(Method):
     max_tokens: Annotated[int, Field(gt=0)]
     """Of a model's answer, where it is not scored."""
 
+    @property
+    def adapters(self) -> Sequence[str]:
+        """The trained one, if there is one."""
+        return (self.adapter,) if self.adapter else ()
+
     async def score(self, question: str, panel: Panel) -> Mapping[str, float] | None:
         """Marginal probabilities, or what the model said."""
         messages = [HumanMessage(question)] if self.adapter else instructions(question, panel)
         if panel.scorer is not None:
             return await self._scored(panel.scorer, messages, panel)
-        if self.adapter:
-            raise ConfigError("a trained router needs a provider that carries adapters", hint="provider=local")
-        if panel.fast is None:
+        if self.adapter or panel.fast is None:
             return None
         said = await panel.fast.bind(max_tokens=self.max_tokens, temperature=0).ainvoke(messages)
         return read_scores(str(said.text), list(panel.experts))

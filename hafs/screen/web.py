@@ -1,6 +1,5 @@
 """The page: the figures of the terminal and of the report, renewed by itself; for this machine only."""
 
-import ipaddress
 import json
 import threading
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from hafs.errors import ConfigError
+from hafs.loopback import is_loopback
 from hafs.report import body, document
 from hafs.story import Journal
 
@@ -39,13 +39,7 @@ def refuse_public(host: str) -> None:
     Raises:
         ConfigError: It is not loopback.
     """
-    if host == "localhost":
-        return
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not is_loopback(host):
         raise ConfigError(
             f"host is {host!r}: the page shows on this machine only",
             hint="host=127.0.0.1, and from elsewhere: ssh -L 8321:127.0.0.1:8321 THIS_MACHINE",

@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse, Response
 
 from hafs.errors import AllProvidersDown, HafsError
 from hafs.graph.chat import MODEL, Council
+from hafs.loopback import is_loopback
 from hafs.server.answer import respond
-from hafs.server.listen import is_loopback
 from hafs.server.wire import Refusal, asked, model_list
 
 __all__ = ["Limits", "application"]
@@ -52,7 +52,7 @@ class Desk:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
                 raise Refusal(401, "the request bears no valid token", code="invalid_api_key")
-        elif not is_loopback((request.url.hostname or "").strip("[]")):
+        elif not is_loopback(request.url.hostname or ""):
             raise Refusal(403, "without a token only requests to localhost are answered", code="forbidden_host")
 
     def council_of(self, model: str) -> Council:

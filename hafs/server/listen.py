@@ -1,6 +1,5 @@
 """Where the server listens: loopback without a token, anywhere with one."""
 
-import ipaddress
 import os
 import socket
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hafs.errors import ConfigError
+from hafs.loopback import is_loopback
 
 SHORTEST_TOKEN = 16
 
@@ -27,16 +27,6 @@ def token_of(variable: str, host: str) -> str | None:
     if token and len(token) < SHORTEST_TOKEN:
         raise ConfigError(f"the token in {variable} has {len(token)} characters; it takes at least {SHORTEST_TOKEN}")
     return token or None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 @contextmanager

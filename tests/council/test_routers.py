@@ -8,8 +8,10 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
 from hafs.config import build, compose
+from hafs.errors import ConfigError
 from hafs.expert import Expert
 from hafs.graph import council
+from hafs.provider import TIERS
 from hafs.router import Method, Router, picked
 from hafs.router.llm import label_sets, read_scores
 from hafs.router.report import calibration_error, fit, measure
@@ -169,6 +171,20 @@ def test_labels_scored_by_the_provider_become_marginal_probabilities(panel):
     assert found.scores == pytest.approx({"asm": 0.95, "debug": 0.85, "yaze": 0.05, "general": 0.05})
     assert asked["adapter"] == "some"
     assert [message.content for message in asked["messages"]] == ["Why?"], "asked as in its training"
+
+
+def test_a_router_whose_adapter_is_not_there_is_refused_before_a_question():
+    with pytest.raises(ConfigError, match="the router wants the adapter 'routing'"):
+        council(["provider=local", "router=trained"]).route("Why?")
+    with pytest.raises(ConfigError, match="needs a provider that scores labels"):
+        council(["provider=scripted", "router=trained"]).route("Why?")
+
+
+def test_an_llm_router_over_the_local_base_scores_labels_without_an_answer():
+    words = ["provider=local", "router=llm", *(f"provider.local.models.{tier}=tiny" for tier in TIERS)]
+    found = council(words).route("Why does it crash?")
+    assert found.notes == (), "it must not abstain"
+    assert 0 < sum(found.scores.values()) <= 3 + 1e-6, "marginals of sets of at most three"
 
 
 def test_a_cascade_asks_the_next_only_where_one_abstains(panel):

@@ -16,7 +16,7 @@ QUESTIONS = [
 
 def host(**changes):
     settings = {"quant": "none", "precision": "fp32", "accelerator": "cpu", "rows": 8, "adapters": 4,
-                "max_tokens": 12, "scoring_model": "tiny"}  # fmt: skip
+                "max_tokens": 12}  # fmt: skip
     return Local(**settings | changes)
 
 

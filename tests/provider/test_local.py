@@ -176,7 +176,7 @@ def test_labels_are_scored_by_the_model_and_add_up(adapters):
     assert list(found) == labels
     assert sum(found.values()) == pytest.approx(1)
     assert list(found.values()) == asyncio.run(
-        host().score_labels([HumanMessage("Why does it crash?")], labels, adapter=str(adapters[0]))
+        host().score_labels([HumanMessage("Why does it crash?")], labels, model="tiny", adapter=str(adapters[0]))
     )
     assert found != chat().score_labels("Why does it crash?", labels)
     prompt = model._prompt([HumanMessage("Why does it crash?")])
