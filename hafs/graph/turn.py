@@ -76,13 +76,14 @@ class Turn:
         Raises:
             AllProvidersDown: Nobody gave one.
         """
-        picked = await self._pick()
-        if len(picked) == 1:
-            return self._finished(await self._alone(picked[0]))
-        said, answers = await self._panel(picked)
-        if len(answers) == 1:
-            return self._finished(next(iter(answers.values())))
-        return self._finished(await self._merged(said, answers))
+        with self._recorded():
+            picked = await self._pick()
+            if len(picked) == 1:
+                return self._finished(await self._alone(picked[0]))
+            said, answers = await self._panel(picked)
+            if len(answers) == 1:
+                return self._finished(next(iter(answers.values())))
+            return self._finished(await self._merged(said, answers))
 
     async def _merged(self, said: list[Said], answers: dict[str, AIMessage]) -> AIMessage:
         """The synthesizer's answer; the best expert's where nobody can merge."""
@@ -97,17 +98,25 @@ class Turn:
 
     async def pieces(self) -> AsyncIterator[ChatGenerationChunk]:
         """The answer as it comes: one expert's own stream, or the synthesizer's."""
-        picked = await self._pick()
-        if len(picked) == 1:
-            async with aclosing(self._streamed_alone(picked[0])) as stream:  # type: ignore[type-var]
+        with self._recorded():
+            picked = await self._pick()
+            if len(picked) == 1:
+                pieces = self._streamed_alone(picked[0])
+            else:
+                pieces = self._streamed_merge(*await self._panel(picked))
+            async with aclosing(pieces) as stream:  # type: ignore[type-var]
                 async for chunk in stream:
                     yield chunk
-        else:
-            said, answers = await self._panel(picked)
-            async with aclosing(self._streamed_merge(said, answers)) as stream:  # type: ignore[type-var]
-                async for chunk in stream:
-                    yield chunk
-        yield self._closing()
+            yield self._closing()
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """A question that nobody answers leaves a receipt too."""
+        try:
+            yield
+        except AllProvidersDown:
+            self.receipt.write(self.council.receipts)
+            raise
 
     async def _pick(self) -> tuple[str, ...]:
         self.receipt.routing = routing = await self.council.aroute(self._question())
@@ -143,7 +152,6 @@ class Turn:
             text = str(answers[name].text) if name in answers else ""
             said.append(Said(expert=name, score=scores.get(name, 0.0), text=text, failed=failed))
         if not answers:
-            self.receipt.write(self.council.receipts)
             raise _nobody(said, results)
         return said, answers
 

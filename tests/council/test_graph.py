@@ -93,13 +93,16 @@ def test_a_synthesizer_nobody_answers_for_leaves_the_best_answer(seat):
 
 
 @pytest.mark.parametrize("question", [ONE, TWO])
-def test_nobody_left_is_one_error_with_what_each_said(seat, question):
+def test_nobody_left_is_one_error_with_what_each_said_and_a_receipt(seat, own_state, question):
     council = seat("provider.scripted.host.faults=[rejected]", "provider.scripted.host.repeat_faults=true")
-    for ask in (council.invoke, lambda q: list(council.stream(q))):
+    for count, ask in enumerate((council.invoke, lambda q: list(council.stream(q))), 1):
         with pytest.raises(AllProvidersDown, match="rejected") as raised:
             ask(question)
         assert raised.value.exit_code == 69
         assert raised.value.attempts
+        written = [json.loads(path.read_text()) for path in (own_state / "outputs/council").glob("*.json")]
+        assert len(written) == count
+        assert all("rejected" in part["outcome"] for told in written for part in told["experts"])
 
 
 @pytest.mark.parametrize("question", [ONE, TWO, "Hello!"])
