@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from hafs import checkup
-from hafs.checkup import bad_releases, differing, examine
+from hafs.checkup import examine, machine
+from hafs.checkup.software import bad_releases, differing
 
 
 def test_a_sound_machine_is_told_so_in_time_and_keys_are_never_shown(here):
@@ -40,8 +41,8 @@ def test_versions_are_held_against_the_constraints():
 
 @pytest.mark.parametrize(("free", "state"), [(100_000_000, "broken"), (2_000_000_000, "note"), (50_000_000_000, "ok")])
 def test_a_full_disk_is_broken(here, monkeypatch, free, state):
-    monkeypatch.setattr(checkup.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free}))
-    assert {one.state for one in checkup.disk()} == {state}
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free}))
+    assert {one.state for one in machine.disk()} == {state}
 
 
 def test_a_look_that_breaks_is_a_finding(monkeypatch):
@@ -64,12 +65,12 @@ def test_a_clock_that_is_off_is_noted(monkeypatch):
         def __exit__(self, *_):
             return None
 
-    monkeypatch.setattr(checkup, "urlopen", lambda *_, **__: Answer())
-    assert [one.state for one in checkup.clock("https://x")] == ["note"]
+    monkeypatch.setattr(machine, "urlopen", lambda *_, **__: Answer())
+    assert [one.state for one in machine.clock("https://x")] == ["note"]
     monkeypatch.undo()
-    assert "not compared" in next(iter(checkup.clock("http://192.0.2.1"))).said
+    assert "not compared" in next(iter(machine.clock("http://192.0.2.1"))).said
 
 
 def test_something_broken_ends_with_exit_code_2(here, monkeypatch):
-    monkeypatch.setattr(checkup, "MEMORY_BROKEN", 10**18)
+    monkeypatch.setattr(machine, "MEMORY_BROKEN", 10**18)
     assert any(one.state == "broken" and one.name == "memory" for one in examine(time_source=None))

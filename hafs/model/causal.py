@@ -6,9 +6,7 @@ Legend: `H` query heads, `G` key-value heads, `r` rows of a group's heads, `n` t
 import torch
 import torch.nn.functional as F
 
-SHORT = 512
-"""Samples up to this many tokens take the explicit product on a CPU, whose backward is twice as fast as SDPA's there;
-its memory grows with the square of the length, so longer ones take SDPA."""
+from hafs.model.limits import SHORT
 
 
 class _ShortCausal(torch.autograd.Function):

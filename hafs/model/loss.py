@@ -8,9 +8,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-CHUNK_BYTES = {"cpu": 32 << 20}
-"""Bytes of one chunk's float32 logits: small enough for a CPU's cache to help, large enough to fill a GPU."""
-GPU_CHUNK_BYTES = 512 << 20
+from hafs.model.limits import GPU_LOSS_CHUNK_BYTES, LOSS_CHUNK_BYTES
 
 
 class TokenLoss(NamedTuple):
@@ -87,6 +85,6 @@ def token_loss(hidden_ND: torch.Tensor, weight_VD: torch.Tensor, target_N: torch
     """
     if not len(hidden_ND):
         return TokenLoss(hidden_ND.sum().float(), torch.zeros((), dtype=torch.long, device=hidden_ND.device))
-    room = CHUNK_BYTES.get(hidden_ND.device.type, GPU_CHUNK_BYTES)
+    room = LOSS_CHUNK_BYTES.get(hidden_ND.device.type, GPU_LOSS_CHUNK_BYTES)
     chunk = max(1, room // (4 * weight_VD.shape[0]))
     return TokenLoss(*_ChunkedCrossEntropy.apply(hidden_ND, weight_VD, target_N, chunk))

@@ -20,7 +20,7 @@ def problem():
 
 @pytest.mark.parametrize("chunk_bytes", [404, 4 * 101 * 5, 1 << 20])
 def test_the_chunked_loss_and_its_gradients_are_those_of_cross_entropy(problem, chunk_bytes, monkeypatch):
-    monkeypatch.setitem(loss.CHUNK_BYTES, "cpu", chunk_bytes)
+    monkeypatch.setitem(loss.LOSS_CHUNK_BYTES, "cpu", chunk_bytes)
     hidden, weight, target = problem
     expected = torch.autograd.grad(reference(hidden, weight, target) / 3, (hidden, weight))
     nats, correct = token_loss(hidden, weight, target)

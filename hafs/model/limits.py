@@ -1,0 +1,8 @@
+"""Sizes that decide how this package's kernels work, and so what memory they take; apart, for who only plans."""
+
+SHORT = 512
+"""Samples up to this many tokens take the explicit product on a CPU, whose backward is twice as fast as SDPA's there;
+its memory grows with the square of the length, so longer ones take SDPA."""
+LOSS_CHUNK_BYTES = {"cpu": 32 << 20}
+"""Bytes of one chunk's float32 logits: small enough for a CPU's cache to help, large enough to fill a GPU."""
+GPU_LOSS_CHUNK_BYTES = 512 << 20

@@ -1,0 +1,83 @@
+"""What is held from the first step to the last: weights and scales, adapter, gradients, optimizer."""
+
+import math
+
+from hafs.planning.architecture import Architecture
+from hafs.planning.memory.setup import Setup, Term, adapted, trained_parameters
+
+BLOCK, OUTER_BLOCK = 64, 256
+"""Weights under one scale, and scales under one outer scale, in bitsandbytes' 4-bit form."""
+BLOCKWISE_FROM = 4096
+"""bitsandbytes keeps states of smaller tensors in 32 bits."""
+RECLAIMED = "weights file"
+"""Pages of a file: resident while nobody else asks for memory, and given back when somebody does."""
+
+
+def weights(shapes: Architecture, setup: Setup) -> list[Term]:
+    """The base: quantized layers with their scales, and what stays as it is."""
+    linear, kept = shapes.linear_parameters, shapes.kept_parameters
+    master = 4 if setup.rank is None else setup.product_bytes
+    on_cpu = setup.embedding_on_cpu and setup.device != "cpu" and not shapes.tied
+    if on_cpu:
+        kept -= shapes.embedding_parameters
+    rest = Term(
+        name="kept in full" if setup.bits else "embeddings, head, norms",
+        bytes=kept * master,
+        why=f"{'' if on_cpu else 'embedding, '}head, norms, biases: {kept:,} x {master} bytes"
+        + (", the embedding in CPU memory" if on_cpu else ""),
+    )
+    if setup.bits is None:
+        return [Term(name="linear layers", bytes=linear * master, why=f"{linear:,} x {master} bytes"), rest]
+    mapped = []
+    if setup.device == "cpu":  # the file stays mapped as long as a tensor that was not quantized lies in it
+        mapped = [Term(name=RECLAIMED, bytes=2 * linear, why="the 16-bit weights, mapped")]
+    name = f"{setup.bits}-bit weights"
+    return [
+        Term(name=name, bytes=linear * setup.bits // 8, why=f"{linear:,} parameters of the linear layers"),
+        Term(name="scales", bytes=_scales(shapes, setup), why=_scales_why(setup)),
+        *mapped,
+        rest,
+    ]
+
+
+def _scales(shapes: Architecture, setup: Setup) -> int:
+    total = 0
+    for leaf in shapes.of("linear"):
+        if setup.bits == 8:
+            total += leaf.times * leaf.weight[0] * 4
+            continue
+        blocks = math.ceil(leaf.elements / BLOCK)
+        outer = math.ceil(blocks / OUTER_BLOCK) * 4 + 256 * 4 + 4
+        total += leaf.times * ((blocks + outer if setup.double else 4 * blocks) + 16 * 4)
+    return total
+
+
+def _scales_why(setup: Setup) -> str:
+    if setup.bits == 8:
+        return "a float32 a row"
+    if setup.double:
+        return f"a byte for each {BLOCK} weights, a float32 for each {OUTER_BLOCK} of those"
+    return f"a float32 for each {BLOCK} weights"
+
+
+def trained(shapes: Architecture, setup: Setup) -> list[Term]:
+    """What the optimizer changes, its gradients and its states."""
+    count = trained_parameters(shapes, setup)
+    gradients = Term(name="gradients", bytes=4 * count, why=f"{count:,} x 4 bytes")
+    states = _states(shapes, setup)
+    why = "two 8-bit states" if setup.eight_bit_optimizer else "two float32 states"
+    optimizer = Term(name="optimizer", bytes=states, why=why)
+    if setup.rank is None:
+        return [gradients, optimizer]
+    adapter = Term(name="adapter", bytes=4 * count, why=f"rank {setup.rank}: {count:,} x 4 bytes")
+    return [adapter, gradients, optimizer]
+
+
+def _states(shapes: Architecture, setup: Setup) -> int:
+    if not setup.eight_bit_optimizer:
+        return 8 * trained_parameters(shapes, setup)
+    sizes: list[tuple[int, int]] = []
+    for leaf in shapes.leaves if setup.rank is None else adapted(shapes, setup):
+        parts = [leaf.elements] if setup.rank is None else [setup.rank * size for size in leaf.weight]
+        sizes += [(size, leaf.times) for size in parts]
+    return sum(times * (2 * n + 8 * math.ceil(n / 256) if n >= BLOCKWISE_FROM else 8 * n) for n, times in sizes)

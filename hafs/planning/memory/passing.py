@@ -1,0 +1,99 @@
+"""What comes and goes in a step: activations, attention, the loss, unpacked weights, one layer at work.
+
+Legend: `T` tokens of the fullest row, `D` hidden width, `V` vocabulary, `N` supervised positions of the row, `b` bytes
+of a product's type. The activations are those that hafs' own kernels keep for the backward pass (`model/attention.py`,
+`model/loss.py`, `adapter/branch.py`); `tests/planning/test_memory.py` counts them in a real forward pass.
+"""
+
+from hafs.model.limits import GPU_LOSS_CHUNK_BYTES, LOSS_CHUNK_BYTES, SHORT
+from hafs.planning.architecture import Architecture
+from hafs.planning.memory.setup import Setup, Term
+from hafs.planning.workload import Row
+
+
+def kept_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
+    """Bytes that one decoder layer keeps for its backward pass."""
+    T, D, width = row.tokens, shapes.hidden, shapes.intermediate
+    b, heads_d, groups_d = setup.product_bytes, shapes.heads * shapes.head_dim, shapes.kv_heads * shapes.head_dim
+    norms = 2 * 4 * D + 2 * b * D if b == 2 else 2 * 2 * b * D  # float32 copies of what is normalized, and the result
+    if shapes.norms_queries:
+        norms += (4 if b == 2 else b) * (heads_d + groups_d)
+    attention = b * (heads_d + 2 * groups_d) + b * heads_d  # q, k, v; the attended, which is also the input of o_proj
+    mlp = 4 * b * width  # gate, its activation, up, their product
+    low_rank = b * (setup.rank or 0) * 7
+    if setup.dropout:
+        low_rank += (1 + b) * (5 * D + heads_d + width)  # masks and dropped inputs, one of each a layer
+    if setup.rank is None and b == 2:
+        low_rank = 0
+    kept = T * (norms + attention + mlp + low_rank)
+    if setup.dora:
+        kept += T * b * 2 * (heads_d + 2 * groups_d + 2 * D + 2 * width)
+    return int(kept)
+
+
+def attention_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
+    """Probabilities, where the attention keeps them: on a CPU; elsewhere only a sum for each query."""
+    if setup.device != "cpu":
+        return 4 * shapes.heads * row.tokens
+    return int(setup.product_bytes * shapes.heads * row.squares)
+
+
+def passing(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
+    """Activations, the loss, and what one layer needs while it is at work."""
+    T, b, layers = row.tokens, setup.product_bytes, shapes.layers
+    layer = kept_a_layer(shapes, setup, row)
+    if setup.checkpointing:
+        kept = layers * T * shapes.hidden * b + layer
+        why = f"{T:,} tokens: the input of each of {layers} layers, and one layer computed again"
+    else:
+        kept = layers * layer
+        why = f"{T:,} tokens x {layers} layers x {layer // T:,} bytes"
+    kept += T * shapes.hidden * (4 + b)
+    scores = attention_a_layer(shapes, setup, row) * (1 if setup.checkpointing else layers)
+    kind = "probabilities" if setup.device == "cpu" else "a sum for each query"
+    return [
+        Term(name="activations", bytes=kept, why=why),
+        Term(name="attention", bytes=scores, why=f"{kind}, samples of up to {row.longest:,} tokens"),
+        Term(name="loss", bytes=_loss(shapes, setup, row), why=f"{row.supervised:,} positions in chunks"),
+        Term(name="dequantization", bytes=_dequantized(shapes, setup), why=_dequantized_why(setup)),
+        Term(name="layer at work", bytes=_at_work(shapes, setup, row), why="gradients inside one layer"),
+    ]
+
+
+def _loss(shapes: Architecture, setup: Setup, row: Row) -> int:
+    chunk = min(row.supervised, loss_chunk(shapes, setup))
+    b = setup.product_bytes
+    logits = chunk * shapes.vocab * (4 + b + (4 if setup.device == "cpu" and b == 2 else 0))
+    hidden = 2 * row.supervised * shapes.hidden * b
+    if setup.rank is not None:
+        return logits + hidden
+    return logits + hidden + shapes.vocab * shapes.hidden * (4 + 4 + b)  # the head's own gradient, summed in float32
+
+
+def loss_chunk(shapes: Architecture, setup: Setup) -> int:
+    """Positions whose logits are held at once."""
+    return max(1, LOSS_CHUNK_BYTES.get(setup.device, GPU_LOSS_CHUNK_BYTES) // (4 * shapes.vocab))
+
+
+def _dequantized(shapes: Architecture, setup: Setup) -> int:
+    b = setup.product_bytes
+    if setup.rank is None:
+        return shapes.linear_parameters * b if b == 2 else 0
+    if setup.bits is None:
+        return 0
+    return max(leaf.elements for leaf in shapes.of("linear")) * b
+
+
+def _dequantized_why(setup: Setup) -> str:
+    if setup.rank is None:
+        return "16-bit copies of the weights, for products" if setup.product_bytes == 2 else "nothing is quantized"
+    return "the largest layer's weights, unpacked for a product" if setup.bits else "nothing is quantized"
+
+
+def _at_work(shapes: Architecture, setup: Setup, row: Row) -> int:
+    b, T = setup.product_bytes, row.tokens
+    inside = T * b * (3 * shapes.intermediate + 4 * shapes.hidden)
+    if setup.device == "cpu":
+        wide = 4 + 2 * b if row.longest <= SHORT else 2 * b  # the explicit product scores in float32
+        inside = max(inside, shapes.heads * row.longest * row.longest * wide + T * b * 4 * shapes.hidden)
+    return inside
