@@ -11,10 +11,11 @@ Exit codes: 0 written and checked, 4 it was not the original and is removed, 2 y
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
+from typing_extensions import TypedDict  # that of Python 3.11 is none that pydantic checks within another
 
 from hafs.config import build, door
 

@@ -29,11 +29,14 @@ class StopSignals:
     def __init__(self) -> None:
         self.asked: str | None = None
         """The signal's name, once there was one."""
+        self.raised = False
+        """Whether it was raised where it came."""
         self._deferred = False
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._hear) for number in MEAN_STOP}
+            heard = [n for n in MEAN_STOP if signal.getsignal(n) != signal.SIG_IGN]  # nohup means: go on
+            self._before = {number: signal.signal(number, self._hear) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,6 +78,7 @@ class StopSignals:
             signal.raise_signal(number)
         self.asked = signal.Signals(number).name
         if not self._deferred:
+            self.raised = True
             raise StopNow(self.interrupted().fact)
 
 
@@ -99,7 +103,7 @@ def listening() -> Iterator[StopSignals]:
 
 @contextmanager
 def stop_is_an_error() -> Iterator[None]:
-    """From here outwards a stop is an error that a door reports.
+    """From here outwards a stop is an error that a door reports, and so is what a library made of it on the way.
 
     Raises:
         Interrupted: A signal came.
@@ -108,6 +112,11 @@ def stop_is_an_error() -> Iterator[None]:
         yield
     except StopNow as stop:
         raise Interrupted(str(stop), hint=CONTINUES) from stop
+    except Exception as error:
+        for stop in _listening:
+            if stop.raised:
+                raise stop.interrupted() from error
+        raise
 
 
 def is_the_program() -> bool:

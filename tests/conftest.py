@@ -1,7 +1,12 @@
 import os
+import signal
 import socket
 
 import pytest
+
+for number in (signal.SIGINT, signal.SIGHUP):  # tests started with nohup, or in the background, test the same
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)  # ignored here, and not by the processes that tests start
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

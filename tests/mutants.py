@@ -276,6 +276,14 @@ MUTANTS = [
         "class StopNow(Exception)",
         f"{SIGNALS} -k while_a_checkpoint",
     ),
+    Mutant(
+        "what a stop breaks on its way is a stop",
+        "hafs/signals.py",
+        "            if stop.raised:",
+        "            if False:",
+        f"{SIGNALS} -k first_step",
+    ),
+    Mutant("nohup", "hafs/signals.py", " if signal.getsignal(n) != signal.SIG_IGN]", "]", f"{SIGNALS} -k ignore"),
     Mutant("Ctrl-C before the door", "hafs/__init__.py", "if is_the_program():", "if False:", EARLY),
     Mutant(
         "Ctrl-C at other doors",

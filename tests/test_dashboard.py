@@ -97,7 +97,7 @@ def test_without_a_terminal_the_table_is_printed(here, monkeypatch, capsys):
         (["web=yes"], "web is 'yes'"),
         (["refresh_seconds=0"], "refresh_seconds is 0"),
         (["port=99999"], "port is 99999"),
-        (["nmae=x"], "no group or key 'nmae'"),
+        (["nmae=x"], "no group or key 'nmae'\n-> did you mean 'name'?"),
     ],
 )
 def test_bad_words_get_one_line_and_a_hint(here, monkeypatch, capsys, words, said):

@@ -32,7 +32,7 @@ def noted(remote: Remote, name: str) -> Entry | None:
     """What a backup says of a name; None: it has none.
 
     Raises:
-        BackupError: It cannot be read.
+        BackupError: It cannot be read, or the remote cannot be asked.
     """
     table = next((table for table in TABLES if remote.exists(remote.at(table, name, RECORD))), None)
     if table is None:

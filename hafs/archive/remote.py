@@ -7,6 +7,8 @@ from pathlib import Path
 from hafs.errors import HafsError
 
 FLAGS = ("--checksum", "--retries", "3", "--low-level-retries", "5", "--stats", "0")
+_NOT_THERE = (3, 4)
+"""rclone's exit codes for a folder and for a file that is not found."""
 
 
 class BackupError(HafsError):
@@ -80,14 +82,29 @@ class Remote:
             self.verify(str(source), target, *flags)
 
     def exists(self, path: str) -> bool:
-        """Whether a file is there."""
-        done = self._try("lsf", path)
-        return done.returncode == 0 and bool(done.stdout.strip())
+        """Whether a file is there.
+
+        Raises:
+            BackupError: The remote cannot be asked.
+        """
+        return bool(self._listed(path))
 
     def folders(self, path: str) -> list[str]:
-        """Names of the folders in a folder; none where it is not there."""
-        done = self._try("lsf", path, "--dirs-only")
-        return [line.rstrip("/") for line in done.stdout.splitlines()] if done.returncode == 0 else []
+        """Names of the folders in a folder; none where it is not there.
+
+        Raises:
+            BackupError: The remote cannot be asked.
+        """
+        return [line.rstrip("/") for line in self._listed(path, "--dirs-only")]
+
+    def _listed(self, path: str, *flags: str) -> list[str]:
+        done = self._try("lsf", path, *flags)
+        if done.returncode in _NOT_THERE:
+            return []
+        if done.returncode:
+            fact = f"{self.target} cannot be read: {_why(done.stderr)}"
+            raise BackupError(fact, hint="rclone listremotes shows what it knows; rclone lsf asks it")
+        return done.stdout.splitlines()
 
     def _hashes(self, target: str) -> bool:
         done = self._try("backend", "features", target)
@@ -96,13 +113,17 @@ class Remote:
     def _run(self, *words: str) -> None:
         done = self._try(*words)
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            why = next((line for line in lines if "ERROR" in line or "Failed" in line or "CRITICAL" in line), "")
-            told = (why or (lines or ["it says nothing"])[-1]).split(": ", 1)[-1]
             raise BackupError(
-                f"rclone {words[0]} {words[1]} -> {words[2]} failed: {told[:300]}",
+                f"rclone {words[0]} {words[1]} -> {words[2]} failed: {_why(done.stderr)}",
                 hint="the same command again goes on where it stopped; rclone config knows the remotes",
             )
 
     def _try(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["rclone", *words], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def _why(said: str) -> str:
+    """The first complaint in what rclone says."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    why = next((line for line in lines if "ERROR" in line or "Failed" in line or "CRITICAL" in line), "")
+    return (why or (lines or ["it says nothing"])[-1]).split(": ", 1)[-1][:300]

@@ -71,12 +71,13 @@ def _as_typed(key: str) -> str:
     return key
 
 
-def _unknown_group(message: str) -> ConfigError | None:
+def _unknown_group(door: str, message: str) -> ConfigError | None:
     found = re.search(r"Could not override '(\w+)'|Key '(\w+)' is not in struct", message)
     if not found:
         return None
     word = found[1] or found[2]
-    return ConfigError(f"there is no group or key {word!r}", hint=did_you_mean(word, groups()))
+    known = {str(key) for key in composed(door, [])} | set(groups())
+    return ConfigError(f"there is no group or key {word!r}", hint=did_you_mean(word, known))
 
 
 def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | None:
@@ -96,7 +97,7 @@ def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | No
     return (
         _unknown_option(message)
         or _unknown_key(door, words)
-        or _unknown_group(f"{message} {cause}")
+        or _unknown_group(door, f"{message} {cause}")
         or ConfigError(_first_sentence(message), hint="HYDRA_FULL_ERROR=1 shows where")
     )
 

@@ -1,6 +1,11 @@
+import importlib
+from typing import get_type_hints
+
 import pytest
 
+from hafs.cli import doors
 from hafs.config import build, check, compose
+from hafs.config.check import _adapter
 from hafs.errors import ConfigError
 from hafs.train import Settings
 
@@ -88,3 +93,10 @@ def _problems(config):
     except ConfigError as error:
         return error
     return ""
+
+
+@pytest.mark.parametrize("door", doors())
+def test_every_key_of_a_door_has_a_type_that_is_checked(door):
+    settings = getattr(importlib.import_module(f"hafs.{door}"), "Settings", None)
+    hints = get_type_hints(settings, include_extras=True) if settings else {}
+    assert [key for key, hint in hints.items() if _adapter(hint) is None] == []

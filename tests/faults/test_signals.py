@@ -43,6 +43,30 @@ def test_a_second_signal_ends_the_process_at_once(rows, undisturbed):
     assert_same(rows / "outputs/run", undisturbed)
 
 
+def hangs_up_on_nobody():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    slow = time.sleep
+
+    from hafs.module import FineTuning
+
+    real = FineTuning.training_step
+
+    def step(self, *arguments):
+        slow(0.05)
+        return real(self, *arguments)
+
+    FineTuning.training_step = step
+
+
+def test_who_was_told_to_ignore_a_signal_ignores_it(rows, undisturbed):
+    process = Started(rows, patch=hangs_up_on_nobody)
+    process.until(lambda: events(rows / "outputs/run", "step"))
+    process.signal(signal.SIGHUP)
+    assert process.ended() == 0, said(rows)[-2000:]
+    assert_same(rows / "outputs/run", undisturbed)
+    assert not events(rows / "outputs/run", "interrupted")
+
+
 def slow_steps():
     from hafs.module import FineTuning
 
@@ -88,8 +112,8 @@ def test_a_signal_within_a_measurement_is_obeyed_there_and_the_measurement_is_ma
     assert at in [event["total"] for event in events(run, "held_out")]
 
 
-def wait_within(owner, name, swallow=False):
-    """Lets a function wait for its signal."""
+def wait_within(owner, name, swallow=False, instead=None):
+    """Lets a function wait for its signal; it may swallow the error, or have another one instead."""
     from pathlib import Path
 
     real = getattr(owner, name)
@@ -99,6 +123,8 @@ def wait_within(owner, name, swallow=False):
         try:
             time.sleep(20)
         except BaseException:
+            if instead:
+                raise instead from None
             if not swallow:
                 raise
         return real(*arguments, **options)
@@ -116,6 +142,12 @@ def within_an_import_that_is_tried():
     from hafs.config import app
 
     wait_within(app, "check", swallow=True)
+
+
+def where_it_breaks_something_else():
+    from hafs.config import app
+
+    wait_within(app, "check", instead=AttributeError("'NoneType' object has no attribute 'x'"))
 
 
 def while_data_are_prepared():
@@ -139,6 +171,7 @@ def while_the_base_is_measured():
 BEFORE_THE_FIRST_STEP = (
     while_the_config_is_checked,
     within_an_import_that_is_tried,
+    where_it_breaks_something_else,
     while_data_are_prepared,
     while_weights_are_loaded,
     while_the_base_is_measured,
@@ -152,7 +185,7 @@ def test_a_signal_before_the_first_step_ends_in_good_order_wherever_it_comes(row
         process.signal(SIGNALS[number % len(SIGNALS)])
         assert process.ended(10) == 75, (patch, said(rows)[-2000:])
         (rows / "here").unlink()
-        assert (rows / "outputs").exists() == (number > 1)  # nothing is begun before the config is checked
+        assert (rows / "outputs").exists() == (number > 2)  # nothing is begun before the config is checked
     assert said(rows).count("; nothing is lost\n-> the same command continues") == len(BEFORE_THE_FIRST_STEP)
     assert "Traceback" not in said(rows)
     assert train(rows) == 0

@@ -207,7 +207,13 @@ def test_distances_of_told_tokens_are_those_of_whole_distributions():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [([], "no model to export"), (["model_name=nothing"], "is not in the registry")]
+    ("words", "said"),
+    [
+        ([], "no model to export"),
+        (["model_name=nothing"], "is not in the registry"),
+        (["model_name=x", "limits.kl=-1"], "limits is .*greater than or equal to 0"),
+        (["model_name=x", "ollama.adapter=maybe"], "ollama is .*valid boolean"),
+    ],
 )
 def test_bad_words_get_one_line(here, words, said):
     with pytest.raises(HafsError, match=said):
