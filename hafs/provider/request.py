@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
-from langchain_core.messages.ai import add_usage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from hafs.errors import AllProvidersDown
@@ -24,12 +23,12 @@ from hafs.provider.attempts import Attempt, table
 from hafs.provider.classify import from_error
 from hafs.provider.plan import NEVER, Candidate, Plan
 from hafs.provider.refusal import Refused
+from hafs.provider.reply import Ending, cost_of, finish_of, has_content, hold_against_the_rules
 from hafs.provider.seam import ANEW, GO_ON, Seam
 
 T = TypeVar("T")
 CALL_WORDS = frozenset({"tools", "tool_choice", "response_format", "stop", "parallel_tool_calls"})
 """Parameters of a call; all others are parameters of the model."""
-_FINISH = ("finish_reason", "done_reason", "stop_reason")
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 
 
@@ -62,8 +61,8 @@ class Request:
                 limit = self._limit(candidate)
                 work = model._agenerate(list(self.messages), **call)
                 generation = (await _within(work, limit, "no whole answer")).generations[0]
-                attempt.count(getattr(generation.message, "usage_metadata", None), _cost(generation))
-                _hold_against_the_rules(_finish(generation), _has_content(generation.message))
+                attempt.count(getattr(generation.message, "usage_metadata", None), cost_of(generation))
+                hold_against_the_rules(finish_of(generation), has_content(generation.message))
                 attempt.ended(_now())
                 return self._result(attempt, generation)
 
@@ -95,7 +94,7 @@ class Request:
         messages = list(self.messages)
         if seam.given and seam.how == "continue":
             messages += [AIMessage(content=seam.given), HumanMessage(content=GO_ON)]
-        end = _Ending()
+        end = Ending()
         blank = ""
         async for chunk in self._timed(_open(model, messages, call), attempt):
             text = end.take(chunk)
@@ -109,7 +108,7 @@ class Request:
             if text := seam.feed(text):
                 yield _piece(text)
         attempt.count(end.usage, end.info.get("cost"))
-        _hold_against_the_rules(end.finish, attempt.first_token_seconds is not None or bool(end.held))
+        hold_against_the_rules(end.finish, attempt.first_token_seconds is not None or bool(end.held))
         if text := seam.end():
             yield _piece(text)
         for chunk in end.held:
@@ -214,11 +213,11 @@ class Request:
         message.response_metadata = {
             **message.response_metadata,
             **info,
-            **self._receipt(attempt, "complete", _finish(generation)),
+            **self._receipt(attempt, "complete", finish_of(generation)),
         }
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _closing(self, attempt: Attempt, end: "_Ending", ended: str) -> ChatGenerationChunk:
+    def _closing(self, attempt: Attempt, end: Ending, ended: str) -> ChatGenerationChunk:
         metadata = {**end.info, **self._receipt(attempt, ended, end.finish)}
         message = AIMessageChunk(
             content="", usage_metadata=end.usage, response_metadata=metadata, chunk_position="last"
@@ -243,32 +242,6 @@ class Request:
             what = f"the answer broke off after {len(given)} characters and nobody went on"
         attempts = [attempt.facts() for attempt in self.attempts]
         return AllProvidersDown(f"{what}:\n{rows}", attempts=attempts, partial=given)
-
-
-@dataclass(kw_only=True)
-class _Ending:
-    """What a stream says besides its text."""
-
-    finish: str | None = None
-    usage: Any = None
-    info: dict[str, Any] = field(default_factory=dict)
-    held: list[ChatGenerationChunk] = field(default_factory=list)
-    """Calls of tools, kept until it is sure that they are whole."""
-
-    def take(self, chunk: ChatGenerationChunk) -> str:
-        """The text of a chunk; the rest of it is kept."""
-        message: Any = chunk.message
-        if chunk.generation_info or message.response_metadata:
-            self.info |= {**message.response_metadata, **(chunk.generation_info or {})}
-            self.finish = _finish(chunk) or self.finish
-        usage = getattr(message, "usage_metadata", None)
-        if usage:
-            self.usage = add_usage(self.usage, usage)
-        if getattr(message, "tool_call_chunks", None):
-            self.held.append(
-                ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=message.tool_call_chunks))
-            )
-        return message.content if isinstance(message.content, str) else str(message.text)
 
 
 def _now() -> float:
@@ -302,32 +275,3 @@ async def _open(
 
 def _piece(text: str) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=AIMessageChunk(content=text))
-
-
-def _finish(generation: ChatGeneration) -> str | None:
-    """Why the answer ended, in the host's word; None: it does not say."""
-    for facts in (generation.generation_info or {}, generation.message.response_metadata):
-        for key in _FINISH:
-            if facts.get(key):
-                return str(facts[key])
-    return None
-
-
-def _cost(generation: ChatGeneration) -> object:
-    return (generation.generation_info or {}).get("cost", generation.message.response_metadata.get("cost"))
-
-
-def _has_content(message: Any) -> bool:
-    return bool(str(message.text).strip() or message.tool_calls or message.invalid_tool_calls)
-
-
-def _hold_against_the_rules(finish: str | None, content: bool) -> None:
-    """Refuse what only looks like an answer."""
-    if finish is None:
-        raise Refused("cut", "it ended without a finish_reason")
-    if finish == "error":
-        raise Refused("failed", "finish_reason is 'error'")
-    if finish == "content_filter":
-        raise Refused("filtered", "finish_reason is 'content_filter'")
-    if not content:
-        raise Refused("empty", f"nothing in it (finish_reason {finish!r})")

@@ -1,117 +1,25 @@
-"""What may still be asked of whom: limits, uses and rests of accounts, kept on disk for every process of a user.
-
-An account is a name, never a key; one that begins with `~` is this process's own and is not written. Times are
-seconds since 1970, because the file outlives the process.
-"""
+"""The ledger: uses and rests of accounts, in memory and on disk."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import orjson
 from filelock import FileLock, Timeout
-from pydantic import Field
+
+from hafs.quota.file import numbered, read, write
+from hafs.quota.limits import LONGEST_REST_SECONDS, Limits, Rest, Uses
 
 log = logging.getLogger(__name__)
 
-MINUTE, DAY = 60, 86_400
-LONGEST_REST_SECONDS = DAY
-"""No rest is believed for longer: a host may ask for ten years, and clocks are set back."""
 LOCK_SECONDS = 0.05
 """How long a request waits for another process that writes; then it writes later."""
 WRITE_EVERY_SECONDS = 1.0
 """Uses of accounts without limits are written this often; rests and limited uses at once."""
 LOOK_EVERY_SECONDS = 0.05
 """How often the file is looked at for what other processes wrote."""
-
-Count = Annotated[int, Field(gt=0)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How much is asked of an account in a clock minute and a UTC day; None: as much as its host allows."""
-
-    requests_per_minute: Count | None
-    tokens_per_minute: Count | None
-    requests_per_day: Count | None
-    tokens_per_day: Count | None
-
-    def reached(self, uses: dict[int, list[int]]) -> int | None:
-        """The window (in seconds) whose limit is reached; None: none is.
-
-        Args:
-            uses: By window: its number since 1970, requests, tokens.
-        """
-        by_window = {
-            DAY: (self.requests_per_day, self.tokens_per_day),
-            MINUTE: (self.requests_per_minute, self.tokens_per_minute),
-        }
-        for window, limits in by_window.items():
-            used = uses[window][1:]
-            if any(limit is not None and count >= limit for count, limit in zip(used, limits, strict=True)):
-                return window
-        return None
-
-    @property
-    def any(self) -> bool:
-        """Whether anything is limited."""
-        return any(value is not None for value in asdict(self).values())
-
-
-@dataclass(kw_only=True)
-class Rest:
-    """A time in which an account, or one of its models, is not asked; after it one request may try."""
-
-    until: float
-    reason: str
-    said: str
-    failures: int = 1
-    """In a row."""
-    probe_until: float = 0.0
-    """Until then one request tries whether the rest is over; the others still stay away."""
-
-    def wait(self, now: float) -> float:
-        """Seconds until a request may try; 0: now."""
-        until = max(self.until if self.until - now <= LONGEST_REST_SECONDS else 0.0, self.probe_until)
-        return max(0.0, until - now)
-
-
-@dataclass
-class _Uses:
-    """Requests and tokens of an account in the running minute and day."""
-
-    windows: dict[int, list[int]] = field(default_factory=lambda: {MINUTE: [0, 0, 0], DAY: [0, 0, 0]})
-
-    def add(self, now: float, requests: int, tokens: int) -> None:
-        for seconds, window in self.windows.items():
-            number = int(now // seconds)
-            if window[0] != number:
-                window[:] = [number, 0, 0]
-            window[1] += requests
-            window[2] += tokens
-
-    def merge(self, other: dict[int, list[int]]) -> None:
-        for seconds, (number, requests, tokens) in other.items():
-            window = self.windows[seconds]
-            if number > window[0]:
-                window[:] = [number, requests, tokens]
-            elif number == window[0]:
-                window[1] += requests
-                window[2] += tokens
-
-
-def ledger_path() -> Path:
-    """Where the user's ledger is: `$HAFS_STATE/quota.json`, else in the user's state folder."""
-    from platformdirs import user_state_path
-
-    base = os.environ.get("HAFS_STATE")
-    return (Path(base) if base else user_state_path("hafs")) / "quota.json"
 
 
 class Ledger:
@@ -125,8 +33,8 @@ class Ledger:
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
         self.path, self.clock = path, clock
         self._rests: dict[str, Rest] = {}
-        self._uses: dict[str, _Uses] = {}
-        self._unwritten: dict[str, _Uses] = {}
+        self._uses: dict[str, Uses] = {}
+        self._unwritten: dict[str, Uses] = {}
         self._changed: set[str] = set()
         self._guard = threading.RLock()
         self._seen = self._written = self._looked = 0.0
@@ -149,7 +57,7 @@ class Ledger:
                     return rest.wait(now), rest.reason
             if not limits.any:
                 return 0.0, ""
-            uses = self._uses.setdefault(account, _Uses())
+            uses = self._uses.setdefault(account, Uses())
             uses.add(now, 0, 0)
             window = limits.reached(uses.windows)
             return (0.0, "") if window is None else (window - now % window, "limit")
@@ -227,7 +135,7 @@ class Ledger:
         with self._guard:
             self._look(now=True)
             now = self.clock()
-            uses = self._uses.setdefault(account, _Uses())
+            uses = self._uses.setdefault(account, Uses())
             uses.add(now, 0, 0)
             rests = {key: rest for key, rest in self._rests.items() if key.split("|")[0] == account and rest.wait(now)}
             return rests, uses.windows
@@ -238,9 +146,9 @@ class Ledger:
             self._write(at_once=True)
 
     def _use(self, account: str, now: float, *, requests: int, tokens: int) -> None:
-        self._uses.setdefault(account, _Uses()).add(now, requests, tokens)
+        self._uses.setdefault(account, Uses()).add(now, requests, tokens)
         if self.path is not None and not account.startswith("~"):
-            self._unwritten.setdefault(account, _Uses()).add(now, requests, tokens)
+            self._unwritten.setdefault(account, Uses()).add(now, requests, tokens)
 
     def _look(self, *, now: bool = False) -> None:
         """Read the file if another process wrote it."""
@@ -253,7 +161,7 @@ class Ledger:
         except OSError:
             return
         if changed != self._seen:
-            self._take(_read(self.path))
+            self._take(read(self.path))
             self._seen = changed
 
     def _take(self, told: dict[str, Any]) -> None:
@@ -266,9 +174,9 @@ class Ledger:
                 self._rests.pop(key, None)
             else:
                 self._rests[key] = rest
-        self._uses = {account: _Uses(_numbered(windows)) for account, windows in told["uses"].items()} | own
+        self._uses = {account: Uses(numbered(windows)) for account, windows in told["uses"].items()} | own
         for account, uses in self._unwritten.items():
-            self._uses.setdefault(account, _Uses()).merge(uses.windows)
+            self._uses.setdefault(account, Uses()).merge(uses.windows)
 
     def _write(self, *, at_once: bool = False) -> None:
         """Put the file on top of what others wrote; a disk or a neighbour in the way never stops a request."""
@@ -281,8 +189,8 @@ class Ledger:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_SECONDS):
-                self._take(_read(self.path))
-                self._replace()
+                self._take(read(self.path))
+                self._seen = write(self.path, self._rests, self._uses)
         except Timeout:
             return
         except OSError as error:
@@ -293,37 +201,3 @@ class Ledger:
         self._written = moment
         self._changed.clear()
         self._unwritten.clear()
-
-    def _replace(self) -> None:
-        """Not fsynced: after a power cut an old ledger is as good, and a request does not wait for the disk."""
-        assert self.path is not None
-        text = {
-            "rests": {key: asdict(rest) for key, rest in self._rests.items() if key[0] != "~"},
-            "uses": {account: uses.windows for account, uses in self._uses.items() if account[0] != "~"},
-        }
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            draft.write_bytes(orjson.dumps(text, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_INDENT_2))
-            draft.replace(self.path)
-        finally:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
-        self._seen = self.path.stat().st_mtime_ns
-
-
-def _numbered(windows: dict[str, list[int]]) -> dict[int, list[int]]:
-    return {int(seconds): list(window) for seconds, window in windows.items()}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """What the file says; an unreadable one says nothing."""
-    try:
-        told = orjson.loads(path.read_bytes())
-        for rest in told["rests"].values():
-            Rest(**rest)
-        for windows in told["uses"].values():
-            if {MINUTE, DAY} != _numbered(windows).keys():
-                raise ValueError
-        return told
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {"rests": {}, "uses": {}}

@@ -1,0 +1,87 @@
+"""What we allow ourselves of an account, what was used of it, and how long it rests."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Annotated
+
+from pydantic import Field
+
+MINUTE, DAY = 60, 86_400
+LONGEST_REST_SECONDS = DAY
+"""No rest is believed for longer: a host may ask for ten years, and clocks are set back."""
+
+Count = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much is asked of an account in a clock minute and a UTC day; None: as much as its host allows."""
+
+    requests_per_minute: Count | None
+    tokens_per_minute: Count | None
+    requests_per_day: Count | None
+    tokens_per_day: Count | None
+
+    def reached(self, uses: dict[int, list[int]]) -> int | None:
+        """The window (in seconds) whose limit is reached; None: none is.
+
+        Args:
+            uses: By window: its number since 1970, requests, tokens.
+        """
+        by_window = {
+            DAY: (self.requests_per_day, self.tokens_per_day),
+            MINUTE: (self.requests_per_minute, self.tokens_per_minute),
+        }
+        for window, limits in by_window.items():
+            used = uses[window][1:]
+            if any(limit is not None and count >= limit for count, limit in zip(used, limits, strict=True)):
+                return window
+        return None
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is limited."""
+        return any(value is not None for value in asdict(self).values())
+
+
+@dataclass(kw_only=True)
+class Rest:
+    """A time in which an account, or one of its models, is not asked; after it one request may try."""
+
+    until: float
+    reason: str
+    said: str
+    failures: int = 1
+    """In a row."""
+    probe_until: float = 0.0
+    """Until then one request tries whether the rest is over; the others still stay away."""
+
+    def wait(self, now: float) -> float:
+        """Seconds until a request may try; 0: now."""
+        until = max(self.until if self.until - now <= LONGEST_REST_SECONDS else 0.0, self.probe_until)
+        return max(0.0, until - now)
+
+
+@dataclass
+class Uses:
+    """Requests and tokens of an account in the running minute and day."""
+
+    windows: dict[int, list[int]] = field(default_factory=lambda: {MINUTE: [0, 0, 0], DAY: [0, 0, 0]})
+
+    def add(self, now: float, requests: int, tokens: int) -> None:
+        """Count, in the windows of this moment."""
+        for seconds, window in self.windows.items():
+            number = int(now // seconds)
+            if window[0] != number:
+                window[:] = [number, 0, 0]
+            window[1] += requests
+            window[2] += tokens
+
+    def merge(self, other: dict[int, list[int]]) -> None:
+        """Count what another process did, window by window."""
+        for seconds, (number, requests, tokens) in other.items():
+            window = self.windows[seconds]
+            if number > window[0]:
+                window[:] = [number, requests, tokens]
+            elif number == window[0]:
+                window[1] += requests
+                window[2] += tokens
