@@ -48,11 +48,11 @@ class Expert:
 
     @cached_property
     def pattern(self) -> re.Pattern[str] | None:
-        """Its keywords as one pattern of whole words; None without keywords."""
+        """Its keywords as one pattern of whole words in lower-case text; None without keywords."""
         words = sorted({word.lower() for word in self.keywords}, key=len, reverse=True)
         if not words:
             return None
-        return re.compile(rf"(?<!\w)(?:{'|'.join(map(_whole_word, words))})", re.IGNORECASE)
+        return re.compile(rf"(?<!\w)(?:{'|'.join(map(_whole_word, words))})")
 
 
 def _whole_word(word: str) -> str:

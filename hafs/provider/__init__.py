@@ -6,7 +6,6 @@
 A host (`Host`) knows how to reach models; `hafs.provider.scripted` is the one without any.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,7 +127,7 @@ class Provider:
             params: As in `Host.chat`.
         """
         adapter = adapter if self.host.carries_adapters else None
-        words = json.dumps([tier, model, adapter, params], sort_keys=True, default=str)
+        words = repr((tier, model, adapter, sorted(params.items())))
         if words not in self._kept:
             if len(self._kept) >= KEPT_MODELS:
                 self._kept.pop(next(iter(self._kept)))

@@ -8,7 +8,7 @@ import asyncio
 import atexit
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pydantic import ConfigDict, Field
 from hafs.errors import ConfigError
 from hafs.policy import Policy, shipped_policy
 from hafs.provider import Provider, Tier, loops
-from hafs.provider.plan import Plan, candidates
+from hafs.provider.plan import Candidate, Plan, candidates
 from hafs.provider.request import Request
 from hafs.quota import Ledger, ledger_path
 
@@ -48,7 +48,7 @@ class Failover(BaseChatModel):
     restarted) and `attempts`.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, frozen=False)
+    model_config = ConfigDict(arbitrary_types_allowed=True, frozen=False, ignored_types=(cached_property,))
 
     providers: tuple[Any, ...]
     tier: str
@@ -66,12 +66,17 @@ class Failover(BaseChatModel):
         models = [f"{provider.name}/{provider.models[self.tier]}" for provider in self.providers]
         return {"model_name": ",".join(models), "tier": self.tier, "adapter": self.adapter, **self.parameters}
 
+    @cached_property
+    def order(self) -> list[Candidate]:
+        """Who is asked, as long as no quota ends."""
+        return candidates(self.providers, self.tier)  # type: ignore[arg-type]
+
     def request(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> Request:
         """A request that begins now, on the running loop."""
         given = {**self.parameters, **words, **({"stop": stop} if stop else {})}
         given = {word: value for word, value in given.items() if value is not None and not word.startswith("ls_")}
         plan = Plan(
-            order=candidates(self.providers, self.tier),  # type: ignore[arg-type]
+            order=self.order,
             policy=self.policy,
             ledger=self.ledger,
             tokens=tokens_of(messages, given),

@@ -99,12 +99,11 @@ class Plan:
         """Who is asked now; or nobody, and the seconds until somebody may be (`NEVER`: nobody will in time)."""
         soonest = NEVER
         for candidate in self._open():
-            wait, reason = self._wait(candidate)
-            probe = self.policy.attempt_seconds
-            if not wait and self._enter(candidate, probe):
+            if self._enter(candidate, self.policy.attempt_seconds):
                 self._calls[candidate.account] += 1
                 self._tried.append(candidate)
                 return candidate, 0.0
+            wait, reason = self._wait(candidate)
             self.passed_over[candidate.provider.name] = f"rests for {wait:.0f} s: {reason.replace('_', ' ')}"
             soonest = min(soonest, wait or 0.05)
         return None, soonest if now + soonest < self.deadline else NEVER

@@ -60,11 +60,13 @@ class Request:
                 model, call = self._model(attempt)
                 limit = self._limit(candidate)
                 work = model._agenerate(list(self.messages), **call)
-                generation = (await _within(work, limit, "no whole answer")).generations[0]
+                result = await _within(work, limit, "no whole answer")
+                generation = result.generations[0]
                 attempt.count(getattr(generation.message, "usage_metadata", None), cost_of(generation))
                 hold_against_the_rules(finish_of(generation), has_content(generation.message))
                 attempt.ended(_now())
-                return self._result(attempt, generation)
+                self._sign(attempt, generation)
+                return result
 
     async def pieces(self) -> AsyncIterator[ChatGenerationChunk]:
         """The answer as it comes; the first piece with content commits to it.
@@ -206,16 +208,14 @@ class Request:
         )
         return model, {word: value for word, value in words.items() if word in CALL_WORDS}
 
-    def _result(self, attempt: Attempt, generation: ChatGeneration) -> ChatResult:
-        message, info = generation.message, dict(generation.generation_info or {})
-        info.pop("attempts", None)
+    def _sign(self, attempt: Attempt, generation: ChatGeneration) -> None:
+        """Put the receipt into the message, in place of what else its host said of it."""
         self._settle(attempt)
-        message.response_metadata = {
-            **message.response_metadata,
-            **info,
+        generation.message.response_metadata = {
+            **generation.message.response_metadata,
+            **(generation.generation_info or {}),
             **self._receipt(attempt, "complete", finish_of(generation)),
         }
-        return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _closing(self, attempt: Attempt, end: Ending, ended: str) -> ChatGenerationChunk:
         metadata = {**end.info, **self._receipt(attempt, ended, end.finish)}

@@ -21,6 +21,7 @@ from hafs.provider import Health, Host
 from hafs.provider.refusal import KINDS, Kind, Refused
 
 _CUT = re.compile(r"cut_after_(\d+)$")
+_WORD = re.compile(r"\s*\S+\s*$|\s*\S+")
 _OTHERS = ("hang", "unfinished")
 _NUMBERS = count(1)
 Seconds = Annotated[float, Field(ge=0)]
@@ -78,9 +79,9 @@ class Scripted(Host):
 
     def answer(self, messages: Sequence[BaseMessage]) -> str:
         """What the table says."""
-        prompt = "\n".join(str(message.text) for message in messages)
+        prompt = "\n".join(map(_text, messages))
         chosen = next((said for pattern, said in self.answers.items() if re.search(pattern, prompt)), self.otherwise)
-        return chosen.replace("{question}", str(messages[-1].text))
+        return chosen.replace("{question}", _text(messages[-1]))
 
 
 class ScriptedChat(BaseChatModel):
@@ -95,23 +96,32 @@ class ScriptedChat(BaseChatModel):
 
     async def _words(self, messages: Sequence[BaseMessage]) -> AsyncIterator[str]:
         """The answer word by word; raises, hangs or ends early as its fault says."""
+        fault = await self._begun()
+        for word in self._said(messages, fault):
+            if self.host.token_seconds:
+                await asyncio.sleep(self.host.token_seconds)
+            yield word
+        if fault and fault != "unfinished":
+            raise Refused("cut", f"as scripted, after {fault.removeprefix('cut_after_')} words")
+        if fault:
+            yield ""
+
+    async def _begun(self) -> str | None:
+        """Wait until the answer may begin; returns the fault it will have."""
         fault = self.host.next_fault()
         if self.host.first_token_seconds:
             await asyncio.sleep(self.host.first_token_seconds)
         if fault == "hang":
             await asyncio.sleep(3600)
-        cut = _CUT.match(fault or "")
-        if fault and not cut and fault != "unfinished":
+        if fault and not _CUT.match(fault) and fault != "unfinished":
             raise Refused(cast(Kind, fault), "as scripted")
-        words = re.findall(r"\s*\S+\s*$|\s*\S+", self.host.answer(messages))
-        for word in words[: int(cut[1])] if cut else words:
-            if self.host.token_seconds:
-                await asyncio.sleep(self.host.token_seconds)
-            yield word
-        if cut:
-            raise Refused("cut", f"as scripted, after {cut[1]} words")
-        if fault == "unfinished":
-            yield ""
+        return fault
+
+    def _said(self, messages: Sequence[BaseMessage], fault: str | None) -> list[str]:
+        """The words of the answer, as many as its fault leaves."""
+        words = _WORD.findall(self.host.answer(messages))
+        cut = _CUT.match(fault) if fault else None
+        return words[: int(cut[1])] if cut else words
 
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -128,11 +138,15 @@ class ScriptedChat(BaseChatModel):
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        words = [word async for word in self._words(messages)]
-        info = {"finish_reason": "stop"} if words[-1:] != [""] else {}
+        if not self.host.token_seconds and not self.host.faults:
+            await self._begun()
+            said, info = self.host.answer(messages), {"finish_reason": "stop"}
+        else:
+            words = [word async for word in self._words(messages)]
+            said, info = "".join(words), {"finish_reason": "stop"} if words[-1:] != [""] else {}
         message = AIMessage(
-            content="".join(words),
-            usage_metadata=_usage(messages, len(words)),
+            content=said,
+            usage_metadata=_usage(messages, len(said.split())),
             response_metadata={"model_name": self.model},
         )
         return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
@@ -144,5 +158,9 @@ class ScriptedChat(BaseChatModel):
 
 
 def _usage(messages: Sequence[BaseMessage], words: int) -> UsageMetadata:
-    asked = sum(len(str(message.text).split()) for message in messages)
+    asked = sum(len(_text(message).split()) for message in messages)
     return UsageMetadata(input_tokens=asked, output_tokens=words, total_tokens=asked + words)
+
+
+def _text(message: BaseMessage) -> str:
+    return message.content if isinstance(message.content, str) else str(message.text)

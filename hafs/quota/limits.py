@@ -1,6 +1,7 @@
 """What we allow ourselves of an account, what was used of it, and how long it rests."""
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field
@@ -37,7 +38,7 @@ class Limits:
                 return window
         return None
 
-    @property
+    @cached_property
     def any(self) -> bool:
         """Whether anything is limited."""
         return any(value is not None for value in asdict(self).values())

@@ -24,4 +24,4 @@ class Keyword(Method):
 def hits(question: str, expert: object) -> set[str]:
     """The different keywords of an expert in a question."""
     pattern = getattr(expert, "pattern", None)
-    return {" ".join(found.lower().split()) for found in pattern.findall(question)} if pattern else set()
+    return {" ".join(found.split()) for found in pattern.findall(question.lower())} if pattern else set()
