@@ -32,12 +32,13 @@ def calibrate(config: DictConfig) -> Calibration:
     """Train a few steps, compare with what would be planned from the peak, and keep the result.
 
     Raises:
-        ConfigError: The hardware is not this machine's, or there is no place to keep what is measured.
+        ConfigError: The hardware is not this machine's, or what is measured has no place to be kept.
         RunError: The training failed.
     """
     path = calibration_path(config.calibration)
     if config.hardware.name != "local" or path is None:
         raise ConfigError("only this machine can be measured here", hint="hafs plan calibrate, with hardware=local")
+    _writable(path)
     console = Console()
     words = training_words(config)
     with tempfile.TemporaryDirectory(prefix="hafs-calibrate-") as folder:
@@ -49,6 +50,15 @@ def calibrate(config: DictConfig) -> Calibration:
     low, usual, high = found.efficiency
     console.print(f"{found.of}: {usual:.0%} of the peak ({low:.0%} to {high:.0%}); kept in {path}", soft_wrap=True)
     return found
+
+
+def _writable(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}", hint="calibration=mine.json") from error
 
 
 def planned(config: DictConfig, words: Sequence[str]) -> Plan:

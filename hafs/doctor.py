@@ -6,9 +6,10 @@
 Keys are looked for, never shown. Exit codes: 0 nothing needed is broken, 2 something is.
 """
 
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 from omegaconf import DictConfig
+from pydantic import Field
 
 from hafs.config import door
 
@@ -17,7 +18,7 @@ class Settings(TypedDict):
     """The door's own keys in `conf/doctor.yaml`."""
 
     json: bool
-    time_source: str | None
+    time_source: Annotated[str, Field(pattern=r"^https?://\S+$")] | None
 
 
 def doctor(config: DictConfig) -> None:

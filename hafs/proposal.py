@@ -43,6 +43,9 @@ class Proposal:
     def __init__(self, config: DictConfig) -> None:
         self.config = config
         path = calibration_path(config.calibration)
+        if config.calibration not in (None, "auto") and not calibration.load(path):
+            fact = f"calibration: {config.calibration!r} holds nothing that was measured"
+            raise ConfigError(fact, hint=f"hafs plan calibrate calibration={config.calibration} makes it")
         self.hardware, self.constants = calibration.applied(build(config.hardware), path)
         stages = [build(node) for node in (config.get("stages") or {}).values()]
         if not stages:
@@ -182,7 +185,9 @@ def sweep_table(folder: Path, *, width: int | None) -> int:
     """Print the plans that this process' sweep left, in one table; returns the exit code."""
     plans: list[dict[str, Any]] = []
     code = 0
-    for job in sorted(folder.iterdir()) if folder.is_dir() else []:
+    for job in (
+        [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
+    ):  # one job without a name: the folder itself
         if (job / "plan.json").is_file() and (job / "plan.json").stat().st_mtime >= BEGAN - 1:
             plans.append(orjson.loads((job / "plan.json").read_bytes()))
         elif (job / FAILURE).is_file() and (job / FAILURE).stat().st_mtime >= BEGAN - 1:
@@ -195,5 +200,6 @@ def sweep_table(folder: Path, *, width: int | None) -> int:
             found["trained_parameters"],
         )
     )
-    show.show_sweep(plans, Console(width=width))
+    if plans:
+        show.show_sweep(plans, Console(width=width))
     return code

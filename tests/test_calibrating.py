@@ -117,6 +117,9 @@ def test_only_this_machine_is_measured_and_a_training_that_fails_is_one_line(row
     assert (code, err.splitlines()[0]) == (2, "hafs: only this machine can be measured here")
     code, _, err = typed(monkeypatch, capsys, "calibrate", *TINY, "calibration=null")
     assert code == 2
+    (rows / "file").touch()
+    code, _, err = typed(monkeypatch, capsys, "calibrate", *TINY, "calibration=file/mine.json")
+    assert (code, err.splitlines()[0]) == (2, "hafs: file/mine.json cannot be written: File exists")
     (rows / "rows.jsonl").write_text(json.dumps({"instruction": "only a question"}) + "\n")
     code, _, err = typed(monkeypatch, capsys, "calibrate", *TINY, "calibration=mine.json")
     assert code == 2
@@ -125,7 +128,7 @@ def test_only_this_machine_is_measured_and_a_training_that_fails_is_one_line(row
     assert not (rows / "mine.json").exists()
 
 
-def test_a_damaged_calibration_is_as_good_as_none(rows):
+def test_a_damaged_calibration_is_as_good_as_none_and_refused_where_it_is_named(rows, monkeypatch, capsys):
     found = Calibration(title="x", date="2026-01-01", of="y", efficiency=(0.1, 0.2, 0.3), context_bytes=1, slack=0.5)
     keep(rows / "a.json", found)
     keep(rows / "a.json", replace(found, title="other"))
@@ -133,4 +136,6 @@ def test_a_damaged_calibration_is_as_good_as_none(rows):
     for text in ("{", "[]", '{"x": {"date": 1}}', ""):
         (rows / "a.json").write_text(text)
         assert load(rows / "a.json") == {}
+        code, _, err = typed(monkeypatch, capsys, *TINY, "calibration=a.json")
+        assert (code, err.splitlines()[0]) == (2, "hafs: calibration: 'a.json' holds nothing that was measured")
         assert "assumed" in applied(proposal("calibration=null").hardware, rows / "a.json")[1].source

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,25 @@ def test_bad_words_get_one_line_and_a_hint(here, monkeypatch, capsys, words, sai
     assert code == 2
     assert said in err
     assert len(err.strip().splitlines()) <= 2
+
+
+def test_a_taken_port_and_files_that_are_no_journal(here, monkeypatch, capsys):
+    for name, content in {"torn": b'{"event": "step", "tot', "bytes": bytes(range(256)) * 9, "nothing": b""}.items():
+        (here / "outputs" / name).mkdir(parents=True)
+        (here / "outputs" / name / "events.jsonl").write_bytes(content)
+    (here / "outputs/bare").mkdir()
+    code, out, _ = typed(monkeypatch, capsys, "table=true")
+    assert code == 0
+    assert out.count("empty") == 3
+    code, _, err = typed(monkeypatch, capsys, "bare")
+    assert (code, err.splitlines()[0]) == (2, "hafs: there is no run 'bare' in outputs/ or multirun/")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, _, err = typed(monkeypatch, capsys, "web=true", f"port={port}", "torn")
+    assert (code, err.splitlines()[0]) == (2, f"hafs: port {port} cannot be used: Address already in use")
+    assert len(err.splitlines()) == 2
 
 
 def test_hafs_runs_is_a_short_form_that_help_and_completion_know(here):

@@ -74,3 +74,18 @@ def test_a_clock_that_is_off_is_noted(monkeypatch):
 def test_something_broken_ends_with_exit_code_2(here, monkeypatch):
     monkeypatch.setattr(machine, "MEMORY_BROKEN", 10**18)
     assert any(one.state == "broken" and one.name == "memory" for one in examine(time_source=None))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("json=3", "json is 3"),
+        ("time_source=nonsense", "time_source is 'nonsense'"),
+        ("x", "'x' says nothing to hafs doctor"),
+    ],
+)
+def test_wrong_words_are_one_line_and_exit_code_2(here, word, said):
+    told = subprocess.run([sys.executable, "-m", "hafs.doctor", word], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"hafs: {said}")
+    assert len(told.stderr.splitlines()) <= 2

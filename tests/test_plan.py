@@ -132,3 +132,29 @@ def test_json_and_a_sweep_with_one_table_at_the_end(here):
     assert many.stdout.count("│ qwen14b │") == 4
     assert many.stdout.count("infeasible") == 2
     assert typed("hardware=rtx5060", here=here).stderr.splitlines()[0] == "hafs: hardware has no option 'rtx5060'"
+
+
+def test_a_sweep_of_one_job_has_its_table_and_a_refused_one_has_none(here):
+    assert "qwen14b" in typed("-m", "model=qwen14b", here=here).stdout
+    refused = typed("-m", "hardware=h200,nix", here=here)
+    assert (refused.returncode, refused.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("hardware=rtx9090", "hardware has no option 'rtx9090'"),
+        ("hardware.memory_gib=0", "hardware.memory_gib is 0"),
+        ("adapter.r=-3", "adapter.r is -3"),
+        ("name=../x", "name is '../x'"),
+        ("stage=", "there is no stage to plan"),
+        ("dataset.path=nothing.jsonl", "dataset 'alttp_asm': no file 'nothing.jsonl'"),
+        ("calibrations", "what is 'calibrations'"),
+        ("calibration=nothing.json", "calibration: 'nothing.json' holds nothing that was measured"),
+    ],
+)
+def test_wrong_words_are_one_line_and_exit_code_2(here, word, said):
+    told = typed(word, here=here)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"hafs: {said}")
+    assert len(told.stderr.splitlines()) <= 2

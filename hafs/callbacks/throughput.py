@@ -1,4 +1,4 @@
-"""Tokens a second, memory, and how busy the GPU is, every so many steps."""
+"""Tokens a second, memory, and how busy the GPU or the CPU is, every so many steps."""
 
 import time
 from typing import Annotated, Any
@@ -21,9 +21,12 @@ def memory(device: torch.device) -> dict[str, int]:
 
 
 def utilization(device: torch.device) -> dict[str, int]:
-    """Percent of the time the GPU was busy; empty without NVML (`pip install hafs[gpu]`)."""
+    """Percent of the time since the last look that the processors were busy, with all programs; on a GPU, the GPU's.
+
+    Empty on a GPU without NVML (`pip install hafs[gpu]`).
+    """
     if device.type != "cuda":
-        return {}
+        return {"cpu_percent": round(psutil.cpu_percent())}
     try:
         return {"gpu_percent": torch.cuda.utilization(device)}
     except (ModuleNotFoundError, RuntimeError):
@@ -45,6 +48,7 @@ class Throughput(pl.Callback):
 
     def on_train_start(self, *_: Any) -> None:
         """Start the clock."""
+        psutil.cpu_percent()
         self._began, self._tokens, self._supervised = time.perf_counter(), 0, 0
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:

@@ -80,6 +80,14 @@ def _unknown_group(door: str, message: str) -> ConfigError | None:
     return ConfigError(f"there is no group or key {word!r}", hint=did_you_mean(word, known))
 
 
+def _no_value(message: str, door: str) -> ConfigError | None:
+    found = re.search(r"parsing override '([^'=]*)' missing EQUAL", message)
+    if not found:
+        return None
+    fact = f"{found[1]!r} says nothing to hafs {door}: its words are key=value"
+    return ConfigError(fact, hint=f"hafs {door} --help shows them")
+
+
 def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | None:
     """One clear error for what Hydra or the disk refused; None for anything else."""
     if isinstance(error, OSError) and error.errno in _DISK_REFUSES:
@@ -98,6 +106,7 @@ def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | No
         _unknown_option(message)
         or _unknown_key(door, words)
         or _unknown_group(door, f"{message} {cause}")
+        or _no_value(message, door)
         or ConfigError(_first_sentence(message), hint="HYDRA_FULL_ERROR=1 shows where")
     )
 

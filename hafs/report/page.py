@@ -88,7 +88,7 @@ def _charts(story: Story) -> str:
 
 
 def _absent(name: str, empty: bool) -> bool:
-    return empty and name == "machine/gpu_percent"
+    return empty and name.endswith("_percent")
 
 
 def _stages(story: Story) -> str:

@@ -37,7 +37,7 @@ color:var(--dim)}.running{color:var(--good)}.finished{color:var(--main)}.paused,
 .table{overflow-x:auto}table{border-collapse:collapse;width:100%;margin-bottom:.6rem}
 td,th{text-align:left;padding:.3rem 1rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top;
 font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
-th{color:var(--dim);font-weight:normal}.answers table{table-layout:fixed}
+th{color:var(--dim);font-weight:normal;overflow-wrap:normal}.answers table{table-layout:fixed}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0;font:13px/1.45 ui-monospace,monospace;max-height:24em;
 overflow-y:auto}
 .events .table{max-height:26em;overflow-y:auto}.events td{white-space:nowrap}

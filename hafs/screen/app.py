@@ -19,7 +19,10 @@ from hafs.story import Journal, Story
 from hafs.story.figures import compared, figures
 from hafs.story.process import pause, resume, stop
 
-SMALL = ("train/lr", "train/tokens_per_second", "train/grad_norm", "memory", "machine/gpu_percent", "train/accuracy")
+SMALL = ("train/lr", "train/tokens_per_second", "train/grad_norm", "memory", "busy", "train/accuracy")
+
+ENDINGS = {"memory": "_bytes", "busy": "_percent"}
+"""How figures of the machine are found, whose names say whether it has a GPU."""
 
 
 class Sure(ModalScreen[bool]):
@@ -122,9 +125,10 @@ class Dashboard(App[None]):
         head.refresh()
         drawn = figures(self.story, buckets=2 * self.size.width)
         self.query_one("#loss", Chart).show(drawn["train/loss"])
-        machine = next(figure for name, figure in drawn.items() if name.endswith(("resident_bytes", "reserved_bytes")))
         for name in SMALL:
-            self.query_one(f"#{_id(name)}", Chart).show(drawn.get(name, machine))
+            ending = ENDINGS.get(name, name)
+            found = next(figure for known, figure in drawn.items() if known.endswith(ending))
+            self.query_one(f"#{_id(name)}", Chart).show(found)
         self.query_one(Events).show(self.story)
         self.query_one(Said).show(self.story)
 

@@ -1,6 +1,6 @@
 """A figure in braille: eight dots a character, so a small terminal shows a curve."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -103,11 +103,19 @@ def _borders(figure: Figure, cells: list[list[str]], styles: list[list[str]], co
         for row, line in enumerate(cells):
             if line[column] == " ":
                 line[column], styles[row][column] = "┊", COLOURS["axis"]
-        room = range(column + 1, min(columns, column + 1 + len(name)))
-        row = 0 if all(cells[0][place] in " ┊" for place in room) else len(cells) - 1
-        for place, letter in zip(room, name, strict=False):
-            if cells[row][place] in " ┊":
+        for row, first in _room(cells, column, len(name)):
+            for place, letter in zip(range(first, first + len(name)), name, strict=True):
                 cells[row][place], styles[row][place] = letter, COLOURS["text"]
+            break
+
+
+def _room(cells: list[list[str]], column: int, length: int) -> Iterator[tuple[int, int]]:
+    """Rows and columns where a border's name has room: above and below, right and left of it."""
+    for row in (0, len(cells) - 1):
+        for first in (column + 1, column - length):
+            around = range(max(0, first - 1), min(len(cells[row]), first + length + 1))
+            if first >= 0 and first + length <= len(cells[row]) and all(cells[row][place] in " ┊" for place in around):
+                yield row, first
 
 
 def _scaled(values: np.ndarray, bounds: tuple[float, float], dots: int) -> np.ndarray:

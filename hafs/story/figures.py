@@ -157,22 +157,24 @@ def memory(story: Story, buckets: int) -> Figure:
 
 
 def utilization(story: Story, buckets: int) -> Figure:
-    """How busy the GPU is; a warning under 90 %."""
-    line = curve(story.machine["total"], story.machine["gpu_percent"], buckets)
-    recent = story.machine["gpu_percent"][-10:]
+    """How busy the GPU is, with a warning under 90 %; the CPU where there is none."""
+    gpu = story.machine.last("gpu_reserved_bytes") is not None
+    name = "gpu_percent" if gpu else "cpu_percent"
+    line = curve(story.machine["total"], story.machine[name], buckets)
+    recent = story.machine[name][-10:]
     recent = recent[np.isfinite(recent)]
     mean = float(recent.mean()) if len(recent) else math.nan
-    warning = f"GPU {mean:.0f} % busy, under {BUSY_PERCENT} %" if mean < BUSY_PERCENT else ""
+    warning = f"GPU {mean:.0f} % busy, under {BUSY_PERCENT} %" if gpu and mean < BUSY_PERCENT else ""
     return Figure(
-        name="machine/gpu_percent",
-        title="GPU busy",
-        series=[Series(label="gpu_percent", role="main", x=line.x, y=line.mean)],
+        name=f"machine/{name}",
+        title="GPU busy" if gpu else "CPU busy",
+        series=[Series(label=name, role="main", x=line.x, y=line.mean)],
         say=lambda value: f"{value:.0f} %",
         zero=True,
         top=100.0,
         now=f"{mean:.0f} %" if len(recent) else "",
         warning=warning,
-        absent="no GPU",
+        absent="needs NVML: pip install 'hafs[gpu]'" if gpu else "not measured yet",
     )
 
 

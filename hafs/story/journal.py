@@ -38,6 +38,7 @@ class _Line(msgspec.Struct, gc=False):
     gpu_reserved_bytes: float | None = None
     gpu_bytes: float | None = None
     gpu_percent: float | None = None
+    cpu_percent: float | None = None
 
 
 _LINES = msgspec.json.Decoder(_Line)

@@ -19,6 +19,7 @@ STEP = ("total", "time", "epoch", "loss", "accuracy", "grad_norm", "lr", "tokens
 """Columns of the steps."""
 MACHINE = (
     "total", "tokens_per_second", "resident_bytes", "memory_bytes", "gpu_reserved_bytes", "gpu_bytes", "gpu_percent",
+    "cpu_percent",
 )  # fmt: skip
 """Columns of what was measured of the machine."""
 ENDINGS = {INTERRUPTED: "stopped", DIVERGED: "diverged"}

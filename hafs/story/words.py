@@ -22,6 +22,7 @@ _SAY = {
     "skipped": lambda e: f"step skipped: {e.get('why')}",
     "out_of_memory": lambda e: f"out of memory, tried again with rows of {e.get('row_tokens')} tokens",
     "micro_batch": lambda e: f"rows of {e.get('row_tokens')} tokens fit in memory",
+    "rehearsed": lambda e: f"a longest batch was rehearsed: {e.get('tokens')} tokens, {duration(e.get('seconds'))}",
     "rollback": lambda e: (
         f"back from step {e.get('total'):,} to {e.get('to'):,}, rate x {number(e.get('rate'))}: {e.get('why')}"
     ),

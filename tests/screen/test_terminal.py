@@ -1,9 +1,11 @@
 """The terminal screen, driven by keys."""
 
 import io
+import re
 import subprocess
 import sys
 
+import numpy as np
 import psutil
 import pytest
 from journals import line, step, whole_run, write
@@ -14,7 +16,7 @@ from hafs.screen.panels import Chart, Events, Said
 from hafs.screen.plot import plot, sparkline
 from hafs.screen.table import runs_table, shortened
 from hafs.story import Journal
-from hafs.story.figures import figures
+from hafs.story.figures import Figure, Series, figures
 
 
 def screen(*folders, refresh_seconds=100.0):
@@ -142,6 +144,23 @@ def test_a_plot_fills_its_room_exactly_and_keeps_its_highest_point(tmp_path):
         assert all(len(row) <= width for row in lines)
     assert sparkline([0, 1, 2, 3], 4, zero=True, top=None) == "▁▃▆█"
     assert sparkline([], 4, zero=True, top=None) == ""
+
+
+@pytest.mark.parametrize("width", [60, 76, 100])
+def test_names_of_stages_are_whole_apart_or_left_out(width):
+    borders = [(0.0, "warmup"), (2.0, "main"), (26.0, "cooldown"), (27.5, "afterwards")]
+    line = Series(label="", role="main", x=np.array([0.0, 14.0, 28.0]), y=np.array([0.5, 0.6, 0.5]))
+    figure = Figure(name="train/loss", title="loss", series=[line], borders=borders, zero=True, top=1.0)
+    words = re.findall(r"[a-z]+", plot(figure, width, 10).plain)
+    assert {"main", "cooldown", "afterwards"} <= set(words) <= {name for _, name in borders}
+
+
+def test_without_a_gpu_the_processors_are_shown(tmp_path):
+    folder = write(tmp_path / "run", step(0), line("throughput", 1001.0, total=0, cpu_percent=97, resident_bytes=1))
+    journal = Journal(folder)
+    journal.follow()
+    figure = figures(journal.story, 10)["machine/cpu_percent"]
+    assert (figure.title, figure.now, figure.warning) == ("CPU busy", "97 %", "")
 
 
 def test_the_table_of_runs_says_status_stage_step_loss_best_and_time_left(tmp_path):
