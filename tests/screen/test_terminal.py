@@ -156,8 +156,8 @@ def test_names_of_stages_are_whole_apart_or_left_out(width):
 
 
 def test_without_a_gpu_the_processors_are_shown(tmp_path):
-    folder = write(tmp_path / "run", step(0), line("throughput", 1001.0, total=0, cpu_percent=97, resident_bytes=1))
-    journal = Journal(folder)
+    write(tmp_path / "run", step(0), line("throughput", 1001.0, total=0, cpu_percent=97, resident_bytes=1))
+    journal = Journal(tmp_path / "run")
     journal.follow()
     figure = figures(journal.story, 10)["machine/cpu_percent"]
     assert (figure.title, figure.now, figure.warning) == ("CPU busy", "97 %", "")
