@@ -6,7 +6,7 @@ from typing import Any
 from hafs.errors import ConfigError
 from hafs.graph.adapters import folder_of, refuse_another_base
 
-WITHOUT = "hafs train dataset=routing makes one; router=cascade does without"
+WITHOUT = "hafs train experiment=router makes one; router=cascade does without"
 Score = Callable[..., Awaitable[Sequence[float]]]
 
 
