@@ -24,7 +24,8 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;border:1px solid var(--line);pad
 .better{color:var(--good)}.worse{color:var(--bad)}.dim{color:var(--dim)}.verdict{font-weight:600}
 details{border-bottom:1px solid var(--line);padding:.3rem 0}summary{cursor:pointer;overflow-wrap:anywhere}
 .side{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));gap:.8rem;margin:.6rem 0}
-svg{width:100%;height:auto}svg text{fill:var(--dim);font-size:12px}svg line{stroke:var(--line)}
+.wide{overflow-x:auto}svg{width:100%;min-width:560px;height:auto}
+svg text{fill:var(--dim);font-size:12px}svg line{stroke:var(--line)}
 svg .better{stroke:var(--good);fill:var(--good)}svg .worse{stroke:var(--bad);fill:var(--bad)}
 svg .open{stroke:var(--bar);fill:var(--bar)}
 """
@@ -43,7 +44,7 @@ def page(outcome: Outcome) -> str:
         "<p class=dim>Each line is scaled by itself; right of the middle is better. Intervals: paired bootstrap "
         "over the rows.</p>",
         _skipped(record),
-        f"<h2>Rows</h2>{_rows(outcome)}",
+        f"<h2>Rows, with the loss of their own answers (nats a token)</h2>{_rows(outcome)}",
         _facts(record),
     )
 
@@ -63,7 +64,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: i
         shown = (f"<{tag}{' class=n' if i >= numbers_from else ''}>{text}</{tag}>" for i, text in enumerate(cells))
         return f"<tr>{''.join(shown)}</tr>"
 
-    return f"<table>{line('th', head) if head else ''}{''.join(line('td', cells) for cells in rows)}</table>"
+    inside = f"{line('th', head) if head else ''}{''.join(line('td', cells) for cells in rows)}"
+    return f"<div class=wide><table>{inside}</table></div>"
 
 
 def _rules(record: Evaluation) -> str:
@@ -81,7 +83,7 @@ def _figures(outcome: Outcome) -> str:
     left, right = (escape(sheet.label) for sheet in outcome.sheets)
     head = "".join(f"<th class=n>{name}</th>" for name in (left, right, "difference", "95 % interval", "rows"))
     body = "".join(_figure(name, figure) for name, figure in outcome.record.metrics.items())
-    return f"<table><tr><th>metric</th>{head}</tr>{body}</table>"
+    return f"<div class=wide><table><tr><th>metric</th>{head}</tr>{body}</table></div>"
 
 
 def _figure(name: str, figure: Figure) -> str:
@@ -105,9 +107,9 @@ def forest(figures: Mapping[str, Figure], *, one_scale: bool = False) -> str:
         _interval(name, figure, place * _ROW + 14, widest if one_scale else _reach(figure))
         for place, (name, figure) in enumerate(drawn.items())
     ]
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {len(lines) * _ROW + 4}" role=img aria-label="differences">{"".join(lines)}</svg>'
-    )
+    box = f"0 0 {_WIDTH} {len(lines) * _ROW + 4}"
+    drawing = f'<svg viewBox="{box}" role=img aria-label="differences">{"".join(lines)}</svg>'
+    return f"<div class=wide>{drawing}</div>"
 
 
 def _reach(figure: Figure) -> float:
@@ -141,8 +143,8 @@ def _rows(outcome: Outcome) -> str:
 def row(sides: Sequence[tuple[str, Said]], note: str = "") -> str:
     """One row, folded up: its prompt, its own answer, and what each side said."""
     first = sides[0][1]
-    losses = [f"{said.nats / said.supervised:.2f}" for _, said in sides if said.nats is not None and said.supervised]
-    told = note or (f"loss {' / '.join(losses)}" if losses else "")
+    losses = [(name, s.nats / s.supervised) for name, s in sides if s.nats is not None and s.supervised]
+    told = note or ", ".join(f"{name} {loss:.2f}" for name, loss in losses)
     asked = "\n\n".join(f"{message.role}: {message.content}" for message in first.prompt)
     texts = [("prompt", asked), ("the row's own", first.reference)] + [(name, _answer(said)) for name, said in sides]
     cells = "".join(f"<div><p class=dim>{escape(name)}</p><pre>{escape(text)}</pre></div>" for name, text in texts)

@@ -3,6 +3,8 @@
 import json
 import random
 import shutil
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,21 @@ def test_a_test_row_that_was_trained_on_is_found(at):
         events.write(json.dumps({"event": "step", "samples": [row]}) + "\n")
     with pytest.raises(DataError, match=f"1 of .* test rows were in the training of good, {row}"):
         evaluated("name=good")
+
+
+def test_a_test_row_of_early_stopping_or_a_prompt_that_was_seen_is_found(at):
+    from hafs.evaluation.subject import data_of, open_run, refuse_seen
+
+    subject = open_run(Path("outputs/good"))
+    data = data_of(subject, subject.model.tokenizer())
+    test, val = data.splits["test"], data.splits["val"]
+    refuse_seen(test, subject, data)
+    with pytest.raises(DataError, match="test rows were in the early stopping of good"):
+        refuse_seen(test, subject, replace(data, splits={**data.splits, "val": test}))
+    renamed = copy(val)
+    renamed.ids = [f"other-{i}" for i in range(len(val))]
+    with pytest.raises(DataError, match="prompts of the test split of good are in its val split too"):
+        refuse_seen(renamed, subject, data)
 
 
 def test_changed_data_is_refused_with_both_hashes(at):
