@@ -16,7 +16,12 @@ from hafs.errors import ConfigError
 from hafs.provider import TIERS, Tier
 
 AT_ONCE = 4
-_VERDICT = re.compile(r"\W*(?:answer\s+)?(A|B|TIE)\b", re.IGNORECASE)
+_VERDICT = re.compile(
+    r"\W*(?:answer\s+)?(A|B|TIE)\b"
+    r"(?=\s*$|\s*[^\w\s]|\s*\n|\s+is\s+better\b)"  # not "A better one is B"
+    r"(?!\W*(?:(?:or|and)\s+)?(?:answer\s+)?(?!\1\b)(?:A|B|TIE)\b)",  # nor "A, B or TIE?", the question again
+    re.IGNORECASE,
+)
 Ask = Callable[[Sequence[str]], Sequence[str | None]]
 
 
@@ -70,7 +75,7 @@ def _inside(text: str) -> str:
 
 
 def verdict(reply: str | None) -> int | None:
-    """1 for B, -1 for A, 0 for a tie; None for anything else."""
+    """1 for B, -1 for A, 0 for a tie; None for anything else, such as all of them."""
     match = _VERDICT.match(reply or "")
     return {"A": -1, "B": 1, "TIE": 0}[match[1].upper()] if match else None
 

@@ -47,6 +47,7 @@ def _name_among(words: list[str]) -> str:
 
 
 def _list(console: Any, registry: "Registry") -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
@@ -54,9 +55,12 @@ def _list(console: Any, registry: "Registry") -> None:
     if not entries:
         print(f"{registry.path} is empty\n-> hafs register name=RUN")
         return
-    table = Table(title=str(registry.path), title_justify="left")
-    for column in ("name", "status", "base", "perplexity", "gate", "specialization"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("status", "gate"))
+    table = Table(
+        title=str(registry.path), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    table.add_column("name", overflow="fold", min_width=min(30, max(map(len, entries))))
+    for column in ("status", "base", "perplexity", "gate", "good at"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("status", "perplexity", "gate"))
     colors = {"production": "green", "retired": "dim", "candidate": ""}
     for entry in entries.values():
         table.add_row(*map(Text, _cells(entry)), style=colors[entry.status])
@@ -70,7 +74,7 @@ def _cells(entry: "Entry") -> list[str]:
         return [entry.name, entry.status, "mixture", "", "", entry.described]
     found = entry.metrics.get("perplexity")
     perplexity = f"{found.base:.3g} -> {found.tuned:.3g}" if found else "not measured"
-    base = f"{entry.base}, {entry.quant}"
+    base = f"{entry.base} {entry.quant}"
     return [entry.name, entry.status, base, perplexity, _gate(entry), entry.specialization]
 
 

@@ -55,7 +55,12 @@ def test_an_answer_cannot_close_its_fence():
 
 
 @pytest.mark.parametrize(
-    ("reply", "read"), [("B", 1), (" a.", -1), ("**TIE**", 0), ("Answer B", 1), ("Apples", None), ("", None)]
+    ("reply", "read"),
+    [
+        *[("B", 1), (" a.", -1), ("**TIE**", 0), ("Answer B", 1), ("A is better.", -1), ("A\n\nBecause it runs", -1)],
+        *[("A. A runs", -1), ("Apples", None), ("", None), ("A, B or TIE?", None), ("A or B", None)],
+        *[("A/B", None), ("A better one is B", None), ("B\nA", None)],
+    ],
 )
 def test_replies_are_read_with_or_without_trimmings(reply, read):
     assert verdict(reply) == read
@@ -79,3 +84,25 @@ def test_a_provider_that_fails_leaves_rows_missing():
 def test_a_judge_without_a_provider_is_told():
     with pytest.raises(ConfigError, match="a judge needs a provider"):
         asking(JUDGE, [], None)
+
+
+@pytest.mark.long
+def test_a_real_model_judges_in_both_orders_and_what_it_does_not_say_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("HAFS_STATE", str(tmp_path))
+    config = compose("evaluate", ["judge=pairwise", "provider=local"])
+    ask = asking(JUDGE, [build(node) for node in config.providers.values()], build(config.policy))
+    good, bad = "Paris is the capital of France.", "lda #$7E"
+    question = "What is the capital of France?"
+    pairs = [
+        Pair(request=question, reference="Paris.", first=bad, second=good),
+        Pair(request=question, reference="Paris.", first=good, second=bad),
+        Pair(request=question, reference="Paris.", first=good, second=good),
+    ]
+    replies = []
+    found = JUDGE.preferences(pairs, lambda prompts: replies.extend(ask(prompts)) or replies)
+    print(replies, found)
+    assert len(replies) == 4 and all(replies)  # each of two pairs in both orders; the third is nobody's question
+    read = [verdict(reply) for reply in replies]
+    for preference, plain, swapped in zip(found, read[::2], read[1::2], strict=False):
+        assert (preference is None) == (plain is None or swapped is None)
+    assert found[2] == 0
