@@ -89,7 +89,7 @@ class Dashboard(App[None]):
                     yield Said(id="answers", classes="panel")
             with Vertical(id="many"):
                 yield Chart(id="compared", classes="panel")
-                yield DataTable(id="runs", cursor_type="row", classes="panel")
+                yield DataTable(id="runs", cursor_type="row", cursor_foreground_priority="renderable", classes="panel")
         yield Footer()
 
     def on_mount(self) -> None:

@@ -1,6 +1,7 @@
 """Run folders: the newest, one by name, or all jobs of a sweep."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def _named(name: str, roots: Sequence[Path]) -> list[Path]:
     for folder in (*(root / name for root in roots), Path(name)):
         if is_run(folder):
             return [folder]
-        jobs = sorted(job for job in folder.iterdir() if is_run(job)) if folder.is_dir() else []
+        jobs = sorted(filter(is_run, folder.iterdir()), key=_natural) if folder.is_dir() else []
         if jobs and folder not in roots:
             return jobs
     known = [folder.name for folder in everywhere(roots)]
@@ -72,3 +73,8 @@ def _none(roots: Sequence[Path]) -> list[Path]:
 
 def _listed(roots: Sequence[Path]) -> str:
     return " or ".join(f"{root}/" for root in roots)
+
+
+def _natural(folder: Path) -> list[str | int]:
+    """Numbers in a name by their size: `adapter.r=8` before `adapter.r=16`."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", folder.name))]
