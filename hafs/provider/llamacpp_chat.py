@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from hafs.provider import loops
 from hafs.provider.llamacpp_server import Served, Servers, servers
 from hafs.provider.names import known_model
 from hafs.provider.plain import text_of
+from hafs.provider.refusal import Refused
 from hafs.provider.wire import Wire
 from hafs.text.template import control_tokens
 
@@ -116,8 +117,8 @@ class LlamaChat(BaseChatModel):
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        asked = self._asked(kwargs)
-        async with asked._wire() as wire, aclosing(wire._astream(asked._plain(messages), stop, **kwargs)) as stream:  # type: ignore[type-var]
+        asked, words = self._asked(kwargs), held(kwargs)
+        async with asked._wire() as wire, aclosing(wire._astream(asked._plain(messages), stop, **words)) as stream:  # type: ignore[type-var]
             async for chunk in stream:
                 if run_manager and chunk.text:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -126,9 +127,9 @@ class LlamaChat(BaseChatModel):
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        asked = self._asked(kwargs)
+        asked, words = self._asked(kwargs), held(kwargs)
         async with asked._wire() as wire:
-            result = await wire._agenerate(asked._plain(messages), stop, **kwargs)
+            result = await wire._agenerate(asked._plain(messages), stop, **words)
         for generation in result.generations:
             asked._named(generation)
         return result
@@ -149,7 +150,7 @@ class LlamaChat(BaseChatModel):
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
         """Tools in OpenAI's form; llama.cpp holds the model to their grammar where a call is required."""
         if tool_choice is not None:
-            kwargs["tool_choice"] = "required" if tool_choice in (True, "any") else tool_choice
+            kwargs["tool_choice"] = tool_choice
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
 
     def _named(self, generation: Any) -> Any:
@@ -162,6 +163,26 @@ class LlamaChat(BaseChatModel):
     def _plain(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Messages whose text holds no control token, as in the text path of training."""
         return [_without(message, self.control) for message in messages]
+
+
+def held(words: Mapping[str, Any]) -> dict[str, Any]:
+    """A call's words with a choice of tools that llama.cpp holds its grammar to: `auto`, `none` or `required`.
+
+    It knows no choice of one tool by name, so that one is offered alone, and required.
+
+    Raises:
+        Refused: The tool that is chosen is not among those offered.
+    """
+    choice = words.get("tool_choice")
+    if choice is True or choice == "any":
+        return {**words, "tool_choice": "required"}
+    name = choice["function"]["name"] if isinstance(choice, Mapping) else choice
+    if name in (None, False, "auto", "none", "required"):
+        return {**words}
+    named = [tool for tool in words.get("tools") or () if tool["function"]["name"] == name]
+    if not named:
+        raise Refused("rejected", f"tool_choice names {name!r}, which is not among the tools")
+    return {**words, "tools": named, "tool_choice": "required"}
 
 
 def _without(message: BaseMessage, control: re.Pattern[str]) -> BaseMessage:

@@ -15,6 +15,8 @@ from hafs.generation import answer
 from hafs.provider import llamacpp_server as servers
 from hafs.provider import local
 from hafs.provider.llamacpp import LlamaCpp
+from hafs.provider.llamacpp_chat import held
+from hafs.provider.refusal import Refused
 from hafs.text import Message, render
 
 
@@ -131,7 +133,17 @@ def test_tools_reach_the_server():
 
     bound = chat(max_tokens=40).bind_tools([look_up], tool_choice="any")
     assert bound.kwargs["tools"][0]["function"]["name"] == "look_up"
-    assert bound.kwargs["tool_choice"] == "required"
+    assert held(bound.kwargs) == {**bound.kwargs, "tool_choice": "required"}
+
+
+@pytest.mark.parametrize("choice", ["b", {"type": "function", "function": {"name": "b"}}])
+def test_a_tool_chosen_by_name_is_offered_alone_and_required(choice):
+    tools = [{"type": "function", "function": {"name": name}} for name in "ab"]
+    assert held({"tools": tools, "tool_choice": choice}) == {"tools": tools[1:], "tool_choice": "required"}
+    for kept in ("auto", "none", "required"):
+        assert held({"tools": tools, "tool_choice": kept}) == {"tools": tools, "tool_choice": kept}
+    with pytest.raises(Refused, match="'b', which is not among"):
+        held({"tools": tools[:1], "tool_choice": choice})
 
 
 def test_a_wrong_adapter_is_refused_and_the_server_answers_on(tmp_path):
