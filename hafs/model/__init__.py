@@ -71,7 +71,7 @@ class Model:
 
 
 KERNELS = "64"
-"""Kernels that oneDNN keeps for CPUs. Every row length needs some twenty of its own, of about 0.7 MB each; with oneDNN's
+"""Kernels that oneDNN keeps for CPUs. Every row length needs some twenty, of about 0.7 MB each; with oneDNN's
 own 1,024 the resident memory of a run grew by 17 MB a step (docs/log.md)."""
 
 
