@@ -116,7 +116,7 @@ def ends(split: Split, tokenizer: Any) -> None:
             last = tokenizer.decode([int(learnt[-1])]) if len(learnt) else "nothing"
             raise DataError(
                 f"sample {sample.id}: the last supervised token is {last!r}, not an end token",
-                hint="the model would never stop: use an Instruct model, whose template closes every answer",
+                hint="it would never stop: model=qwen1_5b or another Instruct model, whose template closes answers",
             )
 
 
