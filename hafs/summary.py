@@ -77,11 +77,18 @@ def show(console: Console, results: Sequence[Result], prompts: Sequence[str], su
         console.print(_side_by_side(prompts, results[0].answers, best.answers))
     console.print(
         f"trained {summary['train_tokens']:,} tokens in {summary['train_seconds']:.0f} s "
-        f"({summary['tokens_per_second']:.0f} tokens/s, {summary['supervised_per_second']:.0f} supervised), "
-        f"{summary['seconds']:.0f} s in all"
+        f"({summary['tokens_per_second']:.0f} tokens/s, {summary['supervised_per_second']:.0f} supervised), {_took(summary)}"
     )
     console.print(Survival(**summary["survived"]).line(), highlight=False, soft_wrap=True)
     console.print(f"adapter: {summary['adapter']}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _took(summary: Mapping[str, Any]) -> str:
+    """The seconds of this process; of a run that was continued it saw the rest alone."""
+    seconds = summary["seconds"]
+    return (
+        f"{seconds:.0f} s in all" if seconds > summary["train_seconds"] else f"{seconds:.0f} s since it was continued"
+    )
 
 
 def _stages(results: Sequence[Result]) -> Table:
