@@ -77,7 +77,8 @@ def show(console: Console, results: Sequence[Result], prompts: Sequence[str], su
         console.print(_side_by_side(prompts, results[0].answers, best.answers))
     console.print(
         f"trained {summary['train_tokens']:,} tokens in {summary['train_seconds']:.0f} s "
-        f"({summary['tokens_per_second']:.0f} tokens/s, {summary['supervised_per_second']:.0f} supervised), {_took(summary)}"
+        f"({summary['tokens_per_second']:.0f} tokens/s, {summary['supervised_per_second']:.0f} supervised), "
+        f"{_took(summary)}"
     )
     console.print(Survival(**summary["survived"]).line(), highlight=False, soft_wrap=True)
     console.print(f"adapter: {summary['adapter']}", highlight=False, markup=False, soft_wrap=True)
