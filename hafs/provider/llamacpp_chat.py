@@ -148,7 +148,7 @@ class LlamaChat(BaseChatModel):
             yield chunk
 
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
-        """Tools in OpenAI's form; llama.cpp holds the model to their grammar where a call is required."""
+        """Tools in OpenAI's form; a required call is a wish only where the chat template knows no tools (SmolLM2)."""
         if tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
@@ -166,7 +166,7 @@ class LlamaChat(BaseChatModel):
 
 
 def held(words: Mapping[str, Any]) -> dict[str, Any]:
-    """A call's words with a choice of tools that llama.cpp holds its grammar to: `auto`, `none` or `required`.
+    """A call's words with a choice of tools in llama.cpp's words: `auto`, `none` or `required`.
 
     It knows no choice of one tool by name, so that one is offered alone, and required.
 

@@ -3,8 +3,8 @@
 What it skips, and why:
 
 * tool calling, tool choice, structured output, JSON mode, agent loop: the local base is constrained by scored labels
-  instead (`score_labels`); llama.cpp takes tools (`bind_tools`, tested in test_llamacpp.py), but a model of 135 M
-  parameters does not choose them dependably, which these tests demand.
+  instead (`score_labels`); llama.cpp takes tools (`bind_tools`, tested in test_llamacpp.py), but SmolLM2's template
+  knows none, and then its server neither shows them to the model nor holds it to a call that is required.
 * images, audio, PDF, Anthropic's blocks: these bases read text only, and say so.
 * time of a stream: needs recorded HTTP traffic, and there is none.
 * serialization: a model in this process is not sent elsewhere.
