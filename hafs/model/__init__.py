@@ -70,7 +70,7 @@ class Model:
         return net.train()
 
 
-KERNELS = "256"
+KERNELS = "64"
 """Kernels that oneDNN keeps for CPUs. Every row length needs some of its own, about 0.7 MB each; with oneDNN's
 own 1,024 the resident memory of a run grew by 17 MB a step (docs/log.md)."""
 

@@ -15,7 +15,7 @@ print(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"])
 """
 
 
-@pytest.mark.parametrize(("typed", "held"), [(None, "256"), ("512", "512")])
+@pytest.mark.parametrize(("typed", "held"), [(None, "64"), ("512", "512")])
 def test_a_model_that_is_loaded_bounds_the_kernels_that_are_kept(typed, held):
     """Without a bound a run whose rows are all of different lengths grows by 17 MB a step."""
     environment = {key: value for key, value in os.environ.items() if key != "ONEDNN_PRIMITIVE_CACHE_CAPACITY"}
