@@ -84,7 +84,8 @@ class Embedding(Method):
 
     def known(self, panel: Panel) -> tuple[Experts, Experts]:
         """The experts that labelled questions tell of, and the others; without such questions all are known."""
-        told = frozenset().union(*(row.experts for row in self._told())) & set(panel.experts) or set(panel.experts)
+        _, names = self._told()
+        told = names & set(panel.experts) or set(panel.experts)
         ordered = {name: panel.experts[name] for name in sorted(panel.experts)}  # what is learned knows no order
         familiar = {name: expert for name, expert in ordered.items() if name in told}
         return familiar, {name: expert for name, expert in ordered.items() if name not in told}
@@ -141,12 +142,11 @@ class Embedding(Method):
     def examples(self, experts: Experts) -> list[tuple[str, frozenset[str]]]:
         """What is learned from: questions, and who should answer each."""
         own = [(text, frozenset({e.name})) for e in experts.values() for text in e.examples]
-        return own + [(row.question, row.experts) for row in self._told() if row.experts <= set(experts)]
+        return own + [(row.question, row.experts) for row in self._told()[0] if row.experts <= set(experts)]
 
-    def _told(self) -> list[Row]:
-        lessons = read_rows(self.lessons) if self.lessons else ()
-        learned, _ = _dealt(self.rows, self.held_out, self.seed) if self.rows else ([], [])
-        return [*lessons, *learned]
+    def _told(self) -> tuple[list[Row], frozenset[str]]:
+        """Labelled questions that may be learned from, and the experts they tell of."""
+        return _told(self.lessons, self.rows, self.held_out, self.seed)
 
     def _features(self, texts: Sequence[str], vectors_ND: np.ndarray, experts: Experts) -> np.ndarray:
         """float64[N, F]: the vector, keyword scores, their products in pairs, and a one."""
@@ -167,5 +167,6 @@ def nearness(close_N: np.ndarray, own_N: np.ndarray) -> float:
 
 
 @cache
-def _dealt(path: str, held_out: float, seed: int) -> tuple[list[Row], list[Row]]:
-    return dealt(read_rows(path), held_out, seed=seed)
+def _told(lessons: str | None, rows: str | None, held_out: float, seed: int) -> tuple[list[Row], frozenset[str]]:
+    told = [*(read_rows(lessons) if lessons else ()), *(dealt(read_rows(rows), held_out, seed=seed)[0] if rows else ())]
+    return told, frozenset().union(*(row.experts for row in told))
