@@ -67,6 +67,7 @@ class Embedding(Method):
     sharpness: Annotated[float, Field(gt=0)]
     """Power to which the sets' probabilities are raised: above 1, the likeliest set counts more."""
     _learned: dict[Any, Learned] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _topics: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     async def score(self, question: str, panel: Panel) -> Mapping[str, float]:
@@ -104,11 +105,12 @@ class Embedding(Method):
         examples = self.examples(familiar) + [
             (text, frozenset({e.name})) for e in strangers.values() for text in e.examples
         ]
-        topics_ND = kept(
-            (VERSION, "topics", [text for text, _ in examples], self.encoder),
-            lambda: self.encoder.topics(self.encoder.vectors([text for text, _ in examples])),
-        )
-        close_N = topics_ND @ self.encoder.topics(vectors_1D)[0]
+        texts = tuple(text for text, _ in examples)
+        with self._lock:
+            if texts not in self._topics:
+                made_of = (VERSION, "topics", texts, self.encoder)
+                self._topics[texts] = kept(made_of, lambda: self.encoder.topics(self.encoder.vectors(texts)))
+        close_N = self._topics[texts] @ self.encoder.topics(vectors_1D)[0]
         return {name: nearness(close_N, np.array([name in who for _, who in examples])) for name in strangers}
 
     def _once(self, experts: Experts) -> Learned:
