@@ -5,13 +5,16 @@
     python benchmarks/gpu_memory.py --device cpu --models tiny  the same logic without a GPU; memory is not measured
 
 Weights are drawn on the device, layer by layer, already quantized, so that a 14B needs no download and no CPU memory.
-torch's per-process fraction holds the process under the cap. For each row length one step is made for real: forward,
-loss, backward, optimizer. One row after the last that fits must run out of memory, be halved and go on (`RowSize`).
+torch's per-process fraction holds the process under the cap. For each row length two steps are made for real: forward,
+loss, backward, optimizer; the second is timed. Then a row far beyond the cap must run out of memory, be halved and go
+on (`RowSize`).
 """
 
 import argparse
 import gc
 import json
+import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +25,7 @@ import torch
 from hafs import oom
 from hafs.adapter import lora
 from hafs.hardware import GIB
+from hafs.model import quiet_libraries
 from hafs.model.attention import NAME
 from hafs.model.loss import token_loss
 from hafs.optimizer import paged_adamw_8bit
@@ -31,7 +35,7 @@ from hafs.planning.workload import Row
 from hafs.row_size import RowSize
 
 
-def arguments() -> argparse.Namespace:
+def arguments(typed: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="qwen1_5b,qwen7b,qwen14b", help="names of hafs/planning/catalogue")
     parser.add_argument("--tokens", default="256,512,1024,2048,4096", help="row lengths")
@@ -39,7 +43,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cap", type=float, default=16.0, help="GiB that the process may take")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, help="write the rows as JSON here, too")
-    return parser.parse_args()
+    return parser.parse_args(typed)
 
 
 def quantized(net: torch.nn.Module, device: str, dtype: torch.dtype) -> torch.nn.Module:
@@ -175,6 +179,9 @@ def measured(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         }
         try:
             line["loss"] = round(step(net, optimizer, tokens, options.device), 3)
+            start = time.perf_counter()
+            step(net, optimizer, tokens, options.device)  # ends in float(), which waits for the device
+            line["tokens_per_second"] = round(tokens / (time.perf_counter() - start))
             line["reserved_gib"] = round(torch.cuda.max_memory_reserved() / GIB, 2) if on_gpu else None
         except torch.OutOfMemoryError:
             line["reserved_gib"] = "out of memory"
@@ -195,11 +202,13 @@ def show(line: dict[str, Any]) -> None:
         return
     real, plan = line["reserved_gib"], line["planned_gib"]
     error = f"{plan / real - 1:+.1%}" if isinstance(real, float) else ""
-    print(f"| {line['model']} | {line['tokens']:,} | {plan} | {real} | {error} |", flush=True)
+    speed = f"{line['tokens_per_second']:,}" if "tokens_per_second" in line else ""
+    print(f"| {line['model']} | {line['tokens']:,} | {plan} | {real} | {error} | {speed} |", flush=True)
 
 
-def main() -> None:
-    options = arguments()
+def main(typed: Sequence[str] | None = None) -> None:
+    options = arguments(typed)
+    quiet_libraries()
     torch.manual_seed(0)
     if options.device == "cuda":
         free, whole = torch.cuda.mem_get_info()
@@ -207,7 +216,9 @@ def main() -> None:
         torch.zeros(1, device="cuda")
         print(f"{torch.cuda.get_device_name()}, cap {options.cap} GiB, torch {torch.__version__}; ", end="")
         print(f"CUDA context {(free - torch.cuda.mem_get_info()[0]) / GIB:.2f} GiB")
-    print("| model | row tokens | planned GiB | reserved GiB | error |\n| --- | ---: | ---: | ---: | ---: |")
+    print(
+        "| model | row tokens | planned GiB | reserved GiB | error | tokens/s |\n| --- | ---: | ---: | ---: | ---: | ---: |"
+    )
     lines = [line for name in options.models.split(",") for line in measured(name, options)]
     if options.out:
         options.out.write_text(json.dumps(lines, indent=1) + "\n")
