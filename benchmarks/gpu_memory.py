@@ -216,9 +216,8 @@ def main(typed: Sequence[str] | None = None) -> None:
         torch.zeros(1, device="cuda")
         print(f"{torch.cuda.get_device_name()}, cap {options.cap} GiB, torch {torch.__version__}; ", end="")
         print(f"CUDA context {(free - torch.cuda.mem_get_info()[0]) / GIB:.2f} GiB")
-    print(
-        "| model | row tokens | planned GiB | reserved GiB | error | tokens/s |\n| --- | ---: | ---: | ---: | ---: | ---: |"
-    )
+    print("| model | row tokens | planned GiB | reserved GiB | error | tokens/s |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
     lines = [line for name in options.models.split(",") for line in measured(name, options)]
     if options.out:
         options.out.write_text(json.dumps(lines, indent=1) + "\n")
