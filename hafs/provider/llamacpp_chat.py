@@ -1,6 +1,7 @@
 """A model of our own llama.cpp server as a LangChain chat model."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -20,6 +21,8 @@ from hafs.provider.llamacpp_server import Served, Servers, servers
 from hafs.provider.names import known_model
 from hafs.provider.plain import text_of
 from hafs.provider.refusal import Refused
+from hafs.provider.structured import Method, structured
+from hafs.provider.told_tools import Ear, knows_tools, schema_of, system_first, told
 from hafs.provider.wire import Wire
 from hafs.text.template import control_tokens
 
@@ -66,10 +69,20 @@ class LlamaChat(BaseChatModel):
         return build(compose("train", [f"model={self.model}"]).model)
 
     @cached_property
+    def tokenizer(self) -> Any:
+        """The model's, for what its template knows; the server tokenizes."""
+        return self.base.tokenizer()
+
+    @cached_property
     def control(self) -> re.Pattern[str]:
         """The tokenizer's control tokens, as text."""
-        tokens = sorted(control_tokens(self.base.tokenizer()), key=len, reverse=True)
+        tokens = sorted(control_tokens(self.tokenizer), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, tokens)) or r"(?!)")
+
+    @cached_property
+    def shows_tools(self) -> bool:
+        """Whether the model's chat template knows tools; the server does all about them then."""
+        return knows_tools(self.tokenizer)
 
     @cached_property
     def servers(self) -> Servers:
@@ -96,7 +109,7 @@ class LlamaChat(BaseChatModel):
             self.servers.leave(served)
 
     def _enter(self) -> Served:
-        _ = self.control
+        _ = self.control, self.shows_tools
         return self.servers.enter(self.adapter)
 
     def _client(self, served: Served) -> Wire:
@@ -118,21 +131,23 @@ class LlamaChat(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         asked, words = self._asked(kwargs), held(kwargs)
-        async with asked._wire() as wire, aclosing(wire._astream(asked._plain(messages), stop, **words)) as stream:  # type: ignore[type-var]
-            async for chunk in stream:
-                if run_manager and chunk.text:
-                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield asked._named(chunk)
+        async with asked._wire() as wire:
+            messages, words, ear = asked._told(messages, words)
+            async with aclosing(wire._astream(messages, stop, **words)) as stream:  # type: ignore[type-var]
+                async for chunk in stream:
+                    heard = asked._named(ear.piece(chunk) if ear else chunk)
+                    if run_manager and (heard.text or heard.message.tool_call_chunks):
+                        await run_manager.on_llm_new_token(heard.text, chunk=heard)
+                    yield heard
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         asked, words = self._asked(kwargs), held(kwargs)
         async with asked._wire() as wire:
-            result = await wire._agenerate(asked._plain(messages), stop, **words)
-        for generation in result.generations:
-            asked._named(generation)
-        return result
+            messages, words, ear = asked._told(messages, words)
+            answer = (await wire._agenerate(messages, stop, **words)).generations[0]
+        return ChatResult(generations=[asked._named(ear.whole(answer) if ear else answer)])
 
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -148,10 +163,18 @@ class LlamaChat(BaseChatModel):
             yield chunk
 
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
-        """Tools in OpenAI's form; a required call is a wish only where the chat template knows no tools (SmolLM2)."""
+        """Tools in OpenAI's form; where the chat template knows none (SmolLM2), they are told in the prompt."""
         if tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
+
+    def with_structured_output(
+        self, schema: Any, *, method: Method = "json_schema", include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[Any, Any]:
+        """Answers as objects of a schema, to which the server holds them; see `structured`."""
+        if method == "function_calling":
+            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
+        return structured(self, schema, method=method, include_raw=include_raw)
 
     def _named(self, generation: Any) -> Any:
         if generation.generation_info and generation.generation_info.get("finish_reason"):
@@ -159,6 +182,20 @@ class LlamaChat(BaseChatModel):
             generation.generation_info = info
             generation.message.response_metadata = {**generation.message.response_metadata, **info}
         return generation
+
+    def _told(
+        self, messages: Sequence[BaseMessage], words: dict[str, Any]
+    ) -> tuple[list[BaseMessage], dict[str, Any], Ear | None]:
+        """The request as the server takes it, and who hears calls in its answer where it does not itself."""
+        form = words.get("response_format") or {}
+        if self.shows_tools:
+            asked, ear = list(messages), None
+        else:
+            asked, words = told(messages, words)
+            ear = Ear() if "grammar" in words else None
+        if form.get("type") == "json_schema":
+            asked = system_first(asked, f"Answer in JSON that fits this schema: {json.dumps(schema_of(form))}")
+        return self._plain(asked), words, ear
 
     def _plain(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Messages whose text holds no control token, as in the text path of training."""

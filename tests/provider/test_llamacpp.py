@@ -3,12 +3,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Literal, TypedDict
 
 import httpx
 import pytest
 import torch
+from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import HumanMessage, SystemMessage
 from local_nets import QUESTIONS, host, save_adapter
+from pydantic import BaseModel
 
 from hafs.errors import HafsError
 from hafs.generation import answer
@@ -123,17 +126,26 @@ def test_a_new_adapter_starts_a_server_beside_the_old_which_ends_with_its_last_r
     assert model.invoke("Hi").text
 
 
-def test_tools_reach_the_server():
-    from langchain_core.tools import tool
+def paint(color: Literal["red", "green"]) -> None:
+    """Paint it."""
 
-    @tool
-    def look_up(address: int) -> str:
-        """Look an address up."""
-        return str(address)
 
-    bound = chat(max_tokens=40).bind_tools([look_up], tool_choice="any")
-    assert bound.kwargs["tools"][0]["function"]["name"] == "look_up"
-    assert held(bound.kwargs) == {**bound.kwargs, "tool_choice": "required"}
+def stop() -> None:
+    """Stop."""
+
+
+def get_weather(location: str) -> str:
+    """Get the weather at a location."""
+    return "sunny"
+
+
+def test_tools_reach_the_server_as_they_are_where_the_template_knows_them():
+    model = chat()
+    model.shows_tools = True
+    bound = model.bind_tools([paint], tool_choice="any")
+    messages, words, ear = model._told([HumanMessage("Hi")], held(bound.kwargs))
+    assert messages == [HumanMessage("Hi")] and ear is None
+    assert words == {"tools": bound.kwargs["tools"], "tool_choice": "required"}
 
 
 @pytest.mark.parametrize("choice", ["b", {"type": "function", "function": {"name": "b"}}])
@@ -182,6 +194,75 @@ def test_the_real_model_answers_as_transformers_does():
     said = chat(model="smollm2_135m", max_tokens=24).batch(asked)
     assert [m.text.strip() for m in said] == [a.text for a in expected]
     assert "Paris" in said[0].text
+
+
+CITY = "Paris is the capital of France."
+
+
+class City(BaseModel):
+    """A city."""
+
+    name: str
+    country: str
+
+
+class CityDict(TypedDict):
+    """A city."""
+
+    name: str
+    country: str
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+@pytest.mark.parametrize("schema", [City, CityDict, City.model_json_schema()], ids=["pydantic", "typed", "json"])
+def test_the_real_model_fills_schemas_in_every_way(method, schema):
+    """Waited for, sync and async, and streamed."""
+    model = chat(model="smollm2_135m", max_tokens=64).with_structured_output(schema, method=method)
+
+    async def later():
+        return [await model.ainvoke(CITY), [part async for part in model.astream(CITY)][-1]]
+
+    for got in (model.invoke(CITY), list(model.stream(CITY))[-1], *asyncio.run(later())):
+        assert isinstance(got, City if schema is City else dict)
+        assert set(dict(got)) == {"name", "country"}
+
+
+def test_an_answer_that_was_cut_off_is_no_object():
+    """What there is of it could be read as one: every field has a default."""
+
+    class Loose(BaseModel):
+        """Anything."""
+
+        said: str = ""
+
+    model = chat(max_tokens=2)
+    with pytest.raises(OutputParserException, match="cut off"):
+        model.with_structured_output(Loose).invoke("Hi")
+    got = model.with_structured_output(Loose, include_raw=True).invoke("Hi")
+    assert got["parsed"] is None and "cut off" in str(got["parsing_error"])
+
+
+def test_a_call_of_the_named_tool_comes_from_any_model():
+    """From random weights too: the grammar holds it."""
+    model = chat(max_tokens=64)
+    for choice in ("any", "paint"):
+        got = model.bind_tools([paint, stop], tool_choice=choice).invoke("Hi")
+        assert got.tool_calls and got.response_metadata["finish_reason"] == "tool_calls"
+        assert choice == "any" or got.tool_calls[0]["name"] == "paint"
+
+
+@pytest.mark.long
+def test_the_real_model_chooses_between_a_call_and_words():
+    tools = chat(model="smollm2_135m", max_tokens=40).bind_tools([get_weather])
+    asked = tools.invoke("What is the weather in San Francisco, CA?")
+    assert [(call["name"], call["args"]) for call in asked.tool_calls] == [
+        ("get_weather", {"location": "San Francisco, CA"})
+    ]
+    pieces = list(tools.stream("Hello, who are you?"))
+    said = sum(pieces[1:], pieces[0])
+    assert said.text.startswith("I'm") and not said.tool_calls
+    assert len([piece for piece in pieces if piece.text]) > 10
 
 
 def test_nothing_is_started_to_say_how_it_is():
