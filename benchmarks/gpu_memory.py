@@ -119,7 +119,9 @@ def planned(name: str, tokens: int, options: argparse.Namespace) -> float:
         eight_bit_optimizer=options.device == "cuda", checkpointing=True, embedding_on_cpu=False, product_bytes=2,
         device="cuda" if options.device == "cuda" else "cpu",
     )  # fmt: skip
-    row = Row(tokens=tokens, samples=1, longest=tokens, squares=float(tokens) ** 2, supervised=tokens - tokens // 2)
+    row = Row(
+        tokens=tokens, samples=1, longest=tokens, short_squares=0.0, long_tokens=tokens, supervised=tokens - tokens // 2
+    )
     constants = Constants(context_bytes=0, slack=0.08, source="")
     return total(terms(described(entries()[name]["config"]), setup, row, constants)) / GIB
 

@@ -41,7 +41,9 @@ def planned(one: Published, tokens: int) -> tuple[float, float]:
         bits=4, double=True, rank=one.rank, targets="all-linear", dora=False, dropout=0.0, eight_bit_optimizer=True,
         checkpointing=True, embedding_on_cpu=False, product_bytes=2, device="cuda",
     )  # fmt: skip
-    row = Row(tokens=tokens, samples=one.batch, longest=tokens, squares=float(tokens) ** 2, supervised=tokens // 2)
+    row = Row(
+        tokens=tokens, samples=one.batch, longest=tokens, short_squares=0.0, long_tokens=tokens, supervised=tokens // 2
+    )
     parts = terms(described(entries()[one.model]["config"]), setup, row, SLACK)
     weights = sum(part.bytes for part in parts if part.name in ("4-bit weights", "scales", "kept in full"))
     assert weights <= staying(parts)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from hafs.model.limits import SHORT
 from hafs.stage import Stage
 
 
@@ -67,8 +68,10 @@ class Row:
     tokens: int
     samples: float
     longest: int
-    squares: float
-    """Sum of the squares of its samples' tokens."""
+    short_squares: float
+    """Sum of the squares of the tokens of samples of at most `SHORT` tokens, whose probabilities a CPU keeps."""
+    long_tokens: float
+    """Tokens of the samples that are longer than that."""
     supervised: int
     """Positions that meet the vocabulary."""
 
@@ -96,11 +99,13 @@ def fullest_row(load: Workload, stages: Sequence[Stage], row_tokens: int) -> Row
     tokens = int(min(row_tokens, even.max() + load.tokens / 4)) if even.max() < row_tokens else row_tokens
     tokens = max(min(tokens, int(totals.max())), load.longest)
     samples = max(1.0, tokens / load.tokens)
-    squares = max(samples * load.squares, float(load.longest) ** 2)
+    lengths = np.asarray(load.lengths, dtype=float)
+    short, long = np.where(lengths <= SHORT, lengths, 0.0), np.where(lengths > SHORT, lengths, 0.0)
     return Row(
         tokens=tokens,
         samples=samples,
         longest=load.longest,
-        squares=squares,
+        short_squares=max(samples * float((short**2).mean()), float(short.max()) ** 2),
+        long_tokens=max(tokens * float(long.sum() / lengths.sum()), float(long.max())),
         supervised=max(1, math.ceil(tokens * load.supervised)),
     )

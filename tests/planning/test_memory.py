@@ -8,6 +8,7 @@ import torch
 from hafs.adapter import lora
 from hafs.config import build, compose
 from hafs.model.attention import NAME
+from hafs.model.limits import SHORT
 from hafs.planning.architecture import architecture_of, described, entries
 from hafs.planning.memory import Constants, Setup, attention_a_layer, kept_a_layer, terms, total, trained_parameters
 from hafs.planning.workload import Row
@@ -26,7 +27,7 @@ SETUP = Setup(
     device="cpu",
 )
 NOTHING = Constants(context_bytes=0, slack=0.0, source="none")
-ROW = Row(tokens=1024, samples=8, longest=128, squares=8 * 128**2, supervised=512)
+ROW = Row(tokens=1024, samples=8, longest=128, short_squares=8 * 128**2, long_tokens=0, supervised=512)
 
 
 def shapes(name):
@@ -81,8 +82,8 @@ def saved_bytes(net, samples, length):
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 @pytest.mark.parametrize(("dtype", "width"), [(torch.bfloat16, 2), (torch.float32, 4)])
-@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
-def test_activations_of_a_layer_are_what_autograd_keeps(dtype, width, architecture):
+@pytest.mark.parametrize(("architecture", "length"), [("llama", 64), ("qwen2", 64), ("llama", SHORT + 64)])
+def test_activations_of_a_layer_are_what_autograd_keeps(dtype, width, architecture, length):
     found = []
     for layers in (2, 4):  # the difference leaves out what comes once
         words = ["model=tiny", f"model.weights.architecture={architecture}", f"model.weights.layers={layers}"]
@@ -99,9 +100,17 @@ def test_activations_of_a_layer_are_what_autograd_keeps(dtype, width, architectu
             name="x", r=8, lora_alpha=8.0, lora_dropout=0.0, target_modules="all-linear", use_rslora=False,
             use_dora=False,
         )  # fmt: skip
-        found.append(saved_bytes(adapter.attach(net).train(), 4, 64)[0])
+        found.append(saved_bytes(adapter.attach(net).train(), 4, length)[0])
         known = architecture_of(model)
-    row = Row(tokens=256, samples=4, longest=64, squares=4 * 64**2, supervised=128)
+    tokens, short = 4 * length, length <= SHORT
+    row = Row(
+        tokens=tokens,
+        samples=4,
+        longest=length,
+        short_squares=4 * length**2 if short else 0,
+        long_tokens=0 if short else tokens,
+        supervised=tokens // 2,
+    )
     setup = replace(SETUP, rank=8, product_bytes=width)
     planned = kept_a_layer(known, setup, row) + attention_a_layer(known, setup, row)
     assert planned == pytest.approx((found[1] - found[0]) / 2, rel=0.03)

@@ -29,7 +29,7 @@ def weights(shapes: Architecture, setup: Setup) -> list[Term]:
     if setup.bits is None:
         return [Term(name="linear layers", bytes=linear * master, why=f"{linear:,} x {master} bytes"), rest]
     mapped = []
-    if setup.device == "cpu":  # the file stays mapped as long as a tensor that was not quantized lies in it
+    if setup.device == "cpu" and setup.product_bytes == 2:  # mapped while a tensor lies in it just as it is
         mapped = [Term(name=RECLAIMED, bytes=2 * linear, why="the 16-bit weights, mapped")]
     name = f"{setup.bits}-bit weights"
     return [

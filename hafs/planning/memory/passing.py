@@ -32,10 +32,15 @@ def kept_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
 
 
 def attention_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
-    """Probabilities, where the attention keeps them: on a CPU; elsewhere only a sum for each query."""
+    """Probabilities of samples that take the explicit product, on a CPU; elsewhere only a sum for each query.
+
+    On a CPU the samples of a row are attended to one by one, so the attended of a long one is held twice: its own
+    backward pass keeps it, and so does the row that it becomes part of.
+    """
     if setup.device != "cpu":
         return 4 * shapes.heads * row.tokens
-    return int(setup.product_bytes * shapes.heads * row.squares)
+    explicit = setup.product_bytes * shapes.heads * row.short_squares
+    return int(explicit + row.long_tokens * shapes.heads * (4 + setup.product_bytes * shapes.head_dim))
 
 
 def passing(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
@@ -78,7 +83,8 @@ def loss_chunk(shapes: Architecture, setup: Setup) -> int:
 def _dequantized(shapes: Architecture, setup: Setup) -> int:
     b = setup.product_bytes
     if setup.rank is None:
-        return shapes.linear_parameters * b if b == 2 else 0
+        copies = shapes.linear_parameters * b if b == 2 else 0
+        return copies // shapes.layers if setup.checkpointing else copies
     if setup.bits is None:
         return 0
     return max(leaf.elements for leaf in shapes.of("linear")) * b
@@ -94,6 +100,6 @@ def _at_work(shapes: Architecture, setup: Setup, row: Row) -> int:
     b, T = setup.product_bytes, row.tokens
     inside = T * b * (3 * shapes.intermediate + 4 * shapes.hidden)
     if setup.device == "cpu":
-        wide = 4 + 2 * b if row.longest <= SHORT else 2 * b  # the explicit product scores in float32
-        inside = max(inside, shapes.heads * row.longest * row.longest * wide + T * b * 4 * shapes.hidden)
+        explicit = min(row.longest, SHORT)  # scores in float32, weights and their gradients
+        inside = max(inside, shapes.heads * explicit * explicit * (4 + 2 * b) + T * b * 4 * shapes.hidden)
     return inside
