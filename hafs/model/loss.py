@@ -3,10 +3,10 @@
 Legend: `N` supervised positions, `D` hidden width, `V` vocabulary, `C` one chunk of positions.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from hafs.model.limits import GPU_LOSS_CHUNK_BYTES, LOSS_CHUNK_BYTES
 
@@ -29,6 +29,27 @@ class TokenLoss(NamedTuple):
         return TokenLoss(self.nats + part.nats.detach() * weight, self.correct + part.correct * weight)
 
 
+def _room(chunk: int, weight_VD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and float32 probabilities of one chunk, for all chunks of a row, in a single piece.
+
+    On a CPU the piece is larger than what the C library keeps in its heap (32 MiB), so it goes back to the system and
+    leaves no holes among the activations.
+    """
+    size = chunk * len(weight_VD)
+    begin = math.ceil(4 * size / 64) * 64  # a cache line's border
+    room = torch.empty(begin + size * weight_VD.element_size(), dtype=torch.uint8, device=weight_VD.device)
+    probs, logits = room[: 4 * size].view(torch.float32), room[begin:].view(weight_VD.dtype)
+    return logits.view(chunk, -1), probs.view(chunk, -1)
+
+
+def _softmax(logits_CV: torch.Tensor, probs_CV: torch.Tensor) -> None:
+    """Softmax in float32; in place where a row is read before it is written, for torch would copy the logits."""
+    if probs_CV.device.type in ("cpu", "cuda"):
+        torch.softmax(probs_CV.copy_(logits_CV), -1, out=probs_CV)
+    else:
+        torch.softmax(logits_CV, -1, dtype=torch.float32, out=probs_CV)
+
+
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Takes the gradients while a chunk's probabilities are at hand (the idea of Liger Kernel, arXiv 2410.10989)."""
 
@@ -39,18 +60,19 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight_VD, dtype=torch.float32) if needs_weight else None
         nats = hidden_ND.new_zeros((), dtype=torch.float32)
         correct = hidden_ND.new_zeros((), dtype=torch.long)
+        logits, probs = _room(min(chunk, len(hidden_ND)), weight_VD)
         for start in range(0, len(hidden_ND), chunk):
             hidden_CD, target_C1 = hidden_ND[start : start + chunk], target_N[start : start + chunk, None]
-            logits_CV = F.linear(hidden_CD, weight_VD)
-            probs_CV = torch.softmax(logits_CV, -1, dtype=torch.float32)
+            logits_CV, probs_CV = logits[: len(hidden_CD)], probs[: len(hidden_CD)]
+            torch.mm(hidden_CD, weight_VD.T, out=logits_CV)
+            _softmax(logits_CV, probs_CV)
             top_C1, best_C1 = probs_CV.max(-1, keepdim=True)
             # log-sum-exp = best logit - log(its probability): exact where log(softmax) of the target would underflow
             log_norm_C1 = logits_CV.gather(1, best_C1).float() - top_C1.log()
             nats += (log_norm_C1 - logits_CV.gather(1, target_C1).float()).sum()
             correct += (best_C1 == target_C1).sum()
-            del logits_CV
             if needs_hidden or needs_weight:
-                grad_CV = probs_CV.to(weight_VD.dtype)
+                grad_CV = logits_CV.copy_(probs_CV)
                 grad_CV.scatter_add_(1, target_C1, grad_CV.new_full((1, 1), -1.0).expand_as(target_C1))
             if grad_hidden is not None:
                 torch.mm(grad_CV, weight_VD, out=grad_hidden[start : start + chunk])

@@ -68,7 +68,7 @@ def passing(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
 def _loss(shapes: Architecture, setup: Setup, row: Row) -> int:
     chunk = min(row.supervised, loss_chunk(shapes, setup))
     b = setup.product_bytes
-    logits = chunk * shapes.vocab * (4 + b + (4 if setup.device == "cpu" and b == 2 else 0))
+    logits = chunk * shapes.vocab * (4 + b)
     hidden = 2 * row.supervised * shapes.hidden * b
     if setup.rank is not None:
         return logits + hidden
