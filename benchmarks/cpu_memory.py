@@ -40,11 +40,20 @@ COMMON = [
 ]
 
 
-def case(model: str, row: int, *words: str, sample: int = 128) -> dict[str, Any]:
-    """A configuration whose steps are two full rows of `row` tokens, made of samples of about `sample` tokens."""
-    per_row = row // sample
-    sizes = [f"stage.main.batch_size={2 * per_row}", f"stage.main.samples={4 * per_row}", f"micro_batch_tokens={row}"]
-    return {"words": [f"model={model}", *sizes, *words], "sample": sample, "rows": 5 * per_row + 8}
+def case(model: str, row: int, *words: str, sample: int = 128, ragged: bool = False) -> dict[str, Any]:
+    """A configuration whose steps are two full rows of `row` tokens.
+
+    Args:
+        model: Of the catalogue.
+        row: Tokens.
+        words: What else to change.
+        sample: Tokens of a sample, about; of the longest one, where they are ragged.
+        ragged: Samples of a quarter to the whole of `sample` tokens, and six steps in place of two.
+    """
+    batch, steps = 2 * int(row / (sample * 0.625 if ragged else sample)), 6 if ragged else 2
+    sizes = [f"stage.main.batch_size={batch}", f"stage.main.samples={steps * batch}", f"micro_batch_tokens={row}"]
+    rows = int((steps + 0.5) * batch) + 8
+    return {"words": [f"model={model}", *sizes, *words], "sample": sample, "rows": rows, "ragged": ragged}
 
 
 CASES = [
@@ -74,10 +83,14 @@ CASES = [
     case("tiny", 3072, "adapter=none", "quant=none", sample=256),
     case("tiny", 1536, "quant=int8", "adapter.r=32"),
     case("tiny", 4096, "quant=fp4", "adapter.r=8", sample=256),
+    case("smollm2_135m", 1024, sample=256, ragged=True),
+    case("smollm2_135m", 1536, "model.gradient_checkpointing=true", sample=384, ragged=True),
+    case("smollm2_135m", 768, "quant=none", sample=128, ragged=True),
+    case("tiny", 2048, sample=256, ragged=True),
 ]
 
 
-def drawn(dice: random.Random, model: str) -> dict[str, Any]:
+def drawn(dice: random.Random, model: str, *, ragged: bool) -> dict[str, Any]:
     """Any configuration that trains in minutes here."""
     sample = dice.choice([64, 96, 128, 160, 256, 384, 640])
     most = 3072 if model == "smollm2_135m" else 4096
@@ -88,13 +101,14 @@ def drawn(dice: random.Random, model: str) -> dict[str, Any]:
         words = [f"adapter.r={dice.choice([4, 8, 24, 48, 96])}", f"quant={dice.choice(['nf4', 'fp4', 'int8', 'none'])}"]
     words += ["model.gradient_checkpointing=true"] * (dice.random() < 0.35)
     words += ["precision=fp32"] * (dice.random() < 0.15)
-    return case(model, row, *words, sample=sample)
+    return case(model, row, *words, sample=sample, ragged=ragged)
 
 
 def held_out(seed: int) -> list[dict[str, Any]]:
-    """Twelve configurations that nobody chose."""
+    """Twelve configurations that nobody chose, every third of ragged samples."""
     dice = random.Random(seed)
-    return [drawn(dice, model) for model in ["smollm2_135m"] * 9 + ["tiny"] * 3]
+    models = ["smollm2_135m"] * 9 + ["tiny"] * 3
+    return [drawn(dice, model, ragged=i % 3 == 0) for i, model in enumerate(models)]
 
 
 HELD_OUT = held_out(20261128)
@@ -102,13 +116,15 @@ HELD_OUT = held_out(20261128)
 ALL = [*CASES, *HELD_OUT]
 
 
-def write_rows(path: Path, count: int, tokens: int) -> None:
-    """Rows of nearly the same number of tokens, half of them in the answer."""
+def write_rows(path: Path, one: dict[str, Any]) -> None:
+    """Rows of nearly the same number of tokens, or ragged ones, half of them in the answer."""
+    tokens = one["sample"]
     dice = random.Random(tokens)
     words = [" red", " stone", " water", " light", " open", " hand", " north", " time", " small", " river"]
-    half = (tokens - 36) // 2  # the template and the end token take the rest
     with path.open("w") as file:
-        for _ in range(count):
+        for _ in range(one["rows"]):
+            length = dice.randint(tokens // 4, tokens) if one["ragged"] else tokens
+            half = max(2, (length - 36) // 2)  # the template and the end token take the rest
             texts = ["".join(dice.choices(words, k=half)).strip() for _ in range(2)]
             file.write(json.dumps({"instruction": texts[0], "output": texts[1]}) + "\n")
 
@@ -153,11 +169,12 @@ def count_tokens(words: list[str], here: Path) -> None:
 
 def measure(chosen: list[int]) -> None:
     """Run the chosen configurations one after the other and keep what they took."""
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    known = {key(one) for one in ALL}
+    kept = {name: peak for name, peak in json.loads(RESULTS.read_text()).items() if name in known}
     for number in chosen:
         one = ALL[number]
         with tempfile.TemporaryDirectory(prefix="cpu-memory-") as folder:
-            write_rows(Path(folder) / "rows.jsonl", one["rows"], one["sample"])
+            write_rows(Path(folder) / "rows.jsonl", one)
             peak = peak_bytes(one["words"], Path(folder))
         kept[key(one)] = peak
         print(f"{key(one):110} {peak / MIB:7.0f} MiB", flush=True)
@@ -165,7 +182,7 @@ def measure(chosen: list[int]) -> None:
 
 
 def key(one: dict[str, Any]) -> str:
-    return " ".join(one["words"]) + f" ({one['sample']}-token samples)"
+    return " ".join(one["words"]) + f" ({'up to ' * one['ragged']}{one['sample']}-token samples)"
 
 
 def table(chosen: list[int]) -> str:
@@ -176,7 +193,7 @@ def table(chosen: list[int]) -> str:
     for number in chosen:
         one = ALL[number]
         with tempfile.TemporaryDirectory(prefix="cpu-memory-") as folder:
-            write_rows(Path(folder) / "rows.jsonl", one["rows"], one["sample"])
+            write_rows(Path(folder) / "rows.jsonl", one)
             said = predicted(one["words"], Path(folder))["memory"]["total"]
         error = said / kept[key(one)] - 1
         held_out = number >= len(CASES)
