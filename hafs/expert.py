@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -45,6 +45,13 @@ class Expert:
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             raise ConfigError(f"expert {self.name!r}: a name is made of a-z, 0-9, _ and -")
+
+    @cached_property
+    def said_first(self) -> Any:
+        """Its own words as a message; None without any."""
+        from langchain_core.messages import SystemMessage
+
+        return SystemMessage(self.system) if self.system else None
 
     @cached_property
     def pattern(self) -> re.Pattern[str] | None:

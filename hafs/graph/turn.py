@@ -226,7 +226,7 @@ class Turn:
         first = self.messages[0] if self.messages else None
         if isinstance(first, SystemMessage):
             return [SystemMessage(f"{expert.system}\n\n{first.text}"), *self.messages[1:]]
-        return [SystemMessage(expert.system), *self.messages]
+        return [expert.said_first, *self.messages]
 
     def _metadata(self) -> dict[str, Any]:
         facts = self.receipt.write(self.council.receipts)

@@ -9,6 +9,7 @@ A host (`Host`) knows how to reach models; `hafs.provider.scripted` is the one w
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field
@@ -116,6 +117,11 @@ class Provider:
             missing = [tier for tier in TIERS if tier not in getattr(self, key)]
             if missing:
                 raise ConfigError(f"provider {self.name!r} has no {key} for {', '.join(missing)}; each tier needs one")
+
+    @cached_property
+    def takes(self) -> frozenset[str]:
+        """The parameters, to look them up."""
+        return frozenset(self.parameters)
 
     def chat(self, tier: Tier, *, model: str | None = None, adapter: str | None = None, **params: Any) -> Any:
         """The chat model of a tier; the same one for the same words.

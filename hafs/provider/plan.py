@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from hafs.policy import Policy
 from hafs.provider import Provider, Tier
@@ -30,12 +31,12 @@ class Candidate:
     stands_in_for: str | None = None
     """The provider whose quota ended, where this is its equivalent."""
 
-    @property
+    @cached_property
     def account(self) -> str:
         """Whose limits a call counts against."""
         return self.provider.host.account
 
-    @property
+    @cached_property
     def context(self) -> int:
         """Tokens of prompt and answer."""
         return self.provider.context[self.tier]
@@ -69,7 +70,7 @@ class Plan:
 
     def _fits(self, candidate: Candidate) -> bool:
         provider = candidate.provider
-        missing = self.needs - set(provider.parameters)
+        missing = self.needs - provider.takes
         if variable := provider.host.missing_key():
             why = f"no key: {variable} is not set"
         elif self.tokens > candidate.context:
@@ -93,7 +94,7 @@ class Plan:
             for candidate in self.order
             if candidate not in self._closed and self._calls[candidate.account] < self.policy.calls_per_account
         ]
-        return [c for c in left if c not in self._tried] + [c for c in left if c in self._tried]
+        return sorted(left, key=self._tried.__contains__) if self._tried else left
 
     def next(self, now: float) -> tuple[Candidate | None, float]:
         """Who is asked now; or nobody, and the seconds until somebody may be (`NEVER`: nobody will in time)."""

@@ -189,7 +189,7 @@ class Request:
     def _model(self, attempt: Attempt) -> tuple[BaseChatModel, dict[str, Any]]:
         """The candidate's model, and its call without what it does not take."""
         candidate = attempt.candidate
-        takes = set(candidate.provider.parameters)
+        takes = candidate.provider.takes
         words = {}
         for word, value in self.words.items():
             if word not in takes and _RENAMED.get(word) in takes:

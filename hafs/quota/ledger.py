@@ -50,6 +50,8 @@ class Ledger:
         """
         with self._guard:
             self._look()
+            if not (self._rests or limits.any):
+                return 0.0, ""
             now = self.clock()
             for key in (account, f"{account}|{model}"):
                 rest = self._rests.get(key)
@@ -75,7 +77,7 @@ class Ledger:
             if self.wait(account, model, limits)[0]:
                 return False
             now = self.clock()
-            for key in (account, f"{account}|{model}"):
+            for key in (account, f"{account}|{model}") if self._rests else ():
                 if key in self._rests:
                     self._rests[key].probe_until = now + probe_seconds
                     self._changed.add(key)
@@ -93,7 +95,7 @@ class Ledger:
             well: Whether it was answered; False: it was cancelled, and says nothing about the host.
         """
         with self._guard:
-            for key in (account, f"{account}|{model}"):
+            for key in (account, f"{account}|{model}") if self._rests else ():
                 rest = self._rests.get(key)
                 if rest is None:
                     continue
@@ -146,7 +148,8 @@ class Ledger:
             self._write(at_once=True)
 
     def _use(self, account: str, now: float, *, requests: int, tokens: int) -> None:
-        self._uses.setdefault(account, Uses()).add(now, requests, tokens)
+        uses = self._uses.get(account) or self._uses.setdefault(account, Uses())
+        uses.add(now, requests, tokens)
         if self.path is not None and not account.startswith("~"):
             self._unwritten.setdefault(account, Uses()).add(now, requests, tokens)
 
@@ -180,7 +183,8 @@ class Ledger:
 
     def _write(self, *, at_once: bool = False) -> None:
         """Put the file on top of what others wrote; a disk or a neighbour in the way never stops a request."""
-        self._changed = {key for key in self._changed if key[0] != "~"}
+        if self._changed:
+            self._changed = {key for key in self._changed if key[0] != "~"}
         if self.path is None or not (self._changed or self._unwritten):
             return
         moment = time.monotonic()
