@@ -24,6 +24,7 @@ from hafs.provider.refusal import Refused
 from hafs.provider.structured import Method, structured
 from hafs.provider.told_tools import Ear, knows_tools, schema_of, system_first, told
 from hafs.provider.wire import Wire
+from hafs.text import end_tokens
 from hafs.text.template import control_tokens
 
 _JOINER = "\u2060"
@@ -85,6 +86,11 @@ class LlamaChat(BaseChatModel):
         return knows_tools(self.tokenizer)
 
     @cached_property
+    def ends(self) -> list[int]:
+        """Tokens that end an answer."""
+        return end_tokens(self.tokenizer)
+
+    @cached_property
     def servers(self) -> Servers:
         """Those of the model."""
         host = self.host
@@ -109,7 +115,7 @@ class LlamaChat(BaseChatModel):
             self.servers.leave(served)
 
     def _enter(self) -> Served:
-        _ = self.control, self.shows_tools
+        _ = self.control, self.shows_tools, self.ends
         return self.servers.enter(self.adapter)
 
     def _client(self, served: Served) -> Wire:
@@ -191,7 +197,7 @@ class LlamaChat(BaseChatModel):
         if self.shows_tools:
             asked, ear = list(messages), None
         else:
-            asked, words = told(messages, words)
+            asked, words = told(messages, words, self.ends)
             ear = Ear() if "grammar" in words else None
         if form.get("type") == "json_schema":
             asked = system_first(asked, f"Answer in JSON that fits this schema: {json.dumps(schema_of(form))}")

@@ -10,7 +10,7 @@ line. A model that never saw tools begins no call of its own accord, but it does
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 from uuid import uuid4
@@ -33,9 +33,12 @@ _WORDS = {
 _ONE_LINE = {"lenient": True, "whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """For llguidance; what of a schema it cannot hold an answer to is left out."""
 _CALL = "%llguidance {{}}\nstart: call\ncall: %json {call}\n"
-_CALL_OR_WORDS = (
-    "%llguidance {{}}\nstart: call | words answer\ncall: %json {call}\nwords: %json {words}\nanswer: {answer}\n"
-)
+_CALL_OR_WORDS = """%llguidance {{}}
+start: call | words answer <[{ends}]>
+call: %json {call}
+words: %json {words}
+answer: {answer}
+"""
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\S)')
 _REST_OF_WORDS = re.compile(r"\{\s*\}\s*\}\s*")
 
@@ -50,12 +53,15 @@ def knows_tools(tokenizer: Any) -> bool:
     return shown != tokenizer.apply_chat_template(asked, tokenize=False)
 
 
-def told(messages: Sequence[BaseMessage], words: Mapping[str, Any]) -> tuple[list[BaseMessage], dict[str, Any]]:
+def told(
+    messages: Sequence[BaseMessage], words: Mapping[str, Any], ends: Collection[int]
+) -> tuple[list[BaseMessage], dict[str, Any]]:
     """A request without tools that asks for the same.
 
     Args:
         messages: Of any kind.
         words: `tools` in OpenAI's form; `tool_choice` is auto, none or required, left out it is auto.
+        ends: Tokens that end an answer: a grammar of words that may always go on allows them only by name.
 
     Returns:
         Messages of system, user and assistant alone, and words that hold the answer to a call, or to a call or text.
@@ -72,6 +78,7 @@ def told(messages: Sequence[BaseMessage], words: Mapping[str, Any]) -> tuple[lis
     words["grammar"] = _CALL_OR_WORDS.format(
         call=json.dumps(call_schema(tools)),
         words=json.dumps(call_schema([_WORDS])),
+        ends=",".join(map(str, sorted(ends))),
         answer=r"/\n(.|\n)+/" if schema is None else f'"\\n" form\nform: %json {json.dumps(schema)}',
     )
     return system_first(asked, description([*tools, _WORDS])), words

@@ -263,6 +263,8 @@ def test_the_real_model_chooses_between_a_call_and_words():
     said = sum(pieces[1:], pieces[0])
     assert said.text.startswith("I'm") and not said.tool_calls
     assert len([piece for piece in pieces if piece.text]) > 10
+    plain = tools.invoke("Who wrote Hamlet?")
+    assert "Shakespeare" in plain.text and plain.response_metadata["finish_reason"] == "stop"
 
 
 def test_nothing_is_started_to_say_how_it_is():

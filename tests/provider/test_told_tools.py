@@ -52,7 +52,9 @@ def test_calls_and_results_become_text_and_the_rest_stays():
 
 
 def test_tools_are_told_after_what_the_system_says():
-    asked, words = told([SystemMessage("Be brief."), HumanMessage("q")], {"tools": [TOOL], "tool_choice": "required"})
+    asked, words = told(
+        [SystemMessage("Be brief."), HumanMessage("q")], {"tools": [TOOL], "tool_choice": "required"}, {2}
+    )
     assert asked[0].content.startswith("Be brief.\n\n")
     assert json.dumps(TOOL["function"]) in asked[0].content and "answer_in_words" not in asked[0].content
     assert words.keys() == {"grammar"} and "start: call\n" in words["grammar"]
@@ -60,16 +62,16 @@ def test_tools_are_told_after_what_the_system_says():
 
 @pytest.mark.parametrize("choice", [None, "auto"])
 def test_where_no_call_is_required_words_are_one_tool_more(choice):
-    asked, words = told([HumanMessage("q")], {"tools": [TOOL], "tool_choice": choice, "seed": 1})
+    asked, words = told([HumanMessage("q")], {"tools": [TOOL], "tool_choice": choice, "seed": 1}, {2, 0})
     assert "answer_in_words" in asked[0].content and asked[1:] == [HumanMessage("q")]
-    assert words["seed"] == 1 and "start: call | words answer\n" in words["grammar"]
+    assert words["seed"] == 1 and "start: call | words answer <[0,2]>\n" in words["grammar"]
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object", "title": "mine"}}}
-    _, words = told([HumanMessage("q")], {"tools": [TOOL], "response_format": form})
+    _, words = told([HumanMessage("q")], {"tools": [TOOL], "response_format": form}, {2})
     assert words.keys() == {"grammar"} and '"title": "mine"' in words["grammar"]
 
 
 def test_no_tools_are_told_where_none_may_be_called():
-    assert told([HumanMessage("q")], {"tools": [TOOL], "tool_choice": "none"}) == ([HumanMessage("q")], {})
+    assert told([HumanMessage("q")], {"tools": [TOOL], "tool_choice": "none"}, {2}) == ([HumanMessage("q")], {})
 
 
 def test_a_schema_is_closed_and_without_references():
