@@ -87,6 +87,8 @@ CASES = [
     case("smollm2_135m", 1536, "model.gradient_checkpointing=true", sample=384, ragged=True),
     case("smollm2_135m", 768, "quant=none", sample=128, ragged=True),
     case("tiny", 2048, sample=256, ragged=True),
+    case("smollm2_135m", 1024, "precision=fp32", "quant=none"),
+    case("smollm2_135m", 1024, "precision=fp32", "model.gradient_checkpointing=true"),
 ]
 
 

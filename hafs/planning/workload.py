@@ -32,6 +32,11 @@ class Workload:
     source: str
     """Where the counts come from."""
 
+    @property
+    def ragged(self) -> bool:
+        """Whether lengths differ by more than a tenth of their mean, as nearly all data's do."""
+        return float(np.std(self.lengths)) > self.tokens / 10
+
     def lost_below(self, max_length: int) -> float:
         """Share of the samples that a shorter `max_length` would lose."""
         return sum(length > max_length for length in self.lengths) / max(1, len(self.lengths))
@@ -74,6 +79,8 @@ class Row:
     """Tokens of the samples that are longer than that."""
     supervised: int
     """Positions that meet the vocabulary."""
+    ragged: bool = True
+    """Whether the rows of a run differ in length, each sample of its own."""
 
 
 def fullest_step(load: Workload, stages: Sequence[Stage]) -> int:
@@ -108,4 +115,5 @@ def fullest_row(load: Workload, stages: Sequence[Stage], row_tokens: int) -> Row
         short_squares=max(samples * float((short**2).mean()), float(short.max()) ** 2),
         long_tokens=max(tokens * float(long.sum() / lengths.sum()), float(long.max())),
         supervised=max(1, math.ceil(tokens * load.supervised)),
+        ragged=load.ragged,
     )

@@ -5,12 +5,11 @@ passing    activations, loss, unpacked weights: they come and go with each row
 here       what the allocator keeps beyond them, and the libraries or the driver
 """
 
-import math
 from collections.abc import Sequence
 
 from hafs.planning.architecture import Architecture
 from hafs.planning.memory.held import RECLAIMED, trained, weights
-from hafs.planning.memory.passing import attention_a_layer, kept_a_layer, loss_chunk, passing
+from hafs.planning.memory.passing import attention_a_layer, kept_a_layer, passing
 from hafs.planning.memory.setup import Constants, Setup, Term, adapted, trained_parameters
 from hafs.planning.workload import Row
 
@@ -21,10 +20,18 @@ __all__ = [
 
 COMES_AND_GOES = ("activations", "attention", "loss", "dequantization", "layer at work")
 OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries")
-ADAPTER_LIBRARIES = 100 * 2**20
+ADAPTER_LIBRARIES = 35 * 2**20
 """PEFT and bitsandbytes in a process' memory."""
-LEFT_BY_LOADING = 1.3
-"""Share of the 16-bit weights that quantizing them on a CPU leaves in the heap; measured, docs/planning.md."""
+KERNELS = 170 * 2**20
+"""What rows of ever other lengths leave behind: kernels of the CPU's library (`model.KERNELS`) and more holes."""
+LEFT_BY_LOADING = 0.6
+"""Share of what quantizing on a CPU leaves in the heap that no step finds a use for."""
+QUANTIZED_IN_HEAP = 1.3
+"""What quantizing leaves there, as a share of the weights in the type that they are loaded in."""
+LAYERS_APART = {2: 2.4, 4: 12.2}
+"""With checkpointing, by bytes of the products' type: how many recomputed layers lie beside each other in the heap."""
+COPIES_APART = 1.2
+"""Casts of weights that were let go and not used again, with checkpointing and full training."""
 
 
 def terms(shapes: Architecture, setup: Setup, row: Row, constants: Constants) -> list[Term]:
@@ -54,16 +61,25 @@ def _libraries(setup: Setup, constants: Constants) -> Term:
 
 
 def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], constants: Constants) -> Term:
-    """What the C library's heap keeps between its holes.
+    """What the C library's heap keeps between its holes; every constant is fitted to runs in docs/planning.md.
 
-    Activations of one row do not fit exactly where those of the last one were; each chunk of the loss leaves pages
-    behind; and what loading a quantized model left is used again, so it only shows where little else is needed.
+    A freed block does not hold another one of its own size (glibc's `memalign` asks for more than it hands out), so a
+    backward pass lies beside the activations that it gives back, and twice as much of it in float32.
     """
     found = {term.name: term.bytes for term in moving}
-    chunks = math.ceil(row.supervised / loss_chunk(shapes, setup))
-    holes = constants.slack * found["activations"] + min(2.4, max(0.3, 0.7 * chunks - 1.1)) * found["loss"]
-    if setup.bits is not None:
-        holes = max(holes, LEFT_BY_LOADING * 2 * shapes.parameters + found["loss"] - sum(found.values()))
+    b = setup.product_bytes
+    if setup.checkpointing:
+        holes = LAYERS_APART[b] * kept_a_layer(shapes, setup, row)
+    else:
+        holes = constants.slack * found["activations"] * (b / 2)
+    if setup.rank is None:
+        holes += 2 * shapes.parameters  # 16-bit weights, before they became float32
+        if setup.checkpointing and b == 2:
+            holes += COPIES_APART * 2 * shapes.linear_parameters
+    elif setup.bits is not None:
+        left = QUANTIZED_IN_HEAP * b * shapes.parameters + found["loss"]
+        holes += LEFT_BY_LOADING * max(0, left - sum(found.values()))
+    holes += KERNELS if row.ragged else 0
     return Term(name="heap", bytes=int(holes), why="pages between the holes of the C library's allocator")
 
 

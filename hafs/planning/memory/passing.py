@@ -66,7 +66,7 @@ def passing(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
 
 
 def _loss(shapes: Architecture, setup: Setup, row: Row) -> int:
-    chunk = min(row.supervised, loss_chunk(shapes, setup))
+    chunk = min(row.supervised, _loss_chunk(shapes, setup))
     b = setup.product_bytes
     logits = chunk * shapes.vocab * (4 + b)
     hidden = 2 * row.supervised * shapes.hidden * b
@@ -75,7 +75,7 @@ def _loss(shapes: Architecture, setup: Setup, row: Row) -> int:
     return logits + hidden + shapes.vocab * shapes.hidden * (4 + 4 + b)  # the head's own gradient, summed in float32
 
 
-def loss_chunk(shapes: Architecture, setup: Setup) -> int:
+def _loss_chunk(shapes: Architecture, setup: Setup) -> int:
     """Positions whose logits are held at once."""
     return max(1, LOSS_CHUNK_BYTES.get(setup.device, GPU_LOSS_CHUNK_BYTES) // (4 * shapes.vocab))
 
