@@ -18,7 +18,7 @@ __all__ = [
     "trained_parameters",
 ]  # fmt: skip
 
-COMES_AND_GOES = ("activations", "attention", "loss", "dequantization", "layer at work")
+COMES_AND_GOES = ("activations", "8-bit inputs", "attention", "loss", "dequantization", "layer at work")
 OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries")
 ADAPTER_LIBRARIES = 35 * 2**20
 """PEFT and bitsandbytes in a process' memory."""
@@ -72,6 +72,7 @@ def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], 
         holes = LAYERS_APART[b] * kept_a_layer(shapes, setup, row)
     else:
         holes = constants.slack * found["activations"] * (b / 2)
+    holes += constants.slack * found.get("8-bit inputs", 0) * (b / 2)
     if setup.rank is None:
         holes += 2 * shapes.parameters  # 16-bit weights, before they became float32
         if setup.checkpointing and b == 2:

@@ -10,6 +10,9 @@ from hafs.planning.architecture import Architecture
 from hafs.planning.memory.setup import Setup, Term
 from hafs.planning.workload import Row
 
+OUTLIER_COLUMNS = 0.6
+"""Share of an input's columns with an outlier (above 6, as bitsandbytes has it) in some row of 1,024 tokens; SmolLM2."""
+
 
 def kept_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
     """Bytes that one decoder layer keeps for its backward pass."""
@@ -54,15 +57,36 @@ def passing(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
         kept = layers * layer
         why = f"{T:,} tokens x {layers} layers x {layer // T:,} bytes"
     kept += T * shapes.hidden * (4 + b)
+    inputs = _inputs_of_8_bits(shapes, setup, row)
     scores = attention_a_layer(shapes, setup, row) * (1 if setup.checkpointing else layers)
     kind = "probabilities" if setup.device == "cpu" else "a sum for each query"
     return [
         Term(name="activations", bytes=kept, why=why),
+        *([Term(name="8-bit inputs", bytes=inputs, why=_inputs_why(setup))] if inputs else []),
         Term(name="attention", bytes=scores, why=f"{kind}, samples of up to {row.longest:,} tokens"),
         Term(name="loss", bytes=_loss(shapes, setup, row), why=f"{row.supervised:,} positions in chunks"),
         Term(name="dequantization", bytes=_dequantized(shapes, setup), why=_dequantized_why(setup)),
         Term(name="layer at work", bytes=_at_work(shapes, setup, row), why="gradients inside one layer"),
     ]
+
+
+def _inputs_of_8_bits(shapes: Architecture, setup: Setup, row: Row) -> int:
+    """What bitsandbytes' 8-bit product keeps out of autograd's sight, and so of checkpointing's too.
+
+    The columns of its input in which some token is an outlier, and the input itself, which other layers keep as well
+    unless they are checkpointed (`bitsandbytes.autograd._functions.MatMul8bitLt`, its `ctx.tensors`).
+    """
+    if setup.bits != 8:
+        return 0
+    columns = sum(leaf.times * leaf.weight[1] for leaf in shapes.of("linear"))
+    distinct = shapes.layers * (2 * shapes.hidden + shapes.heads * shapes.head_dim + shapes.intermediate)
+    whole = distinct if setup.checkpointing else 0
+    return int(setup.product_bytes * row.tokens * (OUTLIER_COLUMNS * columns + whole))
+
+
+def _inputs_why(setup: Setup) -> str:
+    whole = ", and those themselves: checkpointing does not reach them" if setup.checkpointing else ""
+    return f"columns with outliers of the inputs of 8-bit layers{whole}"
 
 
 def _loss(shapes: Architecture, setup: Setup, row: Row) -> int:
