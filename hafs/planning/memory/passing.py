@@ -11,7 +11,7 @@ from hafs.planning.memory.setup import Setup, Term
 from hafs.planning.workload import Row
 
 OUTLIER_COLUMNS = 0.6
-"""Share of an input's columns with an outlier (above 6, as bitsandbytes has it) in some row of 1,024 tokens; SmolLM2."""
+"""Share of an input's columns with an outlier (above 6, says bitsandbytes) in some row of 1,024 tokens, SmolLM2."""
 
 
 def kept_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
