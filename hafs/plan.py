@@ -10,6 +10,7 @@ Memory is counted term by term from the model's exact shapes, time from FLOPs an
 0 it was planned (fitting or not), 2 yours to mend.
 """
 
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -34,6 +35,8 @@ class Settings(TypedDict):
 UNUSED = ("trainer", "logger", "callbacks")
 PLAN = "plan.json"
 """What a job of a sweep leaves for the table."""
+BEGAN = time.time()
+"""When this process did, before any job of a sweep."""
 
 
 def plan(config: DictConfig) -> None:
@@ -83,7 +86,7 @@ def after_sweep(folder: Path) -> int:
     """Print all plans of a sweep in one table; returns the exit code."""
     from hafs.proposal import sweep_table
 
-    return sweep_table(folder, width=_width())
+    return sweep_table(folder, since=BEGAN, width=_width())
 
 
 main = door(

@@ -1,6 +1,5 @@
 """From a composed config to a plan, and to what could be done instead; used by the plan door and in front of a run."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -29,8 +28,6 @@ from hafs.planning.plan import Asked
 from hafs.planning.workload import Workload, workload
 from hafs.quant import Quant, bitsandbytes
 from hafs.stage import Stage
-
-BEGAN = time.time()
 
 
 class Proposal:
@@ -181,16 +178,21 @@ def catalogue_options() -> list[Option]:
     return found
 
 
-def sweep_table(folder: Path, *, width: int | None) -> int:
-    """Print the plans that this process' sweep left, in one table; returns the exit code."""
+def sweep_table(folder: Path, *, since: float, width: int | None) -> int:
+    """Print the plans of a sweep in one table; returns the exit code.
+
+    Args:
+        folder: Of the sweep.
+        since: When it began, in seconds since 1970: an earlier sweep may have left plans in the same folder.
+        width: Of the table, in columns; None: the terminal's.
+    """
     plans: list[dict[str, Any]] = []
     code = 0
-    for job in (
-        [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
-    ):  # one job without a name: the folder itself
-        if (job / "plan.json").is_file() and (job / "plan.json").stat().st_mtime >= BEGAN - 1:
+    jobs = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []  # one job without a name: the folder itself
+    for job in jobs:
+        if _written(job / "plan.json", since):
             plans.append(orjson.loads((job / "plan.json").read_bytes()))
-        elif (job / FAILURE).is_file() and (job / FAILURE).stat().st_mtime >= BEGAN - 1:
+        elif _written(job / FAILURE, since):
             code = max(code, orjson.loads((job / FAILURE).read_bytes())["exit_code"])
     plans.sort(
         key=lambda found: (
@@ -203,3 +205,7 @@ def sweep_table(folder: Path, *, width: int | None) -> int:
     if plans:
         show.show_sweep(plans, Console(width=width))
     return code
+
+
+def _written(path: Path, since: float) -> bool:
+    return path.is_file() and path.stat().st_mtime >= since
