@@ -1,5 +1,6 @@
 """Terms of the peak: held against what torch and bitsandbytes really keep."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from hafs.model.attention import NAME
 from hafs.model.limits import SHORT
 from hafs.planning.architecture import architecture_of, described, entries
 from hafs.planning.memory import Constants, Setup, attention_a_layer, kept_a_layer, terms, total, trained_parameters
+from hafs.planning.memory.passing import OUTLIER_COLUMNS
 from hafs.planning.workload import Row
 
 SETUP = Setup(
@@ -138,3 +140,35 @@ def test_a_tied_embedding_cannot_be_kept_on_the_cpu_and_the_plan_knows_it():
     assert total(terms(small, replace(gpu, embedding_on_cpu=True), ROW, NOTHING)) == total(
         terms(small, gpu, ROW, NOTHING)
     )
+
+
+def held_bytes():
+    """Of all tensors that there are."""
+    gc.collect()
+    found = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]  # isinstance asks lazy modules
+    return sum({x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in found}.values())
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+def test_8_bit_layers_keep_their_inputs_in_spite_of_checkpointing():
+    kept = {}
+    for quant in ("nf4", "int8"):
+        config = compose("train", ["model=tiny", "model.gradient_checkpointing=true", f"quant={quant}"])
+        model = build(config.model)
+        net = model.load(quant=build(config.quant), dtype=torch.bfloat16, device=torch.device("cpu"))
+        adapter = lora(
+            name="x", r=8, lora_alpha=8.0, lora_dropout=0.0, target_modules="all-linear", use_rslora=False,
+            use_dora=False,
+        )  # fmt: skip
+        net = adapter.attach(net).train()
+        before = held_bytes()
+        _, out = saved_bytes(net, 8, 64)
+        kept[quant] = held_bytes() - before
+        known = architecture_of(model)
+        del net, out
+    row = Row(tokens=512, samples=8, longest=64, short_squares=8 * 64**2, long_tokens=0, supervised=256)
+    setup = replace(SETUP, bits=8, rank=8, checkpointing=True)
+    with_outliers = {term.name: term.bytes for term in terms(known, setup, row, NOTHING)}["8-bit inputs"]
+    columns = sum(leaf.times * leaf.weight[1] for leaf in known.of("linear"))
+    planned = with_outliers - 2 * row.tokens * OUTLIER_COLUMNS * columns  # random weights have none
+    assert kept["int8"] - kept["nf4"] == pytest.approx(planned, rel=0.1)
