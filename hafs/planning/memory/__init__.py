@@ -22,8 +22,9 @@ COMES_AND_GOES = ("activations", "8-bit inputs", "attention", "loss", "dequantiz
 OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries")
 ADAPTER_LIBRARIES = 35 * 2**20
 """PEFT and bitsandbytes in a process' memory."""
-KERNELS = 170 * 2**20
-"""What rows of ever other lengths leave behind: kernels of the CPU's library (`model.KERNELS`) and more holes."""
+RAGGED, RAGGED_LAYERS = 160 * 2**20, 100 * 2**20
+"""What rows of ever other lengths leave behind, kernels of the CPU's library (`model.KERNELS`) and more holes: where
+every layer keeps its activations, and with checkpointing."""
 LEFT_BY_LOADING = 0.6
 """Share of what quantizing on a CPU leaves in the heap that no step finds a use for."""
 QUANTIZED_IN_HEAP = 1.3
@@ -80,7 +81,8 @@ def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], 
     elif setup.bits is not None:
         left = QUANTIZED_IN_HEAP * b * shapes.parameters + found["loss"]
         holes += LEFT_BY_LOADING * max(0, left - sum(found.values()))
-    holes += KERNELS if row.ragged else 0
+    if row.ragged:
+        holes += RAGGED_LAYERS if setup.checkpointing else RAGGED
     return Term(name="heap", bytes=int(holes), why="pages between the holes of the C library's allocator")
 
 
