@@ -94,10 +94,12 @@ def _look_up(embedding: Any, ids: "torch.Tensor") -> "torch.Tensor":
 
 def quiet_libraries() -> None:
     """Silence bars and advice about loading that say nothing to whoever trains."""
+    import logging
     import warnings
 
     from transformers.utils import logging as transformers_logging
 
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package of kernels that nobody needs
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
