@@ -79,8 +79,8 @@ class Row:
     """Tokens of the samples that are longer than that."""
     supervised: int
     """Positions that meet the vocabulary."""
-    ragged: bool = True
-    """Whether the rows of a run differ in length, each sample of its own."""
+    different: int = 0
+    """Rows of the whole run, where each has a length of its own; 0: all are alike."""
 
 
 def fullest_step(load: Workload, stages: Sequence[Stage]) -> int:
@@ -102,7 +102,8 @@ def fullest_row(load: Workload, stages: Sequence[Stage], row_tokens: int) -> Row
     Rows are filled evenly (`packing.pack`), so the fullest is seldom quite full.
     """
     totals = _steps(load, tuple(stages))
-    even = totals / np.ceil(totals / row_tokens)
+    rows = np.ceil(totals / row_tokens)
+    even = totals / rows
     tokens = int(min(row_tokens, even.max() + load.tokens / 4)) if even.max() < row_tokens else row_tokens
     tokens = max(min(tokens, int(totals.max())), load.longest)
     samples = max(1.0, tokens / load.tokens)
@@ -115,5 +116,5 @@ def fullest_row(load: Workload, stages: Sequence[Stage], row_tokens: int) -> Row
         short_squares=max(samples * float((short**2).mean()), float(short.max()) ** 2),
         long_tokens=max(tokens * float(long.sum() / lengths.sum()), float(long.max())),
         supervised=max(1, math.ceil(tokens * load.supervised)),
-        ragged=load.ragged,
+        different=round(sum(stage.steps(load.train) for stage in stages) * rows.mean()) if load.ragged else 0,
     )

@@ -22,9 +22,11 @@ COMES_AND_GOES = ("activations", "8-bit inputs", "attention", "loss", "dequantiz
 OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries")
 ADAPTER_LIBRARIES = 35 * 2**20
 """PEFT and bitsandbytes in a process' memory."""
-RAGGED, RAGGED_LAYERS = 160 * 2**20, 100 * 2**20
-"""What rows of ever other lengths leave behind, kernels of the CPU's library (`model.KERNELS`) and more holes: where
+LEFT_BY_A_ROW, LEFT_BY_A_ROW_OF_LAYERS = 12 * 2**20, 8 * 2**20
+"""What each row of another length leaves behind, kernels of the CPU's library (`model.KERNELS`) and more holes: where
 every layer keeps its activations, and with checkpointing."""
+ROWS_THAT_LEAVE = 40
+"""After so many a run holds no more."""
 LEFT_BY_LOADING = 0.6
 """Share of what quantizing on a CPU leaves in the heap that no step finds a use for."""
 QUANTIZED_IN_HEAP = 1.3
@@ -81,8 +83,8 @@ def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], 
     elif setup.bits is not None:
         left = QUANTIZED_IN_HEAP * b * shapes.parameters + found["loss"]
         holes += LEFT_BY_LOADING * max(0, left - sum(found.values()))
-    if row.ragged:
-        holes += RAGGED_LAYERS if setup.checkpointing else RAGGED
+    a_row = LEFT_BY_A_ROW_OF_LAYERS if setup.checkpointing else LEFT_BY_A_ROW
+    holes += a_row * min(row.different, ROWS_THAT_LEAVE)
     return Term(name="heap", bytes=int(holes), why="pages between the holes of the C library's allocator")
 
 
