@@ -116,8 +116,8 @@ def held_out(seed: int) -> list[dict[str, Any]]:
 LOOKED_AT = held_out(20261128)
 """Measured after the first fit; the 8-bit ones, up to 46 % off, showed that a term was missing."""
 LOOKED_AT_NEXT = held_out(20261129)
-"""Measured after that: mean error 3.9 %, worst 12.8 %, of ragged samples with checkpointing. What ragged rows leave behind
-is counted by rows since, and less with checkpointing."""
+"""Measured after that: mean error 3.9 %, worst 12.8 %, of ragged samples with checkpointing. What ragged rows leave is
+counted by rows since, and less with checkpointing."""
 HELD_OUT = held_out(20261130)
 """Measured last; nothing was changed after their errors were seen."""
 ALL = [*CASES, *LOOKED_AT, *LOOKED_AT_NEXT, *HELD_OUT]
