@@ -32,8 +32,8 @@ class TokenLoss(NamedTuple):
 def _room(chunk: int, weight_VD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits and float32 probabilities of one chunk, for all chunks of a row, in a single piece.
 
-    On a CPU the piece is larger than what the C library keeps in its heap (32 MiB), so it goes back to the system and
-    leaves no holes among the activations.
+    On a CPU the piece of a full chunk is larger than what the C library keeps in its heap (32 MiB), so it goes back to
+    the system and leaves no holes among the activations.
     """
     size = chunk * len(weight_VD)
     begin = math.ceil(4 * size / 64) * 64  # a cache line's border

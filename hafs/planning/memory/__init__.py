@@ -67,7 +67,7 @@ def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], 
     """What the C library's heap keeps between its holes; every constant is fitted to runs in docs/planning.md.
 
     A freed block does not hold another one of its own size (glibc's `memalign` asks for more than it hands out), so a
-    backward pass lies beside the activations that it gives back, and twice as much of it in float32.
+    backward pass lies beside the activations that it gives back, and about twice as much of it in float32.
     """
     found = {term.name: term.bytes for term in moving}
     b = setup.product_bytes
