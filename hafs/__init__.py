@@ -2,8 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from hafs.heap import restart_without_caches
 from hafs.signals import is_the_program, quiet_until_the_door
 
+if is_the_program("train"):
+    restart_without_caches()
 if is_the_program():
     quiet_until_the_door()
 

@@ -276,6 +276,7 @@ class FineTuning(pl.LightningModule):
                 part = self.loss_of(packed.to(self.device))
                 self.manual_backward(part.nats * (weight * self.devices.gradient_scale() / supervised))
                 total = total.plus(part, weight)
+                del part  # else this row's graph lives into the next one, spread over the memory that that one needs
         return total, len(mine)
 
     def loss_of(self, packed: Row) -> TokenLoss:

@@ -119,14 +119,19 @@ def stop_is_an_error() -> Iterator[None]:
         raise
 
 
-def is_the_program() -> bool:
+def is_the_program(door: str = "") -> bool:
     """Whether this process is `python -m hafs.DOOR` or `hafs DOOR`, and not somebody else's who imports hafs.
 
     To be asked while `hafs` itself is imported: `sys.argv` is not the module's yet.
+
+    Args:
+        door: One of them; any, where none is named.
     """
     if sys.argv[:1] == ["-m"]:
-        return any(word.removeprefix("-m").startswith("hafs.") for word in sys.orig_argv[1:])
-    return Path(sys.argv[0]).stem == "hafs" if sys.argv else False
+        name = f"hafs.{door}"
+        modules = [word.removeprefix("-m") for word in sys.orig_argv[1:]]
+        return name in modules if door else any(word.startswith(name) for word in modules)
+    return bool(sys.argv) and Path(sys.argv[0]).stem == "hafs" and door in ("", *sys.argv[1:2])
 
 
 def quiet_until_the_door() -> None:
