@@ -1,5 +1,6 @@
 """One step of the real LightningModule, on the tiny model in float32."""
 
+import weakref
 from functools import partial
 from types import SimpleNamespace
 
@@ -83,6 +84,22 @@ def test_packed_and_unpacked_steps_have_the_same_loss_and_gradients(module, samp
     loss, split = gradients(module, samples, row_tokens)
     assert loss == pytest.approx(packed_loss, rel=1e-6)
     assert apart(packed, split) < 1e-6
+
+
+def test_a_rows_graph_is_gone_before_the_next_row_goes_forward(module, samples, monkeypatch):
+    """Its nodes lie between the tensors that the backward pass gave back, and keep the next row from that room."""
+    graphs, alive, loss_of = [], [], FineTuning.loss_of
+
+    def watched(self, packed):
+        alive.append(sum(graph() is not None for graph in graphs))
+        part = loss_of(self, packed)
+        graphs.append(weakref.ref(part.nats))
+        return part
+
+    monkeypatch.setattr(FineTuning, "loss_of", watched)
+    gradients(module, samples, 40)
+    assert alive == [0] * len(graphs)
+    assert len(graphs) > 2
 
 
 def test_a_samples_loss_and_gradients_are_transformers_own(module, config, samples):

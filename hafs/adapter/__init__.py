@@ -113,12 +113,24 @@ class Full(Adapter):
         net.save_pretrained(folder, safe_serialization=True)
 
     def load(self, net: Any, folder: Path) -> None:
-        """Replace the model's tensors by those of the folder."""
-        from safetensors.torch import load_model
+        """Replace the model's tensors by those of the folder, one after the other.
 
-        missing, unexpected = load_model(net, folder / "model.safetensors", strict=False)
-        if missing or unexpected:
-            raise RunError(f"{folder} holds another model: {', '.join(sorted({*missing, *unexpected})[:3])} differ")
+        Raises:
+            RunError: The folder holds another model.
+        """
+        from safetensors import safe_open
+
+        path, own = folder / "model.safetensors", net.state_dict()
+        with safe_open(path, framework="pt") as file:
+            stored = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        filled = {own[name].data_ptr() for name in stored.keys() & own.keys()}
+        other = {name for name, shape in stored.items() if name not in own or list(own[name].shape) != shape}
+        other |= {name for name, tensor in own.items() if tensor.data_ptr() not in filled}
+        if other:
+            raise RunError(f"{folder} holds another model: {', '.join(sorted(other)[:3])} differ")
+        for name in stored:
+            with safe_open(path, framework="pt") as file:  # opened for each: what was read stays mapped until it closes
+                own[name].copy_(file.get_tensor(name))
 
 
 def lora(

@@ -10,9 +10,9 @@ from platformdirs import user_data_path
 from hafs.hardware import Hardware
 from hafs.planning.memory import Constants
 
-LIBRARIES = 530 * 2**20
+LIBRARIES = 500 * 2**20
 """Resident memory of Python with torch, transformers and Lightning, before a model is loaded."""
-CPU_SLACK, GPU_SLACK = 0.50, 0.08
+CPU_SLACK, GPU_SLACK = 0.04, 0.08
 """The C library's and CUDA's allocator; the first is fitted in docs/planning.md, the second assumed."""
 
 

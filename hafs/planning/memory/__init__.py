@@ -22,19 +22,12 @@ COMES_AND_GOES = ("activations", "8-bit inputs", "attention", "loss", "dequantiz
 OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries")
 ADAPTER_LIBRARIES = 35 * 2**20
 """PEFT and bitsandbytes in a process' memory."""
-LEFT_BY_A_ROW, LEFT_BY_A_ROW_OF_LAYERS = 12 * 2**20, 8 * 2**20
-"""What each row of another length leaves behind, kernels of the CPU's library (`model.KERNELS`) and more holes: where
-every layer keeps its activations, and with checkpointing."""
+LEFT_BY_A_ROW = 12 * 2**20
+"""What each row of another length leaves behind: kernels of the CPU's library (`model.KERNELS`) and holes."""
 ROWS_THAT_LEAVE = 40
 """After so many a run holds no more."""
-LEFT_BY_LOADING = 0.6
-"""Share of what quantizing on a CPU leaves in the heap that no step finds a use for."""
-QUANTIZED_IN_HEAP = 1.3
-"""What quantizing leaves there, as a share of the weights in the type that they are loaded in."""
-LAYERS_APART = {2: 2.4, 4: 12.2}
-"""With checkpointing, by bytes of the products' type: how many recomputed layers lie beside each other in the heap."""
-COPIES_APART = 1.2
-"""Casts of weights that were let go and not used again, with checkpointing and full training."""
+LAYERS_APART = {2: 4.0, 4: 9.0}
+"""With checkpointing, by bytes of the products' type: how many layers' worth of holes their passing leaves."""
 
 
 def terms(shapes: Architecture, setup: Setup, row: Row, constants: Constants) -> list[Term]:
@@ -66,25 +59,13 @@ def _libraries(setup: Setup, constants: Constants) -> Term:
 def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], constants: Constants) -> Term:
     """What the C library's heap keeps between its holes; every constant is fitted to runs in docs/planning.md.
 
-    A freed block does not hold another one of its own size (glibc's `memalign` asks for more than it hands out), so a
-    backward pass lies beside the activations that it gives back, and about twice as much of it in float32.
+    Small blocks of a checkpointed layer's graph stay where its tensors were, and keep the next layer from that room.
     """
-    found = {term.name: term.bytes for term in moving}
-    b = setup.product_bytes
     if setup.checkpointing:
-        holes = LAYERS_APART[b] * kept_a_layer(shapes, setup, row)
+        holes = LAYERS_APART[setup.product_bytes] * kept_a_layer(shapes, setup, row)
     else:
-        holes = constants.slack * found["activations"] * (b / 2)
-    holes += constants.slack * found.get("8-bit inputs", 0) * (b / 2)
-    if setup.rank is None:
-        holes += 2 * shapes.parameters  # 16-bit weights, before they became float32
-        if setup.checkpointing and b == 2:
-            holes += COPIES_APART * 2 * shapes.linear_parameters
-    elif setup.bits is not None:
-        left = QUANTIZED_IN_HEAP * b * shapes.parameters + found["loss"]
-        holes += LEFT_BY_LOADING * max(0, left - sum(found.values()))
-    a_row = LEFT_BY_A_ROW_OF_LAYERS if setup.checkpointing else LEFT_BY_A_ROW
-    holes += a_row * min(row.different, ROWS_THAT_LEAVE)
+        holes = constants.slack * (setup.product_bytes / 2) * sum(term.bytes for term in moving)
+    holes += LEFT_BY_A_ROW * min(row.different, ROWS_THAT_LEAVE)
     return Term(name="heap", bytes=int(holes), why="pages between the holes of the C library's allocator")
 
 

@@ -19,6 +19,8 @@ def kept_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
     T, D, width = row.tokens, shapes.hidden, shapes.intermediate
     b, heads_d, groups_d = setup.product_bytes, shapes.heads * shapes.head_dim, shapes.kv_heads * shapes.head_dim
     norms = 2 * 4 * D + 2 * b * D if b == 2 else 2 * 2 * b * D  # float32 copies of what is normalized, and the result
+    if setup.rank is None:  # norms are trained, too; autocast makes a copy for each product
+        norms = 4 * 4 * D + 5 * b * D if b == 2 else 3 * 2 * b * D
     if shapes.norms_queries:
         norms += (4 if b == 2 else b) * (heads_d + groups_d)
     attention = b * (heads_d + 2 * groups_d) + b * heads_d  # q, k, v; the attended, which is also the input of o_proj
@@ -73,20 +75,21 @@ def passing(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
 def _inputs_of_8_bits(shapes: Architecture, setup: Setup, row: Row) -> int:
     """What bitsandbytes' 8-bit product keeps out of autograd's sight, and so of checkpointing's too.
 
-    The columns of its input in which some token is an outlier, and the input itself, which other layers keep as well
-    unless they are checkpointed (`bitsandbytes.autograd._functions.MatMul8bitLt`, its `ctx.tensors`).
+    Its input, which other layers keep as well unless they are checkpointed, and on a GPU the columns of it in which
+    some token is an outlier (in `bitsandbytes.autograd._functions`, `MatMul8bitFp` on a CPU and else `MatMul8bitLt`).
     """
     if setup.bits != 8:
         return 0
-    columns = sum(leaf.times * leaf.weight[1] for leaf in shapes.of("linear"))
+    columns = sum(leaf.times * leaf.weight[1] for leaf in shapes.of("linear")) if setup.device == "cuda" else 0
     distinct = shapes.layers * (2 * shapes.hidden + shapes.heads * shapes.head_dim + shapes.intermediate)
     whole = distinct if setup.checkpointing else 0
     return int(setup.product_bytes * row.tokens * (OUTLIER_COLUMNS * columns + whole))
 
 
 def _inputs_why(setup: Setup) -> str:
-    whole = "inputs of 8-bit layers, which checkpointing does not reach, and " if setup.checkpointing else ""
-    return f"{whole}columns with outliers, {OUTLIER_COLUMNS:.0%} of them as in SmolLM2"
+    parts = ["inputs of 8-bit layers, which checkpointing does not reach"] * setup.checkpointing
+    parts += [f"columns with outliers, {OUTLIER_COLUMNS:.0%} of them as in SmolLM2"] * (setup.device == "cuda")
+    return ", and ".join(parts)
 
 
 def _loss(shapes: Architecture, setup: Setup, row: Row) -> int:
@@ -107,8 +110,7 @@ def _loss_chunk(shapes: Architecture, setup: Setup) -> int:
 def _dequantized(shapes: Architecture, setup: Setup) -> int:
     b = setup.product_bytes
     if setup.rank is None:
-        copies = shapes.linear_parameters * b if b == 2 else 0
-        return copies // shapes.layers if setup.checkpointing else copies
+        return shapes.linear_parameters * b if b == 2 else 0
     if setup.bits is None:
         return 0
     return max(leaf.elements for leaf in shapes.of("linear")) * b

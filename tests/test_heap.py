@@ -1,0 +1,60 @@
+"""glibc's caches of small blocks are off where hafs trains, and nowhere else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hafs import heap
+
+SCRIPT = str(Path(sys.executable).parent / "hafs")
+TRAIN, PLAN = ["-m", "hafs.train", "--help"], ["-m", "hafs.plan", "--help"]
+pytestmark = pytest.mark.skipif(not heap._is_glibc(), reason="the C library is not glibc")
+
+
+@pytest.fixture
+def starts(tmp_path):
+    """A function that runs Python and tells what each process image found in the environment."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nwith open(os.environ['SEEN'], 'a') as seen:\n"
+        "    print(os.getpid(), os.environ.get('GLIBC_TUNABLES', ''), file=seen)\n"
+    )
+    seen = tmp_path / "seen.txt"
+
+    def run(*words, tunables=None):
+        path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+        env = {**os.environ, "PYTHONPATH": path, "SEEN": str(seen)}
+        env.pop(heap.TUNABLES, None)
+        if tunables is not None:
+            env[heap.TUNABLES] = tunables
+        seen.unlink(missing_ok=True)
+        subprocess.run([sys.executable, *words], env=env, check=True, stdout=subprocess.DEVNULL)
+        lines = [line.split(" ", 1) for line in seen.read_text().splitlines()]
+        assert len({pid for pid, _ in lines}) == 1, "one process, whoever waits for it"
+        return [said for _, said in lines]
+
+    return run
+
+
+@pytest.mark.parametrize("words", [TRAIN, [SCRIPT, "train", "--help"]])
+def test_training_starts_again_with_them_off(starts, words):
+    assert starts(*words) == ["", heap.CACHES_OFF]
+
+
+@pytest.mark.parametrize(
+    "words", [PLAN, [SCRIPT, "plan", "--help"], ["-c", "import hafs.train"], ["-c", "import hafs.train", "train"]]
+)
+def test_nothing_else_starts_again(starts, words):
+    assert starts(*words) == [""]
+
+
+def test_other_tunables_stay(starts):
+    said = "glibc.malloc.arena_max=2"
+    assert starts(*TRAIN, tunables=said) == [said, f"{said}:{heap.CACHES_OFF}"]
+
+
+def test_whoever_sets_the_caches_has_them_so(starts):
+    said = "glibc.malloc.tcache_count=7"
+    assert starts(*TRAIN, tunables=said) == [said]
