@@ -22,12 +22,10 @@ COMES_AND_GOES = ("activations", "8-bit inputs", "attention", "loss", "dequantiz
 OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries")
 ADAPTER_LIBRARIES = 35 * 2**20
 """PEFT and bitsandbytes in a process' memory."""
-LEFT_BY_A_ROW = 12 * 2**20
+LEFT_BY_A_ROW = 8 * 2**20
 """What each row of another length leaves behind: kernels of the CPU's library (`model.KERNELS`) and holes."""
 ROWS_THAT_LEAVE = 40
 """After so many a run holds no more."""
-LAYERS_APART = {2: 4.0, 4: 9.0}
-"""With checkpointing, by bytes of the products' type: how many layers' worth of holes their passing leaves."""
 
 
 def terms(shapes: Architecture, setup: Setup, row: Row, constants: Constants) -> list[Term]:
@@ -57,14 +55,12 @@ def _libraries(setup: Setup, constants: Constants) -> Term:
 
 
 def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], constants: Constants) -> Term:
-    """What the C library's heap keeps between its holes; every constant is fitted to runs in docs/planning.md.
+    """What the C library's heap keeps between its holes where it has no caches (`heap.py`): fitted in docs/planning.md.
 
-    Small blocks of a checkpointed layer's graph stay where its tensors were, and keep the next layer from that room.
+    Small blocks of a checkpointed layer's graph stay where its tensors were, in the way of the next layer's.
     """
-    if setup.checkpointing:
-        holes = LAYERS_APART[setup.product_bytes] * kept_a_layer(shapes, setup, row)
-    else:
-        holes = constants.slack * (setup.product_bytes / 2) * sum(term.bytes for term in moving)
+    holes = constants.slack * sum(term.bytes for term in moving)
+    holes += kept_a_layer(shapes, setup, row) if setup.checkpointing else 0
     holes += LEFT_BY_A_ROW * min(row.different, ROWS_THAT_LEAVE)
     return Term(name="heap", bytes=int(holes), why="pages between the holes of the C library's allocator")
 
