@@ -111,16 +111,18 @@ def drawn(dice: random.Random, model: str, *, ragged: bool) -> dict[str, Any]:
     return case(model, row, *words, sample=sample, ragged=ragged)
 
 
-def held_out(seed: int) -> list[dict[str, Any]]:
-    """Twenty configurations that nobody chose, every third of ragged samples."""
+def held_out(seed: int, large: int, small: int) -> list[dict[str, Any]]:
+    """Configurations that nobody chose, every third of ragged samples."""
     dice = random.Random(seed)
-    models = ["smollm2_135m"] * 15 + ["tiny"] * 5
+    models = ["smollm2_135m"] * large + ["tiny"] * small
     return [drawn(dice, model, ragged=i % 3 == 0) for i, model in enumerate(models)]
 
 
-HELD_OUT = held_out(20261201)
+LOOKED_AT = held_out(20261201, 15, 5)
+"""Measured after the fit: mean error 3.7 %, worst 21.0 %, float32, for which oneDNN neither takes nor keeps anything."""
+HELD_OUT = held_out(20261202, 9, 3)
 """Measured last; nothing was changed after their errors were seen."""
-ALL = [*CASES, *HELD_OUT]
+ALL = [*CASES, *LOOKED_AT, *HELD_OUT]
 
 
 def write_rows(path: Path, one: dict[str, Any]) -> None:
@@ -197,6 +199,7 @@ def key(one: dict[str, Any]) -> str:
 
 GROUPS = {
     "to which the constants were fitted": CASES,
+    "drawn by dice, which showed that float32 keeps no kernels": LOOKED_AT,
     "drawn by dice, their errors seen when all was decided": HELD_OUT,
 }
 

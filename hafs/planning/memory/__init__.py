@@ -22,8 +22,10 @@ COMES_AND_GOES = ("activations", "8-bit inputs", "attention", "loss", "dequantiz
 OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries")
 ADAPTER_LIBRARIES = 35 * 2**20
 """PEFT and bitsandbytes in a process' memory."""
+FOR_16_BITS = 40 * 2**20
+"""What oneDNN takes, which multiplies in 16 bits on a CPU and not in float32."""
 LEFT_BY_A_ROW = 8 * 2**20
-"""What each row of another length leaves behind: kernels of the CPU's library (`model.KERNELS`) and holes."""
+"""What each row of another length leaves behind there: kernels (`model.KERNELS`) and holes."""
 ROWS_THAT_LEAVE = 40
 """After so many a run holds no more."""
 
@@ -51,6 +53,7 @@ def staying(parts: Sequence[Term]) -> int:
 
 def _libraries(setup: Setup, constants: Constants) -> Term:
     more = 0 if setup.rank is None and setup.bits is None else ADAPTER_LIBRARIES
+    more -= 0 if setup.product_bytes == 2 else FOR_16_BITS
     return Term(name="libraries", bytes=constants.context_bytes + more, why=constants.source)
 
 
@@ -61,7 +64,7 @@ def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], 
     """
     holes = constants.slack * sum(term.bytes for term in moving)
     holes += kept_a_layer(shapes, setup, row) if setup.checkpointing else 0
-    holes += LEFT_BY_A_ROW * min(row.different, ROWS_THAT_LEAVE)
+    holes += LEFT_BY_A_ROW * min(row.different, ROWS_THAT_LEAVE) if setup.product_bytes == 2 else 0
     return Term(name="heap", bytes=int(holes), why="pages between the holes of the C library's allocator")
 
 
