@@ -1,13 +1,20 @@
-"""The C library's heap as training needs it: without glibc's caches of small blocks.
+"""The C library's heap as training needs it: without glibc's caches of small blocks, and with a stock of tiny ones.
 
 torch asks for a tensor by `posix_memalign`. glibc takes a larger block, cuts off both ends, and puts the ends into its
 caches (of the thread, and its "fast bins"), where they count as used. A freed tensor between two such ends never
 becomes whole, and glibc does not find it when the next one of its size is asked for. Without the caches a training run
 on a CPU peaks at a fifth less, about the same each time, and as fast (docs/log.md, 2026-11-29).
+
+What is cut off behind a tensor is a block of 48 bytes, and glibc gives it to whoever asks next for so few: to a part of
+the autograd graph as a rule. With checkpointing the tensors of a layer go and its graph stays, so the memory of the
+layer remains in pieces that the next layer's tensors do not fit into. Free blocks of just that size, laid out
+elsewhere, are what glibc looks at first.
 """
 
+import ctypes
 import os
 import sys
+from functools import cache
 
 TUNABLES = "GLIBC_TUNABLES"
 CACHES_OFF = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
@@ -27,6 +34,25 @@ def restart_without_caches() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     except OSError:  # no room for a new image: as it is, then
         return
+
+
+TINY, BORDER = 40, 24
+"""Bytes to ask for to get blocks of 48 and of 32, the smallest."""
+STOCK = 32_768
+"""Tiny blocks, 2.5 MiB with their borders: twice what the graph of SmolLM2's 30 layers takes."""
+
+
+@cache
+def stock_tiny_blocks() -> None:
+    """Lay out free blocks of 48 bytes, once, each between two that stay used so that they never grow together."""
+    if not _is_glibc():
+        return
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    blocks = [(libc.malloc(TINY), libc.malloc(BORDER))[0] for _ in range(STOCK)]
+    for block in blocks:
+        libc.free(block)
 
 
 def _is_glibc() -> bool:

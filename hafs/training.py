@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from hafs import hardware, preflight
+from hafs import hardware, heap, preflight
 from hafs.adapter import Adapter, Full
 from hafs.config import build
 from hafs.dataset import Dataset, files, prepare
@@ -138,6 +138,8 @@ class Training:
         net = nouns.model.load(quant=nouns.quant, dtype=torch.float32 if full else dtype, device=device)
         torch.manual_seed(key(config.seed, "adapter"))
         net = nouns.adapter.attach(net)
+        if device.type == "cpu":
+            heap.stock_tiny_blocks()
         self.module = FineTuning(
             net,
             optimizer=lambda parameters: build(config.optimizer, parameters=parameters),
