@@ -154,6 +154,37 @@ def test_the_terms_move_as_they_should():
     assert of(rank=None, bits=None) > 16 * big.parameters
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_loss_and_a_layer_at_work_are_not_added_up_but_the_larger_counts(checkpointing):
+    small = replace(SETUP, checkpointing=checkpointing)
+
+    def moments(row):
+        found = {term.name: term for term in terms(shapes("smollm2_135m"), small, row, NOTHING)}
+        return found, found["loss"].bytes, found["layer at work"].bytes + found["dequantization"].bytes
+
+    found, loss, layer = moments(ROW if not checkpointing else replace(ROW, tokens=512, short_squares=4 * 128**2))
+    assert loss > 30 * 2**20 and layer == 0
+    assert "not beside the loss" in found["layer at work"].why
+    long = replace(ROW, tokens=8192, short_squares=64 * 128**2, samples=64)
+    found, loss, layer = moments(long)
+    assert loss == 0 and layer > 100 * 2**20
+    assert "0.04 GiB, not beside a layer at work" in found["loss"].why
+
+
+def test_reading_the_weights_counts_where_it_takes_more_than_a_step():
+    small, row = shapes("smollm2_135m"), replace(ROW, tokens=256, short_squares=2 * 128**2, samples=2, supervised=128)
+
+    def of(**changes):
+        return {term.name: term.bytes for term in terms(small, replace(SETUP, **changes), row, NOTHING)}
+
+    found = of(checkpointing=True, product_bytes=4)
+    made = found["4-bit weights"] + found["scales"] + found["kept in full"]
+    assert sum(found.values()) == made + 2 * small.parameters + found["libraries"]
+    assert "loading" not in of(checkpointing=True)  # in 16 bits the file's pages are counted anyway
+    assert "loading" not in of(checkpointing=True, product_bytes=4, device="cuda")
+    assert "loading" not in of(rank=None, bits=None)
+
+
 def test_a_tied_embedding_cannot_be_kept_on_the_cpu_and_the_plan_knows_it():
     small, gpu = shapes("smollm2_135m"), replace(SETUP, device="cuda")
     assert total(terms(small, replace(gpu, embedding_on_cpu=True), ROW, NOTHING)) == total(

@@ -18,8 +18,8 @@ __all__ = [
     "trained_parameters",
 ]  # fmt: skip
 
-COMES_AND_GOES = ("activations", "8-bit inputs", "attention", "loss", "dequantization", "layer at work")
-OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries")
+COMES_AND_GOES = ("activations", "8-bit inputs", "attention", "loss", "layer again", "dequantization", "layer at work")
+OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries", "loading")
 ADAPTER_LIBRARIES = 35 * 2**20
 """PEFT and bitsandbytes in a process' memory."""
 FOR_16_BITS = 40 * 2**20
@@ -35,7 +35,9 @@ def terms(shapes: Architecture, setup: Setup, row: Row, constants: Constants) ->
     moving = passing(shapes, setup, row)
     stays = [*weights(shapes, setup), *trained(shapes, setup)]
     if setup.device == "cpu":
-        return [*stays, *moving, _heap(shapes, setup, row, moving, constants), _libraries(setup, constants)]
+        libraries = _libraries(setup, constants)
+        parts = [*stays, *moving, _heap(shapes, setup, row, moving, constants), libraries]
+        return [*parts, *_loading(shapes, setup, parts, libraries)]
     slack = int(constants.slack * sum(term.bytes for term in moving))
     name = "CUDA context" if setup.device == "cuda" else "driver"
     return [
@@ -58,14 +60,24 @@ def _libraries(setup: Setup, constants: Constants) -> Term:
 
 
 def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], constants: Constants) -> Term:
-    """What the C library's heap keeps between its holes where it has no caches (`heap.py`): fitted in docs/planning.md.
+    """What the C library's heap keeps between its holes, where it is as in `heap.py`: fitted in docs/planning.md.
 
-    Small blocks of a checkpointed layer's graph stay where its tensors were, in the way of the next layer's.
+    With checkpointing a layer's memory lies free while the loss is at work, which does not fit into its pieces.
     """
     holes = constants.slack * sum(term.bytes for term in moving)
     holes += kept_a_layer(shapes, setup, row) if setup.checkpointing else 0
     holes += LEFT_BY_A_ROW * min(row.different, ROWS_THAT_LEAVE) if setup.product_bytes == 2 else 0
     return Term(name="heap", bytes=int(holes), why="pages between the holes of the C library's allocator")
+
+
+def _loading(shapes: Architecture, setup: Setup, parts: Sequence[Term], libraries: Term) -> list[Term]:
+    """What reading the weights takes beyond a step: their file's pages lie beside what is made of them."""
+    if setup.product_bytes == 2 and setup.rank is not None:
+        return []  # they stay, and are counted
+    file = 2 * shapes.parameters
+    more = total([*weights(shapes, setup), libraries]) + file - total(parts)
+    why = f"reading takes more than a step: {file / 2**30:.2f} GiB of the file beside the weights"
+    return [Term(name="loading", bytes=more, why=why)] if more > 0 else []
 
 
 def total(parts: Sequence[Term]) -> int:

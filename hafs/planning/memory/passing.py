@@ -5,6 +5,9 @@ of a product's type. The activations are those that hafs' own kernels keep for t
 `model/loss.py`, `adapter/branch.py`); `tests/planning/test_memory.py` counts them in a real forward pass.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from hafs.model.limits import GPU_LOSS_CHUNK_BYTES, LOSS_CHUNK_BYTES, SHORT
 from hafs.planning.architecture import Architecture
 from hafs.planning.memory.setup import Setup, Term
@@ -49,27 +52,60 @@ def attention_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
 
 
 def passing(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
-    """Activations, the loss, and what one layer needs while it is at work."""
-    T, b, layers = row.tokens, setup.product_bytes, shapes.layers
-    layer = kept_a_layer(shapes, setup, row)
-    if setup.checkpointing:
-        kept = layers * T * shapes.hidden * b + layer
-        why = f"{T:,} tokens: the input of each of {layers} layers, and one layer computed again"
+    """What stays from the forward pass, and what takes more beside it: the loss, or then one layer at work backward."""
+    loss = [Term(name="loss", bytes=_loss(shapes, setup, row), why=f"{row.supervised:,} positions in chunks")]
+    backward = _of_a_layer(shapes, setup, row)
+    if _sum(loss) > _sum(backward):
+        backward = [_not_then(term, "the loss") for term in backward]
     else:
-        kept = layers * layer
-        why = f"{T:,} tokens x {layers} layers x {layer // T:,} bytes"
-    kept += T * shapes.hidden * (4 + b)
+        loss = [_not_then(term, "a layer at work") for term in loss]
+    return [*_of_all_layers(shapes, setup, row), *loss, *backward]
+
+
+def _of_all_layers(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
+    """What the forward pass leaves for the backward pass."""
+    T, b, layers = row.tokens, setup.product_bytes, shapes.layers
+    if setup.checkpointing:
+        kept, why = layers * T * shapes.hidden * b, f"{T:,} tokens: the input of each of {layers} layers"
+    else:
+        layer = kept_a_layer(shapes, setup, row)
+        kept, why = layers * layer, f"{T:,} tokens x {layers} layers x {layer // T:,} bytes"
     inputs = _inputs_of_8_bits(shapes, setup, row)
-    scores = attention_a_layer(shapes, setup, row) * (1 if setup.checkpointing else layers)
-    kind = "probabilities" if setup.device == "cpu" else "a sum for each query"
     return [
-        Term(name="activations", bytes=kept, why=why),
+        Term(name="activations", bytes=kept + T * shapes.hidden * (4 + b), why=why),
         *([Term(name="8-bit inputs", bytes=inputs, why=_inputs_why(setup))] if inputs else []),
-        Term(name="attention", bytes=scores, why=f"{kind}, samples of up to {row.longest:,} tokens"),
-        Term(name="loss", bytes=_loss(shapes, setup, row), why=f"{row.supervised:,} positions in chunks"),
-        Term(name="dequantization", bytes=_dequantized(shapes, setup), why=_dequantized_why(setup)),
+        *([] if setup.checkpointing else [_attention(shapes, setup, row, layers)]),
+        *([_dequantization(shapes, setup)] if setup.rank is None else []),
+    ]
+
+
+def _of_a_layer(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
+    """What comes and goes with each layer on the way back."""
+    again = Term(name="layer again", bytes=kept_a_layer(shapes, setup, row), why="activations of one layer")
+    return [
+        *([again, _attention(shapes, setup, row, 1)] if setup.checkpointing else []),
+        *([] if setup.rank is None else [_dequantization(shapes, setup)]),
         Term(name="layer at work", bytes=_at_work(shapes, setup, row), why="gradients inside one layer"),
     ]
+
+
+def _attention(shapes: Architecture, setup: Setup, row: Row, layers: int) -> Term:
+    kind = "probabilities" if setup.device == "cpu" else "a sum for each query"
+    size = layers * attention_a_layer(shapes, setup, row)
+    return Term(name="attention", bytes=size, why=f"{kind}, samples of up to {row.longest:,} tokens")
+
+
+def _dequantization(shapes: Architecture, setup: Setup) -> Term:
+    return Term(name="dequantization", bytes=_dequantized(shapes, setup), why=_dequantized_why(setup))
+
+
+def _sum(parts: Sequence[Term]) -> int:
+    return sum(term.bytes for term in parts)
+
+
+def _not_then(term: Term, larger: str) -> Term:
+    """A term that is not there at the peak."""
+    return replace(term, bytes=0, why=f"{term.why}: {term.bytes / 2**30:.2f} GiB, not beside {larger}")
 
 
 def _inputs_of_8_bits(shapes: Architecture, setup: Setup, row: Row) -> int:
