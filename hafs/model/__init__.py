@@ -70,14 +70,16 @@ class Model:
         return net.train()
 
 
-KERNELS = "64"
-"""Kernels that oneDNN keeps for CPUs. Every row length needs some of its own, about 0.7 MB each; with oneDNN's
-own 1,024 the resident memory of a run grew by 17 MB a step (docs/log.md)."""
+KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
+"""Kernels that oneDNN keeps for CPUs, and those that torch (ideep) keeps once more, with their scratch memory. Every
+row length needs some of its own; with 1,024 each, their own bounds, a run's resident memory grew by 17 MB a step
+(docs/log.md)."""
 
 
 def bound_kernels() -> None:
-    """Bound oneDNN's cache before its first kernel; a value that the environment holds stays."""
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
+    """Bound both caches before the first kernel; values that the environment holds stay."""
+    for name, capacity in KERNELS.items():
+        os.environ.setdefault(name, capacity)
 
 
 def keep_on_cpu(embedding: Any) -> None:
