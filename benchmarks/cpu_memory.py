@@ -119,9 +119,9 @@ def held_out(seed: int, large: int, small: int) -> list[dict[str, Any]]:
     return [drawn(dice, model, ragged=i % 3 == 0) for i, model in enumerate(models)]
 
 
-LOOKED_AT = [*held_out(20261201, 15, 5), *held_out(20261202, 9, 3)]
+LOOKED_AT = [*held_out(20261201, 15, 5), *held_out(20261202, 9, 3), *held_out(20261203, 9, 3)]
 """Their errors were seen before the plan was changed for the last time."""
-HELD_OUT = held_out(20261203, 9, 3)
+HELD_OUT = held_out(20261204, 9, 3)
 """Measured last; nothing was changed after their errors were seen."""
 ALL = [*CASES, *LOOKED_AT, *HELD_OUT]
 

@@ -79,8 +79,8 @@ class Row:
     """Tokens of the samples that are longer than that."""
     supervised: int
     """Positions that meet the vocabulary."""
-    different: int = 0
-    """Rows of the whole run, where each has a length of its own; 0: all are alike."""
+    ragged: bool = False
+    """Whether other rows of the run have other lengths."""
 
 
 def fullest_step(load: Workload, stages: Sequence[Stage]) -> int:
@@ -116,5 +116,5 @@ def fullest_row(load: Workload, stages: Sequence[Stage], row_tokens: int) -> Row
         short_squares=max(samples * float((short**2).mean()), float(short.max()) ** 2),
         long_tokens=max(tokens * float(long.sum() / lengths.sum()), float(long.max())),
         supervised=max(1, math.ceil(tokens * load.supervised)),
-        different=round(sum(stage.steps(load.train) for stage in stages) * rows.mean()) if load.ragged else 0,
+        ragged=load.ragged,
     )

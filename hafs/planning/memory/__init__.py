@@ -24,10 +24,8 @@ ADAPTER_LIBRARIES = 35 * 2**20
 """PEFT and bitsandbytes in a process' memory."""
 FOR_16_BITS = 40 * 2**20
 """What oneDNN takes, which multiplies in 16 bits on a CPU and not in float32."""
-LEFT_BY_A_ROW = 8 * 2**20
-"""What each row of another length leaves behind there: kernels (`model.KERNELS`) and holes."""
-ROWS_THAT_LEAVE = 40
-"""After so many a run holds no more."""
+RAGGED_SLACK = 0.07
+"""Further slack there where every row is of another length, with kernels of its own (`model.KERNELS`) and new holes."""
 
 
 def terms(shapes: Architecture, setup: Setup, row: Row, constants: Constants) -> list[Term]:
@@ -64,9 +62,9 @@ def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], 
 
     With checkpointing a layer's memory lies free while the loss is at work, which does not fit into its pieces.
     """
-    holes = constants.slack * sum(term.bytes for term in moving)
+    slack = constants.slack + (RAGGED_SLACK if row.ragged and setup.product_bytes == 2 else 0)
+    holes = slack * sum(term.bytes for term in moving)
     holes += kept_a_layer(shapes, setup, row) if setup.checkpointing else 0
-    holes += LEFT_BY_A_ROW * min(row.different, ROWS_THAT_LEAVE) if setup.product_bytes == 2 else 0
     return Term(name="heap", bytes=int(holes), why="pages between the holes of the C library's allocator")
 
 
