@@ -25,7 +25,7 @@ ADAPTER_LIBRARIES = 35 * 2**20
 FOR_16_BITS = 40 * 2**20
 """What oneDNN takes, which multiplies in 16 bits on a CPU and not in float32."""
 RAGGED_SLACK = 0.07
-"""Further slack there where every row is of another length, with kernels of its own (`model.KERNELS`) and new holes."""
+"""Further slack in 16 bits where every row is of another length: kernels of its own (`model.KERNELS`), other holes."""
 
 
 def terms(shapes: Architecture, setup: Setup, row: Row, constants: Constants) -> list[Term]:
