@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_runs import run, write_rows
 
 from hafs import heap
 
@@ -99,3 +100,11 @@ def test_a_stock_of_tiny_blocks_keeps_the_memory_of_a_checkpointed_layer_in_one_
         return int(subprocess.check_output([sys.executable, "-c", CHECKPOINTED, *words], env=env, text=True))
 
     assert holes("stocked") < 10 < 30 < holes()  # MiB, after twenty layers that each keep 1
+
+
+def test_a_training_on_a_cpu_lays_it_out(here, monkeypatch):
+    stocked = []
+    monkeypatch.setattr(heap, "stock_tiny_blocks", lambda: stocked.append(True))
+    write_rows(here / "rows.jsonl")
+    run("stage=warmup")
+    assert stocked == [True]

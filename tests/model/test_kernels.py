@@ -1,9 +1,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from hafs import heap
 from hafs.model import KERNELS
 
 CODE = """
@@ -30,3 +32,36 @@ def test_a_model_that_is_loaded_bounds_the_kernels_that_are_kept(typed, held):
     environment = {key: value for key, value in os.environ.items() if key not in KERNELS} | typed
     told = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=True)
     assert told.stdout.split()[-2:] == held
+
+
+PRODUCTS = """
+import os, sys
+if "bounded" in sys.argv:
+    from hafs.model import bound_kernels
+    bound_kernels()
+import torch
+
+def resident():
+    with open("/proc/self/statm") as counts:
+        return int(counts.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+weight = torch.rand(576, 576).bfloat16()
+for rows in [1024, *range(512, 712)]:
+    torch.nn.functional.linear(torch.rand(rows, 576).bfloat16(), weight)
+    before = resident() if rows == 1024 else before
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+def test_products_of_ever_new_shapes_hold_little_memory():
+    environment = {key: value for key, value in os.environ.items() if key not in KERNELS}
+    environment |= {"OMP_NUM_THREADS": "1", heap.TUNABLES: heap.CACHES_OFF}  # as the training door runs
+
+    def grown(*words, **typed):
+        command = [sys.executable, "-c", PRODUCTS, *words]
+        return int(subprocess.check_output(command, env=environment | typed, text=True))  # MiB
+
+    if grown() < 100:
+        pytest.skip("this CPU's 16-bit products keep no kernels")
+    assert grown("bounded") < 80 < grown("bounded", LRU_CACHE_CAPACITY="1024")

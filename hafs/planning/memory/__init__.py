@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from hafs.planning.architecture import Architecture
 from hafs.planning.memory.held import RECLAIMED, trained, weights
 from hafs.planning.memory.passing import attention_a_layer, kept_a_layer, passing
-from hafs.planning.memory.setup import Constants, Setup, Term, adapted, trained_parameters
+from hafs.planning.memory.setup import Constants, Setup, Term, adapted, total, trained_parameters
 from hafs.planning.workload import Row
 
 __all__ = [
@@ -36,7 +36,7 @@ def terms(shapes: Architecture, setup: Setup, row: Row, constants: Constants) ->
         libraries = _libraries(setup, constants)
         parts = [*stays, *moving, _heap(shapes, setup, row, moving, constants), libraries]
         return [*parts, *_loading(shapes, setup, parts, libraries)]
-    slack = int(constants.slack * sum(term.bytes for term in moving))
+    slack = int(constants.slack * total(moving))
     name = "CUDA context" if setup.device == "cuda" else "driver"
     return [
         *stays,
@@ -63,21 +63,16 @@ def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], 
     With checkpointing a layer's memory lies free while the loss is at work, which does not fit into its pieces.
     """
     slack = constants.slack + (RAGGED_SLACK if row.ragged and setup.product_bytes == 2 else 0)
-    holes = slack * sum(term.bytes for term in moving)
+    holes = slack * total(moving)
     holes += kept_a_layer(shapes, setup, row) if setup.checkpointing else 0
     return Term(name="heap", bytes=int(holes), why="pages between the holes of the C library's allocator")
 
 
 def _loading(shapes: Architecture, setup: Setup, parts: Sequence[Term], libraries: Term) -> list[Term]:
-    """What reading the weights takes beyond a step: their file's pages lie beside what is made of them."""
+    """What reading the weights takes beyond a step: pages of their file, in 16 bits, beside what is made of them."""
     if setup.product_bytes == 2 and setup.rank is not None:
         return []  # they stay, and are counted
     file = 2 * shapes.parameters
     more = total([*weights(shapes, setup), libraries]) + file - total(parts)
     why = f"reading takes more than a step: {file / 2**30:.2f} GiB of the file beside the weights"
     return [Term(name="loading", bytes=more, why=why)] if more > 0 else []
-
-
-def total(parts: Sequence[Term]) -> int:
-    """Of all terms."""
-    return sum(part.bytes for part in parts)

@@ -5,12 +5,11 @@ of a product's type. The activations are those that hafs' own kernels keep for t
 `model/loss.py`, `adapter/branch.py`); `tests/planning/test_memory.py` counts them in a real forward pass.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from hafs.model.limits import GPU_LOSS_CHUNK_BYTES, LOSS_CHUNK_BYTES, SHORT
 from hafs.planning.architecture import Architecture
-from hafs.planning.memory.setup import Setup, Term
+from hafs.planning.memory.setup import Setup, Term, total
 from hafs.planning.workload import Row
 
 OUTLIER_COLUMNS = 0.6
@@ -55,7 +54,7 @@ def passing(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
     """What stays from the forward pass, and what takes more beside it: the loss, or then one layer at work backward."""
     loss = [Term(name="loss", bytes=_loss(shapes, setup, row), why=f"{row.supervised:,} positions in chunks")]
     backward = _of_a_layer(shapes, setup, row)
-    if _sum(loss) > _sum(backward):
+    if total(loss) > total(backward):
         backward = [_not_then(term, "the loss") for term in backward]
     else:
         loss = [_not_then(term, "a layer at work") for term in loss]
@@ -97,10 +96,6 @@ def _attention(shapes: Architecture, setup: Setup, row: Row, layers: int) -> Ter
 
 def _dequantization(shapes: Architecture, setup: Setup) -> Term:
     return Term(name="dequantization", bytes=_dequantized(shapes, setup), why=_dequantized_why(setup))
-
-
-def _sum(parts: Sequence[Term]) -> int:
-    return sum(term.bytes for term in parts)
 
 
 def _not_then(term: Term, larger: str) -> Term:

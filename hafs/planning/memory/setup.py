@@ -1,6 +1,7 @@
 """What a configuration says of memory, and the terms that a plan adds up."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,11 @@ class Term:
     name: str
     bytes: int
     why: str
+
+
+def total(parts: Sequence[Term]) -> int:
+    """Bytes of all terms."""
+    return sum(part.bytes for part in parts)
 
 
 @dataclass(frozen=True, kw_only=True)
