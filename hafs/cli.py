@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 COMPLETION = """_hafs() {
@@ -37,6 +38,8 @@ def main() -> None:
         print(COMPLETION, end="")
     elif not words or words[0] in ("-h", "--help"):
         print(_overview())
+    elif words[0] in ("-V", "--version"):
+        print(_version())
     elif words[0] in doors():
         _enter(words[0], words[1:])
     elif words[0] in SHORT:
@@ -67,11 +70,23 @@ def _enter(door: str, words: list[str]) -> None:
     importlib.import_module(name).main()
 
 
+def _version() -> str:
+    """Of the installed package; a folder of the source that was never installed has none."""
+    try:
+        return f"hafs {version('hafs')}"
+    except PackageNotFoundError:
+        return "hafs (not installed: run from its source)"
+
+
 def _overview() -> str:
-    lines = ["hafs: raw JSONL to a routed council of fine-tuned experts", ""]
+    lines = [f"{_version()}: raw JSONL to a routed council of fine-tuned experts", ""]
     for door in doors():
         words = ast.get_docstring(ast.parse((Path(__file__).parent / f"{door}.py").read_text(encoding="utf-8"))) or ""
         lines.append(f"  hafs {door:<12} {words.splitlines()[0]}")
     lines += [f"  hafs {name:<12} {words}" for name, (_, _, words) in SHORT.items()]
-    lines += ["", 'hafs COMMAND --help tells more; tab completion: eval "$(hafs completion bash)"']
+    lines += [
+        "",
+        "hafs --version, hafs --help",
+        'hafs COMMAND --help tells more; tab completion: eval "$(hafs completion bash)"',
+    ]
     return "\n".join(lines)
