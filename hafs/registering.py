@@ -190,7 +190,7 @@ def _held_out(run: FinishedRun) -> list[dict[str, Any]]:
         return []
     splits = [data.splits[name] for name in ("test", "val")]
     rows = [split.conversation(i) for split in splits for i in range(len(split))][:HELD_OUT_ROWS]
-    return [{"messages": [{"role": m.role, "content": m.content} for m in row]} for row in rows]
+    return [{"messages": [m.as_row() for m in row]} for row in rows]
 
 
 def _fill(folder: Path, run: FinishedRun, record: Record, held_out: Sequence[dict[str, Any]]) -> None:

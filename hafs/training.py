@@ -32,6 +32,8 @@ from hafs.stage import Stage, key
 from hafs.summary import show, summarize
 from hafs.unfailing import Unfailing
 
+_UNUSED_SHOWN = 12  # keys; the data report has all
+
 
 def is_rank_zero() -> bool:
     """Whether this process is the one that writes and speaks."""
@@ -99,6 +101,8 @@ class Training:
             files.write(self.data.report, self.run.folder)
         sizes = ", ".join(f"{name} {len(split)}" for name, split in self.data.splits.items())
         self.say(f"data       {self.nouns.dataset.name}: {sizes} samples")
+        if unused := self.data.report.unused_keys(_UNUSED_SHOWN):
+            self.say(f"unused     keys of rows that hafs does not read: {unused}")
 
     def _logger(self) -> Any:
         """The logger of all stages.

@@ -7,7 +7,7 @@ import numpy as np
 import rensa
 import xxhash
 
-from hafs.text import TEXT_ROLE, Conversation
+from hafs.text import TEXT_ROLE, Conversation, Message
 
 PERMUTATIONS = 64
 _WINDOW = 16  # bytes of a shingle: two to three words
@@ -36,10 +36,10 @@ def keys_of(conversation: Conversation, split_group: object = None) -> tuple[Key
         conversation: What the row says.
         split_group: The row's own word for what it belongs to, of any text; anything else counts as none.
     """
-    turns = [(message.role, normalize(message.content)) for message in conversation]
+    turns = [(_role(message), normalize(message.content)) for message in conversation]
     parts = [f"{role}\x1f{text}" for role, text in turns]
     content = _hash("\x1e".join(parts))
-    exact = _hash("\x1e".join(f"{m.role}\x1f{m.content}" for m in conversation))
+    exact = _hash("\x1e".join(f"{_role(m)}\x1f{m.content}" for m in conversation))
     said = " ".join(text for role, text in turns if role != "system").encode()
     family = group_key(split_group) if isinstance(split_group, str) and split_group else None
     if turns[0][0] == TEXT_ROLE:
@@ -47,6 +47,11 @@ def keys_of(conversation: Conversation, split_group: object = None) -> tuple[Key
     opening = family or _hash(next(text for role, text in turns if role == "user"))
     prompt = _hash("\x1e".join(parts[:-1]))
     return Keys(content, exact, opening, prompt), said
+
+
+def _role(message: Message) -> str:
+    """The role as rows are compared by it: an answer that is not learned is another thing than one that is."""
+    return message.role if message.learned else f"{message.role}\x1d"
 
 
 def group_key(split_group: str) -> int:

@@ -17,6 +17,14 @@ class Reject(NamedTuple):
     message: str
 
 
+class Unusable(Exception):
+    """Carries a Reject out of nested readers."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reject = Reject(reason, message)
+
+
 _TOO_DEEP = Reject("nesting", f"nested deeper than {_DEEPEST} levels")
 _CUT_OFF = Reject("truncated_line", "the last line breaks off (no newline follows); was the file cut?")
 

@@ -39,6 +39,8 @@ class Report:
     """Rows by reason code, commonest first."""
     reject_examples: dict[str, list[dict[str, Any]]]
     formats: dict[str, int]
+    unused: dict[str, int]
+    """Keys of good rows that hafs does not use, by the rows or turns in which they say something."""
     exact_duplicates: int
     near_duplicates: int
     near_dropped: int
@@ -59,6 +61,12 @@ class Report:
     fingerprint: str
     refusal: str | None
     rejected_file: Path | None
+
+    def unused_keys(self, most: int | None = None) -> str:
+        """The unused keys with their counts, in one line; the first `most` of them."""
+        shown = [f"{name} {count:,}" for name, count in list(self.unused.items())[:most]]
+        left = len(self.unused) - len(shown)
+        return ", ".join(shown + ([f"and {left:,} more"] if left else []))
 
     @property
     def samples(self) -> int:

@@ -1,11 +1,12 @@
 """Rows too large to tokenize at once: a tokenizer takes about 270 bytes for each token, so these go in slices."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from hafs.dataset import Overlong
 from hafs.dataset.lengths import Fitted, exchanges, fit
-from hafs.text import TEXT_ROLE, Conversation, Message, encode_plain, render
+from hafs.text import TEXT_ROLE, Conversation, Message, encode_plain, learned_part, render
 
 HUGE = 200_000  # characters
 _SLICE = 50_000  # characters
@@ -52,13 +53,14 @@ def _parts(conversation: Conversation, max_length: int, overlong: Overlong) -> I
         parts = [(*system, *exchange) for exchange in exchanges(conversation[len(system) :])]
     else:
         parts = []
+    parts = (part for part in map(learned_part, parts) if part)
     yield from (part for part in parts if characters(part) <= max(HUGE, max_length * _CHARACTERS_A_TOKEN))
 
 
 def _ending(message: Message, room: int) -> Message:
     """The message's last `room` characters, or all of what must stay whole."""
     whole = message.role in ("system", "assistant") or len(message.content) <= room
-    return message if whole else Message(role=message.role, content=message.content[-room:])
+    return message if whole else replace(message, content=message.content[-room:])
 
 
 def _slices(text: str) -> Iterator[str]:

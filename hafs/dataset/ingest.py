@@ -140,6 +140,8 @@ class Ingest:
         if isinstance(parsed, Reject):
             return self._bad(place, parsed, raw)
         self.counts.rows += 1
+        if parsed.unused:
+            self.counts.count_unused(parsed.unused)
         return Good(place, parsed, *keys_of(parsed.conversation, parsed.metadata.get("split_group")))
 
     def _bad(self, place: Place, reject: Reject, raw: bytes) -> Bad:
@@ -200,7 +202,7 @@ class Ingest:
         self.signatures.append([good.said for good, _ in kept])
 
     def _spool(self, conversation: Any, metadata: dict[str, Any]) -> int:
-        entry = {"messages": [(message.role, message.content) for message in conversation], "metadata": metadata}
+        entry = {"messages": [message.as_list() for message in conversation], "metadata": metadata}
         written = self.spool.write(orjson.dumps(entry))
         self.spool_size += written
         return written

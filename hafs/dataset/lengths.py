@@ -1,10 +1,11 @@
 """What becomes of samples that are longer than max_length: rejected, truncated or split; counted, never silent."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from hafs.dataset import Overlong
-from hafs.text import TEXT_ROLE, Conversation, Message, Rendered, encode_plain, render, render_many
+from hafs.text import TEXT_ROLE, Conversation, Message, Rendered, encode_plain, learned_part, render, render_many
 
 _LEAST_KEPT = 8  # tokens of a user turn that truncation leaves, so that the question's end stays readable
 _ATTEMPTS = 4  # re-tokenized text may be a token longer than planned
@@ -26,10 +27,19 @@ def fit(
     if overlong == "split":
         text = conversation[0].role == TEXT_ROLE
         pieces = (_text_pieces if text else _turn_pieces)(tokenizer, conversation, max_length)
+        pieces = [part for piece, done in pieces if (part := _learned(tokenizer, piece, done))]
         fitted = [(piece, done) for piece, done in pieces if len(done.tokens) <= max_length]
         lost = sum(len(done.tokens) for _, done in pieces if len(done.tokens) > max_length)
         return Fitted(fitted, lost)
     return Fitted([], len(rendered.tokens))
+
+
+def _learned(tokenizer: Any, piece: Conversation, done: Rendered) -> tuple[Conversation, Rendered] | None:
+    """A piece up to its last answer that is learned; None where it has none."""
+    part = learned_part(piece)
+    if not part:
+        return None
+    return (part, done if len(part) == len(piece) else render(tokenizer, part))
 
 
 def _truncate(tokenizer: Any, conversation: Conversation, rendered: Rendered, max_length: int) -> Fitted:
@@ -58,7 +68,7 @@ def _cut_left(tokenizer: Any, message: Message, excess: int) -> tuple[Message, i
         return message, 0
     while removed < len(offsets) - 1 and offsets[removed][0] < offsets[removed - 1][1]:
         removed += 1  # tokens may share a character
-    return Message(role=message.role, content=message.content[offsets[removed][0] :]), removed
+    return replace(message, content=message.content[offsets[removed][0] :]), removed
 
 
 def _text_pieces(tokenizer: Any, conversation: Conversation, max_length: int) -> list[tuple[Conversation, Rendered]]:

@@ -1,6 +1,7 @@
 """What pass one counts, and how a conversation becomes samples or the reason why not."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from hafs.dataset.huge import HUGE, characters, fit_huge
 from hafs.dataset.lengths import Fitted, fit
 from hafs.errors import HafsError
 from hafs.text import Conversation, Rendered, render, render_many
+
+_MOST_KEYS = 1000
 
 
 @dataclass
@@ -21,10 +24,18 @@ class Counts:
     rejected: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     formats: Counter[str] = field(default_factory=Counter)
+    unused: Counter[str] = field(default_factory=Counter)
+    """Keys of good rows that nothing reads, and in how many rows or turns they say something."""
     overlong: Counter[str] = field(default_factory=Counter)
     tokens_lost: int = 0
     notes: list[str] = field(default_factory=list)
     file_problems: list[str] = field(default_factory=list)
+
+    def count_unused(self, names: Iterable[str]) -> None:
+        """Count keys; where rows use names of their own without end, those beyond the first thousand count as one."""
+        for name in names:
+            known = len(self.unused) < _MOST_KEYS or name in self.unused
+            self.unused[name if known else "(more keys)"] += 1
 
 
 def outcomes(

@@ -64,7 +64,8 @@ def _facts(report: Report) -> str:
     formats = ", ".join(f"{count:,} {name}" for name, count in report.formats.items())
     rows = [
         ("rows", report.rows), ("blank lines", report.blank_lines), ("rejected", sum(report.rejected.values())),
-        ("formats", formats), ("samples", report.samples), ("exact duplicates, dropped", report.exact_duplicates),
+        ("formats", formats), ("unused keys", report.unused_keys() or "none"), ("samples", report.samples),
+        ("exact duplicates, dropped", report.exact_duplicates),
         ("near duplicates" + (", dropped" if report.near_dropped else ", kept in one split"), report.near_duplicates),
         ("prompts with more than one answer", report.conflicts),
         ("rows longer than max_length", report.overlong.get("rows", 0)), ("tokens lost to that", report.tokens_lost),

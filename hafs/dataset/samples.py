@@ -23,7 +23,7 @@ from hafs.dataset.store import cached, load_array, release_memory
 from hafs.errors import DataError
 from hafs.text import Conversation, Message, template_fingerprint
 
-VERSION = 2  # of what is written; a change makes old caches strangers
+VERSION = 3  # of what is written; a change makes old caches strangers
 _COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size")
 _SHOWN_TOKENS = 400  # the report's sample is at most this long, if there is one
 
@@ -84,7 +84,7 @@ class Split(torch.utils.data.Dataset[Sample]):
 
     def conversation(self, place: int) -> Conversation:
         """The messages of one sample, as they were tokenized."""
-        return tuple(Message(role=role, content=content) for role, content in self._entry(place)["messages"])
+        return tuple(map(Message.of_list, self._entry(place)["messages"]))
 
     def metadata(self, place: int) -> dict[str, Any]:
         """The keys of the sample's row that its format does not use."""
@@ -169,7 +169,7 @@ def _report(
     notes = [*counts.notes, *_grouping_notes(assigned)]
     return Report(
         name="", files=hashes, rows=counts.rows, blank_lines=counts.blank_lines, rejected=_ranked(counts.rejected),
-        reject_examples=counts.examples, formats=_ranked(counts.formats),
+        reject_examples=counts.examples, formats=_ranked(counts.formats), unused=_ranked(counts.unused),
         exact_duplicates=assigned.exact_duplicates, near_duplicates=assigned.near_duplicates,
         near_dropped=assigned.near_dropped, conflicts=assigned.conflicts,
         conflict_examples=_conflict_examples(folder, ingest, assigned.conflict_rows),
@@ -202,7 +202,7 @@ def _conflict_examples(folder: Path, ingest: Ingest, groups: list[list[int]]) ->
         for rows in groups:
             said = [read_entry(stored.fileno(), spool[row], size[row])["messages"] for row in rows]
             where = [f"{ingest.files[file[row]]}:{line[row]}" for row in rows]
-            asked = next((content for role, content in reversed(said[0][:-1]) if role == "user"), "")
+            asked = next((turn[1] for turn in reversed(said[0][:-1]) if turn[0] == "user"), "")
             examples.append({"prompt": asked[:300], "answers": [turns[-1][1][:300] for turns in said], "where": where})
     return examples
 

@@ -8,6 +8,7 @@ from hafs.dataset.findings import Report
 
 _SHOWN = 6  # reasons, files and notes before "and n more"
 _SAMPLE_CHARACTERS = 900
+_MOST_KEYS = 60
 
 
 def show(report: Report, console: Console) -> None:
@@ -37,6 +38,7 @@ def _facts(report: Report) -> Table:
     lines = {
         "rows": f"{report.rows:,}" + (f" and {report.blank_lines:,} blank lines" if report.blank_lines else ""),
         "formats": formats or "none",
+        "unused keys": report.unused_keys(_MOST_KEYS) or "none",
         "rejected": f"{bad:,} ({bad / max(1, report.rows):.1%})",
         "duplicates": f"{report.exact_duplicates:,} exact (dropped), {report.near_duplicates:,} near "
         + ("(dropped)" if report.near_dropped else "(kept in one split)"),

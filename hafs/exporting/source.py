@@ -70,4 +70,4 @@ def _held_out(folder: Path) -> list[Conversation]:
             f"there are no held-out prompts in {folder}, so no export can be checked",
             hint="register it again where its data is",
         )
-    return [tuple(Message(role=m["role"], content=m["content"]) for m in row) for row in rows]
+    return [tuple(map(Message.of_row, row)) for row in rows]

@@ -16,7 +16,7 @@ from typing import Any
 
 import xxhash
 
-from hafs.text.messages import TEXT_ROLE, Conversation, Message, Rendered
+from hafs.text.messages import TEXT_ROLE, Conversation, Message, Rendered, learned_part
 from hafs.text.renderer import Renderer
 from hafs.text.template import control_tokens
 
@@ -27,6 +27,7 @@ __all__ = [
     "Rendered",
     "encode_plain",
     "end_tokens",
+    "learned_part",
     "render",
     "render_many",
     "template_fingerprint",
@@ -44,7 +45,7 @@ def render(tokenizer: Any, conversation: Conversation, *, for_generation: bool =
         for_generation: Ask for the next answer: the prompt ends where an answer begins.
 
     Returns:
-        T token ids and T flags; supervised are the answers and the token that ends each, nothing else.
+        T token ids and T flags; supervised are the answers that are learned and the token that ends each, nothing else.
 
     Raises:
         HafsError: The template refuses the conversation, rewrites earlier turns, or ends answers with no control token.

@@ -10,6 +10,7 @@ from hafs.text.messages import TEXT_ROLE, Conversation, Message, Rendered
 from hafs.text.template import Template
 
 _CHECKED_ROWS = 4  # rows of each role pattern whose fast form is compared with the real template
+_CONTEXT = "assistant, context"  # in a pattern: an answer that is not learned
 _PAD = "\t \n"  # around a sentinel: shows whether the template strips what it is given
 
 
@@ -77,7 +78,10 @@ class Renderer:
 
     def _make_plan(self, roles: tuple[str, ...], generation: bool) -> Plan | None:
         marks = [f"hafs7mark{index}x" for index in range(len(roles))]
-        marked = tuple(Message(role=role, content=_PAD + mark + _PAD) for role, mark in zip(roles, marks, strict=True))
+        marked = tuple(
+            Message(role=role.partition(",")[0], content=_PAD + mark + _PAD, learned=role != _CONTEXT)
+            for role, mark in zip(roles, marks, strict=True)
+        )
         segments, strips, index = [], [], 0
         if any(self.template.write(marked, generation).count(mark) != 1 for mark in marks):
             return None
@@ -138,7 +142,7 @@ class Renderer:
         """(ready ids or the place of a text in `waiting`, supervised) in order."""
         if len(conversation) == 1 and conversation[0].role == TEXT_ROLE:
             return self._plain_recipe(conversation[0].content, generation, waiting)
-        plan = self.plan(tuple(message.role for message in conversation), generation)
+        plan = self.plan(_pattern(conversation), generation)
         if plan is None or not self._holds(plan, conversation, generation):
             return self._slow_recipe(conversation, generation)
         contents, recipe = _stripped(plan, conversation), []
@@ -181,9 +185,14 @@ class Renderer:
             done = iter(self.ids(filled, plain=True))
             own = [token for piece in segment.pieces for token in (next(done) if isinstance(piece, Slot) else piece)]
             if own != joint or flag != segment.supervised:
-                self.plans[tuple(message.role for message in conversation), generation] = None
+                self.plans[_pattern(conversation), generation] = None
                 return False
         return True
+
+
+def _pattern(conversation: Conversation) -> tuple[str, ...]:
+    """What a plan is made for: the roles in order, and which answers are learned."""
+    return tuple([message.role if message.learned else _CONTEXT for message in conversation])
 
 
 def _stripped(plan: Plan, conversation: Conversation) -> list[str]:

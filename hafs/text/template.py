@@ -79,6 +79,6 @@ class Template:
                 raise HafsError(f"the chat template writes turn {index + 1} differently once the conversation goes on, "
                                 "so training and serving would see different prompts",
                                 hint="split the conversation at this turn, or use another chat template")  # fmt: skip
-            parts += [(whole[done : len(prompt)], False), (whole[len(prompt) : stop], True)]
+            parts += [(whole[done : len(prompt)], False), (whole[len(prompt) : stop], message.learned)]
             done = stop
         return [(text, flag) for text, flag in [*parts, (whole[done:], False)] if text]

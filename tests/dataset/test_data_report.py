@@ -27,7 +27,7 @@ def test_the_report_is_printed_within_80_columns(write, described, tokenizer, he
     text = printed(found)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert max(map(len, plain.splitlines())) <= 80
-    for part in ("42", "1 (2.4%)", "1 exact", "p95", "train", "empty_field", "rows.jsonl:42"):
+    for part in ("42", "1 (2.4%)", "1 exact", "p95", "train", "empty_field", "rows.jsonl:42", "number 41"):
         assert part in plain
     assert "\x1b[32m" in text
 

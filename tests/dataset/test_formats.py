@@ -47,6 +47,65 @@ def test_a_system_message_is_put_in_front_of_rows_without_one():
     assert turns({"text": "t"}, system="S") == [("text", "t")]
 
 
+SECOND = [{"role": "user", "content": "q2"}, {"role": "assistant", "content": "bad"}]
+
+
+@pytest.mark.parametrize("word", [{"weight": 0}, {"weight": 0.0}, {"train": False}, {"loss": False}])
+def test_an_answer_that_says_so_is_context(word):
+    first = [CHAT[0], CHAT[1] | word, SECOND[0], SECOND[1]]
+    assert [m.learned for m in parse({"messages": first}).conversation] == [True, False, True, True]
+    assert turns({"messages": [*CHAT, SECOND[0], SECOND[1] | word]}) == [("user", "q"), ("assistant", "a")]
+    none = parse({"messages": [CHAT[0], CHAT[1] | word]})
+    assert none.reason == "no_supervised_token" and "not to be learned" in none.message
+    shared = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"} | word,
+                                {"from": "human", "value": "r"}, {"from": "gpt", "value": "b"}]}  # fmt: skip
+    assert [m.learned for m in parse(shared).conversation] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("word", [{"weight": 1}, {"weight": None}, {"train": True}, {"loss": True}])
+def test_an_answer_that_asks_to_be_learned_is(word):
+    found = parse({"messages": [CHAT[0] | {"weight": 0}, CHAT[1] | word]})
+    assert [m.learned for m in found.conversation] == [True, True]
+    assert found.unused == []
+
+
+@pytest.mark.parametrize(("word", "reason"), [
+    ({"weight": 0.5}, "unsupported_field"), ({"weight": "0"}, "wrong_type"), ({"train": "no"}, "wrong_type"),
+    ({"loss": -1}, "unsupported_field"), ({"train_detail": [{"begin_offset": 0}]}, "unsupported_field"),
+])  # fmt: skip
+def test_half_an_answer_is_refused(word, reason):
+    found = parse({"messages": [CHAT[0], CHAT[1] | word]})
+    assert (found.reason, next(iter(word)) in found.message) == (reason, True)
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": "q", "completion": "a", "label": False}, {"prompt": "q", "completion": "a", "label": 0},
+    {"messages": CHAT, "label": False}, {"messages": CHAT, "kto_tag": False}, {"text": "t", "label": False},
+    {"instruction": "q", "output": "a", "train": False}, {"messages": CHAT, "weight": 0},
+    {"prompt": CHAT[:1], "completion": CHAT[1:], "label": False}])  # fmt: skip
+def test_a_row_that_is_not_wanted_is_rejected_with_the_reason(row):
+    assert parse(row).reason == "unwanted_answer"
+
+
+def test_a_wanted_row_of_preference_data_is_an_ordinary_row():
+    found = parse({"prompt": "q", "completion": "a", "label": True})
+    assert [(m.content, m.learned) for m in found.conversation] == [("q", True), ("a", True)]
+    assert found.unused == []
+    assert parse({"instruction": "q", "output": "a", "label": "fruit"}).unused == ["label"]
+    assert parse({"instruction": "q", "output": "a", "label": 0}).unused == ["label"]
+
+
+def test_keys_that_nobody_reads_are_named_those_inside_turns_too():
+    asked = [{"type": "text", "text": "q", "cache_control": {"type": "x"}}]
+    turns = [{"role": "user", "content": asked, "name": "Ann"},
+             {"role": "assistant", "content": "a", "refusal": None, "weight": 1, "mood": 0}]  # fmt: skip
+    found = parse({"messages": turns, "tools": [{"type": "function"}], "id": 3, "empty": [], "split_group": "g"})
+    assert found.unused == ["messages[].name", "messages[].content[].cache_control", "messages[].mood", "tools", "id"]
+    asked = parse({"messages": [CHAT[0] | {"train": True}, CHAT[1]]})
+    assert asked.unused == ["messages[].train"]
+    assert parse({"prompt": "q", "completion": "a", "b\x1b[31m": 1}).unused == ["'b\\x1b[31m'"]
+
+
 @pytest.mark.parametrize(("row", "reason", "says"), [
     ({}, "missing_field", "no field"),
     ({"instuction": "q", "output": "a"}, "missing_field", "did you mean 'instruction'"),

@@ -163,6 +163,49 @@ def test_files_without_one_usable_row_are_refused_and_still_reported(here, descr
         prepare(described("a.jsonl"), tokenizer, seed=1, cache=here / "cache")
 
 
+def chats(*weights):
+    """Rows of two exchanges each; a weight for the first answer of each."""
+    said = [("user", "one"), ("assistant", "first answer"), ("user", "two"), ("assistant", "second answer")]
+    for number, weight in enumerate(weights):
+        messages = [{"role": role, "content": f"{number} {text}"} for role, text in said]
+        messages[1] |= {} if weight is None else {"weight": weight}
+        yield {"messages": messages, "tools": [number], "id": None}
+
+
+def test_an_answer_of_no_weight_is_read_and_not_learned(write, described, tokenizer, here):
+    all_in_one = {"val_fraction": 0.0, "test_fraction": 0.0}
+    done = prepare(described(write(chats(0, 1, None)), **all_in_one), tokenizer, seed=1, cache=here / "cache")
+    split = done.splits["train"]
+    learned = {}
+    for place in range(len(split)):
+        sample, conversation = split[place], split.conversation(place)
+        assert render(tokenizer, conversation).supervised == sample.supervised.tolist()
+        learned[conversation[0].content[0]] = tokenizer.decode(sample.tokens[sample.supervised])
+        assert "first answer" in tokenizer.decode(sample.tokens)
+    both = "{0} first answer<|im_end|>{0} second answer<|im_end|>"
+    assert learned == {"0": "0 second answer<|im_end|>", "1": both.format(1), "2": both.format(2)}
+    weightless = prepare(described(write(chats(0, 0, None)), **all_in_one), tokenizer, seed=1, cache=here / "cache")
+    assert weightless.fingerprint != done.fingerprint
+
+
+def test_a_long_chat_is_split_into_parts_that_end_with_what_is_learned(write, described, tokenizer, here):
+    rows = [{"messages": [turn for number in range(8) for turn in (
+        {"role": "user", "content": f"{number} {'word ' * 20}"},
+        {"role": "assistant", "content": f"{number} {'said ' * 20}", "weight": number % 2})]}]  # fmt: skip
+    done = prepare(described(write(rows), max_length=120, overlong="split"), tokenizer, seed=1, cache=here / "cache")
+    split = done.splits["train"]
+    texts = [tokenizer.decode(split[place].tokens[split[place].supervised]) for place in range(len(split))]
+    assert sorted(text[0] for text in texts) == ["1", "3", "5", "7"]
+    assert all(split.conversation(place)[-1].learned for place in range(len(split)))
+
+
+def test_keys_that_nobody_reads_are_counted_once_in_the_report(write, described, tokenizer, here):
+    found = report(described(write(chats(0, 1, None))), tokenizer, seed=1, cache=here / "cache")
+    assert found.unused == {"tools": 3}
+    again = report(described("rows.jsonl"), tokenizer, seed=1, cache=here / "cache")
+    assert again.unused_keys() == "tools 3"
+
+
 def test_max_samples_takes_the_same_few_whatever_the_order(write, described, tokenizer, rows, here):
     few = prepare(described(write(rows), max_samples=30), tokenizer, seed=1, cache=here / "cache")
     again = prepare(described(write(rows[::-1]), max_samples=30), tokenizer, seed=1, cache=here / "cache")
