@@ -108,6 +108,9 @@ class Servers:
         params.cors_origins, params.ui = "http://127.0.0.1", False
         params.n_ctx, params.n_parallel, params.kv_unified = self.context, self.slots, True
         params.ctx_shift = False
+        # States kept outside of a slot are found by their prompt alone, whatever adapter computed them. A slot's own
+        # cache stays: llama.cpp clears it when the adapter changes.
+        params.cache_ram_mib, params.cache_idle_slots, params.n_ctx_checkpoints = 0, False, 0
         params.verbosity = -1
         params.warmup = False
         if self.threads:
