@@ -30,6 +30,7 @@ from hafs.runs import Run
 from hafs.signals import StopSignals
 from hafs.stage import Stage, key
 from hafs.summary import show, summarize
+from hafs.trainer import with_our_signals
 from hafs.unfailing import Unfailing
 
 _UNUSED_SHOWN = 12  # keys; the data report has all
@@ -198,7 +199,7 @@ class Training:
         for callback in callbacks:
             if callback.state_key in callbacks_state:
                 callback.load_state_dict(callbacks_state[callback.state_key])
-        return build(
+        trainer = build(
             self.config.trainer,
             callbacks=callbacks,
             logger=self.logger or False,
@@ -211,6 +212,7 @@ class Training:
             inference_mode=False,
             **options,
         )
+        return with_our_signals(trainer)
 
 
 def _quiet_lightning() -> None:

@@ -283,6 +283,13 @@ MUTANTS = [
         "            if False:",
         f"{SIGNALS} -k first_step",
     ),
+    Mutant(
+        "nobody else hears signals",
+        "hafs/trainer.py",
+        "    trainer._signal_connector = Unheard(trainer)\n",
+        "",
+        "tests/faults/test_every_boundary.py -k of_a_step",
+    ),
     Mutant("nohup", "hafs/signals.py", " if signal.getsignal(n) != signal.SIG_IGN]", "]", f"{SIGNALS} -k ignore"),
     Mutant("Ctrl-C before the door", "hafs/__init__.py", "if is_the_program():", "if False:", EARLY),
     Mutant(
