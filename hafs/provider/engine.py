@@ -6,88 +6,25 @@ been none for a while, and ends with the process.
 """
 
 import atexit
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from hafs.errors import HafsError
-from hafs.generation import Pieces, Row, Sampling, rest
+from hafs.generation import rest
 from hafs.generation.decoder import Decoder, Token
-from hafs.generation.stop import StopWords
+from hafs.provider.job import Job
 from hafs.provider.refusal import Refused
 from hafs.text import end_tokens
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 IDLE_SECONDS = 5.0
 """Without work the thread ends; the base stays."""
-
-
-class Said(NamedTuple):
-    """What a request hears while it is answered."""
-
-    text: str
-    tokens: int
-    """Of the answer so far."""
-    finish: str | None
-    """stop or length, with the last one."""
-
-
-class Job:
-    """A request in the engine.
-
-    Args:
-        prompt: Token ids.
-        adapter: A folder; None: the base alone.
-        limit: Longest answer, in tokens.
-        sampling: How its tokens are drawn.
-        stop: Texts that end it.
-        deadline: On `time.monotonic`; None: whenever it is done.
-        tell: Called from the engine's thread with every `Said`, or with the exception that ended it.
-    """
-
-    def __init__(
-        self,
-        prompt: Sequence[int],
-        *,
-        adapter: Path | None,
-        limit: int,
-        sampling: Sampling,
-        stop: Sequence[str],
-        deadline: float | None,
-        tell: Callable[[Said | Exception], None],
-    ) -> None:
-        self.adapter, self.deadline, self.tell = adapter, deadline, tell
-        self.row = Row(prompt, adapter=None, limit=limit, sampling=sampling)
-        self.stop = StopWords(stop)
-        self.pieces: Pieces | None = None
-        self.over = False
-
-    def hear(self, token: int | None, tokenizer: Any) -> None:
-        """Pass a token on as text; a stop sequence ends the answer."""
-        if self.over:
-            return
-        self.pieces = self.pieces or Pieces(tokenizer)
-        text = self.pieces.add(token)
-        if self.row.finish == "length":
-            text += self.pieces.add(None)
-        text = self.stop.feed(text)
-        if self.stop.found:
-            self.row.finish = "stop"
-        elif self.row.finish:
-            text += self.stop.end()
-        if self.row.finish:
-            self.over = True
-        if text or self.row.finish:
-            self.tell(Said(text, len(self.row.said), self.row.finish))
-
-    def fail(self, error: Exception) -> None:
-        """End it with an error."""
-        if not self.over:
-            self.over = True
-            self.tell(error)
 
 
 class Engine:
@@ -112,6 +49,8 @@ class Engine:
         self._once = threading.Lock()
         self._tokenizer: Any = None
         self._net: Any = None
+        self._decoder: Any = None
+        self._ends: list[int] = []
         atexit.register(self.close)
 
     @property
@@ -166,22 +105,26 @@ class Engine:
 
     def _wake(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="hafs-engine", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="hafs-engine", daemon=True)
+            thread.start()  # may raise, and then there is none
+            self._thread = thread
         self._changed.notify()
 
     def _work(self) -> None:
+        cause: BaseException = Refused("unreachable", "the engine was closed")
         try:
             while self._wait():
                 try:
                     self._prepare()
                     self._take_in()
                     self._step()
-                except Exception as error:  # whatever it is, nobody may wait for ever
-                    self._fail_all(error)
+                except Exception as error:
+                    self._failed(error)
+        except BaseException as error:
+            cause = error
+            log.exception("the engine's thread ended; the next request starts another one")
         finally:
-            if self._stopping:
-                self._fail_all(Refused("unreachable", "the engine was closed"))
+            self._end(cause)
 
     def _wait(self) -> bool:
         """Until there is work; False: it is time to end."""
@@ -193,10 +136,14 @@ class Engine:
             else:
                 if not self._stopping:
                     return True
-            self._thread = None
+            if not self._stopping:
+                self._thread = None  # under the lock: whoever comes now starts another one
             return False
 
     def _prepare(self) -> None:
+        if self._decoder is not None:
+            return
+        self._ends = end_tokens(self.tokenizer)  # first: a template that has none is told before a base is loaded
         if self._net is None:
             from hafs.adapter.shelf import Shelf
 
@@ -204,15 +151,14 @@ class Engine:
             rest(net)
             self._shelf = Shelf(net, keep=self._adapters)
             self._net = net
-            self._decoder = self._new_decoder()
+        self._decoder = self._new_decoder()
 
     def _new_decoder(self) -> Decoder:
-        return Decoder(self._net, ends=end_tokens(self.tokenizer), rows=self._rows)
+        return Decoder(self._net, ends=self._ends, rows=self._rows)
 
     def _take_in(self) -> None:
         with self._changed:
             jobs, self._inbox = self._inbox, []
-            calls, self._calls = self._calls, []
             self._jobs |= {id(job.row): job for job in jobs}
         for job in jobs:
             try:
@@ -220,12 +166,21 @@ class Engine:
                 self._decoder.add(job.row)
             except Exception as error:
                 job.fail(error)
-        for function, future in calls:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(function(self._net, self._name_of))
-                except BaseException as error:
-                    future.set_exception(error)
+        while (call := self._next_call()) is not None:
+            function, future = call
+            try:
+                future.set_result(function(self._net, self._name_of))
+            except BaseException as error:
+                future.set_exception(error)
+
+    def _next_call(self) -> tuple[Callable[..., Any], Future[Any]] | None:
+        """A call that somebody waits for."""
+        with self._changed:
+            while self._calls:
+                function, future = self._calls.pop(0)
+                if future.set_running_or_notify_cancel():
+                    return function, future
+        return None
 
     def _name_of(self, folder: Path | None) -> str | None:
         if folder is None:
@@ -251,14 +206,41 @@ class Engine:
                 with self._changed:
                     del self._jobs[key]
 
-    def _fail_all(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
+        """A round failed: the requests that it was for are told why, those that had not begun go on."""
+        waiting = self._decoder.waiting if self._decoder is not None else []
+        kept = {id(row) for row in waiting}
         with self._changed:
-            jobs, self._inbox = [*self._inbox, *self._jobs.values()], []
-            calls, self._calls = self._calls, []
-            self._jobs = {}
-        if self._net is not None:
+            begun = [self._jobs.pop(key) for key in list(self._jobs) if key not in kept]
+        if begun:
             self._decoder = self._new_decoder()
-        for job in jobs:
-            job.fail(error if isinstance(error, HafsError | Refused) else Refused("failed", repr(error)))
-        for _, future in calls:
+            for row in waiting:
+                self._decoder.add(row)
+            _tell(begun, [], error)
+        else:
+            _tell(*self._everyone(), error)
+
+    def _everyone(self) -> tuple[list[Job], list[tuple[Any, Future[Any]]]]:
+        """All that wait, who are forgotten with that."""
+        with self._changed:
+            jobs, self._inbox, self._jobs = [*self._inbox, *self._jobs.values()], [], {}
+            calls, self._calls = self._calls, []
+            self._decoder = None
+            return jobs, calls
+
+    def _end(self, cause: BaseException) -> None:
+        """The thread's last act: nobody may wait for it, and the next request starts another one."""
+        with self._changed:
+            if self._thread is not threading.current_thread():
+                return  # it was idle, and another one may be at work by now
+            self._thread, everyone = None, self._everyone()
+        _tell(*everyone, cause if isinstance(cause, Exception) else Refused("failed", f"the engine ended: {cause!r}"))
+
+
+def _tell(jobs: Sequence[Job], calls: Sequence[tuple[Any, Future[Any]]], error: Exception) -> None:
+    """End requests and calls with an error."""
+    for job in jobs:
+        job.fail(error)
+    for _, future in calls:
+        if future.set_running_or_notify_cancel():
             future.set_exception(error)

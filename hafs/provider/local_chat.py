@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from hafs.errors import HafsError
 from hafs.generation import Sampling
 from hafs.generation.scoring import log_likelihoods, probabilities
 from hafs.provider import loops
-from hafs.provider.engine import Engine, Job, Said
+from hafs.provider.engine import Engine
+from hafs.provider.job import Job, Said
 from hafs.provider.names import known_model
 from hafs.provider.plain import conversation_of
 from hafs.provider.refusal import Refused
@@ -82,7 +84,7 @@ class LocalChat(BaseChatModel):
         loop = asyncio.get_running_loop()
 
         def tell(said: Said | Exception) -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop was closed, and nobody waits
                 loop.call_soon_threadsafe(heard.put_nowait, said)
 
         job = self._job(messages, stop or self.stop or [], tell, kwargs)
