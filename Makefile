@@ -30,8 +30,8 @@ faults: setup  ## the long tier of the fault suite: at most an hour
 mutants: setup  ## each protection taken away in turn: some test must fail
 	$(BIN)/python tests/mutants.py
 
-lint: setup  ## format, lint, types and layers
-	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports
+lint: setup  ## format, lint, types, layers and dependencies
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports && $(BIN)/deptry hafs
 
 data: setup  ## make the shipped samples again, and what the router learns of them
 	$(BIN)/python data/generate

@@ -9,6 +9,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from hafs.config.extras import missing_extra
 from hafs.config.tree import groups
 from hafs.errors import ConfigError
 
@@ -66,7 +67,8 @@ def _may_be_called(target: str) -> bool:
         return is_class_of(target, FOREIGN)
     try:
         found = getattr(import_module(module), name, None)
-    except ImportError:
+    except ImportError as error:
+        _say_what_is_missing(error)
         return module.count(".") == 1  # a group's own module that does not load: `check` says why
     home = str(getattr(found, "__module__", ""))
     return found is None or ((inspect.isroutine(found) or inspect.isclass(found)) and home.startswith("hafs."))
@@ -86,9 +88,16 @@ def is_class_of(target: str, libraries: Iterable[str]) -> bool:
         return False
     try:
         found = getattr(import_module(module), name, None)
-    except ImportError:
+    except ImportError as error:
+        _say_what_is_missing(error)
         return False
     return found is None or (inspect.isclass(found) and found.__module__.split(".")[0] == module.split(".")[0])
+
+
+def _say_what_is_missing(error: ImportError) -> None:
+    """Tell a module that an extra would bring from one that there is not."""
+    if missing := missing_extra(error):
+        raise missing from error
 
 
 def build(node: Any, **runtime: Any) -> Any:

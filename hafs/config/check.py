@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from hafs.config.build import refuse_foreign, targets
+from hafs.config.extras import missing_extra
 from hafs.errors import ConfigError
 
 _SECRET_KEY = re.compile(r"(^|_)(api_?key|secret|password|passwd|auth_?token|access_?token)$", re.IGNORECASE)
@@ -120,6 +121,8 @@ def _node(path: str, node: DictConfig) -> list[str]:
     try:
         builder = get_object(target)
     except Exception as error:
+        if missing := missing_extra(error):
+            raise missing from error
         return [f"{path}._target_ {target!r} cannot be imported: {error}"]
     parameters = inspect.signature(builder).parameters
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from hafs.config.check import did_you_mean
+from hafs.config.extras import missing_extra
 from hafs.config.tree import composed, groups, not_chosen, options
 from hafs.config.words import ALIASES, SEQUENCES
 from hafs.errors import ConfigError, HafsError, RunError
@@ -89,7 +90,9 @@ def _no_value(message: str, door: str) -> ConfigError | None:
 
 
 def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | None:
-    """One clear error for what Hydra or the disk refused; None for anything else."""
+    """One clear error for what Hydra or the disk refused, or an extra would bring; None for anything else."""
+    if missing := missing_extra(error):
+        return missing
     if isinstance(error, OSError) and error.errno in _DISK_REFUSES:
         where = f": {error.filename}" if error.filename else ""
         return RunError(

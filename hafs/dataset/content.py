@@ -4,7 +4,6 @@ import unicodedata
 from typing import Any, NamedTuple
 
 import numpy as np
-import rensa
 import xxhash
 
 from hafs.text import TEXT_ROLE, Conversation, Message
@@ -76,6 +75,8 @@ def signatures(texts: list[bytes]) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(data, _WINDOW)[starts].view("<u8")
     hashes = _mix(windows[:, 0] ^ _mix(windows[:, 1]))
     offsets = np.concatenate(([0], np.searchsorted(starts, ends)))
+    import rensa
+
     minhash: Any = vars(rensa)["RMinHash"]  # its stubs name nothing
     matrix = minhash.digest_matrix_from_flat_token_hashes(hashes, offsets.tolist(), PERMUTATIONS, _SEED)
     return np.array(matrix.to_rows(), np.uint32)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from hafs.config.extras import installed
 from hafs.errors import ConfigError
 from hafs.provider.refusal import Refused
 from hafs.quota import Limits
@@ -84,6 +85,15 @@ class Host(ABC):
     def carries_adapters(self) -> bool:
         """Whether an expert's adapter can be asked for."""
         return False
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Modules that it imports when it is asked, and that not every installation of hafs has."""
+        return ()
+
+    def missing_package(self) -> str | None:
+        """The first of `packages` that is not installed."""
+        return next((name for name in self.packages if not installed(name)), None)
 
     def missing_key(self) -> str | None:
         """The name of the variable that should hold a key and does not."""

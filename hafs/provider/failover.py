@@ -19,6 +19,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 
+from hafs.config.extras import how_to_install
 from hafs.errors import ConfigError
 from hafs.policy import Policy, shipped_policy
 from hafs.provider import Provider, Tier, loops
@@ -135,14 +136,13 @@ def failover(
         parameters: temperature, max_tokens and the like; None is as if it was not given.
 
     Raises:
-        ConfigError: There is no provider, or none of them has its key.
+        ConfigError: There is no provider, or none of them has its key and its packages.
     """
     if not providers:
         raise ConfigError("there is no provider", hint="provider=local, or provider=openrouter,ollama")
-    missing = [(p.name, variable) for p in providers if (variable := p.host.missing_key())]
-    if len(missing) == len(providers):
-        said = "; ".join(f"provider {name!r} has no key: {variable} is not set" for name, variable in missing)
-        raise ConfigError(said, hint=f"export {missing[0][1]}=... or choose provider=local")
+    unusable = [why for provider in providers if (why := _unusable(provider))]
+    if len(unusable) == len(providers):
+        raise ConfigError("; ".join(fact for fact, _ in unusable), hint=unusable[0][1])
     return Failover(
         providers=tuple(providers),
         tier=tier,
@@ -151,6 +151,16 @@ def failover(
         adapter=adapter,
         parameters=parameters,
     )
+
+
+def _unusable(provider: Provider) -> tuple[str, str] | None:
+    """Why a provider cannot be asked on this machine, and what to do about it; None: it can."""
+    if variable := provider.host.missing_key():
+        fact = f"provider {provider.name!r} has no key: {variable} is not set"
+        return fact, f"export {variable}=... or choose provider=local"
+    if package := provider.host.missing_package():
+        return f"provider {provider.name!r} needs {package}, which is not installed", how_to_install(package)
+    return None
 
 
 def tokens_of(messages: Sequence[BaseMessage], words: dict[str, Any]) -> int:

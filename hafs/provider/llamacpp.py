@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from hafs.config.extras import how_to_install
 from hafs.errors import ConfigError
 from hafs.provider import Health, Host
 
@@ -38,6 +39,11 @@ class LlamaCpp(Host):
         return True
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        """The server, and what writes its files."""
+        return ("xllamacpp", "transformers", "gguf")
+
+    @property
     def carries_adapters(self) -> bool:
         """One for each request."""
         return True
@@ -51,8 +57,10 @@ class LlamaCpp(Host):
         from hafs.provider.llamacpp_chat import LlamaChat
         from hafs.provider.names import adapter_folder, known_model
 
-        if not installed():
-            raise ConfigError("provider=llamacpp needs the package xllamacpp", hint="pip install 'hafs[llamacpp]'")
+        if package := self.missing_package():
+            raise ConfigError(
+                f"provider=llamacpp needs {package}, which is not installed", hint=how_to_install(package)
+            )
         known_model(model)
         folder = adapter_folder(adapter) if adapter else None
         return LlamaChat(host=self, model=model, context=context, adapter=folder, parameters=params)
@@ -61,13 +69,6 @@ class LlamaCpp(Host):
         """Whether the server's package is there; the models it could write and serve."""
         from hafs.config.tree import options
 
-        if not installed():
-            return Health(key="not needed", reachable=False, said="xllamacpp is not installed")
+        if package := self.missing_package():
+            return Health(key="not needed", reachable=False, said=f"{package} is not installed")
         return Health(key="not needed", reachable=True, models=tuple(options("model")))
-
-
-def installed() -> bool:
-    """Whether the package with the server is there."""
-    import importlib.util
-
-    return importlib.util.find_spec("xllamacpp") is not None

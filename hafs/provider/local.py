@@ -46,6 +46,11 @@ class Local(Host):
         return True
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        """What loads a base and its adapters."""
+        return ("torch", "transformers", "peft", "bitsandbytes")
+
+    @property
     def carries_adapters(self) -> bool:
         """One for each request."""
         return True
@@ -66,6 +71,8 @@ class Local(Host):
         """The models it could load; whether their weights are there shows when one is asked for."""
         from hafs.config.tree import options
 
+        if package := self.missing_package():
+            return Health(key="not needed", reachable=False, said=f"{package} is not installed")
         return Health(key="not needed", reachable=True, models=tuple(options("model")))
 
     def engine(self, model: str) -> Any:

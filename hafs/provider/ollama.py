@@ -33,6 +33,11 @@ class Ollama(Host):
         return stays_here(self.base_url)
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        """LangChain's client."""
+        return ("langchain_ollama",)
+
+    @property
     def carries_adapters(self) -> bool:
         """An expert's adapter is the model of that name."""
         return True

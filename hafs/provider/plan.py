@@ -73,6 +73,8 @@ class Plan:
         missing = self.needs - provider.takes
         if variable := provider.host.missing_key():
             why = f"no key: {variable} is not set"
+        elif package := provider.host.missing_package():
+            why = f"{package} is not installed"
         elif self.tokens > candidate.context:
             why = f"its context of {candidate.context} tokens is too small for about {self.tokens}"
         elif missing:

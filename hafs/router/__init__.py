@@ -1,4 +1,4 @@
-"""Who should answer: every router scores every expert in [0, 1], may abstain, and never raises.
+"""Who should answer: every router scores every expert in [0, 1], may abstain, and only raises for a missing package.
 
 Methods differ in `score` alone; what follows from scores is decided here, once:
 
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from hafs.config.extras import missing_extra
 from hafs.errors import ConfigError
 from hafs.expert import Expert
 
@@ -112,6 +113,8 @@ class Router:
                 return given
             scores |= {name: sane(given.get(name)) for name in panel.experts} if given else {}
         except Exception as error:  # whatever a model, a file or a network did: a question is still answered
+            if missing := missing_extra(error):  # except by an install that lacks what the router is made of
+                raise missing from error
             _log.debug("router %s abstains", self.name, exc_info=True)
             notes = (f"{self.name}: {type(error).__name__}",)
         chosen = picked(scores, panel)
