@@ -2,22 +2,28 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import TypeAdapter
 
 from hafs.config.words import SEQUENCES, RunName
 from hafs.errors import ConfigError
 
+VERSION = "1.3"
+"""Of Hydra, whose behaviour `conf/` is written for."""
 _LONGEST_NAME = 200
+_COMPOSING = threading.Lock()
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -74,6 +80,11 @@ def _job_name(varied: str) -> str:
 def register() -> None:
     """Make the user's `./conf` and our resolvers known to Hydra; safe to call again."""
     Plugins.instance().register(UserConf)
+    resolvers()
+
+
+def resolvers() -> None:
+    """Make the resolvers of `conf/` known; safe to call again."""
     OmegaConf.register_new_resolver("shipped", shipped, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
     OmegaConf.register_new_resolver("sweep_name", _sweep_name, replace=True)
@@ -108,8 +119,29 @@ def groups() -> list[str]:
 
 
 def composed(door: str, words: Sequence[str]) -> DictConfig:
-    """The config for words that are rewritten already, or Hydra's own error."""
-    register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return hydra_compose(door, overrides=list(words))
+    """The config for words that are rewritten already, or Hydra's own error.
+
+    Hydra's global state is left as it is: other threads, and the application that hafs runs in, may be using it.
+    """
+    with _COMPOSING, _version_base():
+        resolvers()
+        path = create_config_search_path(str(conf_folder()))
+        if UserConf not in Plugins.instance().discover(SearchPathPlugin):
+            UserConf().manipulate_search_path(path)
+        config = ConfigLoaderImpl(path).load_configuration(
+            door, list(words), run_mode=RunMode.RUN, from_shell=False, validate_sweep_overrides=True
+        )
+    with open_dict(config):
+        config.pop("hydra", None)
+    return config
+
+
+@contextmanager
+def _version_base() -> Iterator[None]:
+    """Hydra's behaviour of the version that `conf/` is written for."""
+    before = version.getbase()
+    version.setbase(VERSION)
+    try:
+        yield
+    finally:
+        version.VersionBase.instance().version_base = before
