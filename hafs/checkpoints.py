@@ -31,6 +31,8 @@ class Checkpoints:
         self.root, self.keep, self.tell = root, keep, tell
         self.proven = 0
         """Steps after which a checkpoint has proved healthy; the newest such one is kept, however old."""
+        self.bests: list[int] = []
+        """Steps of epochs that were the best of their stage for a while; those that a kept checkpoint names stay."""
 
     def save(self, step: int, state: Mapping[str, Any]) -> Path:
         """Write `state` (tensors and plain builtins) as the checkpoint of a step; then drop the oldest above `keep`.
@@ -45,9 +47,12 @@ class Checkpoints:
         return target
 
     def _rotate(self) -> None:
-        spared = [folder for folder in self.all() if _step(folder) <= self.proven][-1:]
-        for old in self.all()[: -self.keep]:
-            if old not in spared:
+        there = self.steps()
+        kept = there[-self.keep :] + [step for step in there if step <= self.proven][-1:]
+        kept += [step for step in self.bests if step >= min(kept)]
+        kept += [step for step in self.bests if step < min(kept)][-1:]  # the best that the oldest of them names
+        for old in self.all():
+            if _step(old) not in kept:
                 durable.remove(old)
 
     def all(self) -> list[Path]:
@@ -79,6 +84,20 @@ class Checkpoints:
                 hint=f"put a copy of one back, or remove {self.root}/{_DAMAGED}* to train the stage from its start",
             )
         return None
+
+    def state_of(self, step: int) -> dict[str, Any]:
+        """The state that the checkpoint of a step holds.
+
+        Raises:
+            Damaged: It is damaged, and set aside; or it is gone.
+        """
+        folder = self.root / f"{_STEP}{step:08d}"
+        try:
+            return _read(folder)
+        except durable.Damaged as damage:
+            if folder.exists():
+                self._set_aside(folder, str(damage))
+            raise
 
     def _set_aside(self, folder: Path, why: str) -> None:
         aside = _free(folder.with_name(f"{_DAMAGED}{folder.name}"))

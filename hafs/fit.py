@@ -17,6 +17,7 @@ from hafs.failpoints import failpoint
 from hafs.generation import answer, prompt_of
 from hafs.loader import StageData, held_out_loader
 from hafs.module import FineTuning
+from hafs.result import Result
 from hafs.rewind import Rewind, Rollback, Rollbacks
 from hafs.stage import Stage
 
@@ -34,21 +35,6 @@ class Shown:
     """Answers whose mean length is measured."""
     max_new_tokens: int
     """Longest answer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """A finished stage."""
-
-    name: str
-    kept: bool
-    """False: it made the held-out loss worse, so what follows starts from the stage before it."""
-    metrics: Mapping[str, float]
-    """Held out: loss (nats a token), perplexity, accuracy, answer_tokens; of the training: sums under train_*."""
-    answers: Sequence[str]
-    """To the shown prompts."""
-    total: int
-    """Optimizer steps of the run until here."""
 
 
 class Stages:
@@ -126,10 +112,18 @@ class Stages:
                     self.run.event("stage_started", stage=stage.name, total=self.module.cursor.total)
                     with self.module.stop.deferred():
                         trainer.fit(self.module, datamodule=data)
+                epoch = self._take_best(stage, trainer)
             except Rewind as rewind:
                 self._go_back(rewind, total, tries_left=self.max_rollbacks - len(rollbacks))
                 continue
-            return self._close(index, stage.name, trainer, self._trained(stage.name), bar=start.metrics["loss"])
+            trained = self._trained(stage.name)
+            return self._close(index, stage.name, trainer, trained, bar=start.metrics["loss"], epoch=epoch)
+
+    def _take_best(self, stage: Stage, trainer: pl.Trainer) -> int | None:
+        """Hold the weights of the best epoch; returns which one, from 1, where more than one was measured."""
+        self._measure_now(trainer)
+        epoch = self.module.take_best()
+        return epoch if stage.validation == "epoch" and stage.epochs > 1 and len(self.held_out) else None
 
     def _resumed(self, stage: Stage, *, begun: int) -> tuple[pl.Trainer, StageData | None]:
         """A Trainer and its data where the stage's newest checkpoint stands; no data if the stage had ended."""
@@ -161,6 +155,11 @@ class Stages:
         """A damaged checkpoint was set aside."""
         self.run.event(kind, **facts)
         self.say(f"{facts['checkpoint']} is damaged ({facts['why']}); it is kept as {facts['kept_as']}")
+
+    def _measure_now(self, trainer: pl.Trainer) -> None:
+        """Measure, unless this very state was measured."""
+        if self.module.held_out_at != (self.module.cursor.stage, self.module.cursor.total):
+            self._measure(trainer)
 
     def _measure(self, trainer: pl.Trainer) -> None:
         """The held-out loss of what the module holds now."""
@@ -242,14 +241,31 @@ class Stages:
             "steps": len(steps)
         }
 
-    def _close(self, index: int, name: str, trainer: pl.Trainer, trained: Mapping[str, float], *, bar: float) -> Result:
+    def _close(
+        self,
+        index: int,
+        name: str,
+        trainer: pl.Trainer,
+        trained: Mapping[str, float],
+        *,
+        bar: float,
+        epoch: int | None = None,
+    ) -> Result:
         """Measure, decide, and write the stage's folder; `bar` is the held-out loss to stay under."""
-        if self.module.held_out_at != (self.module.cursor.stage, self.module.cursor.total):
-            self._measure(trainer)
+        self._measure_now(trainer)
         answers, length = self._answers()
         metrics = self.module.held_out | {"answer_tokens": length} | {f"train_{k}": v for k, v in trained.items()}
         kept = index == 0 or not len(self.held_out) or metrics["loss"] <= (math.inf if math.isnan(bar) else bar)
-        result = Result(name=name, kept=kept, metrics=metrics, answers=answers, total=self.module.cursor.total)
+        cursor = self.module.cursor
+        result = Result(
+            name=name,
+            kept=kept,
+            metrics=metrics,
+            answers=answers,
+            total=cursor.total,
+            epoch=epoch,
+            epochs=epoch and cursor.epoch,
+        )
         trainer.strategy.barrier()
         if self.run.writes:
             durable.commit(self.run.stage_folder(index, name), lambda draft: self._write(draft, result))
@@ -262,7 +278,8 @@ class Stages:
         failpoint("stage.cleared", name)
         self._note_finished(result)
         verdict = "" if kept else f", worse than {bar:.4f}: its adapter is not used"
-        self.say(f"{name}: held-out loss {metrics['loss']:.4f}{verdict}")
+        taken = f" ({result.of_epoch})" if epoch else ""
+        self.say(f"{name}: held-out loss {metrics['loss']:.4f}{taken}{verdict}")
         return result
 
     def _write(self, draft: Path, result: Result) -> None:
@@ -279,9 +296,9 @@ class Stages:
         return result
 
     def _note_finished(self, result: Result) -> None:
-        self.run.event(
-            "stage_finished", stage=result.name, total=result.total, kept=result.kept, **dict(result.metrics)
-        )
+        epoch = {"epoch": result.epoch, "epochs": result.epochs} if result.epoch else {}
+        facts = epoch | dict(result.metrics)
+        self.run.event("stage_finished", stage=result.name, total=result.total, kept=result.kept, **facts)
 
     def _load(self, index: int, name: str) -> None:
         self.adapter.load(self.module.net, self.run.stage_folder(index, name) / "adapter")

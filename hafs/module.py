@@ -25,6 +25,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 
 from hafs import oom
+from hafs.best import BestEpoch
 from hafs.dataset.samples import Sample
 from hafs.devices import Devices
 from hafs.errors import HafsError
@@ -78,6 +79,7 @@ class FineTuning(pl.LightningModule):
         self.row_size = RowSize(row_tokens, on_shrink=self._note_shrink)
         self.compute_dtype = compute_dtype
         self.run, self.tokenizer, self.stop = run, tokenizer, stop
+        self.best = BestEpoch(run.checkpoints)
         self.cursor = Cursor()
         self.rollbacks: Sequence[Rollback] = ()
         self.facts: StepFacts
@@ -108,6 +110,7 @@ class FineTuning(pl.LightningModule):
         self.stage_steps, self.epoch_samples = stage.steps(available), stage.drawn(available)
         self.cursor = Cursor(stage=index, total=total)
         self.held_out_at = None
+        self.best.restore([])
         self._resume_optimizer = None
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
@@ -135,6 +138,7 @@ class FineTuning(pl.LightningModule):
             "rollbacks": len(self.rollbacks),
             "held_out": dict(self.held_out),
             "held_out_at": list(self.held_out_at or ()),
+            "bests": self.best.state(),
             "callbacks": {callback.state_key: callback.state_dict() for callback in trainer.callbacks},
         }
 
@@ -181,6 +185,7 @@ class FineTuning(pl.LightningModule):
         self.row_size.resume(state["row_tokens"])
         self._resume_optimizer = state["optimizer"]
         self.held_out, self.held_out_at = state["held_out"], tuple(state["held_out_at"]) or None
+        self.best.restore(state.get("bests", []))
 
     @property
     def unmeasured(self) -> bool:
@@ -316,14 +321,32 @@ class FineTuning(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Turn sums into means and log them."""
-        self.held_out = self._measuring.means(self.devices.summed(self._measuring.loss))
-        self.held_out_at = (self.cursor.stage, self.cursor.total)
+        self._note_held_out(self._measuring.means(self.devices.summed(self._measuring.loss)))
         self.log("val_loss", self.held_out["loss"], logger=False, sync_dist=self.trainer.world_size > 1)
 
     def nothing_held_out(self) -> None:
         """Note that there is nothing to measure with."""
-        self.held_out = HeldOut(self.device).means(TokenLoss.nothing(self.device))
-        self.held_out_at = (self.cursor.stage, self.cursor.total)
+        self._note_held_out(HeldOut(self.device).means(TokenLoss.nothing(self.device)))
+
+    def _note_held_out(self, means: dict[str, float]) -> None:
+        self.held_out, self.held_out_at = means, (self.cursor.stage, self.cursor.total)
+        self.best.note(self.cursor, means)
+
+    def on_train_epoch_end(self) -> None:
+        """Behind the callbacks, the checkpoint's among them: keep the best weights where no disk does."""
+        self.best.hold(self.cursor, self.trainable())
+
+    def take_best(self) -> int | None:
+        """Hold the weights and the figures of the stage's best measured epoch; returns which one it was, from 1.
+
+        Raises:
+            Rewind: They cannot be read any more.
+        """
+        best = self.best.take(self.cursor, self.trainable())
+        if best is None:
+            return None
+        self.held_out = dict(best.held_out)
+        return best.epoch
 
     def on_validation_model_eval(self) -> None:
         """Dropout off; the layers themselves stay in train mode, as 4-bit layers must."""

@@ -135,7 +135,7 @@ def disk(found: Plan, folder: Path, *, keep: int) -> None:
         RunError: They do not.
     """
     states = 2 if found.asked.setup.eight_bit_optimizer else 8
-    needed = found.trained * ((4 + states) * (keep + 1) + 4 * (len(found.asked.stages) + 2))
+    needed = found.trained * ((4 + states) * (keep + 2) + 4 * (len(found.asked.stages) + 2))
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise RunError(

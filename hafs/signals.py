@@ -24,9 +24,13 @@ class StopSignals:
     """While entered, the first signal asks to stop and a second one ends the process at once.
 
     Outside `deferred()` there is nothing to save and the first signal raises `StopNow` on the spot.
+
+    Args:
+        for_good: Go on to hear when it is left, and only note: the process has nothing to do but to end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, for_good: bool = False) -> None:
+        self.for_good = for_good
         self.asked: str | None = None
         """The signal's name, once there was one."""
         self.raised = False
@@ -40,6 +44,9 @@ class StopSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.for_good:
+            self._deferred = True
+            return
         for number, handler in getattr(self, "_before", {}).items():
             signal.signal(number, handler)
 
@@ -86,13 +93,17 @@ _listening: list[StopSignals] = []
 
 
 @contextmanager
-def listening() -> Iterator[StopSignals]:
-    """What listens already, or something that listens from here on until the block ends."""
+def listening(*, for_good: bool = False) -> Iterator[StopSignals]:
+    """What listens already, or something that listens from here on until the block ends.
+
+    Args:
+        for_good: The process ends behind the block; a signal between the two changes nothing.
+    """
     if _listening:
         with stop_is_an_error():
             yield _listening[-1]
         return
-    with StopSignals() as stop:
+    with StopSignals(for_good=for_good) as stop:
         _listening.append(stop)
         try:
             with stop_is_an_error():

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hafs import durable
 from hafs.errors import FAILURE
-from hafs.fit import Result
+from hafs.result import Result
 from hafs.runs import Run, ranked
 from hafs.survival import Survival, survival
 
@@ -48,7 +48,9 @@ def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[st
         "tokens_per_second": round(trained["tokens"] / max(trained["seconds"], 1e-9), 1),
         "supervised_per_second": round(trained["supervised"] / max(trained["seconds"], 1e-9), 1),
         "seconds": round(seconds, 1),
-        "stages": {result.name: dict(result.metrics) | {"kept": result.kept} for result in results},
+        "stages": {
+            result.name: dict(result.metrics) | {"kept": result.kept, "epoch": result.epoch} for result in results
+        },
     }
     run.event("finished", total=results[-1].total, best_stage=best.name, loss=best.metrics["loss"])
     survived = survival(run.events())
@@ -99,8 +101,9 @@ def _stages(results: Sequence[Result]) -> Table:
         table.add_column(name, justify="right")
     for result in results:
         m = result.metrics
+        notes = [note for note in (result.of_epoch, "" if result.kept else "worse, not used") if note]
         table.add_row(
-            result.name if result.kept else f"{result.name} (worse, not used)",
+            f"{result.name} ({', '.join(notes)})" if notes else result.name,
             f"{m['loss']:.4f}",
             f"{m['perplexity']:.2f}",
             f"{m['accuracy']:.1%}",

@@ -10,6 +10,7 @@ The same command again continues where it stopped. Ctrl-C saves first; `touch ou
 and waits until the file is gone. Exit codes: 0 done, 2 yours to mend, 3 diverged, 75 stopped and resumable, 1 our bug.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
@@ -18,7 +19,8 @@ from pydantic import Field
 
 from hafs.config import RunName, door, plain
 from hafs.config.app import job_folder
-from hafs.signals import listening
+from hafs.errors import INTERRUPTED, Interrupted
+from hafs.signals import CONTINUES, StopNow, listening
 
 
 class Settings(TypedDict):
@@ -68,8 +70,12 @@ enter = door("train", train, words=__doc__ or "", settings=Settings, after_sweep
 
 def main() -> None:
     """Go through the door; a signal is heard from here on, while what the config names is still being imported."""
-    with listening():
-        enter()
+    try:
+        with listening(for_good=True):
+            enter()
+    except (Interrupted, StopNow) as stop:  # a signal came when the door had its exit code already
+        print(f"hafs: {stop.args[0]}\n-> {CONTINUES}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

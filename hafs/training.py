@@ -20,12 +20,13 @@ from hafs.config import build
 from hafs.dataset import Dataset, files, prepare
 from hafs.dataset.samples import Prepared
 from hafs.errors import ConfigError
-from hafs.fit import Result, Shown, Stages
+from hafs.fit import Shown, Stages
 from hafs.generation import prompt_of
 from hafs.model import Model
 from hafs.model.weights import cache_folder
 from hafs.module import FineTuning
 from hafs.quant import Quant
+from hafs.result import Result
 from hafs.runs import Run
 from hafs.signals import StopSignals
 from hafs.stage import Stage, key

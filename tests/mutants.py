@@ -248,6 +248,27 @@ MUTANTS = [
         f"{SIGNALS} -k within",
     ),
     Mutant(
+        "the best epoch is handed on",
+        "hafs/fit.py",
+        "        epoch = self.module.take_best()\n",
+        "        epoch = 1\n",
+        "tests/test_best_epoch.py -k hands_on",
+    ),
+    Mutant(
+        "the best epoch outlives rotation",
+        "hafs/checkpoints.py",
+        "        kept += [step for step in self.bests if step < min(kept)][-1:]",
+        "        kept += []",
+        "tests/test_best_epoch.py -k rotation_spares",
+    ),
+    Mutant(
+        "the best epoch outlives a disk that refuses",
+        "hafs/module.py",
+        "        self.best.hold(self.cursor, self.trainable())\n",
+        "        pass\n",
+        "tests/test_best_epoch.py -k refuses_every",
+    ),
+    Mutant(
         "a second signal",
         "hafs/signals.py",
         "        if self.asked:\n            signal.signal",
@@ -264,8 +285,8 @@ MUTANTS = [
     Mutant(
         "signals before the first step",
         "hafs/train.py",
-        "    with listening():",
-        "    if True:",
+        "        with listening(for_good=True):",
+        "        if True:",
         f"{SIGNALS} -k first_step",
     ),
     Mutant("a stop that was swallowed", "hafs/train.py", "        stop.obey()\n", "", f"{SIGNALS} -k first_step"),

@@ -2,6 +2,7 @@
 
 import weakref
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from transformers import AutoModelForCausalLM
 
+from hafs.checkpoints import Checkpoints
 from hafs.config import build, compose
 from hafs.dataset.samples import Sample
 from hafs.errors import HafsError
@@ -49,7 +51,9 @@ def module(config):
         seed=7,
         row_tokens=1024,
         max_grad_norm=None,
-        run=SimpleNamespace(event=lambda kind, **facts: made.events.append((kind, facts))),
+        run=SimpleNamespace(
+            event=lambda kind, **facts: made.events.append((kind, facts)), checkpoints=Checkpoints(Path("checkpoints"))
+        ),
         tokenizer=None,
         stop=None,
     )

@@ -14,7 +14,9 @@ _SAY = {
     "started": lambda e: f"process {e.get('pid')} on {e.get('host')} began",
     "stage_started": lambda e: f"{e.get('stage')} began",
     "stage_finished": lambda e: (
-        f"{e.get('stage')}: held-out loss {number(e.get('loss'))}" + ("" if e.get("kept", True) else ", not used")
+        f"{e.get('stage')}: held-out loss {number(e.get('loss'))}"
+        + (f" (epoch {e.get('epoch')} of {e.get('epochs')})" if e.get("epoch") else "")
+        + ("" if e.get("kept", True) else ", not used")
     ),
     "saved": lambda e: f"saved {e.get('checkpoint')}",
     "save_failed": lambda e: f"no checkpoint: {e.get('why')}",
