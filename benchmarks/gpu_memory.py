@@ -27,6 +27,7 @@ from hafs.adapter import lora
 from hafs.hardware import GIB
 from hafs.model import quiet_libraries
 from hafs.model.attention import NAME
+from hafs.model.head import Head
 from hafs.model.loss import token_loss
 from hafs.optimizer import paged_adamw_8bit
 from hafs.planning.architecture import described, entries
@@ -100,7 +101,7 @@ def loss_of(net: Any, tokens: int, device: str) -> torch.Tensor:
     hidden = base.model(input_ids=ids, position_ids=torch.arange(tokens, device=device)[None], use_cache=False,
                         borders=[0, tokens]).last_hidden_state[0]  # fmt: skip
     half = tokens // 2
-    return token_loss(hidden[half:-1], base.lm_head.weight, ids[0, half + 1 :]).nats / half
+    return token_loss(hidden[half:-1], Head(weight_VD=base.lm_head.weight), ids[0, half + 1 :]).nats / half
 
 
 def step(net: Any, optimizer: Any, tokens: int, device: str) -> float:

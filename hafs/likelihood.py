@@ -68,10 +68,10 @@ def _within_memory(net: Any, samples: Sequence[Sample]) -> list[Likelihood] | No
 
 def _of_row(net: Any, samples: Sequence[Sample]) -> list[Likelihood]:
     packed = row(samples).to(net.device)
-    hidden_ND, weight_VD = supervised_states(net, packed)
-    hidden_ND = hidden_ND.to(weight_VD.dtype)
+    hidden_ND, head = supervised_states(net, packed)
+    hidden_ND = hidden_ND.to(head.weight_VD.dtype)
     ends = np.searchsorted(packed.predicts_N.cpu().numpy(), packed.borders).tolist()
-    losses = [token_loss(hidden_ND[i:j], weight_VD, packed.target_N[i:j]) for i, j in pairwise(ends)]
+    losses = [token_loss(hidden_ND[i:j], head, packed.target_N[i:j]) for i, j in pairwise(ends)]
     return [
         Likelihood(float(loss.nats), j - i, int(loss.correct))
         for loss, (i, j) in zip(losses, pairwise(ends), strict=True)

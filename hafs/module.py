@@ -287,9 +287,9 @@ class FineTuning(pl.LightningModule):
     def loss_of(self, packed: Row) -> TokenLoss:
         """The loss of one row, summed over its supervised tokens; only those are projected onto the vocabulary."""
         with self._autocast():
-            hidden_ND, weight_VD = supervised_states(self.net, packed)
-            weight_VD = weight_VD.to(hidden_ND.dtype)
-        return token_loss(hidden_ND, weight_VD, packed.target_N)
+            hidden_ND, head = supervised_states(self.net, packed)
+            head = head.to(hidden_ND.dtype)
+        return token_loss(hidden_ND, head, packed.target_N)
 
     def rows(self, samples: Sequence[Sample]) -> list[Row]:
         """Samples as rows of at most `row_tokens`."""

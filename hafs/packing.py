@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from hafs.dataset.samples import Sample
+from hafs.model import inside
+from hafs.model.head import Head
 
 
 def pack(lengths: Sequence[int], capacity: int, *, at_least: int = 1) -> list[list[int]]:
@@ -78,7 +80,7 @@ def row(samples: Sequence[Sample]) -> Row:
     return Row(tokens_T=tokens, positions_T=positions, borders=borders, predicts_N=target - 1, target_N=tokens[target])
 
 
-def supervised_states(net: Any, packed: Row) -> tuple[torch.Tensor, torch.Tensor]:
+def supervised_states(net: Any, packed: Row) -> tuple[torch.Tensor, Head]:
     """Run a row through the network, up to the vocabulary.
 
     Args:
@@ -86,17 +88,10 @@ def supervised_states(net: Any, packed: Row) -> tuple[torch.Tensor, torch.Tensor
         packed: A row on its device.
 
     Returns:
-        The last hidden states of the supervised positions (N, D), and the output matrix (V, D).
+        The last hidden states of the supervised positions (N, D), and what makes logits of them.
     """
-    model = getattr(net, "get_base_model", lambda: net)()
-    hidden_TD = model.model(
-        input_ids=packed.tokens_T[None],
-        position_ids=packed.positions_T[None],
-        attention_mask=None,
-        use_cache=False,
-        borders=packed.borders,
-    ).last_hidden_state[0]
-    return hidden_TD[packed.predicts_N], model.lm_head.weight
+    hidden_TD = inside.hidden_states(net, packed.tokens_T, packed.positions_T, packed.borders)
+    return hidden_TD[packed.predicts_N], inside.head(net)
 
 
 def supervised_tokens(samples: Sequence[Sample]) -> int:

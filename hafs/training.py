@@ -23,6 +23,7 @@ from hafs.errors import ConfigError
 from hafs.fit import Shown, Stages
 from hafs.generation import prompt_of
 from hafs.model import Model
+from hafs.model.inside import ways_of
 from hafs.model.weights import cache_folder
 from hafs.module import FineTuning
 from hafs.quant import Quant
@@ -142,6 +143,8 @@ class Training:
         preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
         began = time.perf_counter()
         net = nouns.model.load(quant=nouns.quant, dtype=torch.float32 if full else dtype, device=device)
+        if costs := ways_of(net).costs:
+            self.say(f"ways       {nouns.model.name}: {costs}")
         torch.manual_seed(key(config.seed, "adapter"))
         net = nouns.adapter.attach(net)
         if device.type == "cpu":

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from hafs.adapter.branch import fuse
 from hafs.model.attention import NAME
+from hafs.model.head import Head
 from hafs.model.loss import token_loss
 from hafs.packing import pack, row, supervised_tokens
 
@@ -57,7 +58,7 @@ def step(net, trained, optimizer, samples, spec):
             use_cache=False,
             borders=packed.borders,
         ).last_hidden_state[0]
-        loss = token_loss(hidden_TD[packed.predicts_N], model.lm_head.weight, packed.target_N)
+        loss = token_loss(hidden_TD[packed.predicts_N], Head(weight_VD=model.lm_head.weight), packed.target_N)
         (loss.nats / supervised).backward()
         nats += loss.nats.item()
     torch.nn.utils.clip_grad_norm_(trained, spec["max_grad_norm"])

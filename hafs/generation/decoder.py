@@ -7,13 +7,14 @@ say alone.
 Legend: `B` rows, `T` tokens, `D` width, `V` vocabulary.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
 
-from hafs.adapter.branch import chosen, shares_of
+from hafs.adapter.branch import Share, chosen, shares_of
 from hafs.generation.sampling import Sampling, next_tokens
+from hafs.model import inside
 from hafs.model.slots import Slots
 
 Finish = Literal["stop", "length"]
@@ -37,6 +38,7 @@ class Row:
         self.prompt, self.adapter, self.limit = list(prompt), adapter, limit
         self.sampling = sampling or Sampling()
         self.said: list[int] = []
+        self.memory: Mapping[str, Any] | None = None  # a model's own cache, where it has to be used
         self.finish: Finish | None = None
 
     def take(self, token: int, ends: frozenset[int]) -> None:
@@ -68,8 +70,7 @@ class Decoder:
 
     def __init__(self, net: Any, *, ends: Iterable[int], rows: int = 16) -> None:
         self.net, self.ends, self.rows = net, frozenset(ends), rows
-        base: Any = getattr(net, "get_base_model", lambda: net)()
-        self.model, self.head = base.model, base.lm_head
+        self.model, self.head, self.cache = inside.decoder_of(net), inside.head(net), inside.ways_of(net).cache
         self.active = active_adapter(net)
         self.slots = Slots()
         self.running: list[Row] = []
@@ -78,7 +79,7 @@ class Decoder:
     @property
     def device(self) -> torch.device:
         """Where the net is."""
-        return self.head.weight.device
+        return self.head.weight_VD.device
 
     def add(self, row: Row) -> None:
         """Let a row join as soon as there is room."""
@@ -116,6 +117,9 @@ class Decoder:
         return joining
 
     def _join(self, rows: list[Row]) -> list[Token]:
+        if self.cache != "slots":
+            self.running += rows
+            return self._one_by_one(rows)
         counts = [len(row.prompt) for row in rows]
         self.slots.begin_packed([(self.slots.open(), count) for count in counts])
         self.running += rows
@@ -132,22 +136,44 @@ class Decoder:
         return self._pass(ids_T[None], torch.cat(places)[None], adapters, [len(p) for p in prompts])[0]
 
     def _continue(self) -> list[Token]:
+        if self.cache != "slots":
+            return self._one_by_one(self.running)
         places_B1 = self.slots.begin_step(self.device)
         rows = (self.running * 2)[: len(places_B1)]  # a single row is doubled, see `begin_step`
         ids_B1 = torch.tensor([[row.said[-1]] for row in rows], device=self.device)
         hidden_B1D = self._pass(ids_B1, places_B1, [row.adapter for row in rows], [1] * len(rows))
         return self._take(self.running, self.logits(hidden_B1D[:, 0])[: len(self.running)])
 
+    def _one_by_one(self, rows: Sequence[Row]) -> list[Token]:
+        """The next token of each row, from a pass of its own."""
+        return self._take(rows, self.logits(torch.stack([self._alone(row)[-1] for row in rows])))
+
+    def _alone(self, row: Row) -> torch.Tensor:
+        if self.cache == "none":
+            return self.whole([*row.prompt, *row.said], row.adapter)
+        tokens_T = torch.tensor(row.said[-1:] if row.memory else row.prompt, device=self.device)
+        with chosen(self._shares([row.adapter], [len(tokens_T)])):
+            hidden_TD, row.memory = inside.read_on(self.net, tokens_T, row.memory)
+        return hidden_TD
+
+    def whole(self, tokens: Sequence[int], adapter: str | None) -> torch.Tensor:
+        """Hidden states, `[T, D]`, of one row from its beginning; nothing is kept."""
+        tokens_T, places_T = torch.tensor([tokens, range(len(tokens))], device=self.device)
+        with chosen(self._shares([adapter], [len(tokens)])):
+            return inside.hidden_states(self.net, tokens_T, places_T, [0, len(tokens)])
+
     def _pass(self, ids: torch.Tensor, places: torch.Tensor, adapters: Sequence[str | None], counts: Sequence[int]):
-        alike = self.active is not None and set(adapters) == {self.active}
-        shares = None if alike else shares_of(adapters, counts, self.device)
-        with chosen(shares):
+        with chosen(self._shares(adapters, counts)):
             out = self.model(input_ids=ids, position_ids=places, use_cache=False, slots=self.slots)
         return out.last_hidden_state
 
+    def _shares(self, adapters: Sequence[str | None], counts: Sequence[int]) -> Sequence[Share] | None:
+        alike = self.active is not None and set(adapters) == {self.active}
+        return None if alike else shares_of(adapters, counts, self.device)
+
     def logits(self, hidden_BD: torch.Tensor) -> torch.Tensor:
         """Scores of the next token, `[B, V]`, float32."""
-        return self.head(hidden_BD).float()
+        return self.head.logits(hidden_BD)
 
     def _take(self, rows: Sequence[Row], logits_BV: torch.Tensor) -> list[Token]:
         told = []
@@ -159,7 +185,9 @@ class Decoder:
     def _leave(self, rows: Sequence[Row]) -> None:
         for row in rows:
             slot = self.running.index(row)
-            self.slots.close(slot)
+            row.memory = None
+            if self.cache == "slots":
+                self.slots.close(slot)
             last = self.running.pop()
             if last is not row:
                 self.running[slot] = last

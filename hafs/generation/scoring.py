@@ -21,6 +21,8 @@ def log_likelihoods(
         adapter: Name of an adapter that the net holds; None: the base alone.
     """
     reader = Decoder(net, ends=())
+    if reader.cache != "slots":
+        return [_alone(reader, prompt, answer, adapter) for answer in answers]
     slots = reader.slots
     first = slots.open()
     slots.begin_packed([(first, len(prompt))])
@@ -39,6 +41,13 @@ def log_likelihoods(
         for i, rest in zip(longer, found, strict=True):
             nats[i] += float(rest.sum())
     return nats
+
+
+def _alone(reader: Decoder, prompt: Sequence[int], answer: Sequence[int], adapter: str | None) -> float:
+    """One answer, where a prompt's cache serves no more than one."""
+    hidden_TD = reader.whole([*prompt, *answer[:-1]], adapter)
+    logs_TV = torch.log_softmax(reader.logits(hidden_TD[-len(answer) :]), -1)
+    return float(logs_TV.gather(1, torch.tensor(answer, device=logs_TV.device)[:, None]).sum())
 
 
 def probabilities(nats: Sequence[float]) -> list[float]:

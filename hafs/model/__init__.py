@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hafs.model.weights import Hub, PackagedGguf, RandomWeights, Weights, hub, packaged_gguf, random_weights
@@ -50,23 +51,34 @@ class Model:
             quant: How the linear layers are stored.
             dtype: The type of everything that is not quantized, and of all products.
             device: Where to load to.
+
+        Raises:
+            UnsupportedModel: hafs does not compute what transformers computes for it (`hafs.model.guard`).
         """
         from transformers import AutoModelForCausalLM
 
         from hafs.model.attention import NAME
+        from hafs.model.guard import guard
 
         quiet_libraries()
         bound_kernels()
 
         settings = quant.config(dtype)
         extra = {} if settings is None else {"quantization_config": settings, "device_map": {"": device}}
-        net = self.weights.loading(AutoModelForCausalLM.from_pretrained, dtype=dtype, attn_implementation=NAME, **extra)
+        load = partial(self.weights.loading, AutoModelForCausalLM.from_pretrained, dtype=dtype, **extra)
+        try:
+            net = load(attn_implementation=NAME)
+        except KeyError as error:  # its layers choose among attention classes of their own
+            if error.args != (NAME,):
+                raise
+            net = load()
         if settings is None:
             net = net.to(device)
         if self.gradient_checkpointing:
             net.activation_checkpointing_enable()
         if self.embedding_on_cpu and not net.config.tie_word_embeddings:
             keep_on_cpu(net.get_input_embeddings())
+        guard(net)
         return net.train()
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from hafs.model.head import Head
 from hafs.model.limits import GPU_LOSS_CHUNK_BYTES, LOSS_CHUNK_BYTES
 
 
@@ -54,10 +55,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """Takes the gradients while a chunk's probabilities are at hand (the idea of Liger Kernel, arXiv 2410.10989)."""
 
     @staticmethod
-    def forward(ctx, hidden_ND, weight_VD, target_N, chunk):
-        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+    def forward(ctx, hidden_ND, weight_VD, bias_V, target_N, chunk, head):
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_hidden = torch.empty_like(hidden_ND) if needs_hidden else None
         grad_weight = torch.zeros_like(weight_VD, dtype=torch.float32) if needs_weight else None
+        grad_bias = torch.zeros_like(bias_V, dtype=torch.float32) if needs_bias else None
         nats = hidden_ND.new_zeros((), dtype=torch.float32)
         correct = hidden_ND.new_zeros((), dtype=torch.long)
         logits, probs = _room(min(chunk, len(hidden_ND)), weight_VD)
@@ -65,48 +67,56 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             hidden_CD, target_C1 = hidden_ND[start : start + chunk], target_N[start : start + chunk, None]
             logits_CV, probs_CV = logits[: len(hidden_CD)], probs[: len(hidden_CD)]
             torch.mm(hidden_CD, weight_VD.T, out=logits_CV)
+            head.finish_(logits_CV)
+            slope_CV = head.slope(logits_CV) if any(ctx.needs_input_grad[:3]) else None
             _softmax(logits_CV, probs_CV)
             top_C1, best_C1 = probs_CV.max(-1, keepdim=True)
             # log-sum-exp = best logit - log(its probability): exact where log(softmax) of the target would underflow
             log_norm_C1 = logits_CV.gather(1, best_C1).float() - top_C1.log()
             nats += (log_norm_C1 - logits_CV.gather(1, target_C1).float()).sum()
             correct += (best_C1 == target_C1).sum()
-            if needs_hidden or needs_weight:
+            if any(ctx.needs_input_grad[:3]):
                 grad_CV = logits_CV.copy_(probs_CV)
                 grad_CV.scatter_add_(1, target_C1, grad_CV.new_full((1, 1), -1.0).expand_as(target_C1))
+                if slope_CV is not None:
+                    grad_CV *= slope_CV
             if grad_hidden is not None:
                 torch.mm(grad_CV, weight_VD, out=grad_hidden[start : start + chunk])
             if grad_weight is not None:
                 grad_weight += grad_CV.T @ hidden_CD
-        ctx.save_for_backward(grad_hidden, grad_weight)
+            if grad_bias is not None:
+                grad_bias += grad_CV.sum(0, dtype=torch.float32)
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.weight_dtype = weight_VD.dtype
         ctx.mark_non_differentiable(correct)
         return nats, correct
 
     @staticmethod
     def backward(ctx, grad_nats, _):
-        grad_hidden, grad_weight = ctx.saved_tensors
+        grad_hidden, grad_weight, grad_bias = ctx.saved_tensors
         return (
             None if grad_hidden is None else grad_hidden * grad_nats.to(grad_hidden.dtype),
             None if grad_weight is None else (grad_weight * grad_nats).to(ctx.weight_dtype),
+            None if grad_bias is None else (grad_bias * grad_nats).to(ctx.weight_dtype),
+            None,
             None,
             None,
         )
 
 
-def token_loss(hidden_ND: torch.Tensor, weight_VD: torch.Tensor, target_N: torch.Tensor) -> TokenLoss:
-    """Summed cross entropy of `target_N` under `softmax(hidden_ND @ weight_VD.T)`.
+def token_loss(hidden_ND: torch.Tensor, head: Head, target_N: torch.Tensor) -> TokenLoss:
+    """Summed cross entropy of `target_N` under the softmax of the head's logits.
 
     Args:
         hidden_ND: The model's last hidden states at the positions that predict a supervised token.
-        weight_VD: The vocabulary projection (tied to the embedding in many models).
+        head: The vocabulary projection (tied to the embedding in many models), in the type of the hidden states.
         target_N: The token ids to predict, int64.
 
     Returns:
-        Nats and correct predictions, both summed over `N`; differentiable in the first two arguments.
+        Nats and correct predictions, both summed over `N`; differentiable in the hidden states and the head.
     """
     if not len(hidden_ND):
         return TokenLoss(hidden_ND.sum().float(), torch.zeros((), dtype=torch.long, device=hidden_ND.device))
     room = LOSS_CHUNK_BYTES.get(hidden_ND.device.type, GPU_LOSS_CHUNK_BYTES)
-    chunk = max(1, room // (4 * weight_VD.shape[0]))
-    return TokenLoss(*_ChunkedCrossEntropy.apply(hidden_ND, weight_VD, target_N, chunk))
+    chunk = max(1, room // (4 * len(head.weight_VD)))
+    return TokenLoss(*_ChunkedCrossEntropy.apply(hidden_ND, head.weight_VD, head.bias_V, target_N, chunk, head))

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from hafs.model.causal import one_sample
+from hafs.model.rule import Reach, Rule, UnknownAttention
+from hafs.model.ruled import ruled
 
 STRIDE = 64
 """Rooms are multiples of it, so that a sum over keys is taken in the same order however long the neighbours are."""
@@ -96,17 +98,24 @@ class Slots:
         return positions_B[:, None]
 
     def attend(
-        self, layer: int, q_BHTd: torch.Tensor, k_BGTd: torch.Tensor, v_BGTd: torch.Tensor, scale: float
+        self, layer: int, q_BHTd: torch.Tensor, k_BGTd: torch.Tensor, v_BGTd: torch.Tensor, rule: Rule
     ) -> torch.Tensor:
-        """Store the new keys and values of a layer and attend; `[B, T, H, d]`."""
-        if layer not in self._keys:
-            shape = (self._rows, k_BGTd.shape[1], self._room, k_BGTd.shape[3])
-            self._keys[layer], self._values[layer] = k_BGTd.new_zeros(shape), v_BGTd.new_zeros(shape)
-        if self._spans is None:
-            return self._attend_step(layer, q_BHTd, k_BGTd, v_BGTd, scale)
-        return self._attend_packed(layer, q_BHTd[0], k_BGTd[0], v_BGTd[0], scale)[None]
+        """Store the new keys and values of a layer and attend; `[B, T, H, d]`.
 
-    def _attend_step(self, layer, q_BH1d, k_BG1d, v_BG1d, scale):
+        Raises:
+            UnknownAttention: The rule has a bias, which knows nothing of earlier tokens.
+        """
+        if rule.bias_HTS is not None:
+            raise UnknownAttention("its attention has a position bias, which a cache of several rows does not know")
+        if layer not in self._keys:
+            shape = (self._rows, k_BGTd.shape[1], self._room)
+            self._keys[layer] = k_BGTd.new_zeros(*shape, k_BGTd.shape[3])
+            self._values[layer] = v_BGTd.new_zeros(*shape, v_BGTd.shape[3])
+        if self._spans is None:
+            return self._attend_step(layer, q_BHTd, k_BGTd, v_BGTd, rule)
+        return self._attend_packed(layer, q_BHTd[0], k_BGTd[0], v_BGTd[0], rule)[None]
+
+    def _attend_step(self, layer, q_BH1d, k_BG1d, v_BG1d, rule):
         assert self._places is not None and self._mask_B11S is not None
         rows_B, positions_B = self._places
         keys, values = self._keys[layer], self._values[layer]
@@ -114,23 +123,41 @@ class Slots:
         values[rows_B, :, positions_B] = v_BG1d[:, :, 0]
         (B, H, _, d), G, S = q_BH1d.shape, keys.shape[1], self._mask_B11S.shape[-1]
         q_BGrd = q_BH1d.reshape(B, G, H // G, d)  # the heads of a group are rows that read its keys once: 6x as fast
-        mask_B1rS = self._mask_B11S.expand(B, 1, H // G, S)
-        out_BGrd = F.scaled_dot_product_attention(
-            q_BGrd, keys[:B, :, :S], values[:B, :, :S], attn_mask=mask_B1rS, scale=scale
-        )
-        return out_BGrd.reshape(B, 1, H, d)
+        if rule.reach.covers(S):
+            k_BGSd, v_BGSd, mask_B11S = keys[:B, :, :S], values[:B, :, :S], self._mask_B11S
+        else:
+            k_BGSd, v_BGSd, mask_B11S = self._within_reach(keys, values, rule.reach)
+        if rule.softcap is not None or rule.sinks_H is not None:
+            out_BGrd = _step_by_hand(q_BGrd, k_BGSd, v_BGSd, mask_B11S, rule)
+        else:
+            mask_B1rS = mask_B11S.expand(B, 1, H // G, k_BGSd.shape[2])
+            out_BGrd = F.scaled_dot_product_attention(q_BGrd, k_BGSd, v_BGSd, attn_mask=mask_B1rS, scale=rule.scale)
+        return out_BGrd.reshape(B, 1, H, v_BG1d.shape[3])
 
-    def _attend_packed(self, layer, q_HTd, k_GTd, v_GTd, scale):
+    def _within_reach(self, keys, values, reach: Reach):
+        """What the newest token of each row sees, cut out of the cache: a window costs what it is wide."""
+        assert self._places is not None
+        rows_B, positions_B = self._places
+        count = min(size for size in reach if size)
+        back_W = torch.arange(count - 1, -1, -1, device=rows_B.device)
+        places_BW = positions_B[:, None] - back_W
+        seen_BW = (places_BW >= 0) & reach.seen(positions_B[:, None], places_BW)[:, 0]
+        index = (rows_B[:, None], slice(None), places_BW.clamp(min=0))
+        return keys[index].transpose(1, 2), values[index].transpose(1, 2), seen_BW[:, None, None]
+
+    def _attend_packed(self, layer, q_HTd, k_GTd, v_GTd, rule):
         keys, values, start, done = self._keys[layer], self._values[layer], 0, []
         for slot, past, count in self._spans or ():
             stop, end = start + count, past + count
             keys[slot, :, past:end] = k_GTd[:, start:stop]
             values[slot, :, past:end] = v_GTd[:, start:stop]
             q_HTd_here = q_HTd[:, start:stop]
-            if past:
-                out_HTd = _after(q_HTd_here, keys[slot, :, :end], values[slot, :, :end], past, scale)
+            if not rule.plain(end):
+                out_HTd = ruled(q_HTd_here, keys[slot, :, :end], values[slot, :, :end], rule)
+            elif past:
+                out_HTd = _after(q_HTd_here, keys[slot, :, :end], values[slot, :, :end], past, rule.scale)
             else:
-                out_HTd = one_sample(q_HTd_here, k_GTd[:, start:stop], v_GTd[:, start:stop], scale)
+                out_HTd = one_sample(q_HTd_here, k_GTd[:, start:stop], v_GTd[:, start:stop], rule.scale)
             done.append(out_HTd.transpose(0, 1))
             start = stop
         return torch.cat(done)
@@ -163,3 +190,18 @@ def _after(q_HTd: torch.Tensor, k_GSd: torch.Tensor, v_GSd: torch.Tensor, past: 
     return F.scaled_dot_product_attention(
         q_HTd[None], k_GSd[None], v_GSd[None], attn_mask=seen_TS, scale=scale, enable_gqa=True
     )[0]
+
+
+def _step_by_hand(q_BGrd, k_BGSd, v_BGSd, mask_B11S, rule: Rule) -> torch.Tensor:
+    """Attention of one token of each row, its scores at hand."""
+    scores_BGrS = torch.matmul(q_BGrd, k_BGSd.transpose(2, 3)).float() * rule.scale
+    if rule.softcap is not None:
+        scores_BGrS = torch.tanh(scores_BGrS / rule.softcap) * rule.softcap
+    scores_BGrS = scores_BGrS.masked_fill(~mask_B11S, float("-inf"))
+    if rule.sinks_H is not None:
+        sinks_Gr1 = rule.sinks_H.float().view(*q_BGrd.shape[1:3], 1)
+        with_sinks = torch.cat([scores_BGrS, sinks_Gr1.expand(len(q_BGrd), -1, -1, 1)], -1)
+        weights_BGrS = torch.softmax(with_sinks, -1)[..., :-1]
+    else:
+        weights_BGrS = torch.softmax(scores_BGrS, -1)
+    return torch.matmul(weights_BGrS.to(v_BGSd.dtype), v_BGSd)

@@ -1,0 +1,89 @@
+"""The vocabulary projection as the model computes it: a product, and what some models do to its result.
+
+Legend: `N` positions, `D` hidden width, `V` vocabulary.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """`cap(scale * (hidden_ND @ weight_VD.T + bias_V))`; softmax of it is the next token's distribution."""
+
+    weight_VD: torch.Tensor
+    bias_V: torch.Tensor | None = None
+    scale: float = 1.0
+    """Granite divides its logits, Cohere and Falcon-H1 multiply theirs, MiniCPM3 divides what goes in."""
+    cap: float | None = None
+    """Logits become `cap * tanh(logits / cap)`: Gemma 2, 3n and 4, nanochat."""
+
+    @property
+    def is_product(self) -> bool:
+        """Whether there is nothing but the product."""
+        return self.bias_V is None and self.scale == 1.0 and self.cap is None
+
+    def to(self, dtype: torch.dtype) -> "Head":
+        """The head with its parameters in another type."""
+        bias = None if self.bias_V is None else self.bias_V.to(dtype)
+        return replace(self, weight_VD=self.weight_VD.to(dtype), bias_V=bias)
+
+    def finish_(self, product_NV: torch.Tensor) -> torch.Tensor:
+        """Turn `hidden_ND @ weight_VD.T` into logits, in place."""
+        if self.bias_V is not None:
+            product_NV += self.bias_V
+        if self.scale != 1.0:
+            product_NV *= self.scale
+        if self.cap is not None:
+            product_NV.div_(self.cap).tanh_().mul_(self.cap)
+        return product_NV
+
+    def slope(self, logits_NV: torch.Tensor) -> torch.Tensor | float | None:
+        """How fast logits grow with the biased product; None: as fast as it."""
+        if self.cap is None:
+            return None if self.scale == 1.0 else self.scale
+        return (logits_NV / self.cap).square_().neg_().add_(1).mul_(self.scale)
+
+    def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
+        """Scores of the next token, `[N, V]`, float32; without gradients."""
+        if self.is_product:
+            return F.linear(hidden_ND, self.weight_VD).float()
+        return self.finish_(F.linear(hidden_ND, self.weight_VD)).float()
+
+
+def head_of(base: Any) -> Head:
+    """The head of a causal language model of transformers, as its config describes it.
+
+    Whether the description is complete is checked against the model's own logits when it is loaded (`vetting.py`).
+    """
+    projection, config = base.get_output_embeddings(), base.config.get_text_config(decoder=True)
+    weight_VD, bias_V = projection.weight, getattr(projection, "bias", None)
+    rows = getattr(config, "unpadded_vocab_size", None)
+    if rows is not None and rows < len(weight_VD):
+        weight_VD, bias_V = weight_VD[:rows], None if bias_V is None else bias_V[:rows]
+    return Head(
+        weight_VD=weight_VD,
+        bias_V=bias_V,
+        scale=_scale(config),
+        cap=next((float(cap) for name in _CAPS if (cap := getattr(config, name, None))), None),
+    )
+
+
+_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+_MULTIPLIERS = ("logit_scale", "lm_head_multiplier")
+_DIVISORS = ("logits_mup_width_multiplier",)
+_SCALING_MULTIPLIES = ("hyperclovax",)
+"""Types that multiply by `logits_scaling`, by which Granite and MiniCPM3 divide."""
+
+
+def _scale(config: Any) -> float:
+    scale = 1.0
+    for name in _MULTIPLIERS:
+        scale *= getattr(config, name, None) or 1.0
+    for name in _DIVISORS:
+        scale /= getattr(config, name, None) or 1.0
+    scaling = getattr(config, "logits_scaling", None) or 1.0
+    return scale * scaling if config.model_type in _SCALING_MULTIPLIES else scale / scaling
