@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from hafs.failpoints import failpoint
 
 MANIFEST = "MANIFEST.json"
+_READ_BYTES = 1 << 20
 _DRAFT, _ASIDE, _DOOMED = ".draft-", ".aside-", ".doomed-"
 
 
@@ -127,7 +130,7 @@ def _seal(draft: Path, thing: str) -> None:
     files = {}
     for path in _files(draft):
         sync_file(path)
-        files[str(path.relative_to(draft))] = [path.stat().st_size, _digest(path)]
+        files[str(path.relative_to(draft))] = [path.stat().st_size, sha256(path)]
     for folder in sorted({path.parent for path in _files(draft)} - {draft}):
         sync_folder(folder)
     failpoint("commit.synced", thing)
@@ -155,8 +158,8 @@ def _put_back(target: Path) -> None:
         aside.replace(target)
 
 
-def verify(folder: Path) -> None:
-    """Hold a folder against its manifest.
+def verify(folder: Path) -> dict[str, str]:
+    """Compare a folder with its manifest; returns the SHA-256 of each of its files, by name.
 
     Raises:
         Damaged: A file is missing, unlisted, of another size or with other bytes; or the manifest itself is gone or
@@ -172,8 +175,9 @@ def verify(folder: Path) -> None:
             path = folder / name
             if path.stat().st_size != size:
                 raise Damaged(f"{name} has {path.stat().st_size} bytes, its manifest says {size}")
-            if _digest(path) != digest:
+            if sha256(path) != digest:
                 raise Damaged(f"the bytes of {name} do not match its manifest")
+        return {name: digest for name, (_, digest) in files.items()}
     except OSError as error:
         name = Path(error.filename).name if error.filename else MANIFEST
         raise Damaged(f"{name} cannot be read: {error.strerror}") from error
@@ -195,16 +199,21 @@ def sweep_leftovers(root: Path) -> None:
         _put_back(root / aside.name.removeprefix(_ASIDE))
     for kind in (_ASIDE, _DRAFT, _DOOMED):
         for leftover in root.glob(f"{kind}*"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+            _drop(leftover)
 
 
 def drop_drafts(path: Path) -> None:
-    """Delete what killed writers of one small file left beside it, and nothing else there; only under its lock."""
-    for draft in path.parent.glob(f"{_DRAFT}{glob.escape(path.name)}-*"):
-        draft.unlink(missing_ok=True)
+    """Delete what killed writers of one file or folder left beside it, and nothing else there; only under its lock."""
+    for kind in (_DRAFT, _DOOMED):
+        for leftover in path.parent.glob(f"{kind}{glob.escape(path.name)}-*"):
+            _drop(leftover)
+
+
+def _drop(leftover: Path) -> None:
+    if leftover.is_dir():
+        shutil.rmtree(leftover, ignore_errors=True)
+    else:
+        leftover.unlink(missing_ok=True)
 
 
 def _beside(target: Path, kind: str, pid: int | None = None) -> Path:
@@ -219,6 +228,17 @@ def _digest_of_facts(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _digest(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes; about 1.5 GB/s on a CPU that has instructions for it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """XXH3-128 of a file's bytes and their count: finds accidents, not attackers, at about 15 GB/s in memory."""
+    digest, size = xxhash.xxh3_128(), 0
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+            size += len(block)
+    return f"{digest.hexdigest()}-{size}"

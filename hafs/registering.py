@@ -17,10 +17,11 @@ from hafs.config.check import did_you_mean
 from hafs.dataset import Dataset, prepare
 from hafs.errors import ConfigError, GateRefused, HafsError, RunError
 from hafs.model import Hub, Model
-from hafs.model.folder import base_folder, base_sha256
+from hafs.model.folder import base_folder, base_sha256, weights_sha256
 from hafs.model.weights import Weights, cache_folder
 from hafs.registry import GateRecord, Measured, Mixture, Record, Registry, fingerprint, names
 from hafs.registry.card import card
+from hafs.runs import same_base
 
 HELD_OUT = "held_out.jsonl"
 """Conversations that no training saw, kept with a model: exports are checked on them."""
@@ -37,6 +38,8 @@ class FinishedRun:
     config: dict[str, Any]
     data: str
     """Fingerprint of the prepared data."""
+    base: str | None
+    """SHA-256 over the weights of the base; None: not recorded."""
     trained: str
     """ISO 8601, UTC."""
     model: Model
@@ -71,8 +74,8 @@ def finished_run(name: str | None, *, root: Path = Path("outputs")) -> FinishedR
     when = (folder / "adapter" / durable.MANIFEST).stat().st_mtime
     trained = datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
     return FinishedRun(
-        folder=folder, config=recorded["config"], data=str(recorded["data"]), trained=trained, model=model,
-        dataset=dataset,
+        folder=folder, config=recorded["config"], data=str(recorded["data"]), base=recorded.get("base"),
+        trained=trained, model=model, dataset=dataset,
     )  # fmt: skip
 
 
@@ -142,6 +145,7 @@ def register_run(
         HafsError: The gate did not pass it, the name is taken, or the registry cannot be written.
     """
     metrics, verdict = passed_gate(run, force=force)
+    same_base(run.base, weights_sha256(run.model), run.folder)
     bytes_ = fingerprint(run.adapter)
     name = _named(registry, under, bytes_) if under else _proposed(registry, run.folder.name, bytes_)
     described = json.dumps(run.config, sort_keys=True)

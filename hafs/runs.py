@@ -125,18 +125,21 @@ class Run:
                 hint="choose another name= for the new config, or type the old values to continue",
             )
 
-    def record(self, config: Any, *, data: str, accept_changes: bool = False) -> None:
+    def record(self, config: Any, *, data: str, base: str | None = None, accept_changes: bool = False) -> None:
         """Note what the run is made of.
 
         Args:
             config: The resolved config.
             data: The fingerprint of the prepared data.
+            base: SHA-256 over the base's weights; None where it is unknown.
             accept_changes: Go on although the data are others than before.
 
         Raises:
-            RunError: The run was made with other data.
+            RunError: The run was made with other data, or on another base.
         """
         before = self._recorded()
+        if before:
+            same_base(before.get("base"), base, self.folder)
         if before and before["data"] != data:
             if not accept_changes:
                 raise RunError(
@@ -145,7 +148,7 @@ class Run:
                 )
             self.event("data_changed", before=before["data"], now=data)
         if self.writes:
-            durable.write_record(self.folder / RECORD, {"config": config, "data": data})
+            durable.write_record(self.folder / RECORD, {"config": config, "data": data, "base": base})
             failpoint("run.recorded")
 
     def _recorded(self) -> dict[str, Any] | None:
@@ -185,6 +188,24 @@ class Run:
                 f"the finished stage {folder} is damaged: {damage}",
                 hint="put a copy of it back, or remove it to train that stage again",
             ) from damage
+
+
+def same_base(before: str | None, base: str | None, folder: Path) -> None:
+    """Compare the base that is here with the one that a run was trained on; either may be unknown.
+
+    Args:
+        before: SHA-256 over the weights of the base that the run recorded.
+        base: The same of the base that is here.
+        folder: The run's.
+
+    Raises:
+        RunError: They differ.
+    """
+    if before and base and before != base:
+        raise RunError(
+            f"the base of {folder} has changed: the SHA-256 of its weights was {before[:12]}, now it is {base[:12]}",
+            hint="pin the base's revision (model.weights.revision=), or train anew under another name=",
+        )
 
 
 def run_folder(name: str, resume: str, *, root: Path = Path("outputs")) -> Path:

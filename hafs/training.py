@@ -23,6 +23,7 @@ from hafs.errors import ConfigError
 from hafs.fit import Shown, Stages
 from hafs.generation import prompt_of
 from hafs.model import Model
+from hafs.model.folder import weights_sha256
 from hafs.model.inside import ways_of
 from hafs.model.weights import cache_folder
 from hafs.module import FineTuning
@@ -145,6 +146,7 @@ class Training:
         net = nouns.model.load(quant=nouns.quant, dtype=torch.float32 if full else dtype, device=device)
         if costs := ways_of(net).costs:
             self.say(f"ways       {nouns.model.name}: {costs}")
+        base = weights_sha256(nouns.model)
         torch.manual_seed(key(config.seed, "adapter"))
         net = nouns.adapter.attach(net)
         if device.type == "cpu":
@@ -160,7 +162,9 @@ class Training:
             tokenizer=self.tokenizer,
             stop=self.stop,
         )
-        self.run.record(values, data=self.data.fingerprint, accept_changes=self.config.on_data_change == "continue")
+        self.run.record(
+            values, data=self.data.fingerprint, base=base, accept_changes=self.config.on_data_change == "continue"
+        )
         trained = sum(p.numel() for p in self.module.trainable().values())
         self.say(f"loaded     {trained:,} parameters in training, after {time.perf_counter() - began:.1f} s")
         self.run.event(

@@ -18,8 +18,9 @@ from hafs.dataset.findings import Report, SplitSize, histogram, percentiles
 from hafs.dataset.ingest import Ingest
 from hafs.dataset.outcomes import Counts
 from hafs.dataset.size import decided_options, remember
-from hafs.dataset.sources import find_files, hash_file
+from hafs.dataset.sources import find_files
 from hafs.dataset.store import cached, load_array, release_memory
+from hafs.durable import hash_file
 from hafs.errors import DataError
 from hafs.text import Conversation, Message, template_fingerprint
 

@@ -16,8 +16,9 @@ import orjson
 import xxhash
 
 from hafs.dataset import Dataset
-from hafs.dataset.sources import FileProblem, find_files, hash_file, read_lines
+from hafs.dataset.sources import FileProblem, find_files, read_lines
 from hafs.dataset.store import load_array
+from hafs.durable import hash_file
 
 BYTES_A_TOKEN = 3.0
 """Of English and code under today's tokenizers; 2.9 for the shipped assembler samples under SmolLM2's."""

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import xxhash
-
 from hafs.errors import DataError
 
 MAX_LINE_BYTES = 8 << 20
@@ -82,16 +80,6 @@ def _rows_in(folder: Path) -> str:
         return f"there is no folder {str(folder)!r} seen from {Path.cwd().name!r}"
     rows = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith((".jsonl", ".jsonl.gz")))
     return f"{str(folder)!r} holds {', '.join(rows[:5]) or 'no .jsonl file'}"
-
-
-def hash_file(path: Path) -> str:
-    """XXH3-128 of a file's bytes and their count; about 5 GB/s."""
-    digest, size = xxhash.xxh3_128(), 0
-    with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-            size += len(block)
-    return f"{digest.hexdigest()}-{size}"
 
 
 def read_lines(path: Path, notes: list[str]) -> Iterator[Line]:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from filelock import FileLock
 
-from hafs.dataset.sources import hash_file
+from hafs.durable import hash_file
 from hafs.errors import DataError
 
 MANIFEST = "manifest.json"

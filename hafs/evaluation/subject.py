@@ -18,10 +18,11 @@ from hafs.dataset import Dataset, prepare
 from hafs.dataset.samples import Prepared, Split
 from hafs.errors import DataError, HafsError, RunError
 from hafs.model import Model
+from hafs.model.folder import weights_sha256
 from hafs.model.weights import cache_folder
 from hafs.quant import Quant
 from hafs.registry import Record, Registry
-from hafs.runs import Run
+from hafs.runs import Run, same_base
 from hafs.text import Conversation
 
 TENSORS = ("adapter_model.safetensors", "model.safetensors")
@@ -38,6 +39,8 @@ class Subject:
     """As the run recorded it."""
     data: str
     """Fingerprint of the data that the run recorded."""
+    base_weights: str | None
+    """SHA-256 over the weights of the base that it was trained on; None: not recorded."""
     model: Model
     quant: Quant
     adapter: Adapter
@@ -125,7 +128,7 @@ def _recorded(folder: Path) -> dict[str, Any]:
     """What `run.json` tells of a run."""
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        config, data = DictConfig(record["config"]), str(record["data"])
+        config, data, base = DictConfig(record["config"]), str(record["data"]), record.get("base")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder / 'run.json'} is not the record of a run: {error}") from error
     try:
@@ -136,7 +139,7 @@ def _recorded(folder: Path) -> dict[str, Any]:
         why = " ".join(str(error.__cause__ or error).split())[:120]
         fact = f"{folder / 'run.json'} was written by another version of hafs: {why}"
         raise RunError(fact, hint="train it again under another name=") from error
-    return {"config": config, "data": data, **nouns}
+    return {"config": config, "data": data, "base_weights": base, **nouns}
 
 
 # the test split ---------------------------------------------------------------------------------------------------
@@ -222,6 +225,7 @@ class Loaded:
         self.dtype, _ = hardware.precision(subject.config.precision, self.device)
         self.tokenizer = subject.model.tokenizer()
         self.net = subject.model.load(quant=subject.quant, dtype=self.dtype, device=self.device)
+        same_base(subject.base_weights, weights_sha256(subject.model), subject.folder)
         self.full = isinstance(subject.adapter, Full)
         if not self.full:
             self.net = subject.adapter.attach(self.net)
@@ -241,8 +245,11 @@ class Loaded:
 
     def serves(self, subject: Subject) -> bool:
         """Whether another run's adapter can be put in the place of this one's."""
-        same = (self.subject.model, self.subject.quant, self.subject.adapter, self.subject.config.precision)
-        return same == (subject.model, subject.quant, subject.adapter, subject.config.precision) and not self.full
+
+        def loads(of: Subject) -> tuple[Any, ...]:
+            return of.model, of.base_weights, of.quant, of.adapter, of.config.precision
+
+        return loads(self.subject) == loads(subject) and not self.full
 
     @contextmanager
     def base(self) -> Iterator[Any]:

@@ -6,10 +6,7 @@ once into the cache.
 
 import hashlib
 import importlib.util
-import os
-import shutil
 import socket
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,18 +16,12 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import orjson
-from filelock import FileLock
 from pydantic import Field
 
 from hafs.errors import ConfigError
+from hafs.model.cache import cache_folder, prepared
 
 Positive = Annotated[int, Field(gt=0)]
-
-
-def cache_folder() -> Path:
-    """Where hafs keeps what it can make again: `$HAFS_CACHE`, else `hafs` in the user's cache folder."""
-    base = os.environ.get("HAFS_CACHE")
-    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hafs"
 
 
 class Weights(ABC):
@@ -65,19 +56,12 @@ class Converted(Weights):
         return cache_folder() / "models" / hashlib.sha256(described).hexdigest()[:16]
 
     def folder(self) -> Path:
-        """The folder in the cache; made on the first call, found on later ones."""
-        target = self.place
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(target.with_suffix(".lock")):
-                if not target.exists():
-                    draft = target.with_suffix(f".draft-{os.getpid()}")
-                    shutil.rmtree(draft, ignore_errors=True)
-                    draft.mkdir()
-                    print(f"preparing {self.label} once, for {target}", file=sys.stderr)
-                    self.make(draft)
-                    draft.replace(target)
-        return target
+        """The folder in the cache; made on the first call, and again where it is damaged.
+
+        Raises:
+            ConfigError: The cache cannot be written.
+        """
+        return prepared(self.place, label=self.label, make=self.make)
 
     def loading(self, load: Callable[..., Any], **options: Any) -> Any:
         """Load from the folder in the cache."""
