@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from hafs import durable
+from hafs.dataset.enough import too_few
 from hafs.errors import ConfigError, RunError
 
 FILE = "evaluation.json"
@@ -28,7 +29,7 @@ class Figure:
     difference: float
     """Tuned minus base."""
     low: float | None
-    """Lower end of the difference's 95 % interval; None: too few rows for one."""
+    """Lower end of the difference's 95 % interval; None: there is none, `unsure` says why."""
     high: float | None
     """Upper end."""
     ratio: float | None
@@ -39,6 +40,10 @@ class Figure:
     """Upper end."""
     rows: int
     """Rows that the metric applies to."""
+    groups: int | None = None
+    """Prompts, or families by `split_group`, that these rows belong to; None: not recorded."""
+    unsure: str = ""
+    """Why there is no interval, in words; empty where there is one."""
     better: Literal["higher", "lower", "neither"]
     """Which direction is good."""
     unit: str = ""
@@ -207,21 +212,31 @@ class Gate:
     def _apply(self, metric: str, kind: str, limit: float, found: Figure | None, why: str) -> Ruling:
         rule = RULES[kind]
         figure, low, high = (None, None, None) if found is None else rule.of(found)
+        unsure = "" if found is None else _unsure(rule, found)
         decides = (high if rule.at_most else low) if self.certain and rule.of is not _tuned else figure
         passed = decides is not None and (decides <= limit if rule.at_most else decides >= limit)
         bound = f"{'at most' if rule.at_most else 'at least'} {limit:g}"
         if figure is None:
             words = f"{metric}: not measured ({why if found is None else 'the base has 0'}), wanted {bound}"
         else:
-            words = f"{metric}: {rule.words} {figure:.4g}{_span(low, high)}, wanted {bound}"
+            words = f"{metric}: {rule.words} {figure:.4g}{_span(low, high, unsure)}, wanted {bound}"
         return Ruling(
-            metric=metric, rule=kind, limit=limit, figure=figure, low=low, high=high, passed=passed,
-            words=words + (" (all of the interval)" if self.certain else ""),
+            metric=metric, rule=kind, limit=limit, figure=figure, low=low, high=high,
+            passed=passed and not (self.certain and unsure), words=words + " (all of the interval)" * self.certain,
         )  # fmt: skip
 
 
-def _span(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" [{low:.4g}, {high:.4g}]"
+def _unsure(rule: Rule, found: Figure) -> str:
+    """Why nothing certain can be said, in words; a figure of one side alone needs rows, and no interval."""
+    if rule.of is _tuned:
+        return too_few(found.rows, found.rows if found.groups is None else found.groups)
+    return found.unsure
+
+
+def _span(low: float | None, high: float | None, unsure: str) -> str:
+    if low is None or high is None:
+        return f" ({unsure})" if unsure else ""
+    return f" [{low:.4g}, {high:.4g}]"
 
 
 def gate(*, name: str, certain: bool, **rules: Mapping[str, float] | None) -> Gate:

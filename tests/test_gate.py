@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hafs import gate
+from hafs.dataset.enough import too_few
 from hafs.errors import RunError
 
 
@@ -42,3 +43,27 @@ def test_a_damaged_record_is_told_in_one_line_with_the_command_that_mends_it(tmp
         gate.read(tmp_path)
     assert "\n" not in error.value.fact
     assert f"hafs evaluate name={tmp_path.name}" in error.value.hint
+
+
+RULES = {"perplexity": {"max_ratio": 0.9}, "rouge_l": {"min": 0.1}, "seconds_a_token": {"max": 1.0}}
+
+
+@pytest.mark.parametrize("certain", [False, True])
+def test_a_certain_gate_refuses_what_has_too_few_rows_and_every_gate_says_so(certain):
+    why = too_few(66, 1)
+    few = replace(figure(8.0, 4.0), low=None, high=None, rows=66, groups=1, unsure=why)
+    once = replace(figure(0.2, 0.1), low=None, high=None, groups=80, unsure="measured once: no interval")
+    verdict = gate.gate(name="g", certain=certain, **RULES).judge(
+        {"perplexity": few, "rouge_l": few, "seconds_a_token": once}
+    )
+    assert [ruling.passed for ruling in verdict.rules] == [not certain, not certain, True]
+    words = [ruling.words for ruling in verdict.rules]
+    assert all("(too few to say: 66 rows of 1 prompt, at least 30 of 5 needed)" in line for line in words[:2])
+    assert "too few" not in words[2]
+
+
+def test_a_certain_gate_takes_no_figure_that_was_measured_once_for_a_difference():
+    once = replace(figure(0.2, 0.1), low=None, high=None, groups=80, unsure="measured once: no interval")
+    rules = {"seconds_a_token": {"max_increase": 0.0}}
+    for certain in (False, True):
+        assert gate.gate(name="g", certain=certain, **rules).judge({"seconds_a_token": once}).passed is not certain

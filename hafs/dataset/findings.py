@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import orjson
 
+from hafs.dataset.enough import too_few
 from hafs.errors import DataError
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 _BINS = 40
+_MANY_ROWS = 10  # of one prompt, on average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,16 @@ class Report:
         known["sample"] = [(text, flag) for text, flag in facts["sample"]]
         known["rejected_file"] = rejected_file
         return cls(**known)
+
+    def thin(self) -> list[str]:
+        """What the splits are too small for, a line each: rows of one prompt say little more than one row."""
+        found, test = [], self.splits.get("test")
+        if test and test.samples and (few := too_few(test.samples, test.groups)):
+            found.append(f"an evaluation on the test split would find {few}")
+        rows, groups = self.samples, sum(size.groups for size in self.splits.values())
+        if groups and rows >= _MANY_ROWS * groups:
+            found.append(f"{rows:,} samples share {groups:,} prompts: they teach and prove less than as many prompts")
+        return found
 
     def judge(self, name: str, max_rejected: float) -> str | None:
         """Why training on this data would refuse, in one line, or None."""

@@ -119,7 +119,8 @@ def open_prepared(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -
     folder = cached(cache, key, lambda draft: _build(draft, dataset, tokenizer, hashes, seed, repr(decided)))
     remember(dataset, hashes, seed=seed, tokenizer=str(tokenizer.name_or_path), folder=folder)
     report = Report.read(folder / "report.json", folder / "rejected.jsonl")
-    report = replace(report, name=dataset.name, refusal=report.judge(dataset.name, dataset.max_rejected))
+    refusal = report.judge(dataset.name, dataset.max_rejected)
+    report = replace(report, name=dataset.name, refusal=refusal, notes=[*report.notes, *report.thin()])
     splits = {name: Split(folder, name) for name in SPLITS}
     return Prepared(splits=splits, report=report, fingerprint=report.fingerprint, file_hashes=hashes)
 

@@ -11,7 +11,7 @@ The verdict is the gate's (`hafs/gate.py`).
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from hafs.errors import DataError
 from hafs.evaluation.figures import figure, figures
 from hafs.evaluation.general import NAME as FORGETTING
 from hafs.evaluation.general import Forgetting, general_set
+from hafs.evaluation.groups import group_in, numbered
 from hafs.evaluation.harness import Harness, scores, task_figures
 from hafs.evaluation.intervals import Sides, compare
 from hafs.evaluation.outcome import Outcome, Sheet, outcome
@@ -72,6 +73,8 @@ class Questions:
     """What is put to both sides."""
 
     test: Sequence[Conversation]
+    groups: Sequence[str]
+    """Of the test rows: those of one prompt or one `split_group` share theirs."""
     general: Sequence[Conversation]
 
 
@@ -143,7 +146,7 @@ def _questions(split: Split, how: Measuring, say: Say, *, dataset: str) -> Quest
     general = general_set(how.general)
     if general:
         say(f"forgetting {len(general)} general questions")
-    return Questions(test=test, general=general)
+    return Questions(test=test, groups=[group_in(split, i) for i in range(count)], general=general)
 
 
 def _load(subject: Subject, say: Say) -> Loaded:
@@ -159,6 +162,7 @@ def _sheet(label: str, net, tokenizer, questions: Questions, how: Measuring, say
     general = put_to(net, tokenizer, questions.general, max_new_tokens=0, at_once=how.at_once)
     test = put_to(net, tokenizer, questions.test, max_new_tokens=how.max_new_tokens, at_once=how.at_once)
     tasks = scores(net, tokenizer, how.harness, at_once=how.at_once) if how.harness else {}
+    test = [replace(said, group=group) for said, group in zip(test, questions.groups, strict=True)]
     tokens = sum(said.tokens for said in test)
     say(f"measured   {label}: {len(test)} rows, {tokens:,} tokens answered, {time.perf_counter() - began:.1f} s")
     return Sheet(label=label, test=test, general=general, tasks=tasks)
@@ -184,10 +188,12 @@ def _judged(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict[s
     ]
     told = how.judge.judge.preferences(pairs, how.judge.ask)
     known = np.array([value for value in told if value is not None])
+    groups_N = numbered([a for (a, _), value in zip(both, told, strict=False) if value is not None])
     say(f"judged     {len(known)} of {len(told)} rows; {len(told) - len(known)} judgements failed and are missing")
     if not len(known):
         return {}, {JUDGE: "no judgement succeeded"}
     ones = np.ones(len(known))
     sides = Sides((1 - known) / 2, ones, (1 + known) / 2, ones)
-    compared = compare(sides, lambda amount, weight: amount / weight, draws=how.draws, seed=how.seed)
-    return {JUDGE: figure(compared, rows=len(known), better="higher", unit="share")}, {}
+    compared = compare(sides, lambda amount, weight: amount / weight, draws=how.draws, seed=how.seed, groups_N=groups_N)
+    groups = int(groups_N.max()) + 1
+    return {JUDGE: figure(compared, rows=len(known), groups=groups, better="higher", unit="share")}, {}

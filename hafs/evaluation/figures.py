@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hafs.dataset.enough import too_few
+from hafs.evaluation.groups import numbered
 from hafs.evaluation.intervals import Compared, Sides, compare
 from hafs.gate import Figure
 from hafs.metrics import Better, Metric, Said
@@ -30,10 +32,15 @@ def figures(
         if why := metric.missing():
             skipped[name] = why
             continue
-        sides = _sides(metric, base, tuned)
-        if len(sides.base):
-            compared = compare(sides, metric.value, draws=draws, seed=seed)
-            found[name] = figure(compared, rows=len(sides.base), better=metric.better, unit=metric.unit)
+        both = [i for i, (a, b) in enumerate(zip(base, tuned, strict=True)) if _apply(metric, a, b)]
+        if both:
+            groups_N = numbered([base[i] for i in both])
+            sides = _sides(metric, [base[i] for i in both], [tuned[i] for i in both])
+            compared = compare(sides, metric.value, draws=draws, seed=seed, groups_N=groups_N, sure=not metric.once)
+            found[name] = figure(
+                compared, rows=len(both), groups=int(groups_N.max()) + 1, better=metric.better, unit=metric.unit,
+                once=metric.once,
+            )  # fmt: skip
     return found, skipped
 
 
@@ -56,15 +63,27 @@ def alone(metric: Metric, said: Sequence[Said]) -> Alone | None:
     return Alone(float(metric.value(amount, weight)), len(parts), metric.unit)
 
 
+def _apply(metric: Metric, base: Said, tuned: Said) -> bool:
+    return metric.parts(base) is not None and metric.parts(tuned) is not None
+
+
 def _sides(metric: Metric, base: Sequence[Said], tuned: Sequence[Said]) -> Sides:
-    """The rows that the metric applies to on both sides."""
-    pairs = [(metric.parts(a), metric.parts(b)) for a, b in zip(base, tuned, strict=True)]
-    both = [(*a, *b) for a, b in pairs if a is not None and b is not None]
+    """Amounts and weights of rows that the metric applies to on both sides."""
+    both = [(*(metric.parts(a) or ()), *(metric.parts(b) or ())) for a, b in zip(base, tuned, strict=True)]
     return Sides(*np.array(both, np.float64).reshape(-1, 4).T)
 
 
-def figure(compared: Compared, *, rows: int, better: Better, unit: str) -> Figure:
-    """The record of a comparison."""
+def figure(compared: Compared, *, rows: int, groups: int, better: Better, unit: str, once: bool = False) -> Figure:
+    """The record of a comparison.
+
+    Args:
+        compared: What was found.
+        rows: That were compared.
+        groups: Of prompts, that they belong to.
+        better: Which direction is good.
+        unit: In words.
+        once: Whether all rows were measured together.
+    """
     difference, ratio = compared.difference, compared.ratio
     return Figure(
         base=compared.base,
@@ -76,6 +95,8 @@ def figure(compared: Compared, *, rows: int, better: Better, unit: str) -> Figur
         ratio_low=ratio and ratio.low,
         ratio_high=ratio and ratio.high,
         rows=rows,
+        groups=groups,
+        unsure=too_few(rows, groups) or ("measured once: no interval" if once else ""),
         better=better,
         unit=unit,
     )

@@ -117,6 +117,10 @@ def task_figures(
         compared = compare(sides, lambda amount, weight: amount / weight, draws=draws, seed=seed)
         higher, share = base[name].higher_is_better, set(sides.base) | set(sides.tuned) <= {0.0, 1.0}
         found[name] = figure(
-            compared, rows=len(both), better="higher" if higher else "lower", unit="share" if share else ""
+            compared,
+            rows=len(both),
+            groups=len(both),
+            better="higher" if higher else "lower",
+            unit="share" if share else "",
         )
     return dict(sorted(found.items()))

@@ -1,10 +1,12 @@
-"""How sure a difference is: paired bootstrap over the rows, for all metrics alike.
+"""How sure a difference is: paired bootstrap over groups of rows, for all metrics alike.
 
-The rows are drawn anew with replacement, the same draw for both sides, and the figure is taken of each draw (Efron
-1979; Koehn 2004 for paired comparisons of language systems). Plain percentiles are too narrow for few rows; their
-levels are widened so that the interval of a mean has the width of Student's (Hesterberg 2015, "expanded percentile").
+Rows of one prompt succeed or fail together, so groups of rows are drawn, not rows (the cluster bootstrap; Cameron,
+Gelbach and Miller 2008). Groups are drawn with replacement, the same draw for both sides, and the figure is computed
+for each draw (Efron 1979; Koehn 2004 for paired comparisons of language systems). Plain percentiles are too narrow for
+few groups; their levels are widened so that the interval of a mean has the width of Student's (Hesterberg 2015,
+"expanded percentile").
 
-Legend: `N` rows, `R` draws.
+Legend: `N` rows, `G` groups, `R` draws.
 """
 
 import math
@@ -14,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-FEWEST_ROWS = 5
-"""With fewer rows there is no interval worth its name."""
+from hafs.dataset.enough import too_few
+
 _CHUNK = 4_000_000  # counts held at once
 
 Value = Callable[[Any, Any], Any]
@@ -31,7 +33,7 @@ class Sides(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A figure and where it lies with 95 % confidence; None: too few rows to say."""
+    """A figure and where it lies with 95 % confidence; None: too few rows or prompts to say."""
 
     figure: float
     low: float | None
@@ -47,23 +49,29 @@ class Compared(NamedTuple):
     ratio: Interval | None
 
 
-def compare(sides: Sides, value: Value, *, draws: int, seed: int) -> Compared:
+def compare(
+    sides: Sides, value: Value, *, draws: int, seed: int, groups_N: np.ndarray | None = None, sure: bool = True
+) -> Compared:
     """Both figures of one metric, with intervals of difference and ratio.
 
     Args:
         sides: The rows that the metric applies to on both sides; at least one.
         value: The figure for summed amounts and weights.
         draws: How many resamples.
-        seed: Of the draws; metrics over the same number of rows share them.
+        seed: Of the draws; metrics over the same groups share them.
+        groups_N: int[N], rows that belong together share a number from 0 on; None: each row stands for itself.
+        sure: Whether an interval is wanted; without one, or with too few rows or groups, its ends are None.
     """
     base = float(value(sides.base.sum(), sides.base_weight.sum()))
     tuned = float(value(sides.tuned.sum(), sides.tuned_weight.sum()))
     rows = len(sides.base)
-    if rows < FEWEST_ROWS:
+    groups_N = np.arange(rows) if groups_N is None else groups_N
+    groups = int(groups_N.max()) + 1
+    if not sure or too_few(rows, groups):
         ratio = Interval(tuned / base, None, None) if base else None
         return Compared(base, tuned, Interval(tuned - base, None, None), ratio)
-    base_R, tuned_R = _resampled(sides, value, draws, seed)
-    levels = levels_of(rows)
+    base_R, tuned_R = _resampled(_summed(sides, groups_N, groups), value, draws, seed)
+    levels = levels_of(groups)
     difference = Interval(tuned - base, *_ends(tuned_R - base_R, levels))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios_R = tuned_R / base_R
@@ -72,14 +80,18 @@ def compare(sides: Sides, value: Value, *, draws: int, seed: int) -> Compared:
     return Compared(base, tuned, difference, ratio)
 
 
-def _resampled(sides: Sides, value: Value, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    rows, generator = len(sides.base), np.random.default_rng(seed)
-    columns_N4 = np.stack(sides, axis=1)
-    sums = []
-    for first in range(0, draws, step := max(1, _CHUNK // rows)):
-        counts_RN = generator.multinomial(rows, np.full(rows, 1 / rows), size=min(step, draws - first))
-        sums.append(counts_RN @ columns_N4)
-    sums_R4 = np.concatenate(sums)
+def _summed(sides: Sides, groups_N: np.ndarray, groups: int) -> np.ndarray:
+    """Amounts and weights of each group, float64[G, 4]."""
+    return np.stack([np.bincount(groups_N, weights=column_N, minlength=groups) for column_N in sides], axis=1)
+
+
+def _resampled(sums_G4: np.ndarray, value: Value, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    groups, generator = len(sums_G4), np.random.default_rng(seed)
+    found = []
+    for first in range(0, draws, step := max(1, _CHUNK // groups)):
+        counts_RG = generator.multinomial(groups, np.full(groups, 1 / groups), size=min(step, draws - first))
+        found.append(counts_RG @ sums_G4)
+    sums_R4 = np.concatenate(found)
     with np.errstate(divide="ignore", invalid="ignore"):  # a draw may hold no row with weight; it is left out
         return value(sums_R4[:, 0], sums_R4[:, 1]), value(sums_R4[:, 2], sums_R4[:, 3])
 
@@ -89,10 +101,10 @@ def _ends(draws_R: np.ndarray, levels: tuple[float, float]) -> tuple[float, floa
     return float(low), float(high)
 
 
-def levels_of(rows: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The two quantiles of the draws to take for an interval over so many rows."""
+def levels_of(groups: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The two quantiles of the draws to take for an interval over so many groups."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    low = NormalDist().cdf(-_student(z, rows - 1) * math.sqrt(rows / (rows - 1)))
+    low = NormalDist().cdf(-_student(z, groups - 1) * math.sqrt(groups / (groups - 1)))
     return low, 1 - low
 
 

@@ -36,11 +36,25 @@ def conclusion(outcome: Outcome) -> str:
     better = [name for name, figure in record.metrics.items() if judged(figure) == "better"]
     worse = [name for name, figure in record.metrics.items() if judged(figure) == "worse"]
     parts = [f"surely {word} in {', '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names]
-    told = " and ".join(parts) or "surely neither better nor worse in anything"
+    told = "; ".join([" and ".join(parts) or _nothing(record), *_few(record)])
     if right.label != "tuned":
         return f"{right.label} against {left.label}: {told}"
     verdict = "the gate passed" if record.verdict.passed else "the gate refused"
     return f"{record.name}: {verdict if record.verdict.rules else 'no rules'}; {told}"
+
+
+def _nothing(record: Evaluation) -> str:
+    sure = any(figure.low is not None for figure in record.metrics.values())
+    return "surely neither better nor worse in anything" if sure else "too few test rows to say whether it is better"
+
+
+def _few(record: Evaluation) -> list[str]:
+    """Which figures have too few rows or prompts, and how few."""
+    found: dict[str, list[str]] = {}
+    for name, figure in record.metrics.items():
+        if figure.unsure.startswith("too few"):
+            found.setdefault(figure.unsure.partition(": ")[2], []).append(name)
+    return [f"too few to say in {', '.join(names)} ({why})" for why, names in found.items()]
 
 
 def judged(figure: Figure) -> str:
@@ -71,7 +85,7 @@ def signed(value: float | None, unit: str) -> str:
 def interval(figure: Figure) -> str:
     """Both ends of a difference's interval."""
     if figure.low is None:
-        return "too few rows"
+        return figure.unsure.partition(":")[0] or "too few to say"
     return f"{signed(figure.low, figure.unit)} .. {signed(figure.high, figure.unit)}"
 
 

@@ -37,6 +37,8 @@ class Said:
     """How many of them were the model's most likely token."""
     bytes: int = 0
     """UTF-8 bytes of those answers."""
+    group: str = ""
+    """Rows that share it belong together: one prompt, or one `split_group`; empty: the prompt decides."""
 
 
 class Parts(NamedTuple):
@@ -52,6 +54,8 @@ class Metric(ABC):
     better: Better = "higher"
     unit: str = "share"
     """`share` is shown in percent; any other word is shown behind the number."""
+    once: bool = False
+    """Whether all rows were measured together, so that comparing rows does not say how sure the figure is."""
 
     @abstractmethod
     def parts(self, said: Said) -> Parts | None:

@@ -60,7 +60,7 @@ def _results(record: Record) -> str:
 
 def _interval(measured: Measured) -> str:
     ends = (measured.low, measured.high)
-    return "" if None in ends else f"{measured.low:+.4g} to {measured.high:+.4g}"
+    return measured.unsure if None in ends else f"{measured.low:+.4g} to {measured.high:+.4g}"
 
 
 def _gate(record: Record) -> str:

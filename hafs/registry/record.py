@@ -21,6 +21,8 @@ class Measured:
     better: str = "neither"
     """higher, lower or neither."""
     unit: str = ""
+    unsure: str = ""
+    """Why there is no interval, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ ANSWERS = {"asm": "aaaa bbbb aaaa bbbb", "yaze": "zzzz yyyy zzzz yyyy"}
 COUNCIL = "council={asm: a-run, yaze: y-run}"
 
 
-def rows(expert, count=48):
+def rows(expert, count=80):
     return [{"instruction": f"{SUBJECTS[expert]} {i}", "output": ANSWERS[expert]} for i in range(count)]
 
 

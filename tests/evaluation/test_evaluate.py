@@ -23,18 +23,18 @@ WORDS = ("add", "load", "store", "push", "pull", "jump", "shift", "rotate", "bra
 TRAIN = [
     "model=tiny", "quant=none", "dataset=jsonl", "precision=fp32", "logger=none", "trainer=cpu", "show.measured=0",
     "show.prompts=0", "callbacks.generations.prompts=0", "callbacks.progress=null", "adapter.r=4", "stage=main",
-    "stage.main.epochs=1", "stage.main.warmup_steps=0", "dataset.test_fraction=0.25", "on_worse=continue",
+    "stage.main.epochs=1", "stage.main.warmup_steps=0", "dataset.test_fraction=0.4", "on_worse=continue",
 ]  # fmt: skip
 
 
-def rows(count=60):
+def rows(count=90):
     return [
         {"instruction": f"{WORDS[i % 13]} {i}", "output": f"{WORDS[(i * 5) % 13]} the value {i * 3} into bank {i % 7}"}
         for i in range(count)
     ]
 
 
-def noise(count=60):
+def noise(count=90):
     dice = random.Random(3)
     return [row | {"output": "".join(chr(dice.randrange(0x4E00, 0x9FFF)) for _ in range(12))} for row in rows(count)]
 
@@ -44,7 +44,7 @@ def known_before():
     dice = random.Random(4)
     return [
         {"instruction": f"{i}?", "output": "".join(chr(dice.randrange(0x4E00, 0x9FFF)) for _ in range(40))}
-        for i in range(8)
+        for i in range(30)
     ]
 
 
@@ -87,7 +87,7 @@ def runs(tmp_path_factory):
         planted("untrained", "outputs/good/stages/00-base/adapter")
         planted("noisy", "outputs/noise/adapter")
         general = (ROOT / "data/general.jsonl").read_text().splitlines()
-        Path("general.jsonl").write_text("\n".join(general[::8]) + "\n")
+        Path("general.jsonl").write_text("\n".join(general[::2]) + "\n")
         write("known.jsonl", known_before())
     return folder
 
@@ -120,7 +120,7 @@ def test_a_good_run_passes_and_leaves_record_page_and_rows(at, capsys):
     assert {"token_accuracy", "rouge_l", "chrf", "ended", "seconds_a_token", "forgetting"} <= found.metrics.keys()
     assert not {"assembles", "tool_calls", "diagnosis"} & found.metrics.keys()
     lines = [json.loads(line) for line in Path("outputs/good/evaluation_rows.jsonl").read_text().splitlines()]
-    assert len(lines) == found.split.rows >= 10
+    assert len(lines) == found.split.rows >= 30
     assert lines[0]["tuned"]["nats"] != lines[0]["base"]["nats"]
     html = Path("outputs/good/evaluation.html").read_text()
     assert "<script" not in html
@@ -147,6 +147,16 @@ def test_the_untrained_adapter_is_the_base_to_the_last_digit(at):
         evaluated("name=untrained", "max_new_tokens=4")
     figures = record("untrained").metrics
     assert all(figures[name].difference == 0 for name in ("perplexity", "token_accuracy", "rouge_l", "forgetting"))
+
+
+def test_five_rows_are_too_few_to_say_and_a_certain_gate_refuses_them(at, capsys):
+    evaluated("name=good", "max_new_tokens=0", "rows=5")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the gate passed; too few test rows to say" in said and "better" not in said.split("to say whether")[0]
+    assert "5 rows of 5 prompts, at least 30 of 5 needed" in said
+    assert "surely better" not in Path("outputs/good/evaluation.html").read_text()
+    with pytest.raises(GateRefused, match=r"perplexity: .* \(too few to say: 5 rows of 5 prompts"):
+        evaluated("name=good", "max_new_tokens=0", "rows=5", "gate.certain=true", "gate.forgetting=null")
 
 
 def test_two_runs_are_held_against_each_other_without_touching_the_record(at, capsys):

@@ -61,11 +61,11 @@ def test_without_the_package_one_line_says_how_to_get_it(monkeypatch):
 
 
 def test_both_sides_are_paired_by_document():
-    base = {"t_acc": Scores(dict.fromkeys(range(20), 0.0), True), "t_loss": Scores({0: 2.0}, False)}
-    tuned = {"t_acc": Scores({i: float(i < 12) for i in range(5, 20)}, True), "t_loss": Scores({0: 1.5}, False)}
+    base = {"t_acc": Scores(dict.fromkeys(range(40), 0.0), True), "t_loss": Scores({0: 2.0}, False)}
+    tuned = {"t_acc": Scores({i: float(i < 19) for i in range(5, 40)}, True), "t_loss": Scores({0: 1.5}, False)}
     found = task_figures(base, tuned, draws=200, seed=1)
-    assert found["t_acc"].rows == 15
-    assert found["t_acc"].difference == pytest.approx(7 / 15)
+    assert found["t_acc"].rows == 35
+    assert found["t_acc"].difference == pytest.approx(14 / 35)
     assert 0 < found["t_acc"].low < found["t_acc"].high < 1
     assert (found["t_acc"].unit, found["t_loss"].better) == ("share", "lower")
 

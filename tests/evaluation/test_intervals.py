@@ -59,9 +59,40 @@ def test_few_rows_get_wider_levels_and_very_few_no_interval():
     plain = (0.025, 0.975)
     assert levels_of(10)[0] < levels_of(100)[0] < plain[0]
     assert levels_of(10_000) == pytest.approx(plain, abs=1e-4)
-    four = np.ones(4)
-    compared = compare(Sides(four, four, four * 2, four), mean, draws=100, seed=0)
+    few = np.ones(29)
+    compared = compare(Sides(few, few, few * 2, few), mean, draws=100, seed=0)
     assert compared.difference == (1.0, None, None)
+
+
+def prompts(generator, groups, alike):
+    """Right or wrong, the rows of one prompt nearly always together."""
+    gains = np.repeat(generator.normal(0.1, 0.3, groups), alike) + generator.normal(0, 0.05, groups * alike)
+    ones = np.ones(groups * alike)
+    return Sides(ones, ones, 1 + gains, ones), np.repeat(np.arange(groups), alike)
+
+
+def test_prompts_are_drawn_not_rows_so_that_repeated_prompts_add_no_certainty():
+    generator, sims, held = np.random.default_rng(6), 200, {"prompts": 0, "rows": 0}
+    for i in range(sims):
+        sides, groups_N = prompts(generator, 12, 11)
+        for what, drawn in (("prompts", groups_N), ("rows", None)):
+            interval = compare(sides, mean, draws=400, seed=i, groups_N=drawn).difference
+            held[what] += interval.low <= 0.1 <= interval.high
+    assert 0.915 <= held["prompts"] / sims <= 0.985
+    assert held["rows"] / sims < 0.7  # what drawing rows would claim
+
+
+def test_many_rows_of_few_prompts_have_no_interval():
+    for groups, alike, sure in ((1, 66, False), (4, 30, False), (5, 6, True), (5, 5, False)):
+        sides, groups_N = prompts(np.random.default_rng(0), groups, alike)
+        compared = compare(sides, mean, draws=100, seed=0, groups_N=groups_N)
+        assert (compared.difference.low is not None) == sure
+        assert (compared.ratio.low is not None) == sure
+
+
+def test_each_row_its_own_group_is_the_plain_bootstrap():
+    sides = shares(np.random.default_rng(2), 50)
+    assert compare(sides, mean, draws=300, seed=3) == compare(sides, mean, draws=300, seed=3, groups_N=np.arange(50))
 
 
 def test_a_base_of_zero_has_a_difference_and_no_ratio():

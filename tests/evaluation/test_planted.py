@@ -41,7 +41,7 @@ def planted(name, adapter):
 
 def judged(name):
     """The figures, and the metrics whose rules do not hold."""
-    config = compose("evaluate", [f"name={name}", "rows=24", "max_new_tokens=0", "draws=500"])
+    config = compose("evaluate", [f"name={name}", "rows=32", "max_new_tokens=0", "draws=500"])
     check(config, Settings)
     refused = False
     try:

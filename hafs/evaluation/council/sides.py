@@ -31,6 +31,8 @@ class Question:
     expert: str
     """Its own expert."""
     dataset: str
+    group: str
+    """Rows of one prompt, or one `split_group`, share it."""
     row: Asked
 
     @property
@@ -74,7 +76,10 @@ def answered(
     why = f", {len(failed)} failed: {failed[0]}" if failed else ""
     say(f"measured   {label}: {len(questions)} rows, {seconds:.1f} s{why}")
     said = [
-        _said(question.row, answer, nats[i] if nats else None, seconds / len(questions), tokens)
+        replace(
+            _said(question.row, answer, nats[i] if nats else None, seconds / len(questions), tokens),
+            group=question.group,
+        )
         for i, (question, answer) in enumerate(zip(questions, told, strict=True))
     ]
     return said, [_picked(answer) for answer in told]

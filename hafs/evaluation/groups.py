@@ -1,0 +1,28 @@
+"""Which rows belong together: those of one prompt, or of one `split_group`, as the dataset's splits have it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hafs.dataset.content import keys_of, normalize
+from hafs.dataset.samples import Split
+from hafs.metrics import Said
+from hafs.text import TEXT_ROLE, Conversation
+
+
+def group_in(split: Split, place: int) -> str:
+    """The group of a row of a split."""
+    keys, _ = keys_of(split.conversation(place), split.metadata(place).get("split_group"))
+    return f"{keys.opening:016x}"
+
+
+def numbered(said: Sequence[Said]) -> np.ndarray:
+    """int[N], the number of each row's group, from 0 on."""
+    _, numbers = np.unique([row.group or _opening(row.prompt) for row in said], return_inverse=True)
+    return numbers.reshape(-1)
+
+
+def _opening(prompt: Conversation) -> str:
+    """The first user turn; of a prompt without one all of it."""
+    first = [message for message in prompt if message.role in ("user", TEXT_ROLE)][:1] or prompt
+    return " ".join(normalize(message.content) for message in first)
