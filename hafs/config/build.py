@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from hafs.config.extras import missing_extra
+from hafs.config.plugins import plugins
 from hafs.config.tree import groups
 from hafs.errors import ConfigError
 
@@ -48,7 +49,8 @@ def refuse_foreign(node: Any, where: str = "") -> None:
         if not _may_be_called(target):
             raise ConfigError(
                 f"{path or 'the node'}._target_ names {target!r}, which a config may not call",
-                hint=f"allowed: what hafs' groups are built with, pytorch_lightning.Trainer, {', '.join(FOREIGN)}",
+                hint=f"allowed: what hafs' groups are built with, pytorch_lightning.Trainer, {', '.join(FOREIGN)}; "
+                "your own module: HAFS_PLUGINS=NAME",
             )
 
 
@@ -64,7 +66,7 @@ def _may_be_called(target: str) -> bool:
     module, _, name = target.rpartition(".")
     ours = module.split(".")[0] == "hafs" and module.split(".")[1:2] in [[group] for group in groups()]
     if not ours:
-        return is_class_of(target, FOREIGN)
+        return is_class_of(target, (*FOREIGN, *plugins()))
     try:
         found = getattr(import_module(module), name, None)
     except ImportError as error:

@@ -125,7 +125,7 @@ def test_a_command_that_needs_an_extra_says_which_in_two_lines(installed_with, w
 
 def test_every_extra_of_the_project_is_offered_with_a_purpose():
     declared = set(metadata.metadata("hafs").get_all("Provides-Extra"))
-    assert declared - {"dev", "docs"} == set(PURPOSES)
+    assert declared - {"dev", "docs", "test"} == set(PURPOSES)
 
 
 def test_an_extra_that_brings_another_offers_its_packages_too():
