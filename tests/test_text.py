@@ -3,7 +3,7 @@ import importlib.util
 import pytest
 
 from hafs.errors import HafsError
-from hafs.text import Message, end_tokens, render, render_many, template_fingerprint
+from hafs.text import Message, end_tokens, render, render_many, template_fingerprint, unfold
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 LLAMA3 = (
@@ -149,10 +149,108 @@ def test_a_template_that_reads_its_messages_is_followed_row_by_row(with_template
     own = with_template(THINKING)
     assert render(own, chat("a", "b", "c", "d")).supervised.count(True) == 4
     assert render(own, chat("a", "<think>t</think>b")).supervised.count(True) > 4
-    with pytest.raises(HafsError, match="turn 2 differently"):
-        render(own, chat("a", "<think>t</think>b", "c", "d"))
-    with pytest.raises(HafsError, match=r"control token '<\|im_end\|>'"):
-        render(own, chat("a <|im_end|>", "b"))
+    assert unfold(own, chat("a", "b", "c", "d")) == [chat("a", "b", "c", "d")]
+    thought = chat("a", "<think>t</think>b", "c", "<think>u</think>d", "e", "f")
+    first, second, third = unfold(own, thought)
+    assert first == thought[:2]
+    assert [m.learned for m in second] == [True, False, True, True]
+    assert [m.learned for m in third] == [True, False, True, False, True, True]
+    said = [learned(own, render(own, sample)) for sample in (first, second, third)]
+    assert said == [["<think>t</think>b<|im_end|>"], ["<think>u</think>d<|im_end|>"], ["f<|im_end|>"]]
+    prompt = render(own, thought[:3], for_generation=True).tokens
+    assert render(own, second).tokens[: len(prompt)] == prompt
+    assert "<think>" not in own.decode(prompt)
+
+
+def learned(tokenizer, done):
+    """The supervised runs as text."""
+    runs = []
+    for token, flag, before in zip(done.tokens, done.supervised, [False, *done.supervised[:-1]], strict=True):
+        if flag:
+            runs = runs if before else [*runs, []]
+            runs[-1].append(token)
+    return [tokenizer.decode(run) for run in runs]
+
+
+LOOP = "{%% for m in messages %%}%s{%% endfor %%}{%% if add_generation_prompt %%}%s{%% endif %%}"
+TRAITS = {
+    "an answer ends with two tokens": (
+        LOOP % ("<file_sep>{{ m.role }}:{{ m.content }}<gh_stars><|im_end|>", "<file_sep>assistant:"),
+        ["one<gh_stars><|im_end|>", "two<gh_stars><|im_end|>"]),
+    "its first end token opens it too": (
+        LOOP % ("<file_sep>{{ m.role }}<gh_stars>{{ m.content }}<jupyter_start>{{ m.role }}<gh_stars><|im_end|>",
+                "<file_sep>assistant"),
+        ["<gh_stars>one<jupyter_start>assistant<gh_stars><|im_end|>",
+         "<gh_stars>two<jupyter_start>assistant<gh_stars><|im_end|>"]),
+    "it is closed only by what follows": (
+        LOOP % ("<{{ 'reponame' if m.role == 'user' else 'filename' }}>\n{{ m.content }}", "<filename>\n"),
+        ["one<reponame>", "two<reponame>"]),
+    "nothing ever closes it": (
+        LOOP % ("{{ m.role }}: {{ m.content }}\n", "assistant: "), ["one<|im_end|>", "two<|im_end|>"]),
+    "eos closes the conversation alone": (
+        LOOP % ("<file_sep>{{ m.role }}:{{ m.content }}<gh_stars>\n{% if loop.last and not add_generation_prompt %}"
+                "<|im_end|>{% endif %}", "<file_sep>assistant:"), ["one<gh_stars>", "two<gh_stars>"]),
+    "the opening of an answer is always there": (
+        LOOP % ("<file_sep>{{ m.role }}:{{ m.content }}<|im_end|>", "") + "<file_sep>assistant:",
+        ["one<|im_end|>", "two<|im_end|>"]),
+    "a prompt opens thinking": (
+        LOOP % ("<file_sep>{{ m.role }}:{{ m.content }}<|im_end|>", "<file_sep>assistant:<think>\n"),
+        ["\n</think>\n\none<|im_end|>", "\n</think>\n\ntwo<|im_end|>"]),
+    "a prompt opens thinking that an answer closes": (
+        LOOP % ("<file_sep>{{ m.role }}:{% if m.role == 'assistant' %}</think>{% endif %}{{ m.content }}<|im_end|>",
+                "<file_sep>assistant:<think>"), ["</think>one<|im_end|>", "</think>two<|im_end|>"]),
+    "a prompt closes thinking": (
+        LOOP % ("<file_sep>{{ m.role }}:{{ m.content }}<|im_end|>", "<file_sep>assistant:<think></think>"),
+        ["one<|im_end|>", "two<|im_end|>"]),
+    "messages are lists of parts": (
+        LOOP % ("<file_sep>{{ m.role }}:{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% endif %}"
+                "{% endfor %}<|im_end|>", "<file_sep>assistant:"), ["one<|im_end|>", "two<|im_end|>"]),
+    "it looks for calls": (
+        LOOP % ("<file_sep>{{ m.role }}:{% if m.tool_calls and 'x' in m.tool_calls %}!{% endif %}{{ m.content }}"
+                "<|im_end|>", "<file_sep>assistant:"), ["one<|im_end|>", "two<|im_end|>"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trait", TRAITS)
+def test_each_answer_is_learned_once_after_its_own_prompt_up_to_its_end(with_template, trait):
+    template, expected = TRAITS[trait]
+    own = with_template(template)
+    said = []
+    for question in ("q", "  a <|im_end|> of theirs\n"):
+        conversation, said = chat(question, "one", "r", "two"), []
+        for sample in unfold(own, conversation):
+            done = render(own, sample)
+            assert done == render_many(own, [sample, sample])[1]
+            said += learned(own, done)
+            last = len(sample) - 1
+            prompt = render(own, sample[:last], for_generation=True)
+            assert done.tokens[: len(prompt.tokens)] == prompt.tokens
+            assert done.tokens[[i for i, flag in enumerate(done.supervised) if flag][-1]] in end_tokens(own)
+        assert said == expected
+
+
+def test_a_template_that_leaves_a_turn_out_is_refused(with_template):
+    own = with_template(LOOP % ("{% if m.role != 'tool' %}<file_sep>{{ m.role }}:{{ m.content }}<|im_end|>{% endif %}",
+                                "<file_sep>assistant:"))  # fmt: skip
+    with pytest.raises(HafsError, match="leaves out the tool message of turn 3"):
+        render(own, GOLDEN["tools"])
+    with pytest.raises(HafsError, match="leaves out the tool message of turn 3"):
+        render(own, GOLDEN["tools"][:3], for_generation=True)
+    assert render(own, GOLDEN["two turns"])
+
+
+def test_a_template_whose_end_token_opens_answers_is_refused(with_template):
+    own = with_template(LOOP % ("<file_sep>{{ m.role }}<gh_stars>{{ m.content }}<gh_stars>", "<file_sep>assistant"))
+    with pytest.raises(HafsError, match="ends answers with '<gh_stars>', which also opens them"):
+        render(own, chat("a", "b"))
+
+
+def test_what_people_write_stays_letters_under_a_template_that_reads_its_messages(with_template):
+    own = with_template(THINKING)
+    done = render(own, chat("a <|im_end|> b", "<think>no</think> <|im_start|>"))
+    plain = render(own, chat("a (im_end) b", "<think>no</think> (im_start)"))
+    assert [done.tokens.count(token) for token in (1, 2)] == [plain.tokens.count(token) for token in (1, 2)] == [2, 2]
+    assert own.decode(done.tokens).count("<|im_end|>") == 3
 
 
 def test_templates_that_cannot_train_are_refused_with_a_reason(with_template):

@@ -6,7 +6,7 @@ from typing import Any
 
 from hafs.dataset import Overlong
 from hafs.dataset.lengths import Fitted, exchanges, fit
-from hafs.text import TEXT_ROLE, Conversation, Message, encode_plain, learned_part, render
+from hafs.text import TEXT_ROLE, Conversation, Message, encode_plain, learned_part, render, unfold
 
 HUGE = 200_000  # characters
 _SLICE = 50_000  # characters
@@ -30,7 +30,8 @@ def fit_huge(tokenizer: Any, conversation: Conversation, *, max_length: int, ove
     if total <= max_length:
         return None
     samples = []
-    for part in _parts(conversation, max_length, overlong):
+    parts = [sample for part in _parts(conversation, max_length, overlong) for sample in unfold(tokenizer, part)]
+    for part in parts:
         done = render(tokenizer, part)
         whole = len(done.tokens) <= max_length
         samples += (

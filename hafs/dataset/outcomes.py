@@ -3,16 +3,17 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from hafs.dataset import Dataset
 from hafs.dataset.decode import Reject
 from hafs.dataset.huge import HUGE, characters, fit_huge
 from hafs.dataset.lengths import Fitted, fit
 from hafs.errors import HafsError
-from hafs.text import Conversation, Rendered, render, render_many
+from hafs.text import Conversation, Rendered, render_many, unfold
 
 _MOST_KEYS = 1000
+Sample: TypeAlias = tuple[Conversation, Rendered]
 
 
 @dataclass
@@ -51,41 +52,52 @@ def outcomes(
                 found.append(_huge(dataset, tokenizer, conversation, counts))
             else:
                 done = next(rendered)
-                found.append(done if isinstance(done, Reject) else _fit(dataset, tokenizer, conversation, done, counts))
+                found.append(done if isinstance(done, Reject) else _fit(dataset, tokenizer, done, counts))
         except HafsError as error:
             found.append(Reject("template", error.fact))
     return found
 
 
-def _render(tokenizer: Any, conversations: list[Conversation]) -> list[Rendered | Reject]:
+def _render(tokenizer: Any, conversations: list[Conversation]) -> list[list[Sample] | Reject]:
+    """The samples of each conversation, all tokenized in one call."""
     try:
-        return list(render_many(tokenizer, conversations))
+        return list(_samples(tokenizer, conversations))
     except HafsError:  # one row at a time, to find those that the template refuses
         return [_render_one(tokenizer, conversation) for conversation in conversations]
 
 
-def _render_one(tokenizer: Any, conversation: Conversation) -> Rendered | Reject:
+def _samples(tokenizer: Any, conversations: list[Conversation]) -> list[list[Sample]]:
+    unfolded = [unfold(tokenizer, conversation) for conversation in conversations]
+    done = iter(render_many(tokenizer, [sample for samples in unfolded for sample in samples]))
+    return [[(sample, next(done)) for sample in samples] for samples in unfolded]
+
+
+def _render_one(tokenizer: Any, conversation: Conversation) -> list[Sample] | Reject:
     try:
-        return render(tokenizer, conversation)
+        return _samples(tokenizer, [conversation])[0]
     except HafsError as error:
         return Reject("template", error.fact)
 
 
-def _fit(
-    dataset: Dataset, tokenizer: Any, conversation: Conversation, done: Rendered, counts: Counts
-) -> Fitted | Reject:
-    if not any(done.supervised):
+def _fit(dataset: Dataset, tokenizer: Any, samples: list[Sample], counts: Counts) -> Fitted | Reject:
+    if not all(any(done.supervised) for _, done in samples):
         return Reject("no_supervised_token", "the template leaves no token of an answer to learn from")
-    if len(done.tokens) <= dataset.max_length:
-        return Fitted([(conversation, done)], 0)
-    fitted = fit(tokenizer, conversation, done, max_length=dataset.max_length, overlong=dataset.overlong)
-    return _counted(dataset, fitted, f"{len(done.tokens):,} tokens", counts)
+    longest = max(len(done.tokens) for _, done in samples)
+    if longest <= dataset.max_length:
+        return Fitted(samples, 0)
+    found = [
+        Fitted([sample], 0) if len(sample[1].tokens) <= dataset.max_length and dataset.overlong != "reject"
+        else fit(tokenizer, *sample, max_length=dataset.max_length, overlong=dataset.overlong)
+        for sample in samples
+    ]  # fmt: skip
+    whole = Fitted([sample for each in found for sample in each.samples], sum(each.lost for each in found))
+    return _counted(dataset, whole, f"{longest:,} tokens", counts)
 
 
 def _huge(dataset: Dataset, tokenizer: Any, conversation: Conversation, counts: Counts) -> Fitted | Reject:
     fitted = fit_huge(tokenizer, conversation, max_length=dataset.max_length, overlong=dataset.overlong)
     if fitted is None:
-        return _fit(dataset, tokenizer, conversation, render(tokenizer, conversation), counts)
+        return _fit(dataset, tokenizer, _samples(tokenizer, [conversation])[0], counts)
     return _counted(dataset, fitted, f"{characters(conversation):,} characters", counts)
 
 

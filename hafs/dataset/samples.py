@@ -24,7 +24,7 @@ from hafs.durable import hash_file
 from hafs.errors import DataError
 from hafs.text import Conversation, Message, template_fingerprint
 
-VERSION = 3  # of what is written; a change makes old caches strangers
+VERSION = 4  # of what is written; a change makes old caches strangers
 _COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size")
 _SHOWN_TOKENS = 400  # the report's sample is at most this long, if there is one
 

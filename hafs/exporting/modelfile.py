@@ -13,6 +13,7 @@ from hafs.config.check import did_you_mean
 from hafs.errors import ConfigError
 from hafs.exporting.golden import GOLDEN
 from hafs.text import Conversation, Message, end_tokens, render
+from hafs.text.ending import find_ending
 from hafs.text.template import Template
 
 ROLES = ("system", "user", "assistant")
@@ -72,7 +73,7 @@ def turns(tokenizer: Any) -> Turns:
             raise _too_much()
         pieces.append(before)
     # system | between | user | between | assistant | between | user | after
-    end = template.end_text
+    end = find_ending(template).text
     after_assistant, before_user = _cut(pieces[3], pieces[1], end)
     after_system = pieces[1][: len(pieces[1]) - len(before_user)]
     user_end = _user_end(rest, after_system, after_assistant)

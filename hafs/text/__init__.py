@@ -31,6 +31,7 @@ __all__ = [
     "render",
     "render_many",
     "template_fingerprint",
+    "unfold",
 ]
 
 _PROBE_TEXT = "LDA #$0F ; naïve 你好 \n\t12345 don't"
@@ -45,10 +46,11 @@ def render(tokenizer: Any, conversation: Conversation, *, for_generation: bool =
         for_generation: Ask for the next answer: the prompt ends where an answer begins.
 
     Returns:
-        T token ids and T flags; supervised are the answers that are learned and the token that ends each, nothing else.
+        T token ids and T flags; supervised are the answers that are learned and what ends each, nothing else. An answer
+        that the template writes differently once the talk goes on is supervised only where it is the last: `unfold`.
 
     Raises:
-        HafsError: The template refuses the conversation, rewrites earlier turns, or ends answers with no control token.
+        HafsError: The template refuses the conversation, leaves a turn out, or ends answers with no control token.
     """
     return _renderer(tokenizer).render([conversation], for_generation)[0]
 
@@ -58,9 +60,22 @@ def render_many(tokenizer: Any, conversations: Sequence[Conversation]) -> list[R
     return _renderer(tokenizer).render(conversations, False)
 
 
+def unfold(tokenizer: Any, conversation: Conversation) -> list[Conversation]:
+    """The samples of a conversation, in order: together they learn each of its answers once.
+
+    Most templates make one sample of a conversation. Where a template writes an answer differently once the talk goes
+    on, that answer is the last turn of a sample of its own, as it is when a model is asked for it.
+
+    Raises:
+        HafsError: As `render` does.
+    """
+    return _renderer(tokenizer).unfold(conversation)
+
+
 def end_tokens(tokenizer: Any) -> list[int]:
     """Token ids that end an answer in generation: the template's own first, then the tokenizer's end of sequence."""
-    found = [_renderer(tokenizer).template.end_id, tokenizer.eos_token_id]
+    renderer = _renderer(tokenizer)
+    found = [renderer.template.control[renderer.turns.ending.token], tokenizer.eos_token_id]
     return [token for token in dict.fromkeys(found) if token is not None]
 
 

@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeAlias
 
 from hafs.errors import HafsError
 from hafs.text.messages import TEXT_ROLE, Conversation, Message, Rendered
 from hafs.text.template import Template
+from hafs.text.turns import Turns
 
 _CHECKED_ROWS = 4  # rows of each role pattern whose fast form is compared with the real template
 _CONTEXT = "assistant, context"  # in a pattern: an answer that is not learned
@@ -28,6 +29,18 @@ class Segment(NamedTuple):
     supervised: bool
 
 
+class Waiting(NamedTuple):
+    """Texts to be tokenized in one call: without control tokens, and with them."""
+
+    plain: list[str]
+    marked: list[str]
+
+
+Recipe: TypeAlias = Sequence[tuple[list[int] | int, bool]]
+"""Ready ids, or the place of a text in `plain` (from 0 on) or in `marked` (from -1 down); and whether supervised."""
+Pattern: TypeAlias = tuple[str, ...]
+
+
 @dataclass
 class Plan:
     """How one role pattern is written: its segments, what the template strips, and how often that was checked."""
@@ -42,9 +55,11 @@ class Renderer:
 
     def __init__(self, tokenizer: Any) -> None:
         self.template = Template(tokenizer)
+        self.turns = Turns(self.template)
         self.tokenizer = self.template.tokenizer
         self.source = (tokenizer.chat_template, len(tokenizer))
         self.plans: dict[tuple[tuple[str, ...], bool], Plan | None] = {}
+        self.samples: dict[tuple[str, ...], list[Pattern]] = {}
         self.lock = threading.Lock()
         self._backend: Any = None
 
@@ -69,23 +84,33 @@ class Renderer:
         """Token ids of each text."""
         return [encoding.ids for encoding in self.backend_encode(texts, plain=plain)] if texts else []
 
-    def plan(self, roles: tuple[str, ...], generation: bool) -> Plan | None:
-        """The plan of a role pattern, or None where the template is not literal around its messages."""
-        key = (roles, generation)
+    def plan(self, conversation: Conversation, generation: bool) -> Plan | None:
+        """The plan of a conversation's pattern, or None where the template is not literal around its messages."""
+        if not self.template.literal_for(conversation):
+            return None
+        key = (_pattern(conversation), generation)
         if key not in self.plans:
-            self.plans[key] = self._make_plan(roles, generation) if self.template.literal else None
+            self.plans[key] = self._make_plan(key[0], generation)
         return self.plans[key]
 
+    def unfold(self, conversation: Conversation) -> list[Conversation]:
+        """The samples of a conversation; most templates make one."""
+        if len(conversation) < 4 or (len(conversation) == 1 and conversation[0].role == TEXT_ROLE):
+            return [conversation]
+        if self.plan(conversation, False) is None:
+            return self.turns.unfold(conversation)
+        pattern = _pattern(conversation)
+        if pattern not in self.samples:
+            self.samples[pattern] = [_pattern(sample) for sample in self.turns.unfold(_marked(pattern)[1])]
+        return [_as(pattern, conversation) for pattern in self.samples[pattern]]
+
     def _make_plan(self, roles: tuple[str, ...], generation: bool) -> Plan | None:
-        marks = [f"hafs7mark{index}x" for index in range(len(roles))]
-        marked = tuple(
-            Message(role=role.partition(",")[0], content=_PAD + mark + _PAD, learned=role != _CONTEXT)
-            for role, mark in zip(roles, marks, strict=True)
-        )
+        marks, marked = _marked(roles)
         segments, strips, index = [], [], 0
-        if any(self.template.write(marked, generation).count(mark) != 1 for mark in marks):
+        parts = self.turns.cut(marked, generation)
+        if any(sum(text.count(mark) for text, _ in parts) != 1 for mark in marks):
             return None
-        for text, supervised in self.template.cut(marked, generation):
+        for text, supervised in parts:
             literals, indexes, rest = [], [], text
             while index < len(marks) and marks[index] in rest:
                 before, _, rest = rest.partition(marks[index])
@@ -133,40 +158,38 @@ class Renderer:
 
     def render(self, conversations: Sequence[Conversation], generation: bool) -> list[Rendered]:
         """Render a batch: plan it, tokenize what is not known yet in one call, put the pieces together."""
-        waiting: list[str] = []
+        waiting = Waiting([], [])
         recipes = [self._recipe(conversation, generation, waiting) for conversation in conversations]
-        ids = self.ids(waiting, plain=True)
-        return [_join(recipe, ids) for recipe in recipes]
+        ids = self.ids(waiting.plain, plain=True) + self.ids(waiting.marked, plain=False)
+        return [_join(recipe, ids, len(waiting.plain)) for recipe in recipes]
 
-    def _recipe(self, conversation: Conversation, generation: bool, waiting: list[str]) -> list[tuple[Any, bool]]:
-        """(ready ids or the place of a text in `waiting`, supervised) in order."""
+    def _recipe(self, conversation: Conversation, generation: bool, waiting: "Waiting") -> "Recipe":
         if len(conversation) == 1 and conversation[0].role == TEXT_ROLE:
             return self._plain_recipe(conversation[0].content, generation, waiting)
-        plan = self.plan(_pattern(conversation), generation)
+        plan = self.plan(conversation, generation)
         if plan is None or not self._holds(plan, conversation, generation):
-            return self._slow_recipe(conversation, generation)
+            return self._slow_recipe(conversation, generation, waiting)
         contents, recipe = _stripped(plan, conversation), []
         for segment in plan.segments:
             for piece in segment.pieces:
                 if isinstance(piece, Slot):
-                    waiting.append(_fill(piece, contents))
-                recipe.append((len(waiting) - 1 if isinstance(piece, Slot) else piece, segment.supervised))
+                    waiting.plain.append(_fill(piece, contents))
+                recipe.append((len(waiting.plain) - 1 if isinstance(piece, Slot) else piece, segment.supervised))
         return recipe
 
-    def _plain_recipe(self, text: str, generation: bool, waiting: list[str]) -> list[tuple[Any, bool]]:
+    def _plain_recipe(self, text: str, generation: bool, waiting: "Waiting") -> "Recipe":
         if self.tokenizer.eos_token_id is None:
             raise HafsError("the tokenizer has no end-of-sequence token to close plain text with")
-        waiting.append(text)
-        return [(len(waiting) - 1, True)] + ([] if generation else [([self.tokenizer.eos_token_id], True)])
+        waiting.plain.append(text)
+        return [(len(waiting.plain) - 1, True)] + ([] if generation else [([self.tokenizer.eos_token_id], True)])
 
-    def _slow_recipe(self, conversation: Conversation, generation: bool) -> list[tuple[Any, bool]]:
-        for message in conversation:
-            if found := self.template.control_pattern.search(message.content):
-                fact = f"the {message.role} message contains the control token {found.group()!r}, "
-                raise HafsError(f"{fact}which this chat template cannot keep apart from its own", hint="remove it")
-        parts = self.template.cut(conversation, generation)
-        ids = self.ids([text for text, _ in parts], plain=False)
-        return [(tokens, flag) for tokens, (_, flag) in zip(ids, parts, strict=True)]
+    def _slow_recipe(self, conversation: Conversation, generation: bool, waiting: "Waiting") -> "Recipe":
+        recipe: list[tuple[list[int] | int, bool]] = []
+        for part, flag in self.turns.cut(conversation, generation):
+            for text, letters in self.template.runs(part):
+                (waiting.plain if letters else waiting.marked).append(text)
+                recipe.append((len(waiting.plain) - 1 if letters else -len(waiting.marked), flag))
+        return recipe
 
     def _holds(self, plan: Plan, conversation: Conversation, generation: bool) -> bool:
         """Compare a plan's first rows with the real template, text and ids; a plan that differs is given up."""
@@ -177,7 +200,7 @@ class Renderer:
             return True
         plan.checked[edged] += 1
         contents = _stripped(plan, conversation)
-        parts = self.template.cut(conversation, generation)
+        parts = self.turns.cut(conversation, generation)
         for segment, (_, flag), joint in zip(
             plan.segments, parts, self.ids([t for t, _ in parts], plain=False), strict=True
         ):
@@ -190,9 +213,26 @@ class Renderer:
         return True
 
 
-def _pattern(conversation: Conversation) -> tuple[str, ...]:
+def _pattern(conversation: Conversation) -> Pattern:
     """What a plan is made for: the roles in order, and which answers are learned."""
     return tuple([message.role if message.learned else _CONTEXT for message in conversation])
+
+
+def _marked(pattern: Pattern) -> tuple[list[str], Conversation]:
+    """A conversation of this pattern whose contents are marks."""
+    marks = [f"hafs7mark{index}x" for index in range(len(pattern))]
+    return marks, tuple(
+        Message(role=role.partition(",")[0], content=_PAD + mark + _PAD, learned=role != _CONTEXT)
+        for role, mark in zip(pattern, marks, strict=True)
+    )
+
+
+def _as(pattern: Pattern, conversation: Conversation) -> Conversation:
+    """The beginning of a conversation, with the answers learned that the pattern says."""
+    return tuple(
+        message if message.learned == (role != _CONTEXT) else replace(message, learned=role != _CONTEXT)
+        for role, message in zip(pattern, conversation, strict=False)
+    )
 
 
 def _stripped(plan: Plan, conversation: Conversation) -> list[str]:
@@ -210,11 +250,11 @@ def _fill(slot: Slot, contents: list[str]) -> str:
     return text
 
 
-def _join(recipe: list[tuple[Any, bool]], ids: list[list[int]]) -> Rendered:
+def _join(recipe: "Recipe", ids: list[list[int]], plain: int) -> Rendered:
     tokens: list[int] = []
     supervised: list[bool] = []
     for piece, flag in recipe:
-        found = ids[piece] if isinstance(piece, int) else piece
+        found = piece if isinstance(piece, list) else ids[piece if piece >= 0 else plain - 1 - piece]
         tokens += found
         supervised += [flag] * len(found)
     return Rendered(tokens, supervised)

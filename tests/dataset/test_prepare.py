@@ -1,3 +1,4 @@
+import copy
 import json
 import pickle
 import random
@@ -197,6 +198,32 @@ def test_a_long_chat_is_split_into_parts_that_end_with_what_is_learned(write, de
     texts = [tokenizer.decode(split[place].tokens[split[place].supervised]) for place in range(len(split))]
     assert sorted(text[0] for text in texts) == ["1", "3", "5", "7"]
     assert all(split.conversation(place)[-1].learned for place in range(len(split)))
+
+
+THINKING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if loop.last and m.role == 'assistant' %}<think>\n\n</think>"
+    "\n\n{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_each_answer_is_learned_as_it_is_asked_where_the_past_is_written_differently(
+    write, described, tokenizer, here
+):  # fmt: skip
+    own = copy.deepcopy(tokenizer)
+    own.chat_template = THINKING
+    all_in_one = {"val_fraction": 0.0, "test_fraction": 0.0}
+    done = prepare(described(write(chats(None, None)), **all_in_one), own, seed=1, cache=here / "cache")
+    split = done.splits["train"]
+    said = sorted(own.decode(split[place].tokens[split[place].supervised]) for place in range(len(split)))
+    thought = "<think>\n\n</think>\n\n{} {} answer<|im_end|>"
+    assert said == [thought.format(row, which) for row in (0, 1) for which in ("first", "second")]
+    assert len(set(split.ids)) == 4
+    for place in range(4):
+        sample, conversation = split[place], split.conversation(place)
+        assert render(own, conversation).supervised == sample.supervised.tolist()
+    short = report(described("rows.jsonl", max_length=30), own, seed=1, cache=here / "cache")
+    assert (short.rejected, short.overlong["rows"]) == ({"too_long": 2}, 2)
 
 
 def test_keys_that_nobody_reads_are_counted_once_in_the_report(write, described, tokenizer, here):
