@@ -3,7 +3,7 @@
     python benchmarks/cpu_memory.py                  every configuration in a fresh process, then the table
     python benchmarks/cpu_memory.py --only 1,2       some of them
     python benchmarks/cpu_memory.py --measured       take the last measurements again, plan anew
-    python benchmarks/cpu_memory.py --write          put the table into docs/planning.md
+    python benchmarks/cpu_memory.py --write          put the table into docs/explanation/planning.md
 
 The figure is the peak of the process' resident memory (`ru_maxrss`) over a whole run of the train door: loading,
 measuring the base, two optimizer steps or more, saving, measuring again.
@@ -240,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="numbers of configurations, from 1, with commas")
     parser.add_argument("--measured", action="store_true", help="do not measure again")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/planning.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/explanation/planning.md")
     options = parser.parse_args()
     chosen = [int(n) - 1 for n in options.only.split(",")] if options.only else list(range(len(ALL)))
     if not options.measured:

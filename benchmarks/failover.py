@@ -2,7 +2,7 @@
 
     python benchmarks/failover.py                                 everything, about 8 minutes
     python benchmarks/failover.py --parts speed --sides hafs      a part of it
-    python benchmarks/failover.py --keep results.json --write     results so far, as a section of docs/benchmarks.md
+    python benchmarks/failover.py --keep results.json --write     results so far, as a section of docs/explanation/benchmarks.md
 
 Each side runs in a process and an environment of its own (`.venv-langchain`, `.venv-litellm`, made here when missing).
 The fault server is a third process. Every side gets a second of patience for a call and no retries before its fallback.
@@ -181,8 +181,8 @@ def markdown(kept: dict) -> str:
 
 
 def write(text: str) -> None:
-    """Put the section into docs/benchmarks.md, in place of the last one."""
-    page = ROOT / "docs/benchmarks.md"
+    """Put the section into docs/explanation/benchmarks.md, in place of the last one."""
+    page = ROOT / "docs/explanation/benchmarks.md"
     marks = ("<!-- failover: begin -->\n", "<!-- failover: end -->\n")
     section = f"{marks[0]}{text}{marks[1]}"
     old = page.read_text(encoding="utf-8")
@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--sides", nargs="*", choices=list(SIDES), default=list(SIDES))
     parser.add_argument("--many", type=int, default=10_000, help="requests of the long part; a tenth is cancelled")
     parser.add_argument("--keep", type=Path, help="add the results to this file")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/explanation/benchmarks.md")
     given = parser.parse_args()
     kept = json.loads(given.keep.read_text()) if given.keep and given.keep.exists() else {}
     for part in given.parts:

@@ -1,6 +1,6 @@
 """What `hafs plan` says beside what others measured: memory of 4-bit LoRA training on one GPU.
 
-    python benchmarks/published_memory.py            the table of docs/planning.md
+    python benchmarks/published_memory.py            the table of docs/explanation/planning.md
 
 The measurements are those printed in Unsloth's notebooks (github.com/unslothai/notebooks, one Tesla T4 each, float16,
 gradient checkpointing with offloading to CPU memory, 8-bit AdamW, rows of up to 2,048 tokens).

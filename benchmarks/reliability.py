@@ -1,4 +1,4 @@
-"""The same faults against hafs, stock Lightning and the transformers Trainer, side by side: docs/reliability.md.
+"""The same faults against hafs, stock Lightning and the transformers Trainer, side by side: docs/explanation/reliability.md.
 
     python benchmarks/reliability.py             all faults; the table is written anew
     python benchmarks/reliability.py memory nan  those alone; their rows are written over
@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-DOC = HERE.parent / "docs/reliability.md"
+DOC = HERE.parent / "docs/explanation/reliability.md"
 CONTESTANTS = {"hafs": "with_hafs.py", "Lightning": "with_lightning.py", "Trainer": "with_trainer.py"}
 FAULTS = {
     "none": "undisturbed",

@@ -1,7 +1,7 @@
 """hafs beside TRL's SFTTrainer and beside a bare loop: the same rows, the same machine, one run.
 
     python benchmarks/train_speed.py                 three interleaved rounds, medians, a table
-    python benchmarks/train_speed.py --write         the table goes into docs/benchmarks.md too
+    python benchmarks/train_speed.py --write         the table goes into docs/explanation/benchmarks.md too
     python benchmarks/train_speed.py --rounds 1 --layout 2
 
 TRL gets an environment of its own (`.venv-trl`), the same versions of torch, transformers, peft and bitsandbytes, and
@@ -50,7 +50,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often each contestant runs")
     parser.add_argument("--layout", type=int, choices=[1, 2, 4, 8], help="TRL's samples a pass, instead of trying all")
     parser.add_argument("--patience", type=float, default=120, help="seconds to wait for an idle machine before a run")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/explanation/benchmarks.md")
     parser.add_argument("--work", type=Path, help="keep logs and adapters in this folder")
     return parser.parse_args()
 

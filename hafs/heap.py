@@ -3,7 +3,7 @@
 torch asks for a tensor by `posix_memalign`. glibc takes a larger block, cuts off both ends, and puts the ends into its
 caches (of the thread, and its "fast bins"), where they count as used. A freed tensor between two such ends never
 becomes whole, and glibc does not find it when the next one of its size is asked for. Without the caches a training run
-on a CPU peaks at a fifth less, about the same each time, and as fast (docs/log.md, 2026-11-29).
+on a CPU peaks at a fifth less, about the same each time, and as fast (docs/explanation/log.md, 2026-11-29).
 
 What is cut off behind a tensor is a block of 48 bytes, and glibc gives it to whoever asks next for so few: to a part of
 the autograd graph as a rule. With checkpointing the tensors of a layer go and its graph stays, so the memory of the

@@ -43,6 +43,6 @@ def test_the_commands_for_people_without_make_are_those_of_the_makefile():
 
 
 def test_every_link_of_the_documents_leads_somewhere():
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"

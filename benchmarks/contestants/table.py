@@ -1,4 +1,4 @@
-"""The result as Markdown: printed, and on request kept in a marked section of docs/benchmarks.md."""
+"""The result as Markdown: printed, and on request kept in a marked section of docs/explanation/benchmarks.md."""
 
 import importlib.metadata
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 from contestants.arena import ROOT, TRL_ENVIRONMENT, Measured
 
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs/explanation/benchmarks.md"
 NAME = "train_speed"
 GIB = 2**30
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "trl")
@@ -166,7 +166,7 @@ def versions() -> str:
 
 
 def write(text: str) -> None:
-    """Replace this benchmark's section of docs/benchmarks.md, or add it; other sections stay as they are."""
+    """Replace this benchmark's section of docs/explanation/benchmarks.md, or add it; other sections stay as they are."""
     start, end = f"<!-- {NAME}: begin -->", f"<!-- {NAME}: end -->"
     section = f"{start}\n{text}{end}"
     page = PAGE.read_text() if PAGE.exists() else "# Benchmarks\n"

@@ -85,7 +85,7 @@ class Model:
 KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
 """Kernels that oneDNN keeps for CPUs, and those that torch (ideep) keeps once more, with their scratch memory. Every
 row length needs some of its own; with 1,024 each, their own bounds, a run's resident memory grew by 17 MB a step
-(docs/log.md)."""
+(docs/explanation/log.md)."""
 
 
 def bound_kernels() -> None:

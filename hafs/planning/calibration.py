@@ -13,7 +13,7 @@ from hafs.planning.memory import Constants
 LIBRARIES = 500 * 2**20
 """Resident memory of Python with torch, transformers and Lightning, before a model is loaded."""
 CPU_SLACK, GPU_SLACK = 0.03, 0.08
-"""The C library's and CUDA's allocator; the first is fitted in docs/planning.md, the second assumed."""
+"""The C library's and CUDA's allocator; the first is fitted in docs/explanation/planning.md, the second assumed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ def shapes(name):
 @pytest.mark.parametrize(
     ("name", "rank", "published"),
     [
-        ("qwen14b", 16, 68_812_800),  # printed by Unsloth's notebooks: docs/planning.md
+        ("qwen14b", 16, 68_812_800),  # printed by Unsloth's notebooks: docs/explanation/planning.md
         ("llama31_8b", 16, 41_943_040),
         ("mistral_nemo_12b", 16, 57_016_320),
         ("smollm2_135m", 16, 4_884_480),  # printed by this project's demo
