@@ -2,7 +2,7 @@
 
     python benchmarks/failover.py                                 everything, about 8 minutes
     python benchmarks/failover.py --parts speed --sides hafs      a part of it
-    python benchmarks/failover.py --keep results.json --write     results so far, as a section of docs/explanation/benchmarks.md
+    python benchmarks/failover.py --keep results.json --write     results so far, written to the manual
 
 Each side runs in a process and an environment of its own (`.venv-langchain`, `.venv-litellm`, made here when missing).
 The fault server is a third process. Every side gets a second of patience for a call and no retries before its fallback.

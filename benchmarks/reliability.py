@@ -1,4 +1,4 @@
-"""The same faults against hafs, stock Lightning and the transformers Trainer, side by side: docs/explanation/reliability.md.
+"""The same faults against hafs, stock Lightning and the transformers Trainer, for docs/explanation/reliability.md.
 
     python benchmarks/reliability.py             all faults; the table is written anew
     python benchmarks/reliability.py memory nan  those alone; their rows are written over

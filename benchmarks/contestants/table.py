@@ -166,7 +166,7 @@ def versions() -> str:
 
 
 def write(text: str) -> None:
-    """Replace this benchmark's section of docs/explanation/benchmarks.md, or add it; other sections stay as they are."""
+    """Replace this benchmark's section of the page, or add it; other sections stay as they are."""
     start, end = f"<!-- {NAME}: begin -->", f"<!-- {NAME}: end -->"
     section = f"{start}\n{text}{end}"
     page = PAGE.read_text() if PAGE.exists() else "# Benchmarks\n"

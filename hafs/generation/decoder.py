@@ -1,8 +1,8 @@
 """Many answers at once: rows that begin and end when they like, each with an adapter of its own or with none.
 
 A step is one pass over the next token of every running row, and one packed pass over the prompts of the rows that join.
-A row's arithmetic does not depend on its neighbours' but for rounding (docs/explanation/benchmarks.md), so it says what it would
-say alone.
+A row's arithmetic does not depend on its neighbours' but for rounding (docs/explanation/benchmarks.md), so it says
+what it would say alone.
 
 Legend: `B` rows, `T` tokens, `D` width, `V` vocabulary.
 """

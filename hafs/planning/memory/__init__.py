@@ -58,7 +58,7 @@ def _libraries(setup: Setup, constants: Constants) -> Term:
 
 
 def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], constants: Constants) -> Term:
-    """What the C library's heap keeps between its holes, where it is as in `heap.py`: fitted in docs/explanation/planning.md.
+    """What the C library's heap keeps between its holes, where it is as in `heap.py`: see docs/explanation/planning.md.
 
     With checkpointing a layer's memory lies free while the loss is at work, which does not fit into its pieces.
     """
