@@ -55,14 +55,31 @@ def with_standard_input(question: str | None) -> str:
 
     Raises:
         ConfigError: Both are empty.
+        InputError: What was piped in is not UTF-8.
     """
     from hafs.errors import ConfigError
 
-    piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else _piped()
     parts = [part.strip() for part in (question or "", piped) if part.strip()]
     if not parts:
         raise ConfigError("the question is empty", hint='hafs ask "Why does it crash?" < trace.txt')
     return "\n\n".join(parts)
+
+
+def _piped() -> str:
+    from hafs.errors import InputError
+
+    binary = getattr(sys.stdin, "buffer", None)
+    if binary is None:
+        return sys.stdin.read()
+    raw = binary.read()
+    try:
+        return raw.decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"standard input is not UTF-8 text: byte {raw[error.start]:#04x} at offset {error.start}",
+            hint="iconv -f LATIN1 -t UTF-8 notes.txt | hafs ask ...; a binary file cannot be asked about",
+        ) from None
 
 
 def _answer(council: "Council", question: str) -> dict:

@@ -32,6 +32,10 @@ class ConfigError(HafsError):
     """The composed config, or a word on the command line, cannot mean what was typed."""
 
 
+class InputError(HafsError):
+    """What was asked can be sent to nobody: it is no text."""
+
+
 class DataError(HafsError):
     """The data cannot be trained on as it is."""
 

@@ -91,9 +91,11 @@ def refuse_typed(words: Iterable[str]) -> None:
     """Refuse words that must not even reach Hydra, which writes them down and acts on its own nodes.
 
     Raises:
-        ConfigError: A word holds a secret in clear, or tells Hydra itself what to call.
+        ConfigError: A word holds a secret in clear, tells Hydra itself what to call, or is not UTF-8.
     """
     for word in words:
+        if not word.isascii() and _is_malformed(word):
+            raise ConfigError(f"{word!r} is not valid text: the shell gave bytes that are not UTF-8")
         key, equals, value = word.lstrip("+~").partition("=")
         last = key.rsplit(".", 1)[-1]
         if key.startswith("hydra.") and last == "_target_":
@@ -103,6 +105,11 @@ def refuse_typed(words: Iterable[str]) -> None:
             raise ConfigError(
                 f"{key} holds a secret in clear", hint=f"name its environment variable: {last}_env=MY_VARIABLE"
             )
+
+
+def _is_malformed(word: str) -> bool:
+    """Whether it holds a lone surrogate: Python's stand-in for a byte that is not UTF-8."""
+    return any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _leaves(node: Any, path: str = "") -> Iterable[tuple[str, Any]]:

@@ -19,6 +19,7 @@ from hafs.graph.scorer import scorer
 from hafs.graph.turn import MODEL, Turn
 from hafs.provider import Tier, loops
 from hafs.provider.failover import Failover, failover
+from hafs.provider.wellformed import refuse_malformed, refuse_malformed_text
 from hafs.router import Panel, Routing
 
 
@@ -105,6 +106,7 @@ class Council(BaseChatModel):
 
     async def aroute(self, question: str) -> Routing:
         """Who would answer, and all scores; calls no expert."""
+        refuse_malformed_text(question, "the question")
         if len(self.panel.experts) == 1:
             name = next(iter(self.panel.experts))
             return Routing(scores={name: 1.0}, picked=(name,), decided_by="only expert", seconds=0)
@@ -112,6 +114,7 @@ class Council(BaseChatModel):
 
     def _turn(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> Turn:
         given = {key: value for key, value in words.items() if value is not None and not key.startswith("ls_")}
+        refuse_malformed(messages, given)
         given.pop("model", None)  # the experts' models are the config's business
         return Turn(council=self, messages=list(messages), stop=stop, words=given)
 

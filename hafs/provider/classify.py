@@ -4,13 +4,15 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 import httpx
 
+from hafs.errors import HafsError
 from hafs.provider.refusal import Kind, Refused
 from hafs.redact import scrub
 
@@ -30,7 +32,7 @@ _FILTER = re.compile(r"content[_ ]?(filter|policy|management)|moderation|flagged
 
 def one_line(text: object, secrets: tuple[str, ...] = ()) -> str:
     """A host's words for a log: one line, no markup, not long, and without anything that looks like a key."""
-    words = scrub(str(text))
+    words = scrub(str(text).encode("utf-8", "replace").decode())
     for secret in secrets:
         if secret:
             words = words.replace(secret, "[key]")
@@ -78,8 +80,8 @@ def _number(text: str | None) -> float | None:
 
 def from_error(error: BaseException, secrets: tuple[str, ...] = ()) -> Refused:
     """The refusal behind an exception of any host."""
-    if isinstance(error, Refused):
-        return error
+    if isinstance(error, Refused | HafsError | UnicodeEncodeError):
+        return unsent(error, secrets)
     if isinstance(error, TimeoutError | httpx.ReadTimeout | httpx.WriteTimeout | asyncio.TimeoutError):
         return Refused("timeout", one_line(error, secrets) or "no answer in time")
     if isinstance(error, aiohttp.ClientConnectorError):
@@ -96,6 +98,30 @@ def from_error(error: BaseException, secrets: tuple[str, ...] = ()) -> Refused:
         headers = {str(k).lower(): str(v) for k, v in dict(getattr(response, "headers", {}) or {}).items()}
         return from_status(status, {"message": str(error)}, headers, secrets)
     return Refused("failed", one_line(f"{type(error).__name__}: {error}", secrets))
+
+
+def unsent(error: Exception, secrets: tuple[str, ...] = ()) -> Refused:
+    """The refusal behind an error of our own: of a template, an encoding, an adapter, a setting."""
+    if isinstance(error, Refused):
+        return error
+    said = error.fact if isinstance(error, HafsError) else f"{type(error).__name__}: {error}"
+    return Refused("unsent", one_line(said, secrets))
+
+
+@contextmanager
+def before_sending() -> Iterator[None]:
+    """Whatever fails within is our own error, and nothing that a host did.
+
+    Raises:
+        Refused: `unsent`, or what was raised as one.
+        HafsError: As it was raised.
+    """
+    try:
+        yield
+    except HafsError:
+        raise
+    except Exception as error:
+        raise unsent(error) from error
 
 
 def from_status(status: int, body: object, headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> Refused:

@@ -14,8 +14,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hafs.errors import HafsError
 from hafs.generation import rest
 from hafs.generation.decoder import Decoder, Token
+from hafs.provider.classify import unsent
 from hafs.provider.job import Job
 from hafs.provider.refusal import Refused
 from hafs.text import end_tokens
@@ -165,7 +167,7 @@ class Engine:
                 job.row.adapter = self._name_of(job.adapter)
                 self._decoder.add(job.row)
             except Exception as error:
-                job.fail(error)
+                job.fail(error if isinstance(error, HafsError) else unsent(error))
         while (call := self._next_call()) is not None:
             function, future = call
             try:

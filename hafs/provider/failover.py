@@ -25,6 +25,7 @@ from hafs.policy import Policy, shipped_policy
 from hafs.provider import Provider, Tier, loops
 from hafs.provider.plan import Candidate, Plan, candidates
 from hafs.provider.request import Request
+from hafs.provider.wellformed import refuse_malformed
 from hafs.quota import Ledger, ledger_path
 
 CHARACTERS_A_TOKEN = 3.0
@@ -73,9 +74,14 @@ class Failover(BaseChatModel):
         return candidates(self.providers, self.tier)  # type: ignore[arg-type]
 
     def request(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> Request:
-        """A request that begins now, on the running loop."""
+        """A request that begins now, on the running loop.
+
+        Raises:
+            InputError: What is asked is no text.
+        """
         given = {**self.parameters, **words, **({"stop": stop} if stop else {})}
         given = {word: value for word, value in given.items() if value is not None and not word.startswith("ls_")}
+        refuse_malformed(messages, given)
         plan = Plan(
             order=self.order,
             policy=self.policy,

@@ -17,6 +17,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 
 from hafs.provider import loops
+from hafs.provider.classify import before_sending
 from hafs.provider.llamacpp_server import Served, Servers, servers
 from hafs.provider.names import known_model
 from hafs.provider.plain import text_of
@@ -108,7 +109,8 @@ class LlamaChat(BaseChatModel):
     @asynccontextmanager
     async def _wire(self) -> AsyncIterator[Wire]:
         """A client of a server that knows the adapter; starting one keeps nobody else waiting."""
-        served = await asyncio.to_thread(self._enter)
+        with before_sending():
+            served = await asyncio.to_thread(self._enter)
         try:
             yield self._client(served)
         finally:
@@ -136,9 +138,11 @@ class LlamaChat(BaseChatModel):
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        asked, words = self._asked(kwargs), held(kwargs)
+        with before_sending():
+            asked, words = self._asked(kwargs), held(kwargs)
         async with asked._wire() as wire:
-            messages, words, ear = asked._told(messages, words)
+            with before_sending():
+                messages, words, ear = asked._told(messages, words)
             async with aclosing(wire._astream(messages, stop, **words)) as stream:  # type: ignore[type-var]
                 async for chunk in stream:
                     heard = asked._named(ear.piece(chunk) if ear else chunk)
@@ -149,9 +153,11 @@ class LlamaChat(BaseChatModel):
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        asked, words = self._asked(kwargs), held(kwargs)
+        with before_sending():
+            asked, words = self._asked(kwargs), held(kwargs)
         async with asked._wire() as wire:
-            messages, words, ear = asked._told(messages, words)
+            with before_sending():
+                messages, words, ear = asked._told(messages, words)
             answer = (await wire._agenerate(messages, stop, **words)).generations[0]
         return ChatResult(generations=[asked._named(ear.whole(answer) if ear else answer)])
 

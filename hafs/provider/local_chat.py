@@ -18,6 +18,7 @@ from hafs.errors import HafsError
 from hafs.generation import Sampling
 from hafs.generation.scoring import log_likelihoods, probabilities
 from hafs.provider import loops
+from hafs.provider.classify import before_sending
 from hafs.provider.engine import Engine
 from hafs.provider.job import Job, Said
 from hafs.provider.names import known_model
@@ -75,11 +76,12 @@ class LocalChat(BaseChatModel):
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        if other := kwargs.pop("model", None):
-            known_model(other)
-            self = self.model_copy(update={"model": other})  # noqa: PLW0642
-        if not self.engine.ready:
-            await run_in_executor(None, lambda: self.engine.tokenizer)
+        with before_sending():
+            if other := kwargs.pop("model", None):
+                known_model(other)
+                self = self.model_copy(update={"model": other})  # noqa: PLW0642
+            if not self.engine.ready:
+                await run_in_executor(None, lambda: self.engine.tokenizer)
         heard: asyncio.Queue[Said | Exception] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -87,7 +89,8 @@ class LocalChat(BaseChatModel):
             with suppress(RuntimeError):  # the loop was closed, and nobody waits
                 loop.call_soon_threadsafe(heard.put_nowait, said)
 
-        job = self._job(messages, stop or self.stop or [], tell, kwargs)
+        with before_sending():
+            job = self._job(messages, stop or self.stop or [], tell, kwargs)
         self.engine.submit(job)
         try:
             while True:

@@ -55,8 +55,9 @@ def iterate(begin: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
 
     async def pump() -> None:
         error: BaseException | None = None
-        pieces = begin()
+        pieces: AsyncIterator[T] | None = None
         try:
+            pieces = begin()
             async for piece in pieces:
                 arrived.put((piece, None))
         except BaseException as broken:

@@ -8,6 +8,8 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_ollama import ChatOllama
 
+from hafs.provider.classify import before_sending
+
 
 class OllamaChat(ChatOllama):
     """Warns when the server read as many tokens of the prompt as its context holds, so that some were cut off."""
@@ -15,6 +17,7 @@ class OllamaChat(ChatOllama):
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
+        self._check(messages, stop, kwargs)
         async for chunk in super()._astream(messages, stop, **kwargs):
             self._warn_of_truncation(chunk.message)
             yield chunk
@@ -22,9 +25,15 @@ class OllamaChat(ChatOllama):
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> Any:
+        self._check(messages, stop, kwargs)
         result = await super()._agenerate(messages, stop, **kwargs)
         self._warn_of_truncation(result.generations[0].message)
         return result
+
+    def _check(self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> None:
+        """Form the request once for nothing: what fails here is no fault of the server."""
+        with before_sending():
+            self._chat_params(messages, stop, **words)
 
     def _warn_of_truncation(self, message: Any) -> None:
         read = (getattr(message, "usage_metadata", None) or {}).get("input_tokens", 0)

@@ -8,11 +8,11 @@ from functools import cached_property
 
 from hafs.policy import Policy
 from hafs.provider import Provider, Tier
-from hafs.provider.refusal import Kind
+from hafs.provider.refusal import Kind, Refused
 from hafs.quota import Ledger
 
 NEVER = math.inf
-FINAL: frozenset[Kind] = frozenset({"too_long", "rejected", "filtered", "quota_exhausted", "unauthorized"})
+FINAL: frozenset[Kind] = frozenset({"too_long", "rejected", "filtered", "unsent", "quota_exhausted", "unauthorized"})
 """Refusals that the same candidate would only repeat within one request."""
 WHOLE_ACCOUNT: frozenset[Kind] = frozenset({"quota_exhausted", "unauthorized", "unreachable", "busy"})
 """Refusals that say something about the account, not about one of its models."""
@@ -119,10 +119,20 @@ class Plan:
         """Whether somebody else could be asked right now."""
         return any(other is not candidate and not self._wait(other)[0] for other in self._open())
 
-    def refused(self, candidate: Candidate, kind: Kind, retry_after: float | None, said: str) -> None:
-        """Remember a refusal: for this request here, for all others in the ledger."""
+    def refused(self, candidate: Candidate, refusal: Refused, *, in_our_haste: bool = False) -> None:
+        """Remember a refusal: for this request here, for all others in the ledger.
+
+        Args:
+            candidate: Who was asked.
+            refusal: How it ended.
+            in_our_haste: It was given less time than the policy gives anybody.
+        """
+        kind, retry_after, said = refusal.kind, refusal.retry_after, refusal.said
         if kind in FINAL:
             self._closed.append(candidate)
+        if kind == "unsent" or in_our_haste:  # nothing about the host
+            self.ledger.leave(candidate.account, candidate.model, well=False)
+            return
         if kind in NO_REST or (kind == "empty" and candidate.provider.host.local):  # a model's own word, no trouble
             self.ledger.leave(candidate.account, candidate.model, well=True)
             return

@@ -17,6 +17,7 @@ Kind = Literal[
     "too_long",
     "rejected",
     "filtered",
+    "unsent",
     "failed",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -39,6 +40,7 @@ class Refused(Exception):
     too_long         more tokens than the model takes
     rejected         the host does not take this request (4xx); another may
     filtered         the host's filter withheld the answer
+    unsent           our own error before anything was sent; says nothing about the host
     failed           anything else
     """
 

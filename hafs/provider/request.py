@@ -20,7 +20,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from hafs.errors import AllProvidersDown
 from hafs.policy import Policy
 from hafs.provider.attempts import Attempt, table
-from hafs.provider.classify import from_error
+from hafs.provider.classify import before_sending, from_error
 from hafs.provider.plan import NEVER, Candidate, Plan
 from hafs.provider.refusal import Refused
 from hafs.provider.reply import Ending, cost_of, finish_of, has_content, hold_against_the_rules
@@ -164,7 +164,7 @@ class Request:
         except Exception as error:
             self.refusal = refusal = from_error(error)
             attempt.ended(_now(), refusal)
-            self.plan.refused(candidate, refusal.kind, refusal.retry_after, refusal.said)
+            self.plan.refused(candidate, refusal, in_our_haste=self._cut_short(attempt))
         except BaseException:
             if not attempt.seconds:
                 attempt.outcome = "cancelled"
@@ -172,6 +172,11 @@ class Request:
             raise
         else:
             self._settle(attempt)
+
+    def _cut_short(self, attempt: Attempt) -> bool:
+        """Whether the request's own deadline ended a call before its host had the time that any host is given."""
+        patience = min(self.policy.first_token_seconds, self.policy.attempt_seconds)
+        return attempt.outcome == "timeout" and _now() >= self.plan.deadline and attempt.seconds < patience
 
     def _settle(self, attempt: Attempt) -> None:
         """Tell the ledger of an answer, once."""
@@ -200,12 +205,13 @@ class Request:
                 attempt.left_out += (word,)
         carries = candidate.provider.host.carries_adapters and not candidate.stands_in_for
         attempt.adapter = self.adapter if carries else None
-        model = candidate.provider.chat(
-            candidate.tier,
-            model=candidate.model,
-            adapter=attempt.adapter,
-            **{word: value for word, value in words.items() if word not in CALL_WORDS},
-        )
+        with before_sending():
+            model = candidate.provider.chat(
+                candidate.tier,
+                model=candidate.model,
+                adapter=attempt.adapter,
+                **{word: value for word, value in words.items() if word not in CALL_WORDS},
+            )
         return model, {word: value for word, value in words.items() if word in CALL_WORDS}
 
     def _sign(self, attempt: Attempt, generation: ChatGeneration) -> None:

@@ -17,7 +17,7 @@ from langchain_core.messages import BaseMessage, convert_to_openai_messages
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from hafs.provider import loops
-from hafs.provider.classify import from_error, from_status
+from hafs.provider.classify import before_sending, from_error, from_status
 from hafs.provider.parse import (
     LARGEST_ANSWER_BYTES,
     body_of,
@@ -31,6 +31,8 @@ from hafs.provider.parse import (
 )  # fmt: skip
 from hafs.provider.refusal import Refused
 from hafs.provider.sessions import proxy_of, session
+
+_HEADER = re.compile(r"[\x21-\x7e]+")
 
 
 class Wire(BaseChatModel):
@@ -70,19 +72,23 @@ class Wire(BaseChatModel):
 
     def _headers(self) -> dict[str, str]:
         key = self._key()
+        if key and not _HEADER.fullmatch(key):
+            raise Refused("unsent", f"{self.api_key_env} holds a character that no key may have")
         headers = {"content-type": "application/json", **self.headers}
         return {**headers, "authorization": f"Bearer {key}"} if key else headers
 
-    async def _send(self, content: bytes) -> aiohttp.ClientResponse:
+    async def _send(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]
+    ) -> aiohttp.ClientResponse:
         """The response, its head read; a refusal when the head is one.
 
         Redirects are not followed, so that a key stays with the host it was given for.
         """
-        url = f"{self.base_url.rstrip('/')}/chat/completions"
-        http = await session(url)
-        response = await http.post(
-            url, data=content, headers=self._headers(), allow_redirects=False, proxy=proxy_of(url)
-        )
+        with before_sending():
+            content, headers = self._asked(messages, stop, words), self._headers()
+            url = f"{self.base_url.rstrip('/')}/chat/completions"
+            http, proxy = await session(url), proxy_of(url)
+        response = await http.post(url, data=content, headers=headers, allow_redirects=False, proxy=proxy)
         if response.status == 200:
             return response
         try:
@@ -119,7 +125,7 @@ class Wire(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
         try:
-            response = await self._send(self._asked(messages, stop, kwargs))
+            response = await self._send(messages, stop, kwargs)
             try:
                 raw = await body_of(response, LARGEST_ANSWER_BYTES)
             finally:
@@ -144,7 +150,7 @@ class Wire(BaseChatModel):
         asked = {"stream": True, "stream_options": {"include_usage": True}, **kwargs}
         began = False
         try:
-            response = await self._send(self._asked(messages, stop, asked))
+            response = await self._send(messages, stop, asked)
             try:
                 async for event in events(response):
                     if refusal := self._error_within(event):

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from hafs.errors import AllProvidersDown, HafsError
+from hafs.errors import AllProvidersDown, HafsError, InputError
 from hafs.graph.chat import MODEL, Council
 from hafs.loopback import is_loopback
 from hafs.server.answer import respond
@@ -138,6 +138,8 @@ def refused(error: Exception) -> Refusal:
         return error
     if isinstance(error, AllProvidersDown):
         return Refusal(503, error.fact, kind="server_error", code="all_providers_down", retry_after=5)
+    if isinstance(error, InputError):
+        return Refusal(400, error.fact, param="messages")
     if isinstance(error, HafsError):
         return Refusal(500, error.fact, kind="server_error", code="configuration")
     _log.error("a request failed", exc_info=error)

@@ -13,8 +13,9 @@ import httpx
 import pytest
 import uvicorn
 
-from hafs.errors import ConfigError
+from hafs.errors import ConfigError, InputError
 from hafs.server import Limits, application
+from hafs.server import refused as answer_of
 from hafs.server.listen import bound, token_of
 
 ONE = "How do I use lda and sta in a subroutine?"
@@ -235,3 +236,14 @@ def test_standard_input_is_appended_to_the_question(own_state):
     out = subprocess.run(command, capture_output=True, text=True, check=True, input="trace 42\n", timeout=60)
     assert out.stdout == "A scripted answer to: Why, a=b?\n\ntrace 42\n"
     assert "routed by" in out.stderr
+
+
+def test_half_a_surrogate_pair_is_the_clients_own_error(served, seat):
+    address = served()
+    body = rb'{"messages": [{"role": "user", "content": "a \udcff"}]}'
+    headers = {"content-type": "application/json"}
+    error(httpx.post(f"{address}/v1/chat/completions", content=body, headers=headers, timeout=20), 400)
+    for act in (lambda c: c.invoke("a \udcff"), lambda c: list(c.stream("a \udcff")), lambda c: c.route("a \udcff")):
+        with pytest.raises(InputError) as refused:
+            act(seat())
+        assert answer_of(refused.value).status == 400
