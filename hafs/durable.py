@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from hafs.failpoints import failpoint
 
 MANIFEST = "MANIFEST.json"
 _READ_BYTES = 1 << 20
+_SEAL = b"\nsha256 "
+_SEAL_BYTES = len(_SEAL) + 32
+CHECKSUM = "it has no valid checksum"
 _DRAFT, _ASIDE, _DOOMED = ".draft-", ".aside-", ".doomed-"
 
 
@@ -48,9 +52,13 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: The disk is full or refuses; the old text is intact.
     """
+    _replace(path, text.encode())
+
+
+def _replace(path: Path, data: bytes) -> None:
     draft = _beside(path, _DRAFT, os.getpid())
     try:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_bytes(data)
         failpoint("text.written", path.name)
         sync_file(draft)
         failpoint("text.synced", path.name)
@@ -85,7 +93,52 @@ def read_record(path: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
-    raise Damaged(f"{path} is damaged")
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read: {error.strerror}") from error
+    raise Damaged(f"{path} is damaged: {CHECKSUM}")
+
+
+def write_sealed(path: Path, data: bytes) -> None:
+    """Replace a file of bytes; it ends with their SHA-256, so that `read_sealed` sees what is damaged.
+
+    Raises:
+        OSError: The disk is full or refuses; the old file is intact.
+    """
+    _replace(path, data + _SEAL + hashlib.sha256(data).digest())
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """What `write_sealed` wrote; None if there is no file.
+
+    Raises:
+        Damaged: It is not what was written.
+    """
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Damaged(f"it cannot be read: {error.strerror}") from error
+    data, seal, digest = found[:-_SEAL_BYTES], found[-_SEAL_BYTES:-32], found[-32:]
+    if seal != _SEAL or hashlib.sha256(data).digest() != digest:
+        raise Damaged("its bytes are not those that were written")
+    return data
+
+
+def say_damaged(path: Path, why: object, instead: str) -> None:
+    """Say on stderr, once per process, that a file is damaged and what happens instead.
+
+    Args:
+        path: The file or folder.
+        why: What is wrong with it.
+        instead: What hafs does now, or did.
+    """
+    if path not in _said:
+        _said.add(path)
+        print(f"{path} is damaged ({why}); {instead}", file=sys.stderr)
+
+
+_said: set[Path] = set()
 
 
 def commit(target: Path, write: Callable[[Path], object]) -> Path:

@@ -1,4 +1,4 @@
-"""`events.jsonl`: one line an optimizer step, and every notable event; a torn line is passed over."""
+"""`events.jsonl`: one line an optimizer step, and every notable event; torn and odd lines are passed over."""
 
 import os
 import time
@@ -66,8 +66,56 @@ class Events:
                     event = orjson.loads(line)
                 except orjson.JSONDecodeError:
                     continue
-                if isinstance(event, dict) and kind in (None, event.get("event")):
+                if not odd(event) and kind in (None, event["event"]):
                     yield event
+
+
+def odd(event: Any) -> bool:
+    """Whether a parsed line is no event as hafs writes them: something damaged or changed it."""
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return True
+    missing = any(event.get(key) is None for key in _NEEDED.get(event["event"], ()))
+    return missing or any(key in event and not fits(event[key]) for key, fits in _FITS.items())
+
+
+def _number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and abs(value) < _LARGEST)
+
+
+def _text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _ids(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _stages(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(stage, dict) and isinstance(stage.get("name"), str) and _whole(stage, "steps", "measurements")
+        for stage in value
+    )
+
+
+def _whole(stage: dict[str, Any], *keys: str) -> bool:
+    return all(isinstance(stage.get(key), int) for key in keys)
+
+
+_LARGEST = 1e15
+_NUMBERS = ("time", "total", "to", "step", "epoch", "epochs", "loss", "accuracy", "grad_norm", "lr", "rate", "tokens")
+_NUMBERS += ("supervised", "seconds", "row_tokens", "best", "exit_code", "pid", "process_began")
+_TEXTS = ("stage", "prompt", "answer", "checkpoint", "why", "error", "signal", "host", "folder", "best_stage")
+_FITS = dict.fromkeys(_NUMBERS, _number) | dict.fromkeys(_TEXTS, _text) | {"samples": _ids, "stages": _stages}
+_NEEDED = {
+    "held_out": ("total",),
+    "stage_started": ("stage", "total"),
+    "stage_finished": ("stage", "total"),
+    "resumed": ("total",),
+    "rollback": ("total", "to"),
+    "generation": ("prompt", "answer", "total"),
+    "planned": ("stages",),
+}
+"""What readers count on, by kind of event."""
 
 
 def _ends_with_newline(handle: int) -> bool:

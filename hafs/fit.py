@@ -237,7 +237,7 @@ class Stages:
     def _trained(self, name: str) -> Mapping[str, float]:
         """Sums over the stage's steps; one that was repeated after a crash counts once."""
         steps = {event.get("step"): event for event in self.run.events("step") if event.get("stage") == name}
-        return {key: sum(e.get(key, 0) for e in steps.values()) for key in ("tokens", "supervised", "seconds")} | {
+        return {key: sum(e.get(key) or 0 for e in steps.values()) for key in ("tokens", "supervised", "seconds")} | {
             "steps": len(steps)
         }
 

@@ -62,10 +62,10 @@ def survival(events: Iterable[Mapping[str, Any]]) -> Survival:
             kinds[kind] += 1
         elif kind == "step":
             before = made.get(event.get("total", -1), {})
-            lost += before.get("seconds", 0.0)
+            lost += before.get("seconds") or 0.0
             made[event.get("total", -1)] = event
         if kind in _AT_WORK and started is not None:
-            lost += max(0.0, event.get("time", started) - started)
+            lost += max(0.0, (event.get("time") or started) - started)
             started = None
     dropped = [event for event in made.values() if event.get("skipped")]
     return Survival(
@@ -74,5 +74,5 @@ def survival(events: Iterable[Mapping[str, Any]]) -> Survival:
         rollbacks=kinds["rollback"],
         out_of_memory=kinds["out_of_memory"],
         damaged=kinds["checkpoint_damaged"],
-        seconds_lost=round(lost + sum(event.get("seconds", 0.0) for event in dropped), 1),
+        seconds_lost=round(lost + sum(event.get("seconds") or 0.0 for event in dropped), 1),
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from tiny_runs import write_rows
 
+from hafs import durable
 from hafs import plan as door
 from hafs.calibrating import _quoted, judged, training_words
 from hafs.config import check, compose
@@ -135,7 +136,9 @@ def test_a_damaged_calibration_is_as_good_as_none_and_refused_where_it_is_named(
     assert set(load(rows / "a.json")) == {"x", "other"}
     for text in ("{", "[]", '{"x": {"date": 1}}', ""):
         (rows / "a.json").write_text(text)
+        durable._said.clear()
         assert load(rows / "a.json") == {}
+        assert "a.json is damaged" in capsys.readouterr().err
         code, _, err = typed(monkeypatch, capsys, *TINY, "calibration=a.json")
-        assert (code, err.splitlines()[0]) == (2, "hafs: calibration: 'a.json' holds nothing that was measured")
+        assert (code, err.splitlines()[-2]) == (2, "hafs: calibration: 'a.json' holds nothing that was measured")
         assert "assumed" in applied(proposal("calibration=null").hardware, rows / "a.json")[1].source

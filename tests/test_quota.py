@@ -80,11 +80,36 @@ def test_the_rest_of_an_account_covers_all_its_models(clock):
     assert enter(ledger, account="b")
 
 
-def test_no_rest_is_believed_for_years_nor_over_a_clock_that_was_set_back(clock):
+def test_no_rest_is_believed_for_years(clock):
     ledger = Ledger(None, clock=clock)
     assert rest(ledger, seconds=1e12) == DAY
     clock.now -= 10 * DAY
+    assert ledger.wait("a", "m", FREE)[0] <= DAY
+
+
+def test_a_clock_that_is_set_back_begins_a_rest_again_and_never_prolongs_it(tmp_path, clock):
+    path = tmp_path / "quota.json"
+    ledger = Ledger(path, clock=clock)
+    rest(ledger, seconds=60)
+    clock.now -= 3600
+    assert Ledger(path, clock=clock).wait("a", "m", FREE)[0] == 60  # another process
+    assert ledger.wait("a", "m", FREE)[0] == 60
+    clock.now += 61
     assert enter(ledger)
+    clock.now -= 2 * DAY  # while it tries
+    assert ledger.wait("a", "m", FREE)[0] <= 60
+
+
+def test_a_clock_that_is_set_back_forgets_no_uses(tmp_path, clock):
+    path, limits = tmp_path / "quota.json", Limits(**{**NONE, "requests_per_day": 2})
+    for _ in range(2):
+        assert enter(Ledger(path, clock=clock), limits=limits)
+    clock.now -= 2 * DAY
+    ledger = Ledger(path, clock=clock)
+    assert not enter(ledger, limits=limits)
+    assert 0 < ledger.wait("a", "m", limits)[0] <= DAY
+    clock.now += DAY
+    assert enter(ledger, limits=limits)
 
 
 @pytest.mark.parametrize(
@@ -140,13 +165,29 @@ def test_uses_of_threads_and_processes_add_up(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"rests": {"a": {"x": 1}}, "uses": {}}', '{"rests": {}, "uses": {"a": {"60": [1]}}}']
 )
-def test_a_broken_ledger_is_begun_anew(tmp_path, text):
+def test_a_broken_ledger_is_said_and_begun_anew(tmp_path, text, capfd):
     path = tmp_path / "quota.json"
     path.write_text(text)
     ledger = Ledger(path)
     assert enter(ledger)
+    assert capfd.readouterr().err.count("quota.json is damaged") == 1
     rest(ledger)
     assert not enter(Ledger(path))
+
+
+def test_what_a_process_knows_outlives_damage_to_the_file(tmp_path, clock, capfd):
+    path = tmp_path / "quota.json"
+    limits = Limits(**{**NONE, "requests_per_day": 2})
+    ledger = Ledger(path, clock=clock)
+    enter(ledger, limits=limits)
+    rest(ledger, model="other")
+    path.write_text(path.read_text().replace("1", "3"))  # still JSON, with other numbers
+    ledger._looked = 0
+    assert enter(ledger, limits=limits)
+    assert not enter(ledger, limits=limits)
+    assert not enter(ledger, model="other")
+    assert "has no valid checksum" in capfd.readouterr().err
+    assert not enter(Ledger(path, clock=clock), limits=limits)
 
 
 def test_a_ledger_that_cannot_be_written_never_stops_a_request(tmp_path, caplog):

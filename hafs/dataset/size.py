@@ -4,8 +4,6 @@ Every look leaves a note in the cache, found again by the files' content and the
 a plan counts what validation or training counted, and is as quick without them.
 """
 
-import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +13,10 @@ import numpy as np
 import orjson
 import xxhash
 
+from hafs import durable
 from hafs.dataset import Dataset
 from hafs.dataset.sources import FileProblem, find_files, read_lines
-from hafs.dataset.store import load_array
+from hafs.dataset.store import load_array, unharmed
 from hafs.durable import hash_file
 
 BYTES_A_TOKEN = 3.0
@@ -26,6 +25,7 @@ TEMPLATE_TOKENS = 30
 """What a chat template adds to a sample."""
 READ_BYTES = 4 << 20
 """So much of the files is read for an estimate."""
+_COUNTED = ("report.json", "train-length.npy")
 _ANSWERS = ("output", "completion", "response", "answer", "text")
 
 
@@ -59,15 +59,14 @@ def remember(dataset: Dataset, hashes: Mapping[str, str], *, seed: int, tokenize
     if known.get(tokenizer) == folder.name:
         return
     path.parent.mkdir(exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}")
-    draft.write_text(json.dumps(known | {tokenizer: folder.name}))
-    draft.replace(path)
+    durable.write_record(path, known | {tokenizer: folder.name})
 
 
 def _known(path: Path) -> dict[str, str]:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        return durable.read_record(path) or {}
+    except durable.Damaged:
+        durable.say_damaged(path, durable.CHECKSUM, "the next look at the data writes it again")
         return {}
 
 
@@ -88,7 +87,7 @@ def size(dataset: Dataset, *, seed: int, tokenizer: str, cache: Path) -> Size:
     known = _known(_note(cache, dataset, hashes, seed))
     for name in [tokenizer, *known]:
         folder = cache / known.get(name, "-")
-        if (folder / "report.json").exists():
+        if unharmed(folder, *_COUNTED):
             return _counted(folder, "" if name == tokenizer else ", with another model's tokenizer")
     return _estimated(dataset, files)
 

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from filelock import FileLock
 
+from hafs import durable
 from hafs.durable import hash_file
 from hafs.errors import DataError
 
@@ -36,6 +37,8 @@ def cached(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{key}.lock"):
         if not intact(entry):
+            if entry.exists():
+                durable.say_damaged(entry, "its files are not those of its manifest", "the data is prepared again")
             for leftover in [*cache.glob(f".{key}-*"), entry]:  # of a killed process, or damaged
                 shutil.rmtree(leftover, ignore_errors=True)
             _build(cache, key, build)
@@ -72,12 +75,26 @@ def _sync(path: Path) -> None:
 
 def intact(entry: Path) -> bool:
     """Whether a cache entry is there and every file in it is as its manifest says."""
+    return unharmed(entry, *_listed(entry))
+
+
+def unharmed(entry: Path, *names: str) -> bool:
+    """Whether some files of a cache entry are as its manifest says; false where there are none."""
+    files = _listed(entry)
+    try:
+        sizes = all((entry / name).stat().st_size == files[name][0] for name in names)
+        return bool(names) and sizes and all(hash_file(entry / name) == files[name][1] for name in names)
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return False
+
+
+def _listed(entry: Path) -> dict[str, Any]:
+    """The manifest's files; none where it cannot be read."""
     try:
         files = json.loads((entry / MANIFEST).read_text())["files"]
-        sizes = all((entry / name).stat().st_size == size for name, (size, _) in files.items())
-        return sizes and all(hash_file(entry / name) == digest for name, (_, digest) in files.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        return files if isinstance(files, dict) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 class ArrayWriter:

@@ -36,16 +36,12 @@ def conclusion(outcome: Outcome) -> str:
     better = [name for name, figure in record.metrics.items() if judged(figure) == "better"]
     worse = [name for name, figure in record.metrics.items() if judged(figure) == "worse"]
     parts = [f"surely {word} in {', '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names]
-    told = "; ".join([" and ".join(parts) or _nothing(record), *_few(record)])
+    sure, few = " and ".join(parts), _few(record)
+    told = "; ".join([sure, *few] if sure else few or ["surely neither better nor worse in anything"])
     if right.label != "tuned":
         return f"{right.label} against {left.label}: {told}"
     verdict = "the gate passed" if record.verdict.passed else "the gate refused"
     return f"{record.name}: {verdict if record.verdict.rules else 'no rules'}; {told}"
-
-
-def _nothing(record: Evaluation) -> str:
-    sure = any(figure.low is not None for figure in record.metrics.values())
-    return "surely neither better nor worse in anything" if sure else "too few test rows to say whether it is better"
 
 
 def _few(record: Evaluation) -> list[str]:

@@ -184,7 +184,7 @@ def refuse_seen(split: Split, subject: Subject, data: Prepared) -> None:
         DataError: A row, or its prompt, was trained on or measured for early stopping.
     """
     steps = Run(subject.folder, writes=False).events("step")
-    trained = {row for step in steps for row in step["samples"]} | set(data.splits["train"].ids[:])
+    trained = {row for step in steps for row in step.get("samples") or ()} | set(data.splits["train"].ids[:])
     for rows, what in ((trained, "training"), (set(data.splits["val"].ids[:]), "early stopping")):
         if seen := rows & set(split.ids[:]):
             fact = f"{len(seen)} of {len(split)} test rows were in the {what} of {subject.name}, {min(seen)} is one"

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Literal
 import orjson
 import xxhash
 
+from hafs import durable
 from hafs.errors import ConfigError
 from hafs.model import Hub, Model, PackagedGguf, RandomWeights
 from hafs.model.weights import cache_folder
@@ -183,12 +185,16 @@ def _leaves(config: Mapping[str, Any]) -> list[dict[str, Any]]:
             return entry["leaves"]
     key = xxhash.xxh3_64_hexdigest(orjson.dumps(config, option=orjson.OPT_SORT_KEYS))
     path = cache_folder() / "shapes" / f"{key}.json"
-    if not path.exists():
+    try:
+        if kept := durable.read_record(path):
+            return kept["leaves"]
+    except durable.Damaged:
+        durable.say_damaged(path, durable.CHECKSUM, "the shapes are counted again")
+    leaves = [asdict(leaf) for leaf in counted(config)]
+    with suppress(OSError):  # a home that cannot be written costs the time to count again
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".draft")
-        draft.write_bytes(orjson.dumps([asdict(leaf) for leaf in counted(config)]))
-        draft.replace(path)
-    return orjson.loads(path.read_bytes())
+        durable.write_record(path, {"leaves": leaves})
+    return leaves
 
 
 def counted(config: Mapping[str, Any]) -> list[Leaf]:

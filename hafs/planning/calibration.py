@@ -2,11 +2,11 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import orjson
 from platformdirs import user_data_path
 
+from hafs import durable
+from hafs.durable import CHECKSUM
 from hafs.hardware import Hardware
 from hafs.planning.memory import Constants
 
@@ -36,21 +36,25 @@ def default_path() -> Path:
 
 
 def load(path: Path | None) -> dict[str, Calibration]:
-    """Calibrations by the title of their hardware; empty if there is none or the file cannot be read."""
+    """Calibrations by the title of their hardware; empty if there is none, and, which is said, if it is damaged."""
     try:
-        facts: dict[str, Any] = orjson.loads(path.read_bytes()) if path else {}
+        facts = (durable.read_record(path) if path else None) or {}
         return {title: Calibration(**one | {"efficiency": tuple(one["efficiency"])}) for title, one in facts.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (durable.Damaged, TypeError, KeyError):
+        assert path is not None
+        durable.say_damaged(path, CHECKSUM, "figures are assumed until hafs plan calibrate measures them again")
         return {}
 
 
 def keep(path: Path, found: Calibration) -> None:
-    """Add or replace one machine's figures."""
+    """Add or replace one machine's figures.
+
+    Raises:
+        OSError: They cannot be written; those from before are intact.
+    """
     known = {title: asdict(one) for title, one in load(path).items()} | {found.title: asdict(found)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    draft.write_bytes(orjson.dumps(known, option=orjson.OPT_INDENT_2))
-    draft.replace(path)
+    durable.write_record(path, known)
 
 
 def applied(hardware: Hardware, path: Path | None) -> tuple[Hardware, Constants]:

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import xxhash
 
+from hafs.durable import CHECKSUM, Damaged
 from hafs.quota.limits import DAY, MINUTE, Rest, Uses
+
+_OPTIONS = orjson.OPT_NON_STR_KEYS
 
 
 def ledger_path() -> Path:
@@ -31,7 +35,7 @@ def write(path: Path, rests: Mapping[str, Rest], uses: Mapping[str, Uses]) -> in
     }
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_bytes(orjson.dumps(text, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_INDENT_2))
+        draft.write_bytes(orjson.dumps(text | {"xxh3": _checksum(text)}, option=_OPTIONS | orjson.OPT_INDENT_2))
         draft.replace(path)
     finally:
         with suppress(OSError):
@@ -45,14 +49,29 @@ def numbered(windows: dict[str, list[int]]) -> dict[int, list[int]]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What the file says; an unreadable one says nothing."""
+    """What the file says; a missing one says nothing.
+
+    Raises:
+        Damaged: It is not what was written.
+    """
     try:
         told = orjson.loads(path.read_bytes())
+        checksum = told.pop("xxh3")
+        if checksum != _checksum(told):
+            raise Damaged(CHECKSUM)
         for rest in told["rests"].values():
             Rest(**rest)
         for windows in told["uses"].values():
             if {MINUTE, DAY} != numbered(windows).keys():
-                raise ValueError
+                raise Damaged("a window is missing")
         return told
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except FileNotFoundError:
         return {"rests": {}, "uses": {}}
+    except OSError as error:
+        raise Damaged(f"it cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(CHECKSUM) from error
+
+
+def _checksum(text: Mapping[str, Any]) -> str:
+    return xxhash.xxh3_64_hexdigest(orjson.dumps(text, option=_OPTIONS | orjson.OPT_SORT_KEYS))

@@ -9,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from hafs.durable import Damaged, say_damaged
 from hafs.quota.file import numbered, read, write
 from hafs.quota.limits import LONGEST_REST_SECONDS, Limits, Rest, Uses
 
@@ -55,6 +56,8 @@ class Ledger:
             now = self.clock()
             for key in (account, f"{account}|{model}"):
                 rest = self._rests.get(key)
+                if rest and rest.rebase(now):
+                    self._changed.add(key)
                 if rest and rest.wait(now):
                     return rest.wait(now), rest.reason
             if not limits.any:
@@ -123,7 +126,7 @@ class Ledger:
             failures = before.failures + 1 if before and now >= before.until else (before.failures if before else 1)
             length = min(seconds(failures), LONGEST_REST_SECONDS)
             until = max(now + length, before.until if before else 0.0)
-            self._rests[key] = Rest(until=until, reason=reason, said=said, failures=failures)
+            self._rests[key] = Rest(until=until, seconds=until - now, reason=reason, said=said, failures=failures)
             self._changed.add(key)
             other = self._rests.get(account if model is not None else "")
             if other is not None:
@@ -164,8 +167,15 @@ class Ledger:
         except OSError:
             return
         if changed != self._seen:
-            self._take(read(self.path))
+            self._refresh(self.path)
             self._seen = changed
+
+    def _refresh(self, path: Path) -> None:
+        """Take what the file says; of a damaged one nothing, and what this process knows is written over it."""
+        try:
+            self._take(read(path))
+        except Damaged as damage:
+            say_damaged(path, damage, "hafs goes on counting with what this process knows")
 
     def _take(self, told: dict[str, Any]) -> None:
         """What the file says, and on top of it what this process has not written."""
@@ -193,7 +203,7 @@ class Ledger:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_SECONDS):
-                self._take(read(self.path))
+                self._refresh(self.path)
                 self._seen = write(self.path, self._rests, self._uses)
         except Timeout:
             return

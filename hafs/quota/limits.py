@@ -49,12 +49,22 @@ class Rest:
     """A time in which an account, or one of its models, is not asked; after it one request may try."""
 
     until: float
+    """Seconds since 1970."""
+    seconds: float = LONGEST_REST_SECONDS
+    """How long it is in all; it never lasts longer from now on, so a clock that is set back does not prolong it."""
     reason: str
     said: str
     failures: int = 1
     """In a row."""
     probe_until: float = 0.0
     """Until then one request tries whether the rest is over; the others still stay away."""
+
+    def rebase(self, now: float) -> bool:
+        """Begin again at `now` where the clock was set back to before the rest began; returns whether it was."""
+        if self.until - now <= self.seconds + 1:
+            return False
+        self.until, self.probe_until = now + min(self.seconds, LONGEST_REST_SECONDS), 0.0
+        return True
 
     def wait(self, now: float) -> float:
         """Seconds until a request may try; 0: now."""
@@ -69,11 +79,12 @@ class Uses:
     windows: dict[int, list[int]] = field(default_factory=lambda: {MINUTE: [0, 0, 0], DAY: [0, 0, 0]})
 
     def add(self, now: float, requests: int, tokens: int) -> None:
-        """Count, in the windows of this moment."""
+        """Count, in the windows of this moment; what was counted before the clock was set back counts in them too."""
         for seconds, window in self.windows.items():
             number = int(now // seconds)
-            if window[0] != number:
+            if window[0] < number:
                 window[:] = [number, 0, 0]
+            window[0] = number
             window[1] += requests
             window[2] += tokens
 

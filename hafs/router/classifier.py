@@ -1,7 +1,6 @@
 """A small classifier over sentence vectors: L2-regularized multinomial logistic regression, and where fits are kept."""
 
-import os
-import threading
+import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
+from hafs import durable
 from hafs.config.tree import shipped
 
 SHIPPED = "router"
@@ -44,20 +44,40 @@ def logistic(features_ND: np.ndarray, classes: Sequence[int], *, strength: float
     return w.detach().numpy()
 
 
-def kept(made_of: Any, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array made of these words: shipped, or in the cache, or made now and cached."""
+def kept(made_of: Any, make: Callable[[], np.ndarray], shape: tuple[int | None, ...]) -> np.ndarray:
+    """The array made of these words: shipped, or in the cache, or made now and cached.
+
+    Args:
+        made_of: What the array follows from.
+        make: Makes it.
+        shape: What it must have; None: any length.
+    """
     name = name_of(made_of)
-    mine = _cache() / name
-    for path in (Path(shipped(SHIPPED)) / name, mine):
-        with suppress(OSError, ValueError):
-            return np.load(path, allow_pickle=False).astype(np.float64)
+    mine = (_cache() / name).with_suffix(".sealed")
+    with suppress(OSError, ValueError):
+        return _fitting(np.load(Path(shipped(SHIPPED)) / name, allow_pickle=False), shape)
+    try:
+        if (found := durable.read_sealed(mine)) is not None:
+            return _fitting(np.load(io.BytesIO(found), allow_pickle=False), shape)
+    except (durable.Damaged, ValueError) as damage:
+        durable.say_damaged(mine, damage, "the router learns again")
     made = make()
     with suppress(OSError):  # a cache that cannot be written costs time, not an answer
         mine.parent.mkdir(parents=True, exist_ok=True)
-        draft = mine.with_name(f".{mine.stem}-{os.getpid()}-{threading.get_ident()}.npy")
-        np.save(draft, made)
-        draft.replace(mine)
+        durable.write_sealed(mine, _bytes_of(made))
     return made
+
+
+def _fitting(found: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
+    if len(found.shape) != len(shape) or any(b not in (None, a) for a, b in zip(found.shape, shape, strict=True)):
+        raise ValueError(f"its shape is {found.shape}, expected {shape}")
+    return found.astype(np.float64)
+
+
+def _bytes_of(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
 def name_of(made_of: Any) -> str:

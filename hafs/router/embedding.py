@@ -109,7 +109,9 @@ class Embedding(Method):
         with self._lock:
             if texts not in self._topics:
                 made_of = (VERSION, "topics", texts, self.encoder)
-                self._topics[texts] = kept(made_of, lambda: self.encoder.topics(self.encoder.vectors(texts)))
+                self._topics[texts] = kept(
+                    made_of, lambda: self.encoder.topics(self.encoder.vectors(texts)), (len(texts), None)
+                )
         close_N = self._topics[texts] @ self.encoder.topics(vectors_1D)[0]
         return {name: nearness(close_N, np.array([name in who for _, who in examples])) for name in strangers}
 
@@ -119,7 +121,7 @@ class Embedding(Method):
         with self._lock:
             if key not in self._learned:
                 sets = self.sets(experts)
-                weights_DS = kept(self.made_of(experts), lambda: self.fitted(experts))
+                weights_DS = kept(self.made_of(experts), lambda: self.fitted(experts), (None, len(sets)))
                 self._learned[key] = Learned(sets=sets, weights_DS=weights_DS)
             return self._learned[key]
 

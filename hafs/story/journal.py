@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from hafs.events import odd
 from hafs.story.story import MACHINE, STEP, Story
 
 _BLOCK = 1 << 20  # bytes
@@ -108,7 +109,11 @@ class Journal:
         if len(steps) + len(machine) < len(lines):
             places = [i for i, line in enumerate(lines) if line.event not in ("step", "throughput")]
             for line in [raw[i] for i in places] if raw else _lines_at(block, places, len(lines)):
-                self.story.take(msgspec.json.decode(line))
+                event = msgspec.json.decode(line)
+                if odd(event):
+                    self.bad_lines += 1
+                else:
+                    self.story.take(event)
 
     def _readable(self, block: bytes) -> Iterator[tuple[bytes, _Line]]:
         """The lines of a block that are events; a kill tears lines, and a continued run ends them."""

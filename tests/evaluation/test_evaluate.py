@@ -152,8 +152,8 @@ def test_the_untrained_adapter_is_the_base_to_the_last_digit(at):
 def test_five_rows_are_too_few_to_say_and_a_certain_gate_refuses_them(at, capsys):
     evaluated("name=good", "max_new_tokens=0", "rows=5")
     said = " ".join(capsys.readouterr().out.split())
-    assert "the gate passed; too few test rows to say" in said and "better" not in said.split("to say whether")[0]
-    assert "5 rows of 5 prompts, at least 30 of 5 needed" in said
+    assert "good: the gate passed; too few to say in perplexity, bits_per_byte, token_accuracy (5 rows of 5" in said
+    assert "surely" not in said
     assert "surely better" not in Path("outputs/good/evaluation.html").read_text()
     with pytest.raises(GateRefused, match=r"perplexity: .* \(too few to say: 5 rows of 5 prompts"):
         evaluated("name=good", "max_new_tokens=0", "rows=5", "gate.certain=true", "gate.forgetting=null")
