@@ -50,12 +50,13 @@ class Vllm(Form):
         base = shlex.quote(self.source.record.base_repo or str(self.source.base.resolve()))
         if self.source.record.base_repo and isinstance(weights, Hub):
             base += f" --revision {shlex.quote(weights.revision)}"
+        own = f" --chat-template ./{name}/chat_template.jinja" if self.source.model.own_template() else ""
         rank = read_config(self.source.folder)["r"]
         room = next(each for each in RANKS if each >= rank)
         return (
             "#!/bin/sh\n# requests name the adapter: {\"model\": \"" + name + "\", ...}\n"
             'cd "$(dirname "$0")" || exit 1\n'
-            f"exec vllm serve {base} --dtype bfloat16 --enable-lora --max-lora-rank {room} \\\n"
+            f"exec vllm serve {base} --dtype bfloat16 --enable-lora --max-lora-rank {room}{own} \\\n"
             f'  --lora-modules {name}=./{name} "$@"\n'
         )  # fmt: skip
 

@@ -1,10 +1,13 @@
 """The base model and its tokenizer, from wherever its weights come."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hafs.errors import ConfigError
+from hafs.model.arguments import fixed
 from hafs.model.weights import Hub, PackagedGguf, RandomWeights, Weights, hub, packaged_gguf, random_weights
 from hafs.quant import Quant
 
@@ -36,13 +39,36 @@ class Model:
     """Recompute activations in the backward pass: about a third more time, a fraction of the memory."""
     embedding_on_cpu: bool
     """Keep the input embedding in CPU memory, where it is not also the vocabulary projection."""
+    template: Mapping[str, Any] | None
+    """Arguments of the chat template; `date` is the day that it writes for today."""
 
     def tokenizer(self) -> Any:
-        """The model's fast tokenizer, with its chat template."""
+        """The model's fast tokenizer, with its chat template, in which the arguments and the date are fixed.
+
+        Raises:
+            ConfigError: The template has no such argument, or there is no template.
+        """
         from transformers import AutoTokenizer
 
         quiet_libraries()
-        return self.weights.loading(AutoTokenizer.from_pretrained)
+        tokenizer = self.weights.loading(AutoTokenizer.from_pretrained)
+        tokenizer.chat_template = self._fixed(tokenizer.chat_template)
+        return tokenizer
+
+    def _fixed(self, template: Any) -> Any:
+        if isinstance(template, dict):
+            return {name: self._fixed(each) for name, each in template.items()}
+        if template is None and self.template:
+            raise ConfigError(f"model {self.name!r} has no chat template to give arguments to", hint="template: null")
+        return template and fixed(template, self.template or {})
+
+    def own_template(self) -> str | None:
+        """The chat template, where it is not the one that the weights come with."""
+        from transformers import AutoTokenizer
+
+        theirs = self.weights.loading(AutoTokenizer.from_pretrained).chat_template
+        ours = self._fixed(theirs)
+        return ours if isinstance(ours, str) and ours != theirs else None
 
     def load(self, *, quant: Quant, dtype: "torch.dtype", device: "torch.device") -> Any:
         """The model on its device, in train mode (bitsandbytes repacks 4-bit weights of a base in eval mode).
@@ -119,8 +145,16 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
 
 
-def causal_lm(*, name: str, weights: Weights, gradient_checkpointing: bool, embedding_on_cpu: bool) -> Model:
+def causal_lm(
+    *,
+    name: str,
+    weights: Weights,
+    gradient_checkpointing: bool,
+    embedding_on_cpu: bool,
+    template: dict[str, Any] | None,
+) -> Model:
     """The model that the `model` group names."""
     return Model(
-        name=name, weights=weights, gradient_checkpointing=gradient_checkpointing, embedding_on_cpu=embedding_on_cpu
-    )
+        name=name, weights=weights, gradient_checkpointing=gradient_checkpointing, embedding_on_cpu=embedding_on_cpu,
+        template=template,
+    )  # fmt: skip

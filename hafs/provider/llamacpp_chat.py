@@ -96,7 +96,10 @@ class LlamaChat(BaseChatModel):
         """Those of the model."""
         host = self.host
         folder = self.base.weights.loading(_folder)
-        return servers(folder, kind=host.kind, context=self.context, slots=host.slots, threads=host.threads)
+        return servers(
+            folder, kind=host.kind, context=self.context, slots=host.slots, threads=host.threads,
+            template=self.base.own_template(),
+        )  # fmt: skip
 
     def _asked(self, words: dict[str, Any]) -> "LlamaChat":
         """This model, or another one of the host where a call names it."""

@@ -49,10 +49,13 @@ class Servers:
         context: Tokens of all requests at once.
         slots: Requests at once.
         threads: CPU threads; None: one for each core.
+        template: The chat template; None: the one that the model comes with.
     """
 
-    def __init__(self, base: Path, *, kind: Kind, context: int, slots: int, threads: int | None) -> None:
-        self.base, self.context, self.slots, self.threads = base, context, slots, threads
+    def __init__(
+        self, base: Path, *, kind: Kind, context: int, slots: int, threads: int | None, template: str | None
+    ) -> None:
+        self.base, self.context, self.slots, self.threads, self.template = base, context, slots, threads, template
         self.kind: Kind = kind
         self._lock = threading.Lock()
         self._current: Served | None = None
@@ -113,6 +116,8 @@ class Servers:
         params.cache_ram_mib, params.cache_idle_slots, params.n_ctx_checkpoints = 0, False, 0
         params.verbosity = -1
         params.warmup = False
+        if self.template is not None:
+            params.chat_template, params.use_jinja = self.template, True
         if self.threads:
             params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self.threads
         params.lora_init_without_apply = True
@@ -128,12 +133,14 @@ _SERVERS: dict[tuple[Any, ...], Servers] = {}
 _LOCK = threading.Lock()
 
 
-def servers(base: Path, *, kind: Kind, context: int, slots: int, threads: int | None) -> Servers:
+def servers(
+    base: Path, *, kind: Kind, context: int, slots: int, threads: int | None, template: str | None = None
+) -> Servers:
     """The servers of a model; one at a time for the same words."""
-    key = (base, kind, context, slots, threads)
+    key = (base, kind, context, slots, threads, template)
     with _LOCK:
         if key not in _SERVERS:
-            _SERVERS[key] = Servers(base, kind=kind, context=context, slots=slots, threads=threads)
+            _SERVERS[key] = Servers(base, kind=kind, context=context, slots=slots, threads=threads, template=template)
         return _SERVERS[key]
 
 

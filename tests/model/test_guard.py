@@ -52,7 +52,7 @@ def small(kind, **fields):
 
 def loaded(net, folder, bits=None):
     net.save_pretrained(folder)
-    model = Model(name="t", weights=Hub(repo=str(folder), revision="main"), gradient_checkpointing=False,
+    model = Model(name="t", weights=Hub(repo=str(folder), revision="main"), gradient_checkpointing=False, template=None,
                   embedding_on_cpu=False)  # fmt: skip
     quant = Quant(name="q", bits=bits, type="nf4" if bits == 4 else None, double=False)
     return model.load(quant=quant, dtype=torch.float32, device=torch.device("cpu"))
