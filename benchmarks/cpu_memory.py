@@ -5,7 +5,7 @@
     python benchmarks/cpu_memory.py --measured       take the last measurements again, plan anew
     python benchmarks/cpu_memory.py --write          put the table into docs/explanation/planning.md
 
-The figure is the peak of the process' resident memory (`ru_maxrss`) over a whole run of the train door: loading,
+The figure is the peak of the process' resident memory (`ru_maxrss`) over a whole run of the train command: loading,
 measuring the base, two optimizer steps or more, saving, measuring again.
 """
 
@@ -160,7 +160,16 @@ def peak_bytes(words: list[str], here: Path) -> int:
 def predicted(words: list[str], here: Path) -> dict[str, Any]:
     """What the plan says for the same words and the same rows, counted."""
     count_tokens(words, here)
-    typed = [sys.executable, "-m", "hafs.plan", *COMMON, *words, "hardware=local", "calibration=null", "json=true"]
+    typed = [
+        sys.executable,
+        "-m",
+        "hafs.commands.plan",
+        *COMMON,
+        *words,
+        "hardware=local",
+        "calibration=null",
+        "json=true",
+    ]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(typed, cwd=here, capture_output=True, text=True, env=env, check=False)
     if done.returncode:
@@ -173,7 +182,7 @@ def count_tokens(words: list[str], here: Path) -> None:
     kept = ("dataset", "model=", "seed")
     typed = [word for word in [*COMMON, *words] if word.startswith(kept)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "hafs.validate", *typed]
+    command = [sys.executable, "-m", "hafs.commands.validate", *typed]
     subprocess.run(command, cwd=here, env=env, capture_output=True, check=True)
 
 

@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from hafs.screen.plot import plot
-from hafs.story import Journal
-from hafs.story.figures import figures
+from hafs.dashboard.plot import plot
+from hafs.runs.history import Journal
+from hafs.runs.history.figures import figures
 
 STEP = (
     '{"time":%.3f,"event":"step","stage":"main","epoch":%d,"step":%d,"total":%d,"samples":[%s],"loss":%.16f,'

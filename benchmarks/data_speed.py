@@ -64,7 +64,7 @@ def main() -> None:
     asked = parser.parse_args()
     from transformers import AutoTokenizer
 
-    from hafs.dataset import jsonl, prepare
+    from hafs.data.dataset import jsonl, prepare
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

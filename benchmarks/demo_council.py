@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from hafs import council
-from hafs.errors import HafsError
+from hafs.core.errors import HafsError
 
 RUNS = Path("multirun/rom-hacking-sample")
 EXPERTS = {"asm": "alttp_asm", "yaze": "yaze_tools", "debug": "debug"}

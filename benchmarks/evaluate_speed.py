@@ -2,7 +2,7 @@
 
     python benchmarks/evaluate_speed.py [RUN]
 
-Evaluates a finished run of the shipped sample (its whole test split, 64 new tokens, base and tuned) through the door's
+Evaluates a finished run of the shipped sample (its whole test split, 64 new tokens, base and tuned) through the command's
 own function, in all the seconds that its user waits; then answers some prompts again one at a time, holds the answers
 against the evaluation's, and compares seconds a token. Also holds the perplexity of both sides against transformers'
 own loss on the same tokens.
@@ -16,13 +16,13 @@ from contextlib import suppress
 
 import torch
 
-from hafs import gate
+from hafs.commands.evaluate import evaluate
 from hafs.config import compose
-from hafs.errors import GateRefused
-from hafs.evaluate import evaluate
+from hafs.core.errors import GateRefused
+from hafs.evaluation import gate
 from hafs.evaluation.rows import answers, asked, put_to
 from hafs.evaluation.subject import Loaded, data_of, find_run, held_out, open_run
-from hafs.generation import at_rest
+from hafs.modeling.generation import at_rest
 
 ALONE = 8
 

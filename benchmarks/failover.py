@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SERVER = ROOT / "tests/provider/fault_server.py"
+SERVER = ROOT / "tests/providers/fault_server.py"
 SIDES = {
     "hafs": ("hafs_side.py", None),
     "with_fallbacks": ("with_fallbacks.py", "langchain"),

@@ -22,18 +22,18 @@ from typing import Any
 
 import torch
 
-from hafs import oom
-from hafs.adapter import lora
-from hafs.hardware import GIB
-from hafs.model import quiet_libraries
-from hafs.model.attention import NAME
-from hafs.model.head import Head
-from hafs.model.loss import token_loss
-from hafs.optimizer import paged_adamw_8bit
+from hafs.modeling import out_of_memory
+from hafs.modeling.adapter import lora
+from hafs.modeling.attention import NAME
+from hafs.modeling.base_model import quiet_libraries
+from hafs.modeling.hardware import GIB
+from hafs.modeling.head import Head
+from hafs.modeling.loss import token_loss
 from hafs.planning.architecture import described, entries
 from hafs.planning.memory import Constants, Setup, terms, total
 from hafs.planning.workload import Row
-from hafs.row_size import RowSize
+from hafs.training.micro_batch_size import RowSize
+from hafs.training.optimizer import paged_adamw_8bit
 
 
 def arguments(typed: Sequence[str] | None) -> argparse.Namespace:
@@ -155,7 +155,7 @@ def recovered(net: Any, optimizer: Any, longest: int, options: argparse.Namespac
 
 def _forget(optimizer: Any) -> None:
     optimizer.zero_grad(set_to_none=True)
-    oom.free_cache()
+    out_of_memory.free_cache()
 
 
 def adapter_optimizer(net: Any, device: str) -> Any:
@@ -195,7 +195,7 @@ def measured(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     show(line)
     del net, optimizer
     gc.collect()
-    oom.free_cache()
+    out_of_memory.free_cache()
     return [*lines, line]
 
 

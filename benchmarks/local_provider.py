@@ -91,10 +91,10 @@ def batch_speed(tokens: int) -> dict:
     """Sixteen prompts one at a time and at once, as evaluation asks them."""
     import torch
 
-    from hafs import hardware
+    from hafs.chat import Message
     from hafs.config import build, compose
-    from hafs.generation import answer
-    from hafs.text import Message
+    from hafs.modeling import hardware
+    from hafs.modeling.generation import answer
 
     config = compose("train", ["model=smollm2_135m", "quant=nf4"])
     device = torch.device("cpu")

@@ -8,7 +8,7 @@ gradient checkpointing with offloading to CPU memory, 8-bit AdamW, rows of up to
 
 from typing import NamedTuple
 
-from hafs.hardware import GIB
+from hafs.modeling.hardware import GIB
 from hafs.planning.architecture import described, entries
 from hafs.planning.memory import Constants, Setup, staying, terms, total
 from hafs.planning.workload import Row

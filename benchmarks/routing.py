@@ -9,9 +9,9 @@ import asyncio
 from dataclasses import replace
 
 from hafs.config import build, compose
-from hafs.graph import council
-from hafs.router.report import fit, measure
-from hafs.router.rows import dealt, read_rows
+from hafs.council import council
+from hafs.council.router.routing_report import fit, measure
+from hafs.council.router.rows import dealt, read_rows
 
 
 def router_of(name: str, path: str, held_out: float, seed: int):

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 import torch
 
-from hafs.checkpoints import Checkpoints
+from hafs.runs.checkpoints import Checkpoints
 
 MIB = 1 << 20
 TINY = [
@@ -38,7 +38,7 @@ def one_save():
 
 
 def train(folder, *words, **environ):
-    """Run the door; returns its exit code and its events."""
+    """Run the command; returns its exit code and its events."""
     command = [sys.executable, "-m", "hafs.train", *TINY, *words]
     code = subprocess.run(
         command, cwd=folder, env={**os.environ, **environ}, check=False, stdout=subprocess.DEVNULL

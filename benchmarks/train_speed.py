@@ -42,7 +42,7 @@ WORDS = [
     "show.prompts=0",
     "show.measured=0",
 ]
-"""What the door is told; the rows of all contestants are those that it trains on for these words."""
+"""What the command is told; the rows of all contestants are those that it trains on for these words."""
 
 
 def arguments() -> argparse.Namespace:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hafs.graph import council
-from hafs.router.classifier import name_of
+from hafs.council import council
+from hafs.council.router.classifier import name_of
 
 FOLDER = Path(__file__).resolve().parent / "router"
 PANELS = ("asm,debug,general,yaze", "asm,debug,yaze", "asm,debug", "asm,yaze", "debug,yaze")

@@ -2,16 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from hafs.heap import restart_without_caches
-from hafs.signals import is_the_program, quiet_until_the_door
+from hafs.core.malloc_tuning import restart_without_caches
+from hafs.core.signals import is_the_program, quiet_until_a_command_runs
 
 if is_the_program("train"):
     restart_without_caches()
 if is_the_program():
-    quiet_until_the_door()
+    quiet_until_a_command_runs()
 
 if TYPE_CHECKING:
-    from hafs.graph import council
+    from hafs.council import council
 
 __all__ = ["council"]
 
@@ -19,7 +19,7 @@ __all__ = ["council"]
 def __getattr__(name: str) -> Any:
     """`from hafs import council` without making `import hafs` heavy."""
     if name == "council":
-        from hafs.graph import council
+        from hafs.council import council
 
         return council
     raise AttributeError(f"module 'hafs' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The installed script: `hafs DOOR ...` is `python -m hafs.DOOR ...`, with tab completion."""
+"""The installed script: `hafs COMMAND ...` is `python -m hafs.COMMAND ...`, with tab completion."""
 
 import ast
 import importlib
@@ -15,11 +15,11 @@ COMPLETION = """_hafs() {
 complete -o nospace -F _hafs hafs
 """
 SHORT = {"runs": ("dashboard", "table=true", "A table of runs: status, stage, step, loss, best, time left.")}
-"""Short forms: the door they are, the word they stand for, and their line in the overview."""
+"""Short forms: the command they are, the word they stand for, and their line in the overview."""
 
 
-def doors() -> list[str]:
-    """Names of the front doors: every primary config that has a module of its name."""
+def commands() -> list[str]:
+    """Names of the commands: every primary config that has a module of its name."""
     from hafs.config import conf_folder
 
     return sorted(
@@ -28,28 +28,29 @@ def doors() -> list[str]:
 
 
 def main() -> None:
-    """Find the door and go through it."""
+    """Find the command and go through it."""
     words = sys.argv[1:]
     if words[:1] == ["--complete"]:
         from hafs.config.completion import complete
 
-        print("\n".join(complete(_completed(os.environ.get("COMP_LINE", "")), [*doors(), *SHORT])))
+        print("\n".join(complete(_completed(os.environ.get("COMP_LINE", "")), [*commands(), *SHORT])))
     elif words[:2] == ["completion", "bash"]:
         print(COMPLETION, end="")
     elif not words or words[0] in ("-h", "--help"):
         print(_overview())
     elif words[0] in ("-V", "--version"):
         print(_version())
-    elif words[0] in doors():
+    elif words[0] in commands():
         _enter(words[0], words[1:])
     elif words[0] in SHORT:
-        door, word, _ = SHORT[words[0]]
-        _enter(door, [word, *words[1:]])
+        command, word, _ = SHORT[words[0]]
+        _enter(command, [word, *words[1:]])
     else:
         from hafs.config.check import did_you_mean
 
         print(
-            f"hafs: there is no command {words[0]!r}\n-> {did_you_mean(words[0], [*doors(), *SHORT])}", file=sys.stderr
+            f"hafs: there is no command {words[0]!r}\n-> {did_you_mean(words[0], [*commands(), *SHORT])}",
+            file=sys.stderr,
         )
         sys.exit(2)
 
@@ -62,8 +63,8 @@ def _completed(line: str) -> str:
     return " ".join(words)
 
 
-def _enter(door: str, words: list[str]) -> None:
-    name = f"hafs.{door}"
+def _enter(command: str, words: list[str]) -> None:
+    name = f"hafs.{command}"
     # processes that Lightning starts for more devices are started as this one says it was: python -m hafs.train ...
     sys.modules["__main__"].__spec__ = importlib.util.find_spec(name)
     sys.argv = [name, *words]
@@ -80,9 +81,11 @@ def _version() -> str:
 
 def _overview() -> str:
     lines = [f"{_version()}: raw JSONL to a routed council of fine-tuned experts", ""]
-    for door in doors():
-        words = ast.get_docstring(ast.parse((Path(__file__).parent / f"{door}.py").read_text(encoding="utf-8"))) or ""
-        lines.append(f"  hafs {door:<12} {words.splitlines()[0]}")
+    for command in commands():
+        words = (
+            ast.get_docstring(ast.parse((Path(__file__).parent / f"{command}.py").read_text(encoding="utf-8"))) or ""
+        )
+        lines.append(f"  hafs {command:<12} {words.splitlines()[0]}")
     lines += [f"  hafs {name:<12} {words}" for name, (_, _, words) in SHORT.items()]
     lines += [
         "",

@@ -17,14 +17,14 @@ from typing import Annotated, Literal, TypedDict
 from omegaconf import DictConfig
 from pydantic import Field
 
-from hafs.config import RunName, door, plain
-from hafs.config.app import job_folder
-from hafs.errors import INTERRUPTED, Interrupted
-from hafs.signals import CONTINUES, StopNow, listening
+from hafs.config import RunName, command, plain
+from hafs.config.hydra_command import job_folder
+from hafs.core.errors import INTERRUPTED, Interrupted
+from hafs.core.signals import CONTINUES, StopNow, listening
 
 
 class Settings(TypedDict):
-    """The door's own keys in `conf/train.yaml`."""
+    """The command's own keys in `conf/train.yaml`."""
 
     name: RunName
     seed: Annotated[int, Field(ge=0)]
@@ -42,8 +42,8 @@ def train(config: DictConfig) -> float:
     """Train every stage that is not done yet; returns the held-out loss of the best adapter, in nats a token."""
     with listening() as stop:
         stop.obey()
-        from hafs.runs import Run, run_folder
-        from hafs.training import Training, chosen, is_rank_zero
+        from hafs.runs.run_folder import Run, run_folder
+        from hafs.training.session import Training, chosen, is_rank_zero
 
         values = plain(config)
         nouns = chosen(config)
@@ -60,20 +60,20 @@ def after_sweep(folder: Path) -> int:
     """Print the ranked table of a sweep; returns the exit code."""
     from rich.console import Console
 
-    from hafs.summary import show_sweep
+    from hafs.training.summary import show_sweep
 
     return show_sweep(Console(), folder)
 
 
-enter = door("train", train, words=__doc__ or "", settings=Settings, after_sweep=after_sweep)
+enter = command("train", train, words=__doc__ or "", settings=Settings, after_sweep=after_sweep)
 
 
 def main() -> None:
-    """Go through the door; a signal is heard from here on, while what the config names is still being imported."""
+    """Go through the command; a signal is heard from here on, while what the config names is still being imported."""
     try:
         with listening(for_good=True):
             enter()
-    except (Interrupted, StopNow) as stop:  # a signal came when the door had its exit code already
+    except (Interrupted, StopNow) as stop:  # a signal came when the command had its exit code already
         print(f"hafs: {stop.args[0]}\n-> {CONTINUES}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 

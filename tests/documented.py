@@ -4,9 +4,9 @@ import re
 import shlex
 from importlib import import_module
 
-from hafs.cli import SHORT, doors
+from hafs.cli import SHORT, commands
 from hafs.config import check, compose
-from hafs.graph.settings import CouncilSettings
+from hafs.council.settings import CouncilSettings
 
 _TYPED = re.compile(r"^ *(?:\$ )?(?:python -m hafs\.|hafs )(\w+)(?: +(.*?))?(?: {2,}#.*)?$", re.MULTILINE)
 _OVERRIDE = re.compile(r"^[+~]{0,2}[\w.@/]+=")
@@ -15,7 +15,7 @@ _SWEPT = re.compile(r"^([\w.]+=)([\w.-]+)(?:,[\w.-]+)+$")
 
 def commands(text):
     """Every command in indented lines of a document: its name and the words after it."""
-    return [(name, words) for name, words in _TYPED.findall(text) if name in {*doors(), *SHORT}]
+    return [(name, words) for name, words in _TYPED.findall(text) if name in {*commands(), *SHORT}]
 
 
 def composes(name, words):

@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny_runs import adapter, events, run, write_rows
 
-from hafs.checkpoints import Checkpoints
-from hafs.module import FineTuning
-from hafs.runs import Run
+from hafs.runs.checkpoints import Checkpoints
+from hafs.runs.run_folder import Run
+from hafs.training.module import FineTuning
 
 LONG = (
     "stage=main",

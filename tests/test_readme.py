@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from hafs.cli import doors
+from hafs.cli import commands
 from hafs.config import check, compose
-from hafs.graph.settings import CouncilSettings
+from hafs.council.settings import CouncilSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^ {4}(?:\$ )?(?:python -m hafs\.|hafs )(\w+) (.+?)(?: {2,}#.*)?$", README, re.MULTILINE)
-COMMANDS = [(door, words) for door, words in COMMANDS if door in doors()]
+COMMANDS = [(command, words) for command, words in COMMANDS if command in commands()]
 
 
-@pytest.mark.parametrize(("door", "words"), COMMANDS)
-def test_every_command_composes_and_passes_the_check(door, words):
+@pytest.mark.parametrize(("command", "words"), COMMANDS)
+def test_every_command_composes_and_passes_the_check(command, words):
     typed = [word for word in shlex.split(words) if re.match(r"^[\w.]+=", word)]
     typed = [re.sub(r"^(adapter\.r)=4,8,16$", r"\1=4", word) for word in typed]
-    check(compose(door, typed), getattr(import_module(f"hafs.{door}"), "Settings", CouncilSettings))
+    check(compose(command, typed), getattr(import_module(f"hafs.{command}"), "Settings", CouncilSettings))
 
 
 def test_the_readme_names_commands_and_make_targets_that_exist():

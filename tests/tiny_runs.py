@@ -1,4 +1,4 @@
-"""Whole runs of the tiny model in this process, through the door's own function, and what they leave."""
+"""Whole runs of the tiny model in this process, through the command's own function, and what they leave."""
 
 import json
 

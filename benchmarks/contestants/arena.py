@@ -83,7 +83,7 @@ def run_bare(spec: dict[str, Any], where: Path) -> Measured:
 
 
 def run_hafs(words: list[str], where: Path) -> Measured:
-    """The training door of hafs; its steps are read from `events.jsonl`, the clock included."""
+    """The training command of hafs; its steps are read from `events.jsonl`, the clock included."""
     where.mkdir(parents=True, exist_ok=True)
     seen = _on_cpu([sys.executable, "-m", "hafs.train", *words, "name=bench-train"], where)
     folder = where / "outputs" / "bench-train"

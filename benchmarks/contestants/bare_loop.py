@@ -16,11 +16,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from hafs.adapter.branch import fuse
-from hafs.model.attention import NAME
-from hafs.model.head import Head
-from hafs.model.loss import token_loss
-from hafs.packing import pack, row, supervised_tokens
+from hafs.modeling.adapter.lora_forward import fuse
+from hafs.modeling.attention import NAME
+from hafs.modeling.head import Head
+from hafs.modeling.loss import token_loss
+from hafs.modeling.packing import pack, row, supervised_tokens
 
 
 @dataclass(frozen=True)

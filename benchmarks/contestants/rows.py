@@ -1,4 +1,4 @@
-"""The rows of the comparison: what hafs' own door would train on for given words, in its own order.
+"""The rows of the comparison: what hafs' own command would train on for given words, in its own order.
 
     python rows.py SPEC.json
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from hafs import hardware
 from hafs.config import compose
-from hafs.dataset import prepare
-from hafs.model.weights import cache_folder
-from hafs.stage import key, order
-from hafs.training import chosen
+from hafs.data.dataset import prepare
+from hafs.modeling import hardware
+from hafs.modeling.weights import cache_folder
+from hafs.training.session import chosen
+from hafs.training.stage import key, order
 
 
 def plain(sample):

@@ -8,9 +8,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/provider"))
 import measure
 from chains import remote, scripted
 
-from hafs.policy import Policy
-from hafs.provider.failover import failover
-from hafs.quota import Ledger, ledger_path
+from hafs.providers.failover import failover
+from hafs.providers.policy import Policy
+from hafs.providers.quota import Ledger, ledger_path
 
 ALL_THREE = "asm lda sta jsr dma; yaze editor emulator palette tile; crash bug debug trace freeze"
 

@@ -1,4 +1,4 @@
-"""The reliability benchmark's run by hafs, through its door; the fault sits where the others have it."""
+"""The reliability benchmark's run by hafs, through its command; the fault sits where the others have it."""
 
 import contextlib
 import json
@@ -12,9 +12,10 @@ if not Path("rows.jsonl").exists():
     rows = [{"instruction": f"load {i}", "output": f"the value {i * 3} goes to bank {i % 7}"} for i in range(SAMPLES)]
     Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
-from hafs import step, train  # noqa: E402
-from hafs.callbacks.journal import Journal  # noqa: E402
-from hafs.module import FineTuning  # noqa: E402
+from hafs import train  # noqa: E402
+from hafs.training import step
+from hafs.training.callbacks.journal import Journal  # noqa: E402
+from hafs.training.module import FineTuning  # noqa: E402
 
 loss_of, noted, ended = FineTuning.loss_of, Journal.on_train_batch_end, FineTuning.on_train_end
 

@@ -17,7 +17,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 
 from hafs import council
-from hafs.errors import AllProvidersDown
+from hafs.core.errors import AllProvidersDown
 
 experts = council(shlex.split(os.environ.get("COUNCIL", "provider=scripted router=keyword")))
 prompt = ChatPromptTemplate.from_messages([("human", "Explain this assembly code line by line:\n\n{code}")])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hafs.metrics import Metric, Parts, Said
+from hafs.evaluation.metrics import Metric, Parts, Said
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from hafs.config.extras import missing_extra
 from hafs.config.plugins import plugins
 from hafs.config.tree import groups
-from hafs.errors import ConfigError
+from hafs.core.errors import ConfigError
 
 FOREIGN = ("pytorch_lightning.callbacks", "pytorch_lightning.loggers", "pytorch_lightning.strategies", "torch.optim")
 """Libraries whose classes a `_target_` may name; Hydra's own blocklist is no boundary: `torch.load` passes it."""
@@ -57,7 +57,7 @@ def refuse_foreign(node: Any, where: str = "") -> None:
 def _may_be_called(target: str) -> bool:
     """Whether it names a public function or class in a module of one of hafs' groups, or a class of a few libraries.
 
-    What a module merely imports (`hafs.durable.os.system`, `torch.optim.adam.torch.load`) is not in it.
+    What a module merely imports (`hafs.core.durable.os.system`, `torch.optim.adam.torch.load`) is not in it.
     """
     if not _NAME.fullmatch(target):
         return False

@@ -14,7 +14,7 @@ from pydantic.errors import PydanticUserError
 
 from hafs.config.build import refuse_foreign, targets
 from hafs.config.extras import missing_extra
-from hafs.errors import ConfigError
+from hafs.core.errors import ConfigError
 
 _SECRET_KEY = re.compile(r"(^|_)(api_?key|secret|password|passwd|auth_?token|access_?token)$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AIza[\w-]{20,})")
@@ -34,8 +34,8 @@ def check(config: DictConfig, settings: type | None = None, *, unused: Collectio
     """Hold a composed config against the signatures of what it will build.
 
     Args:
-        config: The whole composed config of a door.
-        settings: A TypedDict of the door's own top-level keys.
+        config: The whole composed config of a command.
+        settings: A TypedDict of the command's own top-level keys.
         unused: Top-level keys that are not looked at, because nothing will be built from them.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Tab completion: doors first, then what Hydra knows of groups, options and keys."""
+"""Tab completion: commands first, then what Hydra knows of groups, options and keys."""
 
 from collections.abc import Sequence
 
@@ -6,31 +6,33 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.bash_completion import BashCompletion
 from hydra._internal.utils import create_config_search_path
 
+from hafs.config.overrides import ALIASES, SEQUENCES, rewrite
 from hafs.config.tree import conf_folder, options, register
-from hafs.config.words import ALIASES, SEQUENCES, rewrite
-from hafs.errors import HafsError
+from hafs.core.errors import HafsError
 
 
-def complete(line: str, doors: Sequence[str]) -> list[str]:
+def complete(line: str, commands: Sequence[str]) -> list[str]:
     """What the word being typed may become.
 
     Args:
         line: The command line up to the cursor, beginning with the program's name.
-        doors: Names of the front doors.
+        commands: Names of the commands.
     """
     words = line.split(" ")
     if len(words) <= 2:
-        return [door for door in (*doors, "completion") if door.startswith(words[-1] if len(words) == 2 else "")]
-    door, before, typed = words[1], [word for word in words[2:-1] if word], words[-1]
+        return [
+            command for command in (*commands, "completion") if command.startswith(words[-1] if len(words) == 2 else "")
+        ]
+    command, before, typed = words[1], [word for word in words[2:-1] if word], words[-1]
     group, _, value = typed.partition("=")
     if group in SEQUENCES and "=" in typed:
         done, comma, part = value.rpartition(",")
         names = [name for name in options(group) if name.startswith(part) and name not in done.split(",")]
         return [f"{group}={done}{comma}{name}" for name in names]
-    return _hydra(door, before, typed)
+    return _hydra(command, before, typed)
 
 
-def _hydra(door: str, before: Sequence[str], typed: str) -> list[str]:
+def _hydra(command: str, before: Sequence[str], typed: str) -> list[str]:
     register()
     try:
         known = [word for word in rewrite(before) if "=" in word]
@@ -39,5 +41,5 @@ def _hydra(door: str, before: Sequence[str], typed: str) -> list[str]:
     alias = next((alias for alias in ALIASES if typed.startswith(alias)), "")
     asked = ALIASES[alias] + typed.removeprefix(alias) if alias else typed
     loader = ConfigLoaderImpl(create_config_search_path(f"file://{conf_folder()}"))
-    found = BashCompletion(loader)._query(config_name=door, line=" ".join([*known, asked]))
+    found = BashCompletion(loader)._query(config_name=command, line=" ".join([*known, asked]))
     return [alias + word.removeprefix(ALIASES[alias]) if alias else word for word in found]

@@ -6,9 +6,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from hafs.config.explain import explain
+from hafs.config.overrides import DEMO_COMMANDS, rewrite
 from hafs.config.tree import composed, drop_unchosen
-from hafs.config.words import DEMO_DOORS, rewrite
-from hafs.redact import scrub
+from hafs.core.redaction import scrub
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -27,20 +27,20 @@ def _named(value: Any, written: Any) -> Any:
     return scrub(value) if isinstance(value, str) else value
 
 
-def compose(door: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The config a door would get for these words, without running it.
+def compose(command: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The config a command would get for these words, without running it.
 
     Args:
-        door: Name of a primary config: `train`, `validate`, ...
+        command: Name of a primary config: `train`, `validate`, ...
         overrides: Words as typed on the command line.
 
     Raises:
         ConfigError: A word is malformed, or names a group, option or key that does not exist.
     """
-    words = rewrite(overrides, demo=door in DEMO_DOORS)
+    words = rewrite(overrides, demo=command in DEMO_COMMANDS)
     try:
-        config = composed(door, words)
+        config = composed(command, words)
         drop_unchosen(config, words)
         return config
     except Exception as error:
-        raise explain(error, door, words) or error from error
+        raise explain(error, command, words) or error from error

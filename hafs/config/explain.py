@@ -10,9 +10,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hafs.config.check import did_you_mean
 from hafs.config.extras import missing_extra
+from hafs.config.overrides import ALIASES, SEQUENCES
 from hafs.config.tree import composed, groups, not_chosen, options
-from hafs.config.words import ALIASES, SEQUENCES
-from hafs.errors import ConfigError, HafsError, RunError
+from hafs.core.errors import ConfigError, HafsError, RunError
 
 _DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
@@ -34,11 +34,11 @@ def _unknown_option(message: str) -> ConfigError | None:
     return ConfigError(f"{group} has no option {name!r}", hint=did_you_mean(name, options(group)))
 
 
-def _unknown_key(door: str, words: Sequence[str]) -> ConfigError | None:
+def _unknown_key(command: str, words: Sequence[str]) -> ConfigError | None:
     """The first word whose key the rest of the words does not compose."""
     keyed = [word for word in words if "=" in word and "." in word.split("=", 1)[0]]
     try:
-        config = composed(door, [word for word in words if "=" in word and word not in keyed])
+        config = composed(command, [word for word in words if "=" in word and word not in keyed])
     except (HydraException, OmegaConfBaseException):
         return None
     known = [key for key in _keys(config) if not key.startswith("hydra.")]
@@ -72,24 +72,24 @@ def _as_typed(key: str) -> str:
     return key
 
 
-def _unknown_group(door: str, message: str) -> ConfigError | None:
+def _unknown_group(command: str, message: str) -> ConfigError | None:
     found = re.search(r"Could not override '(\w+)'|Key '(\w+)' is not in struct", message)
     if not found:
         return None
     word = found[1] or found[2]
-    known = {str(key) for key in composed(door, [])} | set(groups())
+    known = {str(key) for key in composed(command, [])} | set(groups())
     return ConfigError(f"there is no group or key {word!r}", hint=did_you_mean(word, known))
 
 
-def _no_value(message: str, door: str) -> ConfigError | None:
+def _no_value(message: str, command: str) -> ConfigError | None:
     found = re.search(r"parsing override '([^'=]*)' missing EQUAL", message)
     if not found:
         return None
-    fact = f"{found[1]!r} says nothing to hafs {door}: its words are key=value"
-    return ConfigError(fact, hint=f"hafs {door} --help shows them")
+    fact = f"{found[1]!r} says nothing to hafs {command}: its words are key=value"
+    return ConfigError(fact, hint=f"hafs {command} --help shows them")
 
 
-def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | None:
+def explain(error: Exception, command: str, words: Sequence[str]) -> HafsError | None:
     """One clear error for what Hydra or the disk refused, or an extra would bring; None for anything else."""
     if missing := missing_extra(error):
         return missing
@@ -107,9 +107,9 @@ def explain(error: Exception, door: str, words: Sequence[str]) -> HafsError | No
     cause = " ".join(str(error.__cause__ or "").split())
     return (
         _unknown_option(message)
-        or _unknown_key(door, words)
-        or _unknown_group(door, f"{message} {cause}")
-        or _no_value(message, door)
+        or _unknown_key(command, words)
+        or _unknown_group(command, f"{message} {cause}")
+        or _no_value(message, command)
         or ConfigError(_first_sentence(message), hint="HYDRA_FULL_ERROR=1 shows where")
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 
-from hafs.errors import ConfigError
+from hafs.core.errors import ConfigError
 
 PURPOSES = {
     "train": "to train and evaluate",

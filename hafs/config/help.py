@@ -1,4 +1,4 @@
-"""What `--help` prints: the door's own words, its groups and their options, its values; read from `conf/` as it is."""
+"""What `--help` prints: the command's own words, its groups and their options, its values; read from `conf/` as it is."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +10,14 @@ import yaml
 from hafs.config.tree import conf_folder, options
 
 
-def help_text(door: str, words: str) -> str:
-    """The help of a door.
+def help_text(command: str, words: str) -> str:
+    """The help of a command.
 
     Args:
-        door: Name of its primary config.
+        command: Name of its primary config.
         words: What it does and how it is called.
     """
-    path = conf_folder() / f"{door}.yaml"
+    path = conf_folder() / f"{command}.yaml"
     parts = [words.strip(), "Groups, chosen with GROUP=OPTION:\n\n" + _groups(path)]
     parts.append("Values, set with KEY=VALUE:\n\n" + _values(path))
     parts.append("--cfg job prints the composed config and runs nothing; --hydra-help shows Hydra's own flags.")
@@ -34,17 +34,17 @@ def _groups(path: Path) -> str:
 
 
 def _defaults(path: Path) -> Iterator[tuple[str, Any]]:
-    """Groups and their defaults, those of a door that this one begins with included."""
+    """Groups and their defaults, those of a command that this one begins with included."""
     for entry in yaml.safe_load(path.read_text())["defaults"]:
-        if isinstance(entry, str) and entry not in ("door", "_self_"):
+        if isinstance(entry, str) and entry not in ("command", "_self_"):
             yield from _defaults(path.with_name(f"{entry}.yaml"))
         elif isinstance(entry, dict) and not next(iter(entry)).startswith("override"):
             yield next(iter(entry.items()))
 
 
 def _values(path: Path) -> str:
-    """The door's own keys, with their comments, as they stand in its file and in that of a door that it begins with."""
-    first = yaml.safe_load(path.read_text()).get("defaults", ["door"])[0]
-    before = _values(path.with_name(f"{first}.yaml")) + "\n" if first != "door" else ""
+    """The command's own keys, with their comments, as they stand in its file and in that of a command that it begins with."""
+    first = yaml.safe_load(path.read_text()).get("defaults", ["command"])[0]
+    before = _values(path.with_name(f"{first}.yaml")) + "\n" if first != "command" else ""
     text = path.read_text().split("\n\n", 1)[1]
     return before + "\n".join("  " + line for line in text.split("\nhydra:")[0].strip().splitlines())

@@ -1,4 +1,4 @@
-"""What Hydra itself may call and write: it acts on a composed config before the door does."""
+"""What Hydra itself may call and write: it acts on a composed config before the command does."""
 
 import re
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from hafs.config.build import is_class_of, targets
 from hafs.config.check import refuse_secrets
-from hafs.errors import ConfigError
+from hafs.core.errors import ConfigError
 
-_OURS = "hafs.config.app.SweepFolder"
+_OURS = "hafs.config.hydra_command.SweepFolder"
 _PLUGINS = ("hydra._internal.core_plugins", "hydra_plugins", "optuna.samplers", "optuna.pruners")
 """Where launchers, sweepers and what they are made of live."""
 _LOGGING = re.compile(r"logging(\.handlers)?\.[A-Z]\w*|colorlog\.ColoredFormatter|ext://sys\.std(out|err)", re.ASCII)

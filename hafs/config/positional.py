@@ -1,4 +1,4 @@
-"""Words that are no overrides: what a door such as `hafs ask` takes literally.
+"""Words that are no overrides: what a command such as `hafs ask` takes literally.
 
 hafs ask "Why is A=$00, not [$7E0010]?" router=llm      the first word is the question, the second an override
 hafs ask -- --cfg what does this flag do                after `--` every word is literal
@@ -11,18 +11,18 @@ from collections.abc import Collection, Sequence
 import yaml
 from omegaconf import OmegaConf
 
+from hafs.config.overrides import ALIASES, TAKES_A_VALUE
 from hafs.config.tree import conf_folder
-from hafs.config.words import ALIASES, TAKES_A_VALUE
-from hafs.errors import ConfigError
+from hafs.core.errors import ConfigError
 
 _FLAG = re.compile(r"^--?[A-Za-z][\w-]*(=.*)?$", re.DOTALL)
 _OVERRIDE = re.compile(r"^(?:\+{0,2}(?P<key>[A-Za-z_]\w*)[\w./@:\[\]-]*=|~[A-Za-z_][\w./@:]*(?:=\S*)?$)")
 _ALONE = re.compile(r"^[A-Za-z_][\w.]*=\S*$")
 
 
-def known_keys(door: str) -> set[str]:
-    """What may begin an override of a door: the keys of its config, every group, and where groups compose to."""
-    tree = yaml.safe_load((conf_folder() / f"{door}.yaml").read_text(encoding="utf-8"))
+def known_keys(command: str) -> set[str]:
+    """What may begin an override of a command: the keys of its config, every group, and where groups compose to."""
+    tree = yaml.safe_load((conf_folder() / f"{command}.yaml").read_text(encoding="utf-8"))
     shared = [entry for entry in tree["defaults"] if isinstance(entry, str) and entry != "_self_"]
     keys = {key for key in tree if key != "defaults"}.union(*map(known_keys_of_file, shared))
     groups = {path.name for path in conf_folder().iterdir() if path.is_dir()}
@@ -34,22 +34,22 @@ def known_keys_of_file(name: str) -> set[str]:
     return set(yaml.safe_load((conf_folder() / f"{name}.yaml").read_text(encoding="utf-8"))) - {"defaults"}
 
 
-def collect(argv: Sequence[str], key: str | None, door: str) -> list[str]:
+def collect(argv: Sequence[str], key: str | None, command: str) -> list[str]:
     """The words with the literal ones, joined by spaces, as the value of `key`.
 
     The value reaches the config through a resolver, so nothing in it is ever parsed: commas, quotes, `${...}`, `???`.
 
     Args:
         argv: The command line without the program's name.
-        key: The key that takes the literal words; None: the door takes none, and the words stay as they are.
-        door: Name of the door, whose keys may begin an override.
+        key: The key that takes the literal words; None: the command takes none, and the words stay as they are.
+        command: Name of the command, whose keys may begin an override.
 
     Raises:
         ConfigError: A word is a mistyped override, or the key is given twice.
     """
     if key is None:
         return list(argv)
-    overrides, literal = _split(argv, known_keys(door))
+    overrides, literal = _split(argv, known_keys(command))
     if not literal:
         return overrides
     if any(word.startswith(f"{key}=") for word in overrides):

@@ -17,8 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import TypeAdapter
 
-from hafs.config.words import SEQUENCES, RunName
-from hafs.errors import ConfigError
+from hafs.config.overrides import SEQUENCES, RunName
+from hafs.core.errors import ConfigError
 
 VERSION = "1.3"
 """Of Hydra, whose behaviour `conf/` is written for."""
@@ -118,7 +118,7 @@ def groups() -> list[str]:
     return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
 
 
-def composed(door: str, words: Sequence[str]) -> DictConfig:
+def composed(command: str, words: Sequence[str]) -> DictConfig:
     """The config for words that are rewritten already, or Hydra's own error.
 
     Hydra's global state is left as it is: other threads, and the application that hafs runs in, may be using it.
@@ -129,7 +129,7 @@ def composed(door: str, words: Sequence[str]) -> DictConfig:
         if UserConf not in Plugins.instance().discover(SearchPathPlugin):
             UserConf().manipulate_search_path(path)
         config = ConfigLoaderImpl(path).load_configuration(
-            door, list(words), run_mode=RunMode.RUN, from_shell=False, validate_sweep_overrides=True
+            command, list(words), run_mode=RunMode.RUN, from_shell=False, validate_sweep_overrides=True
         )
     with open_dict(config):
         config.pop("hydra", None)

@@ -1,4 +1,4 @@
-"""From the door's config to what is evaluated and how; refuses what cannot be meant before anything is loaded."""
+"""From the command's config to what is evaluated and how; refuses what cannot be meant before anything is loaded."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,17 +6,17 @@ from omegaconf import DictConfig
 
 from hafs.config import build
 from hafs.config.check import did_you_mean
-from hafs.errors import ConfigError
-from hafs.evaluation import JUDGE, Measuring, Opinion
+from hafs.core.errors import ConfigError
 from hafs.evaluation.council import of_council
 from hafs.evaluation.council.members import seated
 from hafs.evaluation.council.record import Trial
+from hafs.evaluation.evaluation import JUDGE, Measuring, Opinion
+from hafs.evaluation.gate import Gate
 from hafs.evaluation.general import NAME as FORGETTING
 from hafs.evaluation.general import general_set
 from hafs.evaluation.harness import harness
+from hafs.evaluation.judge import asking
 from hafs.evaluation.subject import Subject, find_run, open_run
-from hafs.gate import Gate
-from hafs.judge import asking
 
 
 def measuring(config: DictConfig) -> Measuring:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hafs.dataset.enough import too_few
+from hafs.data.enough import too_few
+from hafs.evaluation.gate import Figure
 from hafs.evaluation.groups import numbered
 from hafs.evaluation.intervals import Compared, Sides, compare
-from hafs.gate import Figure
-from hafs.metrics import Better, Metric, Said
+from hafs.evaluation.metrics import Better, Metric, Said
 
 
 def figures(

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import orjson
 
-from hafs.dataset.decode import Reject
-from hafs.dataset.formats import parse
-from hafs.errors import DataError
-from hafs.metrics import Metric, Parts, Said
-from hafs.text import Conversation
+from hafs.chat import Conversation
+from hafs.core.errors import DataError
+from hafs.data.decode import Reject
+from hafs.data.formats import parse
+from hafs.evaluation.metrics import Metric, Parts, Said
 
 NAME = "forgetting"
 

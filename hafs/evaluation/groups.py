@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hafs.dataset.content import keys_of, normalize
-from hafs.dataset.samples import Split
-from hafs.metrics import Said
-from hafs.text import TEXT_ROLE, Conversation
+from hafs.chat import TEXT_ROLE, Conversation
+from hafs.data.content import keys_of, normalize
+from hafs.data.samples import Split
+from hafs.evaluation.metrics import Said
 
 
 def group_in(split: Split, place: int) -> str:

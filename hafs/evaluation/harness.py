@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hafs.config.check import did_you_mean
-from hafs.errors import ConfigError, HafsError
+from hafs.core.errors import ConfigError, HafsError
 from hafs.evaluation.figures import figure
+from hafs.evaluation.gate import Figure
 from hafs.evaluation.intervals import Sides, compare
-from hafs.gate import Figure
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@ import numpy as np
 from lm_eval.api.model import TemplateLM  # type: ignore
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # type: ignore
 
-from hafs.dataset.samples import Sample
+from hafs.chat import end_tokens
+from hafs.data.samples import Sample
 from hafs.evaluation.rows import GPU_ROW_TOKENS, ROW_TOKENS
-from hafs.generation import Decoder, Pieces, Row, Sampling, active_adapter, at_rest
-from hafs.generation.stop import StopWords
-from hafs.likelihood import likelihoods
-from hafs.text import end_tokens
+from hafs.modeling.generation import Decoder, Pieces, Row, Sampling, active_adapter, at_rest
+from hafs.modeling.generation.stop import StopWords
+from hafs.modeling.likelihood import likelihoods
 
 LONGEST_ANSWER = 256
 """Tokens, where a task does not say."""

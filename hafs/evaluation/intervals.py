@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hafs.dataset.enough import too_few
+from hafs.data.enough import too_few
 
 _CHUNK = 4_000_000  # counts held at once
 

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hafs import durable
-from hafs.dataset.samples import Prepared, Split
+from hafs.core import durable
+from hafs.data.samples import Prepared, Split
+from hafs.evaluation.gate import Evaluation, Figure, HeldOut, Verdict
 from hafs.evaluation.harness import Scores
+from hafs.evaluation.metrics import Said
 from hafs.evaluation.subject import Subject
-from hafs.gate import Evaluation, Figure, HeldOut, Verdict
-from hafs.metrics import Said
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hafs import oom
-from hafs.dataset.samples import Sample
-from hafs.errors import HafsError
-from hafs.generation import Decoder, Row, at_rest, prompt_of
-from hafs.likelihood import Likelihood, likelihoods
-from hafs.metrics import Said
-from hafs.text import TEXT_ROLE, Conversation, end_tokens, render
+from hafs.chat import TEXT_ROLE, Conversation, end_tokens, render
+from hafs.core.errors import HafsError
+from hafs.data.samples import Sample
+from hafs.evaluation.metrics import Said
+from hafs.modeling import out_of_memory
+from hafs.modeling.generation import Decoder, Row, at_rest, prompt_of
+from hafs.modeling.likelihood import Likelihood, likelihoods
 
 ROW_TOKENS = {"cpu": 1024}
 """Tokens of one forward pass over given answers; it is halved where memory runs out."""
@@ -110,13 +110,13 @@ def answers(
         try:
             return _answers(net, tokenizer, prompts, max_new_tokens, at_once, progress)
         except (RuntimeError, MemoryError) as error:
-            if not oom.is_out_of_memory(error):
+            if not out_of_memory.is_out_of_memory(error):
                 raise
             if at_once == 1:
                 hint = "lower max_new_tokens"
                 raise HafsError("out of memory with a single answer in the making", hint=hint) from None
         at_once //= 2
-        oom.free_cache()
+        out_of_memory.free_cache()
 
 
 def _answers(

@@ -11,19 +11,20 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from hafs import durable, hardware
-from hafs.adapter import Adapter, Full
+from hafs.chat import Conversation
 from hafs.config import build
-from hafs.dataset import Dataset, prepare
-from hafs.dataset.samples import Prepared, Split
-from hafs.errors import DataError, HafsError, RunError
-from hafs.model import Model
-from hafs.model.folder import weights_sha256
-from hafs.model.weights import cache_folder
-from hafs.quant import Quant
-from hafs.registry import Record, Registry
-from hafs.runs import Run, same_base
-from hafs.text import Conversation
+from hafs.core import durable
+from hafs.core.errors import DataError, HafsError, RunError
+from hafs.data.dataset import Dataset, prepare
+from hafs.data.samples import Prepared, Split
+from hafs.modeling import hardware
+from hafs.modeling.adapter import Adapter, Full
+from hafs.modeling.base_folder import weights_sha256
+from hafs.modeling.base_model import Model
+from hafs.modeling.quantization import Quant
+from hafs.modeling.weights import cache_folder
+from hafs.registry.registry import Record, Registry
+from hafs.runs.run_folder import Run, same_base
 
 TENSORS = ("adapter_model.safetensors", "model.safetensors")
 

@@ -16,10 +16,10 @@ from typing import Any, Literal
 import orjson
 import xxhash
 
-from hafs import durable
-from hafs.errors import ConfigError
-from hafs.model import Hub, Model, PackagedGguf, RandomWeights
-from hafs.model.weights import cache_folder
+from hafs.core import durable
+from hafs.core.errors import ConfigError
+from hafs.modeling.base_model import Hub, Model, PackagedGguf, RandomWeights
+from hafs.modeling.weights import cache_folder
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from hafs import durable
-from hafs.durable import CHECKSUM
-from hafs.hardware import Hardware
+from hafs.core import durable
+from hafs.core.durable import CHECKSUM
+from hafs.modeling.hardware import Hardware
 from hafs.planning.memory import Constants
 
 LIBRARIES = 500 * 2**20

@@ -8,11 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hafs.hardware import Hardware
+from hafs.modeling.hardware import Hardware
 from hafs.planning.architecture import Architecture
 from hafs.planning.memory import Setup, adapted, trained_parameters
 from hafs.planning.workload import Workload
-from hafs.stage import Stage
+from hafs.training.stage import Stage
 
 START = {"cpu": 12.0, "cuda": 25.0, "mps": 20.0}
 """Seconds before the first step that do not depend on the model: libraries, data, the driver."""

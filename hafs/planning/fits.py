@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from hafs.hardware import Hardware
+from hafs.modeling.hardware import Hardware
 from hafs.planning.architecture import Architecture
 from hafs.planning.memory import Constants
 from hafs.planning.plan import Asked, Plan, make

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from hafs.hardware import GIB, Hardware
+from hafs.modeling.hardware import GIB, Hardware
 from hafs.planning import duration, memory
 from hafs.planning.architecture import Architecture
 from hafs.planning.duration import Duration, Measured
 from hafs.planning.memory import Constants, Setup, Term
 from hafs.planning.workload import Row, Workload, fullest_row, fullest_step
-from hafs.stage import Stage
+from hafs.training.stage import Stage
 
 HEADROOM = 0.08
 """Free share of the memory below which a plan is marginal: about the error of its figures."""

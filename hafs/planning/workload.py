@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from hafs.model.limits import SHORT
-from hafs.stage import Stage
+from hafs.modeling.kernel_limits import SHORT
+from hafs.training.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from hafs.errors import ConfigError
+from hafs.core.errors import ConfigError
 
 LONGEST = 100
 _FAMILY = r"[a-z0-9][a-z0-9_]*(?:-[a-z0-9][a-z0-9_]*)+"

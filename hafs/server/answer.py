@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from hafs.errors import HafsError
-from hafs.graph.chat import Council
-from hafs.server.wire import Asked, Refusal, Reply, delta_of, finish_of, public
+from hafs.core.errors import HafsError
+from hafs.council.chat_model import Council
+from hafs.server.openai_schema import Asked, Refusal, Reply, delta_of, finish_of, public
 
 T = TypeVar("T")
 CLIENT_GONE = 499

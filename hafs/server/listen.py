@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hafs.errors import ConfigError
-from hafs.loopback import is_loopback
+from hafs.core.errors import ConfigError
+from hafs.core.loopback import is_loopback
 
 SHORTEST_TOKEN = 16
 

@@ -3,10 +3,10 @@ from typing import get_type_hints
 
 import pytest
 
-from hafs.cli import doors
+from hafs.cli import commands
 from hafs.config import build, check, compose
 from hafs.config.check import _adapter
-from hafs.errors import ConfigError
+from hafs.core.errors import ConfigError
 from hafs.train import Settings
 
 
@@ -95,8 +95,8 @@ def _problems(config):
     return ""
 
 
-@pytest.mark.parametrize("door", doors())
-def test_every_key_of_a_door_has_a_type_that_is_checked(door):
-    settings = getattr(importlib.import_module(f"hafs.{door}"), "Settings", None)
+@pytest.mark.parametrize("command", commands())
+def test_every_key_of_a_command_has_a_type_that_is_checked(command):
+    settings = getattr(importlib.import_module(f"hafs.{command}"), "Settings", None)
     hints = get_type_hints(settings, include_extras=True) if settings else {}
     assert [key for key, hint in hints.items() if _adapter(hint) is None] == []

@@ -3,14 +3,14 @@ from omegaconf import OmegaConf
 
 from hafs.config import compose, positional
 from hafs.config.positional import collect, known_keys
-from hafs.errors import ConfigError
+from hafs.core.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
 def _ask(monkeypatch):
-    """The keys of a door that asks, whatever doors there are."""
+    """The keys of a command that asks, whatever commands there are."""
     known = known_keys("train") | {"question", "router", "expert", "provider"}
-    monkeypatch.setattr(positional, "known_keys", lambda door: known)
+    monkeypatch.setattr(positional, "known_keys", lambda command: known)
 
 
 def read(*words):

@@ -11,29 +11,29 @@ from omegaconf import OmegaConf
 
 from hafs.config import check, compose, conf_folder
 from hafs.config.build import targets
-from hafs.config.words import SEQUENCES
+from hafs.config.overrides import SEQUENCES
 from hafs.train import Settings
 
 GROUPS = sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
-DOORS = [path.stem for path in sorted(conf_folder().glob("*.yaml")) if path.stem not in {"door", "train"}]
+COMMANDS = [path.stem for path in sorted(conf_folder().glob("*.yaml")) if path.stem not in {"command", "train"}]
 LIGHTNINGS = {"trainer", "logger"}
 NOUNS = [group for group in GROUPS if group not in LIGHTNINGS | {"experiment"}]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def door_of(group):
-    """A door that has the group; training has most of them."""
-    for door in ("train", *DOORS):
-        entries = yaml.safe_load((conf_folder() / f"{door}.yaml").read_text())["defaults"]
+def command_of(group):
+    """A command that has the group; training has most of them."""
+    for command in ("train", *COMMANDS):
+        entries = yaml.safe_load((conf_folder() / f"{command}.yaml").read_text())["defaults"]
         if any(isinstance(entry, dict) and group in entry for entry in entries):
-            return door
-    raise AssertionError(f"no door has the group {group!r}")
+            return command
+    raise AssertionError(f"no command has the group {group!r}")
 
 
 def composed(group, option):
     words = [f"{group}={option}", *(["dataset.path=my.jsonl"] if option == "jsonl" else [])]
-    return compose(door_of(group), words)
+    return compose(command_of(group), words)
 
 
 def node_of(group, option):
@@ -43,7 +43,7 @@ def node_of(group, option):
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_and_passes_the_check(group, option):
-    check(composed(group, option), Settings if door_of(group) == "train" else None)
+    check(composed(group, option), Settings if command_of(group) == "train" else None)
 
 
 @pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if pair[0] in NOUNS])

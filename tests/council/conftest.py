@@ -1,6 +1,6 @@
 import pytest
 
-from hafs.graph import council
+from hafs.council import council
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from functools import cache
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
-from hafs.graph import council
-from hafs.graph.chat import Council
+from hafs.council import council
+from hafs.council.chat_model import Council
 
 
 @cache

@@ -9,10 +9,10 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.output_parsers import StrOutputParser
 
-from hafs.errors import AllProvidersDown, ConfigError, HafsError
-from hafs.graph.show import show_receipt
-from hafs.registering import register_mixture
-from hafs.registry import GateRecord, Record, Registry
+from hafs.core.errors import AllProvidersDown, ConfigError, HafsError
+from hafs.council.receipt_terminal import show_receipt
+from hafs.registry.registration import register_mixture
+from hafs.registry.registry import GateRecord, Record, Registry
 
 ONE = "How do I use lda and sta in a subroutine?"
 TWO = "Why does my routine with lda and sta crash with an error?"

@@ -8,14 +8,14 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
 from hafs.config import build, compose
-from hafs.errors import ConfigError
-from hafs.expert import Expert
-from hafs.graph import council
-from hafs.provider import TIERS
-from hafs.router import Method, Router, picked
-from hafs.router.llm import label_sets, read_scores
-from hafs.router.report import calibration_error, fit, measure
-from hafs.router.rows import dealt, read_rows
+from hafs.core.errors import ConfigError
+from hafs.council import council
+from hafs.council.expert import Expert
+from hafs.council.router import Method, Router, picked
+from hafs.council.router.llm import label_sets, read_scores
+from hafs.council.router.routing_report import calibration_error, fit, measure
+from hafs.council.router.rows import dealt, read_rows
+from hafs.providers.provider import TIERS
 
 QUESTIONS = {
     "How do I use lda and sta in a subroutine?": {"asm"},

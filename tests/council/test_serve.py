@@ -13,9 +13,9 @@ import httpx
 import pytest
 import uvicorn
 
-from hafs.errors import ConfigError, InputError
-from hafs.server import Limits, application
-from hafs.server import refused as answer_of
+from hafs.core.errors import ConfigError, InputError
+from hafs.server.app import Limits, application
+from hafs.server.app import refused as answer_of
 from hafs.server.listen import bound, token_of
 
 ONE = "How do I use lda and sta in a subroutine?"
@@ -208,7 +208,7 @@ def test_other_addresses_take_a_token_and_a_taken_port_is_told(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("door", "words", "code", "said"),
+    ("command", "words", "code", "said"),
     [
         ("ask", [""], 2, "the question is empty"),
         ("ask", ["why?", "expert=asmm"], 2, "expert has no option 'asmm'"),
@@ -218,10 +218,10 @@ def test_other_addresses_take_a_token_and_a_taken_port_is_told(monkeypatch):
         ("serve", ["host=0.0.0.0"], 2, "holds no token"),
     ],
 )
-def test_a_command_that_cannot_answer_says_why_in_few_lines(own_state, door, words, code, said):
+def test_a_command_that_cannot_answer_says_why_in_few_lines(own_state, command, words, code, said):
     env = {key: value for key, value in os.environ.items() if not key.endswith(("_API_KEY", "_TOKEN"))}
-    more = ["router=keyword"] if "router=keyword" not in words and door == "ask" else []
-    command = [sys.executable, "-m", f"hafs.{door}", *words, *more]
+    more = ["router=keyword"] if "router=keyword" not in words and command == "ask" else []
+    command = [sys.executable, "-m", f"hafs.{command}", *words, *more]
     out = subprocess.run(
         command, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60
     )
@@ -232,7 +232,7 @@ def test_a_command_that_cannot_answer_says_why_in_few_lines(own_state, door, wor
 
 
 def test_standard_input_is_appended_to_the_question(own_state):
-    command = [sys.executable, "-m", "hafs.ask", "Why, a=b?", "provider=scripted", "router=keyword"]
+    command = [sys.executable, "-m", "hafs.commands.ask", "Why, a=b?", "provider=scripted", "router=keyword"]
     out = subprocess.run(command, capture_output=True, text=True, check=True, input="trace 42\n", timeout=60)
     assert out.stdout == "A scripted answer to: Why, a=b?\n\ntrace 42\n"
     assert "routed by" in out.stderr

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hafs.config import build, compose
-from hafs.synthesizer import Said, quoted
+from hafs.council.synthesizer import Said, quoted
 
 FRAMES = [
     "{}",

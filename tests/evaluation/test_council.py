@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from hafs.commands.evaluate import Settings, evaluate
 from hafs.config import check, compose
-from hafs.errors import DataError, HafsError
-from hafs.evaluate import Settings, evaluate
-from hafs.provider import local
-from hafs.registering import finished_run, register_mixture, register_run
-from hafs.registry import Registry
+from hafs.core.errors import DataError, HafsError
+from hafs.providers import local
+from hafs.registry.registration import finished_run, register_mixture, register_run
+from hafs.registry.registry import Registry
 from hafs.train import Settings as TrainSettings
 from hafs.train import train
 
@@ -182,7 +182,7 @@ def test_a_row_that_another_expert_trained_on_is_found(at):
     ],
 )
 def test_a_council_that_cannot_be_meant_is_told_before_anything_is_loaded(at, words, said, monkeypatch):
-    monkeypatch.setattr("hafs.model.Model.load", lambda *_, **__: pytest.fail("loaded a model"))
+    monkeypatch.setattr("hafs.modeling.base_model.Model.load", lambda *_, **__: pytest.fail("loaded a model"))
     with pytest.raises(HafsError) as error:
         evaluated(*words)
     assert said in str(error.value)

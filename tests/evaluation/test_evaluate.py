@@ -1,4 +1,4 @@
-"""Evaluating finished runs of the tiny model, through the door's own function; three planted cases for the gate."""
+"""Evaluating finished runs of the tiny model, through the command's own function; three planted cases for the gate."""
 
 import json
 import random
@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hafs import durable, gate
+from hafs.commands.evaluate import Settings, evaluate
 from hafs.config import check, compose
-from hafs.errors import ConfigError, DataError, GateRefused, RunError
-from hafs.evaluate import Settings, evaluate
+from hafs.core import durable
+from hafs.core.errors import ConfigError, DataError, GateRefused, RunError
+from hafs.evaluation import gate
 from hafs.train import Settings as TrainSettings
 from hafs.train import train
 
@@ -235,7 +236,7 @@ def test_an_adapter_of_no_numbers_or_other_bytes_is_refused(at):
     ],
 )
 def test_what_cannot_be_meant_is_told_before_anything_is_loaded(at, words, said, monkeypatch):
-    monkeypatch.setattr("hafs.model.Model.load", lambda *_, **__: pytest.fail("loaded a model"))
+    monkeypatch.setattr("hafs.modeling.base_model.Model.load", lambda *_, **__: pytest.fail("loaded a model"))
     with pytest.raises((ConfigError, DataError, RunError)) as error:
         evaluated(*words)
     assert said in str(error.value)

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from hafs.chat import Message
 from hafs.config import build, compose
-from hafs.dataset import report
+from hafs.data.dataset import report
+from hafs.evaluation.evaluation_terminal import interval, judged
 from hafs.evaluation.figures import figures
-from hafs.evaluation.show import interval, judged
-from hafs.metrics import Said
-from hafs.metrics.perplexity import Perplexity
-from hafs.metrics.seconds_a_token import SecondsAToken
-from hafs.registry.card import _interval
+from hafs.evaluation.metrics import Said
+from hafs.evaluation.metrics.perplexity import Perplexity
+from hafs.evaluation.metrics.seconds_per_token import SecondsAToken
+from hafs.registry.model_card import _interval
 from hafs.registry.record import Measured
-from hafs.text import Message
 
 
 def said(count, prompt, **more):

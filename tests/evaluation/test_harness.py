@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hafs.config import build, compose
-from hafs.errors import ConfigError
+from hafs.core.errors import ConfigError
 from hafs.evaluation.harness import Scores, harness, task_figures
 
 INSTALLED = importlib.util.find_spec("lm_eval") is not None

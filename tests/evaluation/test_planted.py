@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hafs import durable, gate
+from hafs.commands.evaluate import Settings, evaluate
 from hafs.config import check, compose
-from hafs.errors import GateRefused
-from hafs.evaluate import Settings, evaluate
+from hafs.core import durable
+from hafs.core.errors import GateRefused
+from hafs.evaluation import gate
 from hafs.train import Settings as TrainSettings
 from hafs.train import train
 

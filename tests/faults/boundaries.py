@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-from hafs.checkpoints import Checkpoints
+from hafs.runs.checkpoints import Checkpoints
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 NOTES, STATES = "boundaries.jsonl", "states.jsonl"
@@ -112,8 +112,8 @@ def digest(state):
 
 def at_every_boundary_of_a_step():
     """From the beginning of the step that STEP names to the beginning of the next one."""
-    from hafs.callbacks.checkpoint import Checkpoint
-    from hafs.module import FineTuning
+    from hafs.training.callbacks.checkpoint import Checkpoint
+    from hafs.training.module import FineTuning
 
     boundaries, at = Boundaries(**json.loads(os.environ["BOUNDARIES"])), int(os.environ["STEP"])
     step, ended, original = FineTuning.training_step, Checkpoint.on_train_batch_end, os.getpid()
@@ -135,13 +135,13 @@ def at_every_boundary_of_a_step():
 
 def at_every_boundary_of_a_run():
     """From the check of the config to the end."""
-    from hafs.config import app
+    from hafs.config import hydra_command
 
     boundaries = Boundaries(**json.loads(os.environ["BOUNDARIES"]))
-    real = app.check
+    real = hydra_command.check
 
     def begun(*arguments, **options):
         boundaries.begin()
         return real(*arguments, **options)
 
-    app.check = begun
+    hydra_command.check = begun

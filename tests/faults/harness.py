@@ -1,7 +1,7 @@
 """A run that others torment: three short stages with dropout, in processes of their own, compared step by step.
 
 Processes are forked from one that has the libraries loaded, so that a start takes a second; what happens in them is
-the door's own `main`, with a command line, exit codes and files as anybody's.
+the command's own `main`, with a command line, exit codes and files as anybody's.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from pathlib import Path
 import tiny_runs
 from tiny_runs import COMMON, events
 
-from hafs.checkpoints import Checkpoints
+from hafs.runs.checkpoints import Checkpoints
 
 TORMENTED = (
     *COMMON,
@@ -39,7 +39,7 @@ def write_rows(folder, count=40):
 
 
 def _child(words, folder, failpoints, environ, patch):
-    """A process's whole life: the training door, with its words; what it says goes to `said`."""
+    """A process's whole life: the training command, with its words; what it says goes to `said`."""
     assert "preloaded" in sys.modules
     os.chdir(folder)
     os.environ.update(environ)
@@ -48,7 +48,7 @@ def _child(words, folder, failpoints, environ, patch):
     os.dup2(said, 2)
     sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
-    from hafs import failpoints as places
+    from hafs.core import failpoints as places
     from hafs.train import main
 
     places.arm(failpoints)

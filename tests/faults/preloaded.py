@@ -13,6 +13,6 @@ with warnings.catch_warnings():
     import transformers  # noqa: F401
 
     import hafs.train
-    import hafs.training  # noqa: F401
+    import hafs.training.session  # noqa: F401
 
 torch.set_num_threads(1)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from harness import assert_same, events, said, seeded, train
 
-from hafs import durable
-from hafs.checkpoints import Checkpoints
-from hafs.errors import RunError
+from hafs.core import durable
+from hafs.core.errors import RunError
+from hafs.runs.checkpoints import Checkpoints
 
 PAGE = 4096
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from harness import Started, assert_same, events, said, train
 
-from hafs.checkpoints import Checkpoints
-from hafs.events import Events
+from hafs.runs.checkpoints import Checkpoints
+from hafs.runs.events import Events
 
 
 @pytest.mark.parametrize("number", ["ENOSPC", "EIO", "EROFS"])
@@ -100,7 +100,7 @@ def test_lines_that_could_not_be_written_are_written_later(tmp_path, monkeypatch
         return real(handle, data[:7])  # and a disk that takes little at a time
 
     events_file.append("first")
-    monkeypatch.setattr("hafs.events.os.write", refusing)
+    monkeypatch.setattr("hafs.runs.events.os.write", refusing)
     with pytest.warns(UserWarning, match="training goes on"):
         events_file.append("second")
     events_file.append("third")  # told once
@@ -112,7 +112,7 @@ def test_lines_that_could_not_be_written_are_written_later(tmp_path, monkeypatch
 def refuse_events():
     import os
 
-    from hafs import events as file
+    from hafs.runs import events as file
 
     real = os.write
 

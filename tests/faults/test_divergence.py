@@ -7,9 +7,9 @@ import torch
 from harness import assert_same, outcome, said, train
 from tiny_runs import events, run, steps, write_rows
 
-from hafs.errors import Diverged
-from hafs.module import FineTuning
-from hafs.runs import Checkpoints
+from hafs.core.errors import Diverged
+from hafs.runs.run_folder import Checkpoints
+from hafs.training.module import FineTuning
 
 LONG = (
     "stage=main",

@@ -1,4 +1,4 @@
-"""Signals that come before a door is open, while Python imports what hafs needs; Ctrl-C at doors that do not save."""
+"""Signals that come before a command is open, while Python imports what hafs needs; Ctrl-C at commands that do not save."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ class AtImport:
 
 sys.meta_path.insert(0, AtImport())
 """
-FIRST_TO_LAST = ("hafs.train", "omegaconf", "pydantic", "hydra.core.config_store", "hafs.config.app")
-"""Modules in the order of their import, all of them before the door listens."""
+FIRST_TO_LAST = ("hafs.train", "omegaconf", "pydantic", "hydra.core.config_store", "hafs.config.hydra_command")
+"""Modules in the order of their import, all of them before the command listens."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def hooked(here):
 
 
 @pytest.mark.parametrize("at", FIRST_TO_LAST)
-def test_a_signal_before_the_door_is_open_ends_the_process_and_says_nothing(here, hooked, at):
+def test_a_signal_before_the_command_is_open_ends_the_process_and_says_nothing(here, hooked, at):
     for number in (signal.SIGINT, signal.SIGTERM):
         done = hooked([sys.executable, "-m", "hafs.train"], at=at, number=number)
         assert (done.returncode, done.stdout, done.stderr) == (-number, "", ""), (at, number)
@@ -54,13 +54,13 @@ def test_ctrl_c_while_the_config_is_composed_ends_in_two_lines(here, hooked):
     assert done.stderr == "hafs: stopped by SIGINT; nothing is lost\n-> the same command continues\n"
 
 
-def test_ctrl_c_at_another_door_ends_in_a_line(hooked):
-    words = ["-m", "hafs.plan", "model=tiny"]
-    done = hooked([sys.executable, *words], at="hafs.proposal", number=signal.SIGINT)
+def test_ctrl_c_at_another_command_ends_in_a_line(hooked):
+    words = ["-m", "hafs.commands.plan", "model=tiny"]
+    done = hooked([sys.executable, *words], at="hafs.planning.plan_builder", number=signal.SIGINT)
     assert (done.returncode, done.stderr) == (130, "hafs: stopped by SIGINT\n")
 
 
 def test_somebody_who_imports_hafs_keeps_their_own_ctrl_c(hooked):
-    code = "import hafs\ntry:\n    import hafs.runs\nexcept KeyboardInterrupt:\n    print('mine')"
-    done = hooked([sys.executable, "-c", code], at="hafs.runs", number=signal.SIGINT)
+    code = "import hafs\ntry:\n    import hafs.runs.run_folder\nexcept KeyboardInterrupt:\n    print('mine')"
+    done = hooked([sys.executable, "-c", code], at="hafs.runs.run_folder", number=signal.SIGINT)
     assert (done.returncode, done.stdout) == (0, "mine\n")

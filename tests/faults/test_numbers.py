@@ -4,7 +4,7 @@ import pytest
 import torch
 from harness import events, steps, train
 
-from hafs.stage import key
+from hafs.training.stage import key
 
 
 def note_masks():

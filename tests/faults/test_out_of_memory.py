@@ -4,9 +4,9 @@ import pytest
 import torch
 from tiny_runs import adapter, events, run, steps, write_rows
 
-from hafs.errors import HafsError, Interrupted
-from hafs.generation import Decoder
-from hafs.module import FineTuning
+from hafs.core.errors import HafsError, Interrupted
+from hafs.modeling.generation import Decoder
+from hafs.training.module import FineTuning
 
 ONE_STAGE = ("stage=main", "stage.main.samples=30", "stage.main.epochs=2", "adapter.lora_dropout=0")
 MESSAGE = "CUDA out of memory. Tried to allocate 2.00 GiB"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from hafs import durable
-from hafs.checkpoints import Checkpoints
-from hafs.rewind import Rollback, Rollbacks
+from hafs.core import durable
+from hafs.runs.checkpoints import Checkpoints
+from hafs.training.rollback import Rollback, Rollbacks
 
 
 class Recorder:

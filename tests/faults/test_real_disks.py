@@ -11,7 +11,7 @@ import pytest
 from harness import assert_same, events, said, train
 from test_disk import state
 
-from hafs.checkpoints import Checkpoints
+from hafs.runs.checkpoints import Checkpoints
 
 MS_RDONLY, MS_REMOUNT, MS_BIND, MNT_DETACH = 1, 32, 4096, 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -64,7 +64,7 @@ def test_a_full_small_disk_leaves_earlier_checkpoints_and_a_later_save_works(dis
 
 def from_step_4_to_8(begin, end):
     """Do something to the disk at the start of one step, and undo it at that of another."""
-    from hafs.module import FineTuning
+    from hafs.training.module import FineTuning
 
     real = FineTuning.training_step
 

@@ -26,7 +26,7 @@ def keep_every_checkpoint():
     """Copies the run's folder at each save."""
     from pathlib import Path
 
-    from hafs.checkpoints import Checkpoints
+    from hafs.runs.checkpoints import Checkpoints
 
     real = Checkpoints.save
 
@@ -155,7 +155,7 @@ def test_early_stopping_decides_the_same_with_kills_at_each_measurement(rows):
 
 
 def nan_in_main():
-    from hafs.module import FineTuning
+    from hafs.training.module import FineTuning
 
     real = FineTuning.on_validation_epoch_end
 

@@ -10,11 +10,11 @@ from harness import said, train
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from hafs.adapter.vetting import vetted
 from hafs.config import build, check, compose, plain
 from hafs.config.hydra_node import refuse_in_hydra
-from hafs.errors import ConfigError, RunError
-from hafs.redact import scrub
+from hafs.core.errors import ConfigError, RunError
+from hafs.core.redaction import scrub
+from hafs.modeling.adapter.validation import vetted
 
 TARGETS = [
     "torch.load",
@@ -36,15 +36,15 @@ TARGETS = [
     "importlib.import_module",
     "hydra.utils.get_method",
     "hydra.utils.instantiate",
-    "hafs.durable.os.system",
-    "hafs.durable.shutil.rmtree",
-    "hafs.durable.remove",
-    "hafs.runs.Path.unlink",
-    "hafs.model.weights.hashlib.file_digest",
-    "hafs.stage.torch.load",
+    "hafs.core.durable.os.system",
+    "hafs.core.durable.shutil.rmtree",
+    "hafs.core.durable.remove",
+    "hafs.runs.run_folder.Path.unlink",
+    "hafs.modeling.weights.hashlib.file_digest",
+    "hafs.training.stage.torch.load",
     "hafs.config.build.instantiate",
-    "hafs.callbacks.pause.time.sleep",
-    "hafs.stage.Stage.__init__",
+    "hafs.training.callbacks.pause.time.sleep",
+    "hafs.training.stage.Stage.__init__",
     "pytorch_lightning.Trainer.__init__.__globals__",
     "pytorch_lightning.callbacks.lambda_function.Callable",
     "pytorch_lightning.loggers.csv_logs.os.remove",
@@ -63,8 +63,8 @@ def test_a_hostile_target_is_refused_before_anything_is_called(here, target, sha
     node = {
         "plain": evil,
         "partial": evil | {"_partial_": True},
-        "nested": {"_target_": "hafs.stage.Stage", "name": evil},
-        "listed": {"_target_": "hafs.stage.Stage", "name": [[1, {"x": evil}]]},
+        "nested": {"_target_": "hafs.training.stage.Stage", "name": evil},
+        "listed": {"_target_": "hafs.training.stage.Stage", "name": [[1, {"x": evil}]]},
         "pointed": {"_target_": "${word}", "word": target},
     }[shape]
     config = OmegaConf.create({"word": target, "node": node})
@@ -103,7 +103,7 @@ def test_hydras_own_node_calls_nothing_that_is_not_hydras(here, target, place):
     plugins = "hydra._internal.core_plugins"
     node = OmegaConf.create(
         {
-            "callbacks": {"sweep_folder": {"_target_": "hafs.config.app.SweepFolder"}},
+            "callbacks": {"sweep_folder": {"_target_": "hafs.config.hydra_command.SweepFolder"}},
             "launcher": {"_target_": f"{plugins}.basic_launcher.BasicLauncher"},
             "sweeper": {"_target_": f"{plugins}.basic_sweeper.BasicSweeper"},
         }

@@ -47,7 +47,7 @@ def hangs_up_on_nobody():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     slow = time.sleep
 
-    from hafs.module import FineTuning
+    from hafs.training.module import FineTuning
 
     real = FineTuning.training_step
 
@@ -68,7 +68,7 @@ def test_who_was_told_to_ignore_a_signal_ignores_it(rows, undisturbed):
 
 
 def slow_steps():
-    from hafs.module import FineTuning
+    from hafs.training.module import FineTuning
 
     real = FineTuning.training_step
 
@@ -83,8 +83,8 @@ def a_slow_measurement():
     """After the step that AT names, of many batches of one sample."""
     import os
 
-    from hafs import loader
-    from hafs.module import FineTuning
+    from hafs.training import loader
+    from hafs.training.module import FineTuning
 
     real = FineTuning.validation_step
 
@@ -133,37 +133,37 @@ def wait_within(owner, name, swallow=False, instead=None):
 
 
 def while_the_config_is_checked():
-    from hafs.config import app
+    from hafs.config import hydra_command
 
-    wait_within(app, "check")
+    wait_within(hydra_command, "check")
 
 
 def within_an_import_that_is_tried():
-    from hafs.config import app
+    from hafs.config import hydra_command
 
-    wait_within(app, "check", swallow=True)
+    wait_within(hydra_command, "check", swallow=True)
 
 
 def where_it_breaks_something_else():
-    from hafs.config import app
+    from hafs.config import hydra_command
 
-    wait_within(app, "check", instead=AttributeError("'NoneType' object has no attribute 'x'"))
+    wait_within(hydra_command, "check", instead=AttributeError("'NoneType' object has no attribute 'x'"))
 
 
 def while_data_are_prepared():
-    from hafs import training
+    from hafs.training import session
 
-    wait_within(training, "prepare")
+    wait_within(session, "prepare")
 
 
 def while_weights_are_loaded():
-    from hafs.model import Model
+    from hafs.modeling.base_model import Model
 
     wait_within(Model, "load")
 
 
 def while_the_base_is_measured():
-    from hafs.module import FineTuning
+    from hafs.training.module import FineTuning
 
     wait_within(FineTuning, "on_validation_epoch_start")
 
@@ -226,7 +226,7 @@ def signal_at_any_moment(folder, times, accidents, undisturbed):
                 done += 1
             code = process.ended()
             told = said(folder)[before:]
-            early = -number if number != signal.SIGINT else 1  # the process had not reached the door yet
+            early = -number if number != signal.SIGINT else 1  # the process had not reached the command yet
             assert code in (0, 75) or (code == early and not told), told
             assert "Traceback" not in told, told
         assert_same(folder / "outputs" / name, undisturbed)

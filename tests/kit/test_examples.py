@@ -113,7 +113,7 @@ def test_a_metric_of_ones_own_is_measured_beside_the_shipped_ones(example, monke
     composes(name, words)
 
     from hafs.config import build
-    from hafs.metrics import Said
+    from hafs.evaluation.metrics import Said
 
     metric = build(compose("evaluate", ["metrics=brief", "metrics.brevity.most_words=2"]).metrics.brevity)
     answers = ("two words", "three whole words")

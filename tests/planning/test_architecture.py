@@ -3,7 +3,7 @@
 import pytest
 
 from hafs.config import build, compose
-from hafs.errors import ConfigError
+from hafs.core.errors import ConfigError
 from hafs.planning.architecture import Leaf, architecture_of, config_of, counted, described, entries
 
 PUBLISHED = {  # parameters, as their model cards and papers give them

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hafs.adapter import lora
 from hafs.config import build, compose
-from hafs.model.attention import NAME
-from hafs.model.limits import SHORT
+from hafs.modeling.adapter import lora
+from hafs.modeling.attention import NAME
+from hafs.modeling.kernel_limits import SHORT
 from hafs.planning.architecture import architecture_of, described, entries
 from hafs.planning.memory import Constants, Setup, attention_a_layer, kept_a_layer, terms, total, trained_parameters
 from hafs.planning.workload import Row

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from hafs.registry import GateRecord, Measured, Record, Registry, fingerprint
+from hafs.registry.registry import GateRecord, Measured, Record, Registry, fingerprint
 
 
 @pytest.fixture

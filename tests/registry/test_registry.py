@@ -2,9 +2,10 @@
 
 import pytest
 
-from hafs.errors import HafsError
-from hafs.registry import Mixture, Registry, names, production
-from hafs.registry.book import END
+from hafs.core.errors import HafsError
+from hafs.registry import names
+from hafs.registry.registry import Mixture, Registry, production
+from hafs.registry.store import END
 
 
 def test_a_registered_model_is_found_with_its_bytes_and_its_record(registry, make):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hafs.errors import HafsError
-from hafs.registry import Registry
-from hafs.registry.book import END, KEPT
+from hafs.core.errors import HafsError
+from hafs.registry.registry import Registry
+from hafs.registry.store import END, KEPT
 
 WRITER = [sys.executable, str(Path(__file__).with_name("writer.py"))]
 

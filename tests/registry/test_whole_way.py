@@ -7,10 +7,11 @@ import tiny_runs
 from test_registering import go
 from tiny_runs import write_rows
 
-from hafs import backup, council, evaluate, export, promote, register, restore, rollback
+from hafs import council
+from hafs.commands import backup, evaluate, export, promote, register, restore, revert
 from hafs.config import check, compose
-from hafs.provider import TIERS
-from hafs.registry import Registry
+from hafs.providers.provider import TIERS
+from hafs.registry.registry import Registry
 from hafs.train import train
 
 QUESTION = "add 3"
@@ -58,7 +59,7 @@ def walk(here, words, forms):
     go(promote, "version=hyrule-asm-v2")
     second = answered(words["ask"], "hyrule-asm")
     assert second[0] != first[0]
-    go(rollback, "family=hyrule-asm")
+    go(revert, "family=hyrule-asm")
     assert answered(words["ask"], "hyrule-asm") == first
     for form in forms:
         go(export, "model_name=hyrule-asm-v1", f"format={form}")

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from hafs.registry import GateRecord, Record, Registry, fingerprint
+from hafs.registry.registry import GateRecord, Record, Registry, fingerprint
 
 
 def main(path, who, count):

@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hafs.errors import DataError
+from hafs.chat import TEXT_ROLE
+from hafs.core.errors import DataError
 from hafs.evaluation.council.record import Sheets, Trial, trial
 from hafs.evaluation.council.sides import Question, answered, likely, sides_of
 from hafs.evaluation.groups import group_in
+from hafs.evaluation.metrics import Metric, Said
 from hafs.evaluation.rows import asked
 from hafs.evaluation.subject import Subject, data_of, held_out, refuse_seen
-from hafs.metrics import Metric, Said
-from hafs.text import TEXT_ROLE
 
 Say = Callable[[str], None]
 COUNCIL, BASE, PERFECT = "council", "base", "own expert"

@@ -7,22 +7,23 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hafs.adapter import Full
 from hafs.config import compose
 from hafs.config.check import did_you_mean
-from hafs.errors import ConfigError
+from hafs.core.errors import ConfigError
+from hafs.council import assemble
+from hafs.council.expert import Expert
+from hafs.council.router import Panel
 from hafs.evaluation.subject import Subject, open_registered, open_run
-from hafs.expert import Expert
-from hafs.graph import assemble
-from hafs.registry import Mixture, Record, Registry, names
-from hafs.router import Panel
+from hafs.modeling.adapter import Full
+from hafs.registry import names
+from hafs.registry.registry import Mixture, Record, Registry
 
 
 def seated(config: DictConfig) -> tuple[Any, dict[str, Subject]]:
     """The council that the words describe, its experts with the adapters that are scored, and the runs behind them.
 
     Args:
-        config: Of the door. `council` is a list of experts, of registered models or one mixture of them, or a mapping
+        config: Of the command. `council` is a list of experts, of registered models or one mixture of them, or a mapping
             from experts to runs.
 
     Raises:

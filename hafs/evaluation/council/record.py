@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hafs import durable
-from hafs.errors import DataError
+from hafs.core import durable
+from hafs.core.errors import DataError
 from hafs.evaluation.council.sides import Question
+from hafs.evaluation.evaluation_terminal import interval, judged, number, signed
 from hafs.evaluation.figures import Alone, alone, figures
-from hafs.evaluation.show import interval, judged, number, signed
+from hafs.evaluation.gate import Figure
+from hafs.evaluation.metrics import Metric, Said
 from hafs.evaluation.subject import Subject
-from hafs.gate import Figure
-from hafs.metrics import Metric, Said
 
 Sheets = dict[str, list[Said]]
 """What each side said, the council's first, the perfect routing's last."""

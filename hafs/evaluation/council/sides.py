@@ -9,13 +9,13 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from hafs.adapter.branch import Share, chosen
-from hafs.errors import AllProvidersDown
+from hafs.core.errors import AllProvidersDown
+from hafs.evaluation.metrics import Said
 from hafs.evaluation.rows import GPU_ROW_TOKENS, ROW_TOKENS, Asked
 from hafs.evaluation.subject import Subject
-from hafs.likelihood import Likelihood, likelihoods
-from hafs.metrics import Said
-from hafs.provider.local import Local
+from hafs.modeling.adapter.lora_forward import Share, chosen
+from hafs.modeling.likelihood import Likelihood, likelihoods
+from hafs.providers.local import Local
 
 AT_ONCE = 16
 """Requests of one side that are under way; each has a deadline, so they must not wait for each other for long."""

@@ -8,9 +8,9 @@ here       what the allocator keeps beyond them, and the libraries or the driver
 from collections.abc import Sequence
 
 from hafs.planning.architecture import Architecture
-from hafs.planning.memory.held import RECLAIMED, trained, weights
-from hafs.planning.memory.passing import attention_a_layer, kept_a_layer, passing
+from hafs.planning.memory.resident import RECLAIMED, trained, weights
 from hafs.planning.memory.setup import Constants, Setup, Term, adapted, total, trained_parameters
+from hafs.planning.memory.transient import attention_a_layer, kept_a_layer, passing
 from hafs.planning.workload import Row
 
 __all__ = [

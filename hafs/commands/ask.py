@@ -1,0 +1,105 @@
+"""Ask the council: routed to experts, answered, merged; the answer as it comes, then its receipt.
+
+    hafs ask "Add an item to ALTTP that uses custom graphics from YAZE"
+    hafs ask "Why does this crash?" < trace.txt                   standard input is appended
+    hafs ask "..." provider=openai,openrouter,ollama              a fallback chain, in this order
+    hafs ask "..." expert=asm,debug router=llm                    a panel of your own
+    hafs ask "..." mixture=triforce-moe                           experts and router that hafs register put together
+    hafs ask "..." explain=true                                   scores and plan; nothing is called
+    hafs ask -- expert=asm is part of this question               after -- every word is literal
+
+A word that is no override is the question, taken literally. The answer goes to standard output, the receipt to standard
+error and to outputs/council/. Exit codes: 0 answered, 2 yours to mend, 69 no provider gave an answer, 1 our bug.
+"""
+
+import sys
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from hafs.config import command
+from hafs.council.settings import CouncilSettings
+
+if TYPE_CHECKING:
+    from hafs.council.chat_model import Council
+
+
+class Settings(CouncilSettings):
+    """The command's own keys in `conf/ask.yaml`."""
+
+    question: str | None
+    explain: bool
+
+
+def ask(config: DictConfig) -> None:
+    """Print the answer to the question.
+
+    Raises:
+        ConfigError: There is no question.
+        AllProvidersDown: Nobody gave an answer.
+    """
+    question = with_standard_input(config.question)
+
+    from hafs.council import assemble
+    from hafs.council.receipt_terminal import show_receipt, show_routing
+
+    council = assemble(config)
+    if config.explain:
+        show_routing(council, council.route(question))
+    else:
+        show_receipt(_answer(council, question))
+
+
+def with_standard_input(question: str | None) -> str:
+    """The question with what was piped in.
+
+    Raises:
+        ConfigError: Both are empty.
+        InputError: What was piped in is not UTF-8.
+    """
+    from hafs.core.errors import ConfigError
+
+    piped = "" if sys.stdin is None or sys.stdin.isatty() else _piped()
+    parts = [part.strip() for part in (question or "", piped) if part.strip()]
+    if not parts:
+        raise ConfigError("the question is empty", hint='hafs ask "Why does it crash?" < trace.txt')
+    return "\n\n".join(parts)
+
+
+def _piped() -> str:
+    from hafs.core.errors import InputError
+
+    binary = getattr(sys.stdin, "buffer", None)
+    if binary is None:
+        return sys.stdin.read()
+    raw = binary.read()
+    try:
+        return raw.decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"standard input is not UTF-8 text: byte {raw[error.start]:#04x} at offset {error.start}",
+            hint="iconv -f LATIN1 -t UTF-8 notes.txt | hafs ask ...; a binary file cannot be asked about",
+        ) from None
+
+
+def _answer(council: "Council", question: str) -> dict:
+    """Write the answer as it comes; returns its receipt."""
+    receipt: dict = {}
+    written = ""
+    try:
+        for chunk in council.stream(question):
+            text = str(chunk.text)
+            written += text
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            receipt = chunk.response_metadata.get("receipt", receipt)
+    finally:
+        if written and not written.endswith("\n"):
+            print()
+    return receipt
+
+
+main = command("ask", ask, words=__doc__ or "", settings=Settings, positional="question")
+
+if __name__ == "__main__":
+    main()

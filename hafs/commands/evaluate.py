@@ -1,0 +1,92 @@
+"""Evaluate a finished run: is it better than its base, and did it forget anything?
+
+    hafs evaluate name=hyrule-asm-v1                        base against tuned, on the held-out test split
+    hafs evaluate name=hyrule-asm-v1 gate=asm               with the rules of another gate
+    hafs evaluate a=hyrule-asm-v1 b=hyrule-asm-v2           two runs against each other
+    hafs evaluate name=hyrule-asm-v1 tasks=arc_easy,piqa    and tasks of lm-eval, where it is installed
+    hafs evaluate council=asm,yaze,debug                    does routing help? the council, each expert alone, the base
+    hafs evaluate council=triforce-moe-v1                   a registered mixture, or registered models
+    hafs evaluate 'council={asm: RUN, yaze: RUN}'           experts whose runs are not registered
+
+Every difference has a paired bootstrap 95 % interval. Writes evaluation.json, an HTML page and every row into the run's
+folder; `hafs register` reads the verdict. Exit codes: 0 the gate passed, 4 it refused, 2 yours to mend.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+from omegaconf import DictConfig
+from pydantic import Field
+
+from hafs.config import command
+from hafs.council.settings import CouncilSettings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Settings(CouncilSettings):
+    """The command's own keys in `conf/evaluate.yaml`."""
+
+    name: str | None
+    a: str | None
+    b: str | None
+    council: list[str] | dict[str, str | None] | None
+    headline: str
+    rows: Count | None
+    max_new_tokens: Annotated[int, Field(ge=0)]
+    at_once: Count
+    general: str | None
+    tasks: list[str]
+    tasks_folder: str | None
+    tasks_limit: Count | None
+    draws: Annotated[int, Field(ge=100)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+def evaluate(config: DictConfig) -> None:
+    """Measure, show, write.
+
+    Raises:
+        GateRefused: A rule of the gate does not hold.
+    """
+    from rich.console import Console
+
+    from hafs.evaluation.choice import measuring, rules, subjects
+    from hafs.evaluation.evaluation import against_base, against_run
+    from hafs.evaluation.evaluation_page import page
+    from hafs.evaluation.evaluation_terminal import refuse, show
+
+    console = Console()
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    if config.council:
+        return council(config, console, say)
+    how, gate, runs = measuring(config), rules(config), subjects(config)
+    outcome = against_base(runs[0], how, gate, say) if len(runs) == 1 else against_run(runs[0], runs[1], how, say)
+    show(console, outcome)
+    for path in outcome.write(page(outcome)):
+        say(f"wrote {path}")
+    refuse(outcome.record)
+
+
+def council(config: DictConfig, console: "Console", say: Callable[[str], None]) -> None:
+    """Put the test rows of all experts to the council, to each expert alone and to the base."""
+    from hafs.evaluation.choice import scored
+    from hafs.evaluation.council.council_page import page
+    from hafs.evaluation.council.council_terminal import show
+
+    trial = scored(config, say)
+    show(console, trial.record)
+    for path in trial.write(page(trial)):
+        say(f"wrote {path}")
+
+
+main = command("evaluate", evaluate, words=__doc__ or "", settings=Settings)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Say whether a run will fit, how long it takes and what it costs, before anything is loaded.
+
+    python -m hafs plan model=qwen14b hardware=rtx5060ti_16gb
+    python -m hafs plan model=qwen32b hardware=rtx5060ti_16gb          does not fit: prints what does
+    python -m hafs plan -m model=qwen14b,qwen32b hardware=rtx4090_24gb,h200 adapter.r=8,16,32
+    python -m hafs plan experiment=hyrule_asm_v1 hardware=a100_80gb    any words of `hafs train`
+    python -m hafs plan calibrate                                      a few real steps measure this machine
+
+Memory is counted term by term from the model's exact shapes, time from FLOPs and the hardware's rates. Exit codes:
+0 it was planned (fitting or not), 2 yours to mend.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
+
+from omegaconf import DictConfig
+from pydantic import Field
+
+from hafs.config import RunName, command
+
+
+class Settings(TypedDict):
+    """The command's own keys in `conf/plan.yaml` and `conf/train.yaml`."""
+
+    name: RunName
+    seed: Annotated[int, Field(ge=0)]
+    precision: Literal["auto", "bf16", "fp32"]
+    micro_batch_tokens: Annotated[int, Field(gt=0)] | None
+    what: Literal["plan", "calibrate"]
+    calibration: str | None
+    json: bool
+
+
+UNUSED = ("trainer", "logger", "callbacks")
+PLAN = "plan.json"
+"""What a job of a sweep leaves for the table."""
+BEGAN = time.time()
+"""When this process did, before any job of a sweep."""
+
+
+def plan(config: DictConfig) -> None:
+    """Print one plan, or measure this machine."""
+    if config.what == "calibrate":
+        from hafs.planning.calibration_runs import calibrate
+
+        calibrate(config)
+        return
+    from rich.console import Console
+
+    from hafs.config.hydra_command import job_folder
+    from hafs.planning.plan_builder import Proposal
+
+    proposal = Proposal(config)
+    job = job_folder()
+    if job is not None:
+        _leave(job, proposal.plan.as_dict())
+    elif config.json:
+        _print_json(proposal)
+    else:
+        proposal.show(Console(width=_width()))
+
+
+def _width() -> int | None:
+    """As wide as the terminal; 120 where there is none."""
+    import sys
+
+    return None if sys.stdout.isatty() else 120
+
+
+def _leave(job: Path, facts: dict[str, Any]) -> None:
+    import orjson
+
+    job.mkdir(parents=True, exist_ok=True)
+    (job / PLAN).write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
+
+
+def _print_json(proposal: Any) -> None:
+    import orjson
+
+    facts = proposal.plan.as_dict() | {"fits": [list(fit.overrides) for fit in proposal.fits()]}
+    print(orjson.dumps(facts, option=orjson.OPT_INDENT_2).decode())
+
+
+def after_sweep(folder: Path) -> int:
+    """Print all plans of a sweep in one table; returns the exit code."""
+    from hafs.planning.plan_builder import sweep_table
+
+    return sweep_table(folder, since=BEGAN, width=_width())
+
+
+main = command(
+    "plan",
+    plan,
+    words=__doc__ or "",
+    settings=Settings,
+    after_sweep=after_sweep,
+    positional="what",
+    unused=UNUSED,
+)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Show who could answer: each provider's key, whether it is reachable, what is left of its quota, and its models.
+
+    hafs providers                                   all of them, your own in ./conf/provider/ included
+    hafs providers provider=openrouter,ollama
+    hafs providers provider=openai_compatible provider.openai_compatible.host.base_url=http://127.0.0.1:1234/v1
+
+Nothing is asked that costs tokens. Exit code 0: at least one could answer; 69: none.
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from hafs.config import build, command
+from hafs.config.tree import options
+
+if TYPE_CHECKING:
+    from hafs.providers.provider import Health, Provider
+
+
+def providers(config: DictConfig) -> None:
+    """Look at every provider at once, and print what was found.
+
+    Raises:
+        AllProvidersDown: None of them could answer.
+    """
+    from rich.console import Console
+
+    from hafs.core.errors import AllProvidersDown
+
+    chosen: list[Provider] = [build(node) for node in config.providers.values()]
+    with ThreadPoolExecutor(max_workers=max(1, len(chosen))) as pool:
+        found = list(pool.map(lambda provider: provider.health(), chosen))
+    Console().print(_table(chosen, found))
+    if not any(health.reachable for health in found):
+        raise AllProvidersDown("none of them could answer", hint="set a key, or start a server")
+
+
+def _table(chosen: "list[Provider]", found: "list[Health]") -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    from hafs.providers.failover import ledger_at
+    from hafs.providers.quota import ledger_path
+    from hafs.providers.quota_status import standing
+
+    table = Table("provider", "key", "reachable", "quota left", "models (fast, coding, reasoning, cheap, fallback)")
+    ledger = ledger_at(ledger_path())
+    for provider, health in zip(chosen, found, strict=True):
+        reachable = {True: "yes", False: f"no: {health.said}", None: "not tried"}[health.reachable]
+        quota = "; ".join(part for part in (health.quota, *standing(provider, ledger)) if part)
+        models = _models(provider, health)
+        table.add_row(*(Text(cell) for cell in (provider.name, health.key, reachable, quota or "no limit set", models)))
+    return table
+
+
+def _models(provider: "Provider", health: "Health") -> str:
+    names = ", ".join(dict.fromkeys(provider.models.values()))
+    if not health.models:
+        return names
+    missing = [name for name in dict.fromkeys(provider.models.values()) if not _offered(name, health.models)]
+    return f"{names} ({len(health.models)} offered" + (f", not among them: {', '.join(missing)})" if missing else ")")
+
+
+def _offered(name: str, models: tuple[str, ...]) -> bool:
+    return any(name == model or model in (f"{name}:latest", f"models/{name}") for model in models)
+
+
+_enter = command("providers", providers, words=__doc__ or "")
+
+
+def main() -> None:
+    """All options, unless some are named."""
+    words = sys.argv[1:]
+    if not any(word.lstrip("+").startswith("provider=") for word in words):
+        sys.argv.append(f"provider=[{','.join(options('provider'))}]")
+    _enter()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Undo the last promotion of a family: the version before it answers again.
+
+    hafs rollback hyrule-asm
+
+Exit code 2: there is none before it.
+"""
+
+from typing import TypedDict
+
+from omegaconf import DictConfig
+
+from hafs.config import build, command
+
+
+class Settings(TypedDict):
+    """The command's own keys in `conf/rollback.yaml`."""
+
+    family: str | None
+
+
+def rollback(config: DictConfig) -> None:
+    """Put the version before into production again.
+
+    Raises:
+        HafsError: There is none.
+    """
+    from hafs.core.errors import ConfigError
+
+    if not config.family:
+        raise ConfigError("there is no family to roll back", hint="hafs rollback hyrule-asm")
+    left, again = build(config.registry).rollback(config.family)
+    print(f"{again} answers for {config.family} again; {left} is retired")
+
+
+main = command("rollback", rollback, words=__doc__ or "", settings=Settings, positional="family")
+
+if __name__ == "__main__":
+    main()

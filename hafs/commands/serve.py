@@ -1,0 +1,51 @@
+"""Serve the council behind an OpenAI-compatible endpoint.
+
+    hafs serve                                            http://127.0.0.1:8484/v1
+    hafs serve provider=openrouter,local port=9000
+    HAFS_SERVE_TOKEN=... hafs serve host=0.0.0.0          every request must bear the token
+
+/v1/models lists the council and each expert, /v1/chat/completions answers with and without streaming, /health says
+whether it is up. Any address that is not loopback needs a token.
+"""
+
+from typing import Annotated
+
+from omegaconf import DictConfig
+from pydantic import Field
+
+from hafs.config import command
+from hafs.council.settings import CouncilSettings
+
+
+class Settings(CouncilSettings):
+    """The command's own keys in `conf/serve.yaml`."""
+
+    host: str
+    port: Annotated[int, Field(ge=0, le=65535)]
+    token_env: str
+    max_body_bytes: Annotated[int, Field(gt=0)]
+    max_requests: Annotated[int, Field(gt=0)]
+
+
+def serve(config: DictConfig) -> None:
+    """Answer requests until Ctrl-C.
+
+    Raises:
+        ConfigError: The address needs a token, the port is taken, an adapter is missing, or no provider has its key.
+    """
+    from hafs.council import assemble
+    from hafs.server.app import Limits, application
+    from hafs.server.listen import bound, run, token_of
+
+    token = token_of(config.token_env, config.host)
+    council = assemble(config)
+    _ = council.models  # adapters and keys are missed now, not at the first question
+    limits = Limits(max_body_bytes=config.max_body_bytes, max_requests=config.max_requests)
+    with bound(config.host, config.port) as socket:
+        run(application(council, token=token, limits=limits), socket)
+
+
+main = command("serve", serve, words=__doc__ or "", settings=Settings)
+
+if __name__ == "__main__":
+    main()

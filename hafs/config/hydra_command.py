@@ -1,0 +1,173 @@
+"""A command: one Hydra app whose errors are for people and whose exit code tells a script what happened."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import format_exception
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from hafs.config.check import check, refuse_typed
+from hafs.config.explain import explain
+from hafs.config.help import help_text
+from hafs.config.hydra_node import guard_hydra
+from hafs.config.overrides import DEMO_COMMANDS, rewrite
+from hafs.config.positional import collect
+from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register
+from hafs.core.errors import BY_CTRL_C, FAILURE, OUR_BUG, ConfigError, HafsError, Interrupted
+from hafs.core.redaction import scrub
+from hafs.core.signals import raise_at_ctrl_c, stop_is_an_error
+
+
+class SweepFolder(Callback):
+    """Remembers where a sweep writes, so that its command can show the table even when a job failed."""
+
+    current: Path | None = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Note the folder, for this process and for those of the jobs."""
+        os.environ.pop(SWEEP, None)
+        SweepFolder.current = Path(config.hydra.sweep.dir)
+        os.environ[SWEEP] = SweepFolder.current.name
+
+
+def job_folder() -> Path | None:
+    """The folder of this job inside a sweep; None outside a sweep."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        folder, root = Path(HydraConfig.get().runtime.output_dir), Path(HydraConfig.get().sweep.dir)
+        if not folder.resolve().is_relative_to(root.resolve()):
+            raise ConfigError(
+                f"the folder of this job would be {os.path.relpath(folder)}, outside of {root}",
+                hint="name the jobs by number: 'hydra.sweep.subdir=${hydra.job.num}'",
+            )
+        return Path(os.path.relpath(folder))
+    return None
+
+
+def command(
+    name: str,
+    enter: Callable[[DictConfig], Any],
+    *,
+    words: str,
+    settings: type | None = None,
+    after_sweep: Callable[[Path], int] | None = None,
+    positional: str | None = None,
+    unused: Collection[str] = (),
+) -> Callable[[], None]:
+    """The `main` of a command.
+
+    Args:
+        name: Its primary config in `conf/`, without the ending.
+        enter: What it does with a checked config.
+        words: What `--help` begins with.
+        settings: TypedDict of the command's own top-level keys, for the check.
+        after_sweep: Called with a sweep's folder when all jobs ended, failed ones included; returns the exit code.
+        positional: The key that takes the words which are no overrides, literally and joined by spaces.
+        unused: Top-level keys whose objects this command never builds, so that checking them would import for nothing.
+    """
+    outcome: dict[str, Exception] = {}
+
+    def checked(config: DictConfig) -> Any:
+        try:
+            with stop_is_an_error():
+                drop_unchosen(config, HydraConfig.get().overrides.task)
+                check(config, settings, unused=unused)
+                return enter(config)
+        except Exception as error:
+            if job_folder() is None:  # kept from Hydra, which would print its own words first
+                outcome["error"] = error
+                return None
+            if isinstance(error, Interrupted):  # ends the sweep, not just this job
+                raise SystemExit(report(error, name, [], traceback=False)) from error
+            _note_failure(job_folder(), error)
+            if "BasicSweeper" in HydraConfig.get().sweeper._target_:
+                report(error, name, [], traceback=False)
+                return None
+            raise  # a sweeper that learns from results must see that there is none
+
+    checked.__module__ = enter.__module__
+
+    def main() -> None:
+        outcome.clear()  # of an earlier call in this process
+        typed = sys.argv[1:]
+        if {"-h", "--help"} & set(typed):
+            print(help_text(name, words), end="")
+            return
+        traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "hafs.debug=true" in typed
+        try:
+            with _ctrl_c_in_a_line(traceback=traceback), stop_is_an_error():
+                refuse_typed(typed)
+                sys.argv[1:] = typed = rewrite(collect(typed, positional, name), demo=name in DEMO_COMMANDS)
+                code = _run(name, checked, after_sweep)
+            if "error" in outcome:
+                raise outcome["error"]
+        except Exception as error:
+            code = report(error, name, typed, traceback=traceback)
+        sys.exit(code)
+
+    return main
+
+
+@contextmanager
+def _ctrl_c_in_a_line(*, traceback: bool) -> Iterator[None]:
+    """Leave with `BY_CTRL_C` where nobody else hears the signal; what was begun has been cleaned up by then."""
+    raise_at_ctrl_c()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if traceback:
+            raise
+        print("hafs: stopped by SIGINT", file=sys.stderr)
+        sys.exit(BY_CTRL_C)
+
+
+def _note_failure(job: Path | None, error: Exception) -> None:
+    """Leave in a job's folder why it failed, for the sweep's table."""
+    if job:
+        job.mkdir(parents=True, exist_ok=True)
+        code = error.exit_code if isinstance(error, HafsError) else OUR_BUG
+        facts = {"status": "failed", "error": scrub(str(error)), "exit_code": code}
+        (job / FAILURE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Path], int] | None) -> int:
+    register()
+    guard_hydra()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints tracebacks itself and exits with 1
+    for library in ("hydra", "bitsandbytes"):  # the one repeats our errors, the other advises a package nobody needs
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    failure: BaseException | None = None
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(task)()
+    except (Exception, SystemExit) as error:
+        if SweepFolder.current is None or after_sweep is None:
+            raise
+        failure = error
+    if SweepFolder.current is None or after_sweep is None:
+        return 0
+    code = after_sweep(SweepFolder.current)
+    if failure is not None and (code == 0 or isinstance(failure, SystemExit)):
+        raise failure
+    return code
+
+
+def report(error: Exception, command_name: str, typed: list[str], *, traceback: bool) -> int:
+    """Print an error for its reader; returns the exit code."""
+    told = error if isinstance(error, HafsError) else explain(error, command_name, typed)
+    if told is None or traceback:
+        print(scrub("".join(format_exception(error))), end="", file=sys.stderr)
+    if told is None:
+        print("hafs: this is a bug in hafs, not in what you typed", file=sys.stderr)
+        return OUR_BUG
+    for line in scrub(str(told)).splitlines():
+        print(line if line.startswith("->") else f"hafs: {line}", file=sys.stderr)
+    return told.exit_code

@@ -1,0 +1,157 @@
+"""Signals that mean "stop": heard at once, obeyed where nothing is lost."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from hafs.core.errors import INTERRUPTED, Interrupted
+
+CONTINUES = "the same command continues"
+MEAN_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
+class StopNow(BaseException):
+    """A signal came where there is nothing to save; no `except Exception` on the way takes it for its own trouble."""
+
+    exit_code = INTERRUPTED
+
+
+class StopSignals:
+    """While entered, the first signal asks to stop and a second one ends the process at once.
+
+    Outside `deferred()` there is nothing to save and the first signal raises `StopNow` on the spot.
+
+    Args:
+        for_good: Go on to hear when it is left, and only note: the process has nothing to do but to end.
+    """
+
+    def __init__(self, *, for_good: bool = False) -> None:
+        self.for_good = for_good
+        self.asked: str | None = None
+        """The signal's name, once there was one."""
+        self.raised = False
+        """Whether it was raised where it came."""
+        self._deferred = False
+
+    def __enter__(self) -> "StopSignals":
+        if threading.current_thread() is threading.main_thread():
+            heard = [n for n in MEAN_STOP if signal.getsignal(n) != signal.SIG_IGN]  # nohup means: go on
+            self._before = {number: signal.signal(number, self._hear) for number in heard}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.for_good:
+            self._deferred = True
+            return
+        for number, handler in getattr(self, "_before", {}).items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Only note the signal; who defers looks at `asked` where it can save.
+
+        Raises:
+            Interrupted: On entering or leaving, if a signal came that nobody obeyed yet.
+        """
+        self.obey()
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+        self.obey()
+
+    def interrupted(self) -> Interrupted:
+        """The error that ends the run in good order."""
+        who = self.asked or "another process"
+        return Interrupted(f"stopped by {who}; nothing is lost", hint=CONTINUES)
+
+    def obey(self) -> None:
+        """Stop here.
+
+        Raises:
+            Interrupted: A signal came whose error something swallowed, as imports that are tried do.
+        """
+        if self.asked:
+            raise self.interrupted()
+
+    def _hear(self, number: int, _: FrameType | None) -> None:
+        if self.asked:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self.asked = signal.Signals(number).name
+        if not self._deferred:
+            self.raised = True
+            raise StopNow(self.interrupted().fact)
+
+
+_listening: list[StopSignals] = []
+
+
+@contextmanager
+def listening(*, for_good: bool = False) -> Iterator[StopSignals]:
+    """What listens already, or something that listens from here on until the block ends.
+
+    Args:
+        for_good: The process ends behind the block; a signal between the two changes nothing.
+    """
+    if _listening:
+        with stop_is_an_error():
+            yield _listening[-1]
+        return
+    with StopSignals(for_good=for_good) as stop:
+        _listening.append(stop)
+        try:
+            with stop_is_an_error():
+                yield stop
+        finally:
+            _listening.remove(stop)
+
+
+@contextmanager
+def stop_is_an_error() -> Iterator[None]:
+    """From here outwards a stop is an error that a command reports, and so is what a library made of it on the way.
+
+    Raises:
+        Interrupted: A signal came.
+    """
+    try:
+        yield
+    except StopNow as stop:
+        raise Interrupted(str(stop), hint=CONTINUES) from stop
+    except Exception as error:
+        for stop in _listening:
+            if stop.raised:
+                raise stop.interrupted() from error
+        raise
+
+
+def is_the_program(command: str = "") -> bool:
+    """Whether this process is `python -m hafs.COMMAND` or `hafs COMMAND`, and not somebody else's who imports hafs.
+
+    To be asked while `hafs` itself is imported: `sys.argv` is not the module's yet.
+
+    Args:
+        command: One of them; any, where none is named.
+    """
+    if sys.argv[:1] == ["-m"]:
+        name = f"hafs.{command}"
+        modules = [word.removeprefix("-m") for word in sys.orig_argv[1:]]
+        return name in modules if command else any(word.startswith(name) for word in modules)
+    return bool(sys.argv) and Path(sys.argv[0]).stem == "hafs" and command in ("", *sys.argv[1:2])
+
+
+def quiet_until_a_command_runs() -> None:
+    """Ctrl-C ends the process as other signals do, without a traceback: nothing is begun that needs an end."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def raise_at_ctrl_c() -> None:
+    """Ctrl-C is an exception again, so that what is begun from here on is cleaned up behind it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

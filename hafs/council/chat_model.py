@@ -1,0 +1,155 @@
+"""The council as one chat model: whatever takes a LangChain model takes it."""
+
+import inspect
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from pydantic import ConfigDict
+
+from hafs.council.adapters import found
+from hafs.council.expert import Expert
+from hafs.council.request import MODEL, Turn
+from hafs.council.router import Panel, Routing
+from hafs.council.scorer import scorer
+from hafs.providers import event_loops
+from hafs.providers.failover import Failover, failover
+from hafs.providers.provider import Tier
+from hafs.providers.wellformed import refuse_malformed, refuse_malformed_text
+
+
+class Council(BaseChatModel):
+    """Router, experts and synthesizer as one model; made by `hafs.council.council`.
+
+    Its answers carry a receipt in `response_metadata["receipt"]`. With tools, or with a response format, the best
+    expert answers alone: two calls of tools cannot be merged into one.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
+
+    panel: Any
+    router: Any
+    synthesizer: Any
+    providers: tuple[Any, ...]
+    policy: Any = None
+    receipts: Path | None = None
+    """Folder of the receipts; None: they are only in the answers."""
+    ledger: Any = None
+
+    @property
+    def _llm_type(self) -> str:
+        return MODEL
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        providers = [provider.name for provider in self.providers]
+        return {"model_name": MODEL, "experts": list(self.panel.experts), "providers": providers}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        return {
+            **super()._get_ls_params(stop=stop, **kwargs),
+            "ls_provider": "hafs",
+            "ls_model_name": kwargs.get("model", MODEL),
+        }
+
+    def chain(self, tier: Tier, **words: Any) -> Failover:
+        """The chat model of a tier over this council's providers."""
+        return failover(self.providers, tier, policy=self.policy, ledger=self.ledger, **words)
+
+    @cached_property
+    def models(self) -> dict[str, Failover]:
+        """The chat model of each expert.
+
+        Raises:
+            ConfigError: An adapter is missing or made for another base, or no provider has its key.
+        """
+        made = {}
+        for name, expert in self.panel.experts.items():
+            adapter = found(expert, self.providers)
+            made[name] = self.chain(expert.tier, adapter=adapter, max_tokens=expert.max_tokens)
+        return made
+
+    @cached_property
+    def merger(self) -> Failover | None:
+        """The chat model that merges answers; None where the synthesizer needs none."""
+        if self.synthesizer.tier is None:
+            return None
+        return self.chain(self.synthesizer.tier, max_tokens=self.synthesizer.max_tokens)
+
+    @cached_property
+    def deciding(self) -> Panel:
+        """The panel, with the models that its router may ask.
+
+        Raises:
+            ConfigError: The router's adapter is missing or made for another base, or no provider has its key.
+        """
+        score = scorer(self.router.adapters, self.providers)
+        return replace(self.panel, fast=self.chain("fast"), scorer=score)
+
+    def expert(self, name: str) -> Expert:
+        """An expert of the panel."""
+        return self.panel.experts[name]
+
+    def alone(self, name: str) -> "Council":
+        """A council of one of its experts."""
+        panel = replace(self.panel, experts={name: self.panel.experts[name]}, default=name)
+        return self.model_copy(update={"panel": panel})
+
+    def route(self, question: str) -> Routing:
+        """Who would answer, and all scores; calls no expert."""
+        return event_loops.run(self.aroute(question))
+
+    async def aroute(self, question: str) -> Routing:
+        """Who would answer, and all scores; calls no expert."""
+        refuse_malformed_text(question, "the question")
+        if len(self.panel.experts) == 1:
+            name = next(iter(self.panel.experts))
+            return Routing(scores={name: 1.0}, picked=(name,), decided_by="only expert", seconds=0)
+        return await self.router.route(question, self.deciding)
+
+    def _turn(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> Turn:
+        given = {key: value for key, value in words.items() if value is not None and not key.startswith("ls_")}
+        refuse_malformed(messages, given)
+        given.pop("model", None)  # the experts' models are the config's business
+        return Turn(council=self, messages=list(messages), stop=stop, words=given)
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return await self._turn(messages, stop, kwargs).whole()
+
+    def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        return self._turn(messages, stop, kwargs).pieces()
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return event_loops.run(self._agenerate(messages, stop, **kwargs))
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        yield from event_loops.iterate(lambda: self._astream(messages, stop, **kwargs))
+
+    def bind_tools(
+        self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None, **kwargs: Any
+    ) -> Runnable[Any, Any]:
+        """Tools in OpenAI's form; the best expert answers alone, from providers that take tools."""
+        bound: Any = self.chain("coding").bind_tools(tools, tool_choice=tool_choice, strict=strict, **kwargs)
+        return self.bind(**bound.kwargs)
+
+
+def question_of(messages: Sequence[BaseMessage]) -> str:
+    """What is asked: the last thing a person said."""
+    return next((str(m.text) for m in reversed(messages) if isinstance(m, HumanMessage)), "")
+
+
+Council._agenerate.__signature__ = inspect.signature(Council._agenerate)  # LangChain asks for it with every question

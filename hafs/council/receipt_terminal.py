@@ -1,0 +1,71 @@
+"""A routing and a receipt for people, on standard error where an answer is on standard output."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hafs.council.router import Routing
+
+if TYPE_CHECKING:
+    from hafs.council.chat_model import Council
+
+
+def show_routing(council: "Council", routing: Routing) -> None:
+    """Scores of all experts, and who would be asked for what."""
+    table = Table("expert", "score", "confident from", "adapter", "asked, in this order", box=None)
+    for name, score in sorted(routing.scores.items(), key=lambda pair: -pair[1]):
+        expert = council.expert(name)
+        mark = "* " if name in routing.picked else "  "
+        chain = ", ".join(f"{provider.name} ({provider.models[expert.tier]})" for provider in council.providers)
+        table.add_row(mark + name, f"{score:.2f}", f"{expert.threshold:.2f}", expert.adapter or "-", chain)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"\ndecided by {routing.decided_by} in {routing.seconds * 1000:.1f} ms; {_plan(council, routing)}")
+    for note in routing.notes:
+        console.print(f"  {note}", markup=False)
+
+
+def _plan(council: "Council", routing: Routing) -> str:
+    if len(routing.picked) == 1:
+        return f"{routing.picked[0]} answers alone"
+    merged = f"synthesizer {council.synthesizer.name} merges"
+    return f"{', '.join(routing.picked)} answer at the same time, {merged}"
+
+
+def show_receipt(receipt: dict[str, Any]) -> None:
+    """Who answered, and what it took."""
+    console = Console(stderr=True, highlight=False, markup=False)
+    routing = receipt.get("routing") or {}
+    scores = ", ".join(f"{name} {score:.2f}" for name, score in routing.get("scores", {}).items())
+    console.print(f"\n-- routed by {routing.get('decided_by')}: {scores}", style="dim", soft_wrap=True)
+    for part in [*receipt.get("experts", []), *filter(None, [receipt.get("synthesizer")])]:
+        console.print(f"-- {part['name']}: {_calls(part)}, {part['seconds']:.2f} s", style="dim", soft_wrap=True)
+    console.print(f"-- {totals(receipt)}", style="dim", soft_wrap=True)
+
+
+def _calls(part: dict[str, Any]) -> str:
+    said = [
+        f"{a['provider']} {a['model']}{_with(a.get('adapter'))}" for a in part["attempts"] if a["outcome"] == "answered"
+    ]
+    refused = [
+        f"{a['provider']}: {a['outcome'].replace('_', ' ')}" for a in part["attempts"] if a["outcome"] != "answered"
+    ]
+    return "; ".join([*said, *refused]) or part["outcome"]
+
+
+def _with(adapter: str | None) -> str:
+    """The adapter's name: of a registered model its own, of a run the run's."""
+    if adapter is None:
+        return ""
+    folder = Path(adapter)
+    return f" with {folder.parent.name if folder.name == 'adapter' else folder.name}"
+
+
+def totals(receipt: dict[str, Any]) -> str:
+    """Tokens, cost and time in one line."""
+    cost = receipt["cost"] if isinstance(receipt["cost"], str) else f"${receipt['cost']:.4f}"
+    tokens = f"{receipt['input_tokens']} tokens in, {receipt['output_tokens']} out"
+    where = f"; {receipt['file']}" if "file" in receipt else ""
+    return f"{tokens}, cost {cost}, {receipt['seconds']:.2f} s{where}"

@@ -1,0 +1,176 @@
+"""Routing by meaning: labelled questions as vectors, and a small classifier on top of them.
+
+What it learns from: each expert's own `examples`, the shipped lessons, and the rows of a routing file that are not
+held out. One multinomial logistic regression (L2) over the sentence vector and the keyword scores; its classes are the
+sets of experts that occur. Its weights for the shipped panel are shipped; for another panel they are fitted when the
+router is first asked, and kept in the cache. An expert's score is the summed probability of the sets it is in.
+
+A new expert, of which no labelled question tells, is a new file with a few examples: its score says how much nearer the
+question is to one of them than to anything else that is known.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import combinations
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from hafs.council.expert import Expert
+from hafs.council.router import Method, Panel
+from hafs.council.router.classifier import kept, logistic
+from hafs.council.router.encoder import Encoder
+from hafs.council.router.keyword import hits
+from hafs.council.router.rows import Row, dealt, read_rows
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Experts = Mapping[str, Expert]
+VERSION = 3  # of what is learned and how
+_CLEARNESS = 20.0
+"""A lead of 0.1 in cosine similarity is a probability of 0.88."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What the router knows for one panel."""
+
+    sets: Sequence[frozenset[str]]
+    """The sets of experts that occur."""
+    weights_DS: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding(Method):
+    """A classifier over sentence vectors."""
+
+    encoder: Encoder
+    lessons: str | None
+    """A routing file that is learned from whole."""
+    rows: str | None
+    """A routing file to learn from and to measure on."""
+    held_out: Share
+    """Share of its groups that is kept for measuring and never learned from."""
+    seed: int
+    """Decides, with the groups, which are held out."""
+    keyword_weight: Annotated[float, Field(ge=0)]
+    """How much keywords count beside the vector."""
+    remainder: Annotated[float, Field(gt=0, lt=1)]
+    """As in the keyword router."""
+    strength: Annotated[float, Field(gt=0)]
+    """How closely the classifier follows its examples: 1 / L2."""
+    sharpness: Annotated[float, Field(gt=0)]
+    """Power to which the sets' probabilities are raised: above 1, the likeliest set counts more."""
+    _learned: dict[Any, Learned] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _topics: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _lock: Any = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+
+    async def score(self, question: str, panel: Panel) -> Mapping[str, float]:
+        """The probability of each expert, found beside the event loop."""
+        return await asyncio.to_thread(self.probabilities, question, panel)
+
+    def probabilities(self, question: str, panel: Panel) -> dict[str, float]:
+        """The probability that each expert should answer."""
+        familiar, strangers = self.known(panel)
+        vectors_1D = self.encoder.vectors([question])
+        scores = self._classified(question, vectors_1D, familiar)
+        near = self._near(vectors_1D, familiar, strangers)
+        left = 1 - max(near.values(), default=0.0)
+        return {name: score * left for name, score in scores.items()} | near
+
+    def known(self, panel: Panel) -> tuple[Experts, Experts]:
+        """The experts that labelled questions tell of, and the others; without such questions all are known."""
+        _, names = self._told()
+        told = names & set(panel.experts) or set(panel.experts)
+        ordered = {name: panel.experts[name] for name in sorted(panel.experts)}  # what is learned knows no order
+        familiar = {name: expert for name, expert in ordered.items() if name in told}
+        return familiar, {name: expert for name, expert in ordered.items() if name not in told}
+
+    def _classified(self, question: str, vectors_1D: np.ndarray, experts: Experts) -> dict[str, float]:
+        learned = self._once(experts)
+        logits_S = (self._features([question], vectors_1D, experts) @ learned.weights_DS)[0]
+        chances_S = np.exp(self.sharpness * (logits_S - logits_S.max()))
+        chances_S /= chances_S.sum()
+        return {name: float(chances_S[[name in who for who in learned.sets]].sum()) for name in experts}
+
+    def _near(self, vectors_1D: np.ndarray, familiar: Experts, strangers: Experts) -> dict[str, float]:
+        """For each expert that no labelled question tells of: is the nearest text one of its own examples?"""
+        if not strangers:
+            return {}
+        examples = self.examples(familiar) + [
+            (text, frozenset({e.name})) for e in strangers.values() for text in e.examples
+        ]
+        texts = tuple(text for text, _ in examples)
+        with self._lock:
+            if texts not in self._topics:
+                made_of = (VERSION, "topics", texts, self.encoder)
+                self._topics[texts] = kept(
+                    made_of, lambda: self.encoder.topics(self.encoder.vectors(texts)), (len(texts), None)
+                )
+        close_N = self._topics[texts] @ self.encoder.topics(vectors_1D)[0]
+        return {name: nearness(close_N, np.array([name in who for _, who in examples])) for name in strangers}
+
+    def _once(self, experts: Experts) -> Learned:
+        """What is known for these experts: shipped, kept, or learned now."""
+        key = tuple((e.name, tuple(e.examples), tuple(e.keywords)) for e in experts.values())
+        with self._lock:
+            if key not in self._learned:
+                sets = self.sets(experts)
+                weights_DS = kept(self.made_of(experts), lambda: self.fitted(experts), (None, len(sets)))
+                self._learned[key] = Learned(sets=sets, weights_DS=weights_DS)
+            return self._learned[key]
+
+    def sets(self, experts: Experts) -> list[frozenset[str]]:
+        """The sets of experts that occur, in the order of the classifier's columns."""
+        return sorted({who for _, who in self.examples(experts)}, key=sorted)
+
+    def made_of(self, experts: Experts) -> tuple[Any, ...]:
+        """Everything that the weights follow from."""
+        words = tuple((e.name, tuple(e.keywords)) for e in experts.values())
+        examples = [(text, sorted(who)) for text, who in self.examples(experts)]
+        return VERSION, words, examples, self.encoder, self.keyword_weight, self.remainder, self.strength
+
+    def fitted(self, experts: Experts) -> np.ndarray:
+        """float64[D, sets], learned now."""
+        examples, sets = self.examples(experts), self.sets(experts)
+        texts = [text for text, _ in examples]
+        _log.info("the embedding router learns from %s questions, once for these experts", f"{len(texts):,}")
+        features_ND = self._features(texts, self.encoder.vectors(texts), experts)
+        return logistic(features_ND, [sets.index(who) for _, who in examples], strength=self.strength)
+
+    def examples(self, experts: Experts) -> list[tuple[str, frozenset[str]]]:
+        """What is learned from: questions, and who should answer each."""
+        own = [(text, frozenset({e.name})) for e in experts.values() for text in e.examples]
+        return own + [(row.question, row.experts) for row in self._told()[0] if row.experts <= set(experts)]
+
+    def _told(self) -> tuple[list[Row], frozenset[str]]:
+        """Labelled questions that may be learned from, and the experts they tell of."""
+        return _told(self.lessons, self.rows, self.held_out, self.seed)
+
+    def _features(self, texts: Sequence[str], vectors_ND: np.ndarray, experts: Experts) -> np.ndarray:
+        """float64[N, F]: the vector, keyword scores, their products in pairs, and a one."""
+        spoken = [expert for expert in experts.values() if expert.keywords]
+        scores = [[1 - self.remainder ** len(hits(text, expert)) for expert in spoken] for text in texts]
+        both = [[row[i] * row[j] for i, j in combinations(range(len(spoken)), 2)] for row in scores]
+        ones = np.ones((len(texts), 1))
+        words = [self.keyword_weight * np.array(part, np.float64).reshape(len(texts), -1) for part in (scores, both)]
+        return np.concatenate([vectors_ND, *words, ones], 1)
+
+
+def nearness(close_N: np.ndarray, own_N: np.ndarray) -> float:
+    """In [0, 1]: 0.5 where an expert's nearest example is as close (cosine) as the nearest text of all others."""
+    if not own_N.any():
+        return 0.0
+    others = close_N[~own_N].max(initial=-1.0)
+    return float(1 / (1 + np.exp(-_CLEARNESS * (close_N[own_N].max() - others))))
+
+
+@cache
+def _told(lessons: str | None, rows: str | None, held_out: float, seed: int) -> tuple[list[Row], frozenset[str]]:
+    told = [*(read_rows(lessons) if lessons else ()), *(dealt(read_rows(rows), held_out, seed=seed)[0] if rows else ())]
+    return told, frozenset().union(*(row.experts for row in told))

@@ -1,0 +1,113 @@
+"""The page: the figures of the terminal and of the report, renewed by itself; for this machine only."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from hafs.core.errors import ConfigError
+from hafs.core.loopback import is_loopback
+from hafs.runs.history import Journal
+from hafs.runs.report import body, document
+
+_SCRIPT = """
+const main = document.querySelector('main'), every = %s;
+let known = '';
+async function look() {
+  try {
+    const answer = await fetch('body' + location.search, {cache: 'no-store'});
+    const text = answer.ok ? await answer.text() : known;
+    if (text !== known) {
+      const scrolled = [...main.querySelectorAll('.table, pre')].map(e => e.scrollTop);
+      main.innerHTML = known = text;
+      main.querySelectorAll('.table, pre').forEach((e, i) => { e.scrollTop = scrolled[i] || 0; });
+    }
+    document.body.classList.toggle('away', false);
+  } catch { document.body.classList.toggle('away', true); }
+  setTimeout(look, every);
+}
+setTimeout(look, every);
+"""
+
+
+def refuse_public(host: str) -> None:
+    """Refuse an address that other machines can reach.
+
+    Raises:
+        ConfigError: It is not loopback.
+    """
+    if not is_loopback(host):
+        raise ConfigError(
+            f"host is {host!r}: the page shows on this machine only",
+            hint="host=127.0.0.1, and from elsewhere: ssh -L 8321:127.0.0.1:8321 THIS_MACHINE",
+        )
+
+
+def page(journals: Sequence[Journal], *, refresh_seconds: float) -> FastAPI:
+    """The application.
+
+    Args:
+        journals: Of the runs to show.
+        refresh_seconds: Between two looks of an open page.
+    """
+    app = FastAPI(title="hafs", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"])
+    reading = threading.Lock()
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+
+    def chosen(run: int | None) -> Sequence[Journal]:
+        return journals if run is None or not 0 <= run < len(journals) else [journals[run]]
+
+    def content(run: int | None) -> str:
+        with reading:
+            for journal in chosen(run):
+                journal.follow()
+            back = "<p><a href='.'>all runs</a></p>" if run is not None and len(journals) > 1 else ""
+            return back + body([journal.story for journal in chosen(run)])
+
+    @app.get("/", response_class=HTMLResponse)
+    def whole(run: int | None = None) -> HTMLResponse:
+        script = _SCRIPT % json.dumps(refresh_seconds * 1000)
+        text = document("hafs dashboard", content(run), script=script)
+        return HTMLResponse(text, headers={"Content-Security-Policy": policy, "Cache-Control": "no-store"})
+
+    @app.get("/body", response_class=HTMLResponse)
+    def part(run: int | None = None) -> HTMLResponse:
+        return HTMLResponse(content(run), headers={"Cache-Control": "no-store"})
+
+    return app
+
+
+def serve(
+    journals: Sequence[Journal],
+    *,
+    host: str,
+    port: int,
+    refresh_seconds: float,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve the page until Ctrl-C.
+
+    Raises:
+        ConfigError: The address is public, or the port is taken.
+    """
+    import socket
+
+    import uvicorn
+
+    refuse_public(host)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"port {port} cannot be used: {error.strerror}", hint=f"port={port + 1}") from error
+    shown = f"[{host}]" if ":" in host else host
+    say(f"http://{shown}:{listener.getsockname()[1]}  (Ctrl-C ends it)")
+    app = page(journals, refresh_seconds=refresh_seconds)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])

@@ -1,0 +1,116 @@
+"""Pass two: duplicates are dropped, rows that belong together are grouped, and groups are dealt to the splits.
+
+Everything here is a function of content and seed: not of row order, of file names, or of how many files there are. A
+group's split comes from the hash of its key, so adding rows moves no old ones (unless they join two groups).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hafs.data.content import seeded
+from hafs.data.dataset import Dataset
+from hafs.data.near_duplicates import join, near_clusters, sort_equal
+from hafs.data.store import Columns, release_memory
+
+SPLITS = ("train", "val", "test")
+_FEWEST_GROUPS = 3
+_EXAMPLES = 5
+
+
+@dataclass(kw_only=True)
+class Assignment:
+    """Which row is in which split; rows are numbered as pass one wrote them."""
+
+    rows: np.ndarray  # int32[N], kept rows, ordered by content
+    split: np.ndarray  # int8[N], places in SPLITS
+    groups: list[int]  # groups in each of SPLITS
+    largest: int  # rows of the largest group
+    exact_duplicates: int
+    near_duplicates: int  # rows that repeat another nearly
+    near_dropped: int
+    conflicts: int  # prompts with more than one answer
+    conflict_rows: list[list[int]]  # examples: rows with the same prompt
+
+
+def assign(folder: Path, rows: Columns, samples: Columns, dataset: Dataset, *, seed: int) -> Assignment:
+    """Deduplicate, group and split the rows that pass one wrote into `folder`."""
+    kept, duplicates = _unique(rows)
+    labels = near_clusters(folder, kept, threshold=dataset.near_duplicate_threshold)
+    near = int((labels != np.arange(len(labels))).sum())  # every cluster is labelled with its first row
+    release_memory()
+    if dataset.drop_near_duplicates:
+        kept = kept[labels == np.arange(len(labels))]
+        labels = np.arange(len(kept), dtype=np.int32)
+    group = _groups(labels, rows.load("opening")[kept])
+    if dataset.max_samples is not None:
+        chosen = _choose(kept, rows.load("content")[kept], samples.load("row"), dataset.max_samples, seed=seed)
+        kept, group = kept[chosen], group[chosen]
+    release_memory()
+    conflicts, examples = _conflicts(rows.load("prompt")[kept], kept)
+    release_memory()
+    split = deal(group, dataset.val_fraction, dataset.test_fraction, seed=seed)
+    ordered, same = sort_equal(group)
+    first = split[ordered[~same]]
+    sizes = np.diff(np.append(np.flatnonzero(~same), len(same)))
+    return Assignment(
+        rows=kept, split=split, groups=np.bincount(first, minlength=len(SPLITS)).tolist(),
+        largest=int(sizes.max(initial=0)), exact_duplicates=duplicates, near_duplicates=near,
+        near_dropped=near if dataset.drop_near_duplicates else 0, conflicts=conflicts, conflict_rows=examples,
+    )  # fmt: skip
+
+
+def _unique(rows: Columns) -> tuple[np.ndarray, int]:
+    """Row numbers ordered by content, one for each content: the one whose exact bytes hash lowest."""
+    content = rows.load("content")
+    order = np.lexsort((rows.load("exact"), content))
+    content = content[order]
+    first = np.concatenate(([True], content[1:] != content[:-1])) if len(content) else np.zeros(0, bool)
+    return order[first].astype(np.int32), int(len(order) - first.sum())
+
+
+def _groups(labels: np.ndarray, opening: np.ndarray) -> np.ndarray:
+    """The key of each row's group: near duplicates and rows with the same opening are together."""
+    order, same = sort_equal(opening)
+    labels = join(labels, order[:-1][same[1:]], order[1:][same[1:]])
+    del order, same
+    key = np.full(len(labels), np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(key, labels, opening)
+    return key[labels]
+
+
+def _choose(kept: np.ndarray, content: np.ndarray, sample_rows: np.ndarray, most: int, *, seed: int) -> np.ndarray:
+    """Places in `kept`, ascending, of the rows of lowest seeded hash that together give at most `most` samples."""
+    order = np.argsort(seeded(content, seed + 1), kind="stable")
+    total = np.cumsum(np.bincount(sample_rows, minlength=int(kept.max(initial=-1)) + 1)[kept[order]])
+    return np.sort(order[total <= most])
+
+
+def _conflicts(prompt: np.ndarray, kept: np.ndarray) -> tuple[int, list[list[int]]]:
+    """How many prompts have several answers, and rows of the first few; exact duplicates are gone already."""
+    order, same = sort_equal(prompt)
+    starts = np.flatnonzero(same[1:] & ~same[:-1])
+    return len(starts), [kept[order[start : start + 2]].tolist() for start in starts[:_EXAMPLES]]
+
+
+def deal(group: np.ndarray, val_fraction: float, test_fraction: float, *, seed: int) -> np.ndarray:
+    """Places in SPLITS for rows of the given groups.
+
+    A group is in the test split where its seeded hash in [0, 1) is below `test_fraction`, in validation below the sum.
+    With at least three groups no split that was asked for stays empty: the groups of the lowest hash fill it. With
+    fewer, everything is for training.
+    """
+    keys = np.sort(group)  # np.unique hashes, which takes several times the memory
+    keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))[: len(keys)]]
+    if len(keys) < _FEWEST_GROUPS:
+        return np.zeros(len(group), np.int8)
+    chance = seeded(keys, seed)
+    code = (chance < test_fraction + val_fraction).astype(np.int8) + (chance < test_fraction)
+    code[np.argmax(chance)] = 0  # codes fall with the hash, so this matters only where nothing was left to train on
+    if test_fraction > 0 and not (code == 2).any():
+        code[np.argmin(chance)] = 2
+    if val_fraction > 0 and not (code == 1).any():
+        code[np.argsort(chance)[min(int((code == 2).sum()), len(keys) - 2)]] = 1
+    del chance
+    return np.concatenate([code[np.searchsorted(keys, part)] for part in np.array_split(group, 16)])

@@ -1,0 +1,108 @@
+"""What a conversation says, whatever its whitespace: the keys by which rows are compared, grouped and named."""
+
+import unicodedata
+from typing import Any, NamedTuple
+
+import numpy as np
+import xxhash
+
+from hafs.chat import TEXT_ROLE, Conversation, Message
+
+PERMUTATIONS = 64
+_WINDOW = 16  # bytes of a shingle: two to three words
+_SEED = 42
+_BLOCK = 1 << 16  # keys that are hashed at once
+
+
+class Keys(NamedTuple):
+    """64-bit hashes of one row; all but `exact` ignore whitespace and Unicode's look-alikes."""
+
+    content: int  # the whole conversation: equal means exact duplicate
+    exact: int  # the conversation byte for byte
+    opening: int  # the first user turn, or the row's own `split_group`: rows that share it stay in one split
+    prompt: int  # everything before the last answer: equal with another answer is a conflict
+
+
+def normalize(text: str) -> str:
+    """NFKC, and every run of whitespace as one space; case stays."""
+    return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).split())
+
+
+def keys_of(conversation: Conversation, split_group: object = None) -> tuple[Keys, bytes]:
+    """The row's keys, and the normalized text (without system messages) that near duplicates are looked for in.
+
+    Args:
+        conversation: What the row says.
+        split_group: The row's own word for what it belongs to, of any text; anything else counts as none.
+    """
+    turns = [(_role(message), normalize(message.content)) for message in conversation]
+    parts = [f"{role}\x1f{text}" for role, text in turns]
+    content = _hash("\x1e".join(parts))
+    exact = _hash("\x1e".join(f"{_role(m)}\x1f{m.content}" for m in conversation))
+    said = " ".join(text for role, text in turns if role != "system").encode()
+    family = group_key(split_group) if isinstance(split_group, str) and split_group else None
+    if turns[0][0] == TEXT_ROLE:
+        return Keys(content, exact, family or content, content), said
+    opening = family or _hash(next(text for role, text in turns if role == "user"))
+    prompt = _hash("\x1e".join(parts[:-1]))
+    return Keys(content, exact, opening, prompt), said
+
+
+def _role(message: Message) -> str:
+    """The role as rows are compared by it: an answer that is not learned is another thing than one that is."""
+    return message.role if message.learned else f"{message.role}\x1d"
+
+
+def group_key(split_group: str) -> int:
+    """The key of rows that say themselves what they belong to."""
+    return _hash(f"split_group\x1f{split_group}")
+
+
+def _hash(text: str) -> int:
+    return xxhash.xxh3_64_intdigest(text.encode())
+
+
+def signatures(texts: list[bytes]) -> np.ndarray:
+    """MinHash signatures, uint32[N, PERMUTATIONS], of the 16-byte shingles of N normalized texts.
+
+    A shingle starts at each word, each non-ASCII letter, and at content-defined places within long runs, so that text
+    without spaces (Chinese, base64) is covered too. MinHash: Broder 1997; the implementation is rensa's.
+    """
+    pad = b" " * _WINDOW
+    ends = np.cumsum([len(text) + _WINDOW for text in texts])
+    data = np.frombuffer(pad.join([*texts, b""]), np.uint8)
+    starts = _starts(data)
+    windows = np.lib.stride_tricks.sliding_window_view(data, _WINDOW)[starts].view("<u8")
+    hashes = _mix(windows[:, 0] ^ _mix(windows[:, 1]))
+    offsets = np.concatenate(([0], np.searchsorted(starts, ends)))
+    import rensa
+
+    minhash: Any = vars(rensa)["RMinHash"]  # its stubs name nothing
+    matrix = minhash.digest_matrix_from_flat_token_hashes(hashes, offsets.tolist(), PERMUTATIONS, _SEED)
+    return np.array(matrix.to_rows(), np.uint32)
+
+
+def _starts(data: np.ndarray) -> np.ndarray:
+    """Positions of `data`, uint8[T], at which a shingle starts."""
+    before = np.concatenate((np.frombuffer(b" ", np.uint8), data[:-1]))
+    letter = (before >= 0x80) | ((before | 32) - 97 < 26) | (before - 48 < 10)  # uint8 wraps, so one test is a range
+    anchor = ((before * np.uint8(31) + data) & 15) == 0
+    start = (data != 32) & (~letter | (data >= 0xC0) | anchor)
+    start[-_WINDOW:] = False
+    return np.flatnonzero(start)
+
+
+def _mix(value: np.ndarray) -> np.ndarray:
+    """A good 64-bit hash of uint64 values (the finalizer of splitmix64, Steele et al. 2014)."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def seeded(keys: np.ndarray, seed: int) -> np.ndarray:
+    """A number in [0, 1) for each uint64 key: a function of seed and key alone."""
+    salt = _mix(np.array([seed & 0xFFFFFFFFFFFFFFFF], np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+    chance = np.empty(len(keys))
+    for start in range(0, len(keys), _BLOCK):
+        chance[start : start + _BLOCK] = _mix(keys[start : start + _BLOCK] ^ salt) / 2.0**64
+    return chance

@@ -1,0 +1,208 @@
+"""Pass one: files are read, checked and tokenized in chunks, and everything goes to disk as it comes.
+
+The main thread reads and checks a chunk while a worker thread tokenizes the one before it; the tokenizer is Rust and
+leaves the interpreter free. Nothing that grows with the file is held in memory.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import xxhash
+
+from hafs.data.content import Keys, keys_of
+from hafs.data.dataset import Dataset
+from hafs.data.decode import Reject, decode
+from hafs.data.formats import Parsed, parse
+from hafs.data.lengths import Fitted
+from hafs.data.near_duplicates import SignatureWriter
+from hafs.data.outcomes import Counts, outcomes
+from hafs.data.sources import MAX_LINE_BYTES, FileProblem, read_lines
+from hafs.data.store import ArrayWriter, Columns
+
+_CHUNK_ROWS, _CHUNK_BYTES = 1000, 1 << 19
+_EXCERPT = 160  # characters of a rejected row that rejected.jsonl repeats
+_EXAMPLES = 3  # for each reason
+ROW_COLUMNS = {"content": "<u8", "exact": "<u8", "opening": "<u8", "prompt": "<u8", "file": "<u2", "line": "<u4",
+               "spool": "<i8", "spool_size": "<i4"}  # fmt: skip
+SAMPLE_COLUMNS = {"row": "<i4", "id": "<u8", "start": "<i8", "length": "<i4", "supervised": "<i4",
+                  "spool": "<i8", "spool_size": "<i4"}  # fmt: skip
+
+
+class Place(NamedTuple):
+    """Where a row stands."""
+
+    file: int
+    line: int
+
+
+class Good(NamedTuple):
+    """A row that passed every check which needs no tokenizer."""
+
+    place: Place
+    parsed: Parsed
+    keys: Keys
+    said: bytes
+
+
+class Bad(NamedTuple):
+    """A row that did not."""
+
+    place: Place
+    reject: Reject
+    excerpt: str
+
+
+@dataclass
+class Chunk:
+    """Rows on their way to the worker."""
+
+    good: list[Good] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+    size: int = 0  # bytes
+
+    @property
+    def full(self) -> bool:
+        """Whether it is large enough to be worth a call of the tokenizer."""
+        return len(self.good) + len(self.bad) >= _CHUNK_ROWS or self.size >= _CHUNK_BYTES
+
+
+class Ingest:
+    """Writes rows, samples, tokens, conversations and rejects into `folder`; `run` does all of it, once."""
+
+    def __init__(self, folder: Path, dataset: Dataset, tokenizer: Any, files: list[Path]) -> None:
+        self.folder, self.dataset, self.tokenizer, self.files = folder, dataset, tokenizer, files
+        self.counts = Counts()
+        self.rows = Columns(folder, "rows", ROW_COLUMNS)
+        self.samples = Columns(folder, "samples", SAMPLE_COLUMNS)
+        self.row_count = self.spool_size = 0
+
+    def run(self) -> Counts:
+        """Read every file to its end."""
+        folder = self.folder
+        with (
+            (folder / "conversations.bin").open("wb") as self.spool,
+            (folder / "rejected.jsonl").open("wb") as self.rejected,
+            SignatureWriter(folder, self.dataset.near_duplicate_threshold) as self.signatures,
+            ThreadPoolExecutor(1) as worker,
+        ):
+            self.tokens, self.flags = (
+                ArrayWriter(folder / "tokens.npy", "<i4"),
+                ArrayWriter(folder / "supervised.npy", "?"),
+            )
+            busy: Future[None] | None = None
+            for chunk in self._chunks():
+                if busy:
+                    busy.result()
+                busy = worker.submit(self._write, chunk)
+            if busy:
+                busy.result()
+            for table in (self.tokens, self.flags, self.rows, self.samples):
+                table.close()
+        return self.counts
+
+    # reading and checking: the main thread ----------------------------------------------------------------------------
+
+    def _chunks(self) -> Iterator[Chunk]:
+        chunk = Chunk()
+        for number, path in enumerate(self.files):
+            for row in self._rows(number, path):
+                (chunk.good if isinstance(row, Good) else chunk.bad).append(row)  # type: ignore[arg-type]
+                chunk.size += len(row.said) if isinstance(row, Good) else 0
+                if chunk.full:
+                    yield chunk
+                    chunk = Chunk()
+        yield chunk
+
+    def _rows(self, number: int, path: Path) -> Iterator[Good | Bad]:
+        line_number = 0
+        try:
+            for line in read_lines(path, self.counts.notes):
+                line_number = line.number
+                if line.raw is None:
+                    too_long = f"the line has {line.size / 1e6:.1f} MB, expected at most {MAX_LINE_BYTES >> 20} MB"
+                    yield self._bad(Place(number, line_number), Reject("line_too_long", too_long), b"")
+                elif line.raw and not line.raw.isspace():
+                    yield self._checked(Place(number, line_number), line.raw, line.ended)
+                else:
+                    self.counts.blank_lines += 1
+        except FileProblem as problem:
+            self.counts.file_problems.append(f"{path}: {problem.message}")
+            yield self._bad(Place(number, line_number + 1), Reject(problem.reason, problem.message), b"")
+
+    def _checked(self, place: Place, raw: bytes, ended: bool) -> Good | Bad:
+        row = decode(raw, ended=ended)
+        parsed = row if isinstance(row, Reject) else parse(row, system=self.dataset.system)
+        if isinstance(parsed, Reject):
+            return self._bad(place, parsed, raw)
+        self.counts.rows += 1
+        if parsed.unused:
+            self.counts.count_unused(parsed.unused)
+        return Good(place, parsed, *keys_of(parsed.conversation, parsed.metadata.get("split_group")))
+
+    def _bad(self, place: Place, reject: Reject, raw: bytes) -> Bad:
+        self.counts.rows += 1
+        return Bad(place, reject, raw[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT])
+
+    # tokenizing and writing: the worker thread ------------------------------------------------------------------------
+
+    def _write(self, chunk: Chunk) -> None:
+        kept: list[tuple[Good, Fitted]] = []
+        conversations = [good.parsed.conversation for good in chunk.good]
+        found = outcomes(self.dataset, self.tokenizer, conversations, self.counts)
+        for good, outcome in zip(chunk.good, found, strict=True):
+            if isinstance(outcome, Reject):
+                excerpt = good.said[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT]
+                chunk.bad.append(Bad(good.place, outcome, excerpt))
+            else:
+                kept.append((good, outcome))
+        self._write_bad(sorted(chunk.bad, key=lambda bad: bad.place))
+        if kept:
+            self._write_good(kept)
+
+    def _write_bad(self, rows: list[Bad]) -> None:
+        for (file, line), (reason, message), excerpt in rows:
+            entry = {
+                "file": str(self.files[file]),
+                "line": line,
+                "reason": reason,
+                "message": message,
+                "excerpt": excerpt,
+            }
+            self.rejected.write(orjson.dumps(entry) + b"\n")
+            self.counts.rejected[reason] += 1
+            if len(examples := self.counts.examples.setdefault(reason, [])) < _EXAMPLES:
+                examples.append(entry)
+
+    def _write_good(self, kept: list[tuple[Good, Fitted]]) -> None:
+        rows, samples, tokens, flags = [], [], [], []
+        start = self.tokens.length
+        for good, fitted in kept:
+            self.counts.formats[good.parsed.format] += 1
+            for piece, (conversation, done) in enumerate(fitted.samples):
+                spool, size = self.spool_size, self._spool(conversation, good.parsed.metadata)
+                if piece == 0:
+                    rows.append((*good.keys, *good.place, spool, size))
+                name = (
+                    xxhash.xxh3_64_intdigest(b"%016x/%d" % (good.keys.content, piece)) if piece else good.keys.content
+                )
+                samples.append((self.row_count, name, start, len(done.tokens), sum(done.supervised), spool, size))
+                tokens += done.tokens
+                flags += done.supervised
+                start += len(done.tokens)
+            self.row_count += 1
+        self.rows.append(rows)
+        self.samples.append(samples)
+        self.tokens.append(np.fromiter(tokens, np.int32, len(tokens)))
+        self.flags.append(np.fromiter(flags, np.bool_, len(flags)))
+        self.signatures.append([good.said for good, _ in kept])
+
+    def _spool(self, conversation: Any, metadata: dict[str, Any]) -> int:
+        entry = {"messages": [message.as_list() for message in conversation], "metadata": metadata}
+        written = self.spool.write(orjson.dumps(entry))
+        self.spool_size += written
+        return written

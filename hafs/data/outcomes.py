@@ -1,0 +1,112 @@
+"""What pass one counts, and how a conversation becomes samples or the reason why not."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from hafs.chat import Conversation, Rendered, render_many, unfold
+from hafs.core.errors import HafsError
+from hafs.data.dataset import Dataset
+from hafs.data.decode import Reject
+from hafs.data.huge_rows import HUGE, characters, fit_huge
+from hafs.data.lengths import Fitted, fit
+
+_MOST_KEYS = 1000
+Sample: TypeAlias = tuple[Conversation, Rendered]
+
+
+@dataclass
+class Counts:
+    """What pass one counted."""
+
+    rows: int = 0
+    blank_lines: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    formats: Counter[str] = field(default_factory=Counter)
+    unused: Counter[str] = field(default_factory=Counter)
+    """Keys of good rows that nothing reads, and in how many rows or turns they say something."""
+    overlong: Counter[str] = field(default_factory=Counter)
+    tokens_lost: int = 0
+    notes: list[str] = field(default_factory=list)
+    file_problems: list[str] = field(default_factory=list)
+
+    def count_unused(self, names: Iterable[str]) -> None:
+        """Count keys; where rows use names of their own without end, those beyond the first thousand count as one."""
+        for name in names:
+            known = len(self.unused) < _MOST_KEYS or name in self.unused
+            self.unused[name if known else "(more keys)"] += 1
+
+
+def outcomes(
+    dataset: Dataset, tokenizer: Any, conversations: list[Conversation], counts: Counts
+) -> list[Fitted | Reject]:
+    """Tokenize conversations and apply the policy on length; `counts` gains what was too long, and what that cost."""
+    small = [conversation for conversation in conversations if characters(conversation) <= HUGE]
+    rendered = iter(_render(tokenizer, small))
+    found: list[Fitted | Reject] = []
+    for conversation in conversations:
+        try:
+            if characters(conversation) > HUGE:
+                found.append(_huge(dataset, tokenizer, conversation, counts))
+            else:
+                done = next(rendered)
+                found.append(done if isinstance(done, Reject) else _fit(dataset, tokenizer, done, counts))
+        except HafsError as error:
+            found.append(Reject("template", error.fact))
+    return found
+
+
+def _render(tokenizer: Any, conversations: list[Conversation]) -> list[list[Sample] | Reject]:
+    """The samples of each conversation, all tokenized in one call."""
+    try:
+        return list(_samples(tokenizer, conversations))
+    except HafsError:  # one row at a time, to find those that the template refuses
+        return [_render_one(tokenizer, conversation) for conversation in conversations]
+
+
+def _samples(tokenizer: Any, conversations: list[Conversation]) -> list[list[Sample]]:
+    unfolded = [unfold(tokenizer, conversation) for conversation in conversations]
+    done = iter(render_many(tokenizer, [sample for samples in unfolded for sample in samples]))
+    return [[(sample, next(done)) for sample in samples] for samples in unfolded]
+
+
+def _render_one(tokenizer: Any, conversation: Conversation) -> list[Sample] | Reject:
+    try:
+        return _samples(tokenizer, [conversation])[0]
+    except HafsError as error:
+        return Reject("template", error.fact)
+
+
+def _fit(dataset: Dataset, tokenizer: Any, samples: list[Sample], counts: Counts) -> Fitted | Reject:
+    if not all(any(done.supervised) for _, done in samples):
+        return Reject("no_supervised_token", "the template leaves no token of an answer to learn from")
+    longest = max(len(done.tokens) for _, done in samples)
+    if longest <= dataset.max_length:
+        return Fitted(samples, 0)
+    found = [
+        Fitted([sample], 0) if len(sample[1].tokens) <= dataset.max_length and dataset.overlong != "reject"
+        else fit(tokenizer, *sample, max_length=dataset.max_length, overlong=dataset.overlong)
+        for sample in samples
+    ]  # fmt: skip
+    whole = Fitted([sample for each in found for sample in each.samples], sum(each.lost for each in found))
+    return _counted(dataset, whole, f"{longest:,} tokens", counts)
+
+
+def _huge(dataset: Dataset, tokenizer: Any, conversation: Conversation, counts: Counts) -> Fitted | Reject:
+    fitted = fit_huge(tokenizer, conversation, max_length=dataset.max_length, overlong=dataset.overlong)
+    if fitted is None:
+        return _fit(dataset, tokenizer, _samples(tokenizer, [conversation])[0], counts)
+    return _counted(dataset, fitted, f"{characters(conversation):,} characters", counts)
+
+
+def _counted(dataset: Dataset, fitted: Fitted, size: str, counts: Counts) -> Fitted | Reject:
+    counts.overlong["rows"] += 1
+    counts.tokens_lost += fitted.lost
+    if fitted.samples:
+        counts.overlong["truncated" if dataset.overlong == "truncate" else "split"] += 1
+        return fitted
+    counts.overlong["rejected"] += 1
+    why = "" if dataset.overlong == "reject" else f", and no way to {dataset.overlong} it leaves whole answers"
+    return Reject("too_long", f"{size}, expected at most {dataset.max_length:,} tokens (max_length){why}")

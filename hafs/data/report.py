@@ -1,0 +1,163 @@
+"""What there is to know about a dataset before training on it; `terminal.py` prints it, `files.py` writes it."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from hafs.core.errors import DataError
+from hafs.data.enough import too_few
+
+PERCENTILES = (5, 25, 50, 75, 95, 99)
+_BINS = 40
+_MANY_ROWS = 10  # of one prompt, on average
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSize:
+    """How much one split holds."""
+
+    samples: int
+    groups: int
+    """Groups of rows that share a prompt or nearly repeat each other."""
+    tokens: int
+    supervised: int
+    """Tokens that the loss counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The facts; `refusal` says why training would refuse, or is None."""
+
+    name: str
+    files: dict[str, str]
+    """Source files and their hashes."""
+    rows: int
+    """Lines that are not blank, good and bad."""
+    blank_lines: int
+    rejected: dict[str, int]
+    """Rows by reason code, commonest first."""
+    reject_examples: dict[str, list[dict[str, Any]]]
+    formats: dict[str, int]
+    unused: dict[str, int]
+    """Keys of good rows that hafs does not use, by the rows or turns in which they say something."""
+    exact_duplicates: int
+    near_duplicates: int
+    near_dropped: int
+    conflicts: int
+    """Prompts that have several answers."""
+    conflict_examples: list[dict[str, Any]]
+    overlong: dict[str, int]
+    """Rows longer than max_length, and how many of them were truncated, split or rejected."""
+    tokens_lost: int
+    lengths: dict[str, int]
+    """Percentiles of tokens in a sample."""
+    histogram: dict[str, list[int]]
+    splits: dict[str, SplitSize]
+    sample: list[tuple[str, bool]]
+    """One sample as runs of text, each supervised or not."""
+    notes: list[str]
+    file_problems: list[str]
+    fingerprint: str
+    refusal: str | None
+    rejected_file: Path | None
+
+    def unused_keys(self, most: int | None = None) -> str:
+        """The unused keys with their counts, in one line; the first `most` of them."""
+        shown = [f"{name} {count:,}" for name, count in list(self.unused.items())[:most]]
+        left = len(self.unused) - len(shown)
+        return ", ".join(shown + ([f"and {left:,} more"] if left else []))
+
+    @property
+    def samples(self) -> int:
+        """Samples in all splits."""
+        return sum(size.samples for size in self.splits.values())
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in all splits."""
+        return sum(size.tokens for size in self.splits.values())
+
+    @property
+    def supervised_share(self) -> float:
+        """Share of the tokens that the loss counts."""
+        return sum(size.supervised for size in self.splits.values()) / max(1, self.tokens)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The facts as plain JSON values."""
+        facts = asdict(self)
+        del facts["rejected_file"]
+        return facts | {"samples": self.samples, "tokens": self.tokens, "supervised_share": self.supervised_share}
+
+    @classmethod
+    def read(cls, path: Path, rejected_file: Path) -> "Report":
+        """The report that `as_dict` was saved from."""
+        facts = orjson.loads(path.read_bytes())
+        known: dict[str, Any] = {item.name: facts[item.name] for item in fields(cls) if item.name in facts}
+        known["splits"] = {name: SplitSize(**size) for name, size in facts["splits"].items()}
+        known["sample"] = [(text, flag) for text, flag in facts["sample"]]
+        known["rejected_file"] = rejected_file
+        return cls(**known)
+
+    def thin(self) -> list[str]:
+        """What the splits are too small for, a line each: rows of one prompt say little more than one row."""
+        found, test = [], self.splits.get("test")
+        if test and test.samples and (few := too_few(test.samples, test.groups)):
+            found.append(f"an evaluation on the test split would find {few}")
+        rows, groups = self.samples, sum(size.groups for size in self.splits.values())
+        if groups and rows >= _MANY_ROWS * groups:
+            found.append(f"{rows:,} samples share {groups:,} prompts: they teach and prove less than as many prompts")
+        return found
+
+    def judge(self, name: str, max_rejected: float) -> str | None:
+        """Why training on this data would refuse, in one line, or None."""
+        bad = sum(self.rejected.values())
+        if self.file_problems:
+            return f"dataset {name!r}: {self.file_problems[0]}"
+        if self.rows == 0:
+            return f"dataset {name!r}: no rows in {', '.join(map(repr, self.files))}, only blank lines"
+        if bad > max_rejected * self.rows:
+            counted = f"{bad:,} of {self.rows:,} rows ({bad / self.rows:.1%}) cannot be used"
+            return f"dataset {name!r}: {counted}, more than dataset.max_rejected={max_rejected:g}: {self._commonest()}"
+        if not self.splits["train"].samples:
+            return f"dataset {name!r}: no usable row to train on: {self._commonest() or 'max_samples is too small'}"
+        return None
+
+    def _commonest(self) -> str:
+        parts = []
+        for reason, count in list(self.rejected.items())[:3]:
+            example = self.reject_examples[reason][0]
+            parts.append(f"{count:,} {reason} ({example['file']} line {example['line']}: {example['message']})")
+        return "; ".join(parts)
+
+    def raise_refusal(self) -> None:
+        """Raise the refusal as an error, if there is one.
+
+        Raises:
+            DataError: The commonest reasons, each with an example's file and line.
+        """
+        if self.refusal:
+            raise DataError(self.refusal, hint="hafs validate lists every such row in rejected.jsonl")
+
+
+def percentiles(lengths: np.ndarray) -> dict[str, int]:
+    """Percentiles of int[N] token counts, and the longest; empty for no samples."""
+    if not len(lengths):
+        return {}
+    found = np.percentile(lengths, PERCENTILES, method="inverted_cdf")
+    return {f"p{rank}": int(value) for rank, value in zip(PERCENTILES, found, strict=True)} | {
+        "max": int(lengths.max())
+    }
+
+
+def histogram(lengths: np.ndarray) -> dict[str, list[int]]:
+    """Up to 40 bins of equal width: `edges` in tokens, one more than `counts`."""
+    if not len(lengths):
+        return {"edges": [], "counts": []}
+    low, high = int(lengths.min()), int(lengths.max()) + 1
+    width = -(-(high - low) // _BINS)
+    edges = np.arange(low, high + width, width)
+    counts, _ = np.histogram(lengths, edges)
+    return {"edges": edges.tolist(), "counts": counts.tolist()}

@@ -1,0 +1,221 @@
+"""What training gets: memory-mapped splits, found in the cache or made by the two passes."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import torch
+import xxhash
+
+from hafs.chat import Conversation, Message, template_fingerprint
+from hafs.core.durable import hash_file
+from hafs.core.errors import DataError
+from hafs.data.assign import SPLITS, Assignment, assign
+from hafs.data.dataset import Dataset
+from hafs.data.ingest import Ingest
+from hafs.data.outcomes import Counts
+from hafs.data.report import Report, SplitSize, histogram, percentiles
+from hafs.data.size import decided_options, remember
+from hafs.data.sources import find_files
+from hafs.data.store import cached, load_array, release_memory
+
+VERSION = 4  # of what is written; a change makes old caches strangers
+_COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size")
+_SHOWN_TOKENS = 400  # the report's sample is at most this long, if there is one
+
+
+class Sample(NamedTuple):
+    """One training sample: its id, int32[T] token ids, and bool[T], whether the loss counts each token."""
+
+    id: str
+    tokens: np.ndarray
+    supervised: np.ndarray
+
+
+class Ids(Sequence[str]):
+    """Sample ids as 16 hex digits, made when asked for."""
+
+    def __init__(self, numbers: np.ndarray) -> None:
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [f"{number:016x}" for number in self.numbers[place].tolist()]
+        return f"{int(self.numbers[place]):016x}"
+
+
+class Split(torch.utils.data.Dataset[Sample]):
+    """The samples of one split in the order of their ids; tokens stay on disk until asked for.
+
+    Attributes:
+        lengths: int32[N], tokens of each sample.
+        supervised: int32[N], supervised tokens of each sample.
+        ids: 16 hex digits for each sample: a hash of its content.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self._columns = {column: load_array(folder / f"{name}-{column}.npy") for column in _COLUMNS}
+        self._tokens, self._flags = load_array(folder / "tokens.npy"), load_array(folder / "supervised.npy")
+        self.lengths, self.supervised = np.array(self._columns["length"]), np.array(self._columns["supervised"])
+        self.ids: Sequence[str] = Ids(self._columns["id"])
+
+    def __reduce__(self) -> Any:
+        return Split, (self.folder, self.name)  # a worker process maps the files again instead of copying them
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, place: int) -> Sample:
+        start, length = int(self._columns["start"][place]), int(self.lengths[place])
+        stop = start + length
+        return Sample(self.ids[place], np.array(self._tokens[start:stop]), np.array(self._flags[start:stop]))
+
+    def _entry(self, place: int) -> dict[str, Any]:
+        with (self.folder / "conversations.bin").open("rb") as file:
+            return read_entry(file.fileno(), self._columns["spool"][place], self._columns["spool_size"][place])
+
+    def conversation(self, place: int) -> Conversation:
+        """The messages of one sample, as they were tokenized."""
+        return tuple(map(Message.of_list, self._entry(place)["messages"]))
+
+    def metadata(self, place: int) -> dict[str, Any]:
+        """The keys of the sample's row that its format does not use."""
+        return self._entry(place)["metadata"]
+
+
+def read_entry(handle: int, start: Any, size: Any) -> dict[str, Any]:
+    """One stored conversation; read without mapping, so that memory stays flat."""
+    return orjson.loads(os.pread(handle, int(size), int(start)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A dataset that is ready to train on."""
+
+    splits: dict[str, Split]
+    """train, val and test."""
+    report: Report
+    fingerprint: str
+    """Hash of what makes the training data what it is: content, tokenizer, template, options, seed."""
+    file_hashes: dict[str, str]
+    """XXH3-128 and size of each source file."""
+
+
+def open_prepared(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> Prepared:
+    """Find the work in the cache or do it; the report says whether training should refuse."""
+    files = find_files(dataset.name, dataset.path)
+    hashes = {str(path): hash_file(path) for path in files}
+    decided = [VERSION, template_fingerprint(tokenizer), decided_options(dataset), seed]
+    key = xxhash.xxh3_128_hexdigest(orjson.dumps([decided, list(hashes.items())], option=orjson.OPT_SORT_KEYS))
+    folder = cached(cache, key, lambda draft: _build(draft, dataset, tokenizer, hashes, seed, repr(decided)))
+    remember(dataset, hashes, seed=seed, tokenizer=str(tokenizer.name_or_path), folder=folder)
+    report = Report.read(folder / "report.json", folder / "rejected.jsonl")
+    refusal = report.judge(dataset.name, dataset.max_rejected)
+    report = replace(report, name=dataset.name, refusal=refusal, notes=[*report.notes, *report.thin()])
+    splits = {name: Split(folder, name) for name in SPLITS}
+    return Prepared(splits=splits, report=report, fingerprint=report.fingerprint, file_hashes=hashes)
+
+
+def _build(folder: Path, dataset: Dataset, tokenizer: Any, hashes: dict[str, str], seed: int, decided: str) -> None:
+    files = [Path(name) for name in hashes]
+    ingest = Ingest(folder, dataset, tokenizer, files)
+    counts = ingest.run()
+    for name, digest in hashes.items():
+        if hash_file(Path(name)) != digest:
+            raise DataError(
+                f"dataset {dataset.name!r}: {name!r} changed while it was read", hint="run again once it is done"
+            )
+    release_memory()
+    assigned = assign(folder, ingest.rows, ingest.samples, dataset, seed=seed)
+    digest = xxhash.xxh3_128(decided.encode())
+    sizes = _write_splits(folder, ingest, assigned, digest)
+    report = _report(folder, ingest, counts, assigned, sizes, digest.hexdigest(), hashes, tokenizer)
+    (folder / "report.json").write_bytes(orjson.dumps(report.as_dict()))
+    for scratch in folder.glob("*.bin"):
+        if scratch.name != "conversations.bin":
+            scratch.unlink()
+
+
+def _write_splits(folder: Path, ingest: Ingest, assigned: Assignment, digest: Any) -> dict[str, SplitSize]:
+    """Write each split's columns, ordered by id, and feed what it holds to the fingerprint."""
+    samples, sizes = ingest.samples, {}
+    row_split = np.full(ingest.row_count, -1, np.int8)
+    row_split[assigned.rows] = assigned.split
+    sample_split = row_split[samples.load("row")]
+    for code, name in enumerate(SPLITS):
+        mine = np.flatnonzero(sample_split == code).astype(np.int32)
+        mine = mine[np.argsort(samples.load("id")[mine], kind="stable")]
+        for column in _COLUMNS:
+            np.save(folder / f"{name}-{column}.npy", samples.load(column)[mine], allow_pickle=False)
+        digest.update(name.encode() + samples.load("id")[mine].tobytes())
+        digest.update(ingest.rows.load("exact")[samples.load("row")[mine]].tobytes())
+        tokens, supervised = (int(samples.load(name)[mine].sum(dtype=np.int64)) for name in ("length", "supervised"))
+        sizes[name] = SplitSize(samples=len(mine), groups=assigned.groups[code], tokens=tokens, supervised=supervised)
+    return sizes
+
+
+def _report(
+    folder: Path, ingest: Ingest, counts: Counts, assigned: Assignment, sizes: dict[str, SplitSize],
+    fingerprint: str, hashes: dict[str, str], tokenizer: Any,
+) -> Report:  # fmt: skip
+    lengths = np.concatenate([load_array(folder / f"{name}-length.npy") for name in SPLITS])
+    notes = [*counts.notes, *_grouping_notes(assigned)]
+    return Report(
+        name="", files=hashes, rows=counts.rows, blank_lines=counts.blank_lines, rejected=_ranked(counts.rejected),
+        reject_examples=counts.examples, formats=_ranked(counts.formats), unused=_ranked(counts.unused),
+        exact_duplicates=assigned.exact_duplicates, near_duplicates=assigned.near_duplicates,
+        near_dropped=assigned.near_dropped, conflicts=assigned.conflicts,
+        conflict_examples=_conflict_examples(folder, ingest, assigned.conflict_rows),
+        overlong=dict(counts.overlong), tokens_lost=counts.tokens_lost, lengths=percentiles(lengths),
+        histogram=histogram(lengths), splits=sizes, sample=_shown(folder, tokenizer), notes=notes,
+        file_problems=counts.file_problems, fingerprint=fingerprint, refusal=None, rejected_file=None,
+    )  # fmt: skip
+
+
+def _grouping_notes(assigned: Assignment) -> list[str]:
+    rows, groups = len(assigned.rows), sum(assigned.groups)
+    if 0 < groups < 3:
+        return [f"only {groups} group(s) of alike rows: everything is for training, nothing is held out"]
+    if assigned.largest > 0.2 * rows > 0:
+        return [f"one group of alike rows holds {assigned.largest:,} of {rows:,}; it stays in one split whole"]
+    return []
+
+
+def _ranked(counter: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counter.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _conflict_examples(folder: Path, ingest: Ingest, groups: list[list[int]]) -> list[dict[str, Any]]:
+    if not groups:
+        return []
+    spool, size = ingest.rows.load("spool"), ingest.rows.load("spool_size")
+    file, line = ingest.rows.load("file"), ingest.rows.load("line")
+    examples = []
+    with (folder / "conversations.bin").open("rb") as stored:
+        for rows in groups:
+            said = [read_entry(stored.fileno(), spool[row], size[row])["messages"] for row in rows]
+            where = [f"{ingest.files[file[row]]}:{line[row]}" for row in rows]
+            asked = next((turn[1] for turn in reversed(said[0][:-1]) if turn[0] == "user"), "")
+            examples.append({"prompt": asked[:300], "answers": [turns[-1][1][:300] for turns in said], "where": where})
+    return examples
+
+
+def _shown(folder: Path, tokenizer: Any) -> list[tuple[str, bool]]:
+    """The first training sample of readable length, as text runs and whether each is supervised."""
+    split = Split(folder, "train")
+    if not len(split):
+        return []
+    short = np.flatnonzero(split.lengths <= _SHOWN_TOKENS)
+    sample = split[int(short[0]) if len(short) else int(np.argmin(split.lengths))]
+    borders = np.flatnonzero(np.diff(sample.supervised)) + 1
+    runs = zip(np.split(sample.tokens, borders), np.split(sample.supervised, borders), strict=True)
+    return [(tokenizer.decode(tokens.tolist()), bool(flags[0])) for tokens, flags in runs]

@@ -1,0 +1,133 @@
+"""From what the config calls a path to numbered lines, holding one bounded line at a time."""
+
+import difflib
+import glob
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from hafs.core.errors import DataError
+
+MAX_LINE_BYTES = 8 << 20
+_READ_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+
+
+class Line(NamedTuple):
+    """One line without its newline; `raw` is None where it was longer than MAX_LINE_BYTES."""
+
+    number: int
+    raw: bytes | None
+    size: int  # bytes
+    ended: bool  # a newline followed
+
+
+class FileProblem(Exception):
+    """A file that cannot be read as JSONL at all: (reason code, message)."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+def find_files(name: str, patterns: tuple[str, ...]) -> list[Path]:
+    """The files that paths and globs name, each once, in the order given.
+
+    Raises:
+        DataError: A path does not exist, is a folder, or is empty; a glob matches nothing.
+    """
+    found: dict[Path, Path] = {}
+    for pattern in patterns:
+        for path in _expand(name, pattern):
+            found.setdefault(path.resolve(), path)
+    if not found:
+        raise DataError(f"dataset {name!r} names no file", hint="set dataset.path=my.jsonl")
+    empty = [path for path in found.values() if path.stat().st_size == 0]
+    if empty and (len(empty) == len(found) or any(str(path) in patterns for path in empty)):
+        raise DataError(f"dataset {name!r}: {str(empty[0])!r} is empty (0 bytes)", hint="was it written completely?")
+    return [path for path in found.values() if path not in empty]
+
+
+def _expand(name: str, pattern: str) -> list[Path]:
+    path = Path(pattern).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        raise DataError(f"dataset {name!r}: {pattern!r} is a folder, expected a file or a glob",
+                        hint=f"dataset.path='{pattern.rstrip('/')}/*.jsonl'")  # fmt: skip
+    if glob.has_magic(pattern):
+        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 (Path.glob wants a relative pattern)
+        files = [match for match in sorted(map(Path, matches)) if match.is_file()]
+        if files:
+            return files
+        raise DataError(f"dataset {name!r}: no file matches {pattern!r}", hint=_rows_in(path.parent))
+    raise DataError(f"dataset {name!r}: no file {pattern!r}", hint=_neighbours(path))
+
+
+def _neighbours(path: Path) -> str:
+    folder = path.parent
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file()) if folder.is_dir() else []
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {str(folder / close[0])!r}?"
+    return _rows_in(folder)
+
+
+def _rows_in(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"there is no folder {str(folder)!r} seen from {Path.cwd().name!r}"
+    rows = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith((".jsonl", ".jsonl.gz")))
+    return f"{str(folder)!r} holds {', '.join(rows[:5]) or 'no .jsonl file'}"
+
+
+def read_lines(path: Path, notes: list[str]) -> Iterator[Line]:
+    """Lines of a plain or gzip-compressed file, numbered from 1; `notes` gains what was tolerated.
+
+    Raises:
+        FileProblem: UTF-16 or UTF-32, or a damaged or truncated gzip file.
+    """
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        file: BinaryIO = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
+        try:
+            yield from _lines(file, path, notes)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise FileProblem("damaged_gzip", f"the gzip file is damaged or cut off: {error}") from error
+
+
+def _lines(file: BinaryIO, path: Path, notes: list[str]) -> Iterator[Line]:
+    block = file.read(_READ_BYTES)
+    _refuse_wide(block[:256])
+    if block.startswith(_BOM):
+        notes.append(f"{path.name}: starts with a UTF-8 byte order mark, ignored")
+        block = block[len(_BOM) :]
+    number, held, size = 1, [], 0  # `held` are the blocks of an unfinished line
+    while block:
+        *whole, rest = block.split(b"\n")
+        for piece in whole:
+            size += len(piece)
+            yield Line(number, _joined(held, piece, size), size, True)
+            number, held, size = number + 1, [], 0
+        size += len(rest)
+        held = [*held, rest] if size <= MAX_LINE_BYTES else []
+        block = file.read(_READ_BYTES)
+    if size:
+        yield Line(number, _joined(held, b"", size), size, False)
+
+
+def _joined(held: list[bytes], piece: bytes, size: int) -> bytes | None:
+    if size > MAX_LINE_BYTES:
+        return None
+    return (b"".join(held) + piece if held else piece).removesuffix(b"\r")
+
+
+def _refuse_wide(head: bytes) -> None:
+    marked = head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff"))
+    halves = (head[0::2], head[1::2])
+    if marked or (len(head) >= 8 and any(half.count(0) > 0.6 * len(half) for half in halves)):
+        raise FileProblem(
+            "utf16", "the file is UTF-16 or UTF-32, expected UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)"
+        )

@@ -1,0 +1,165 @@
+"""Finished work on disk: folders that exist whole or not at all, and columns that are appended to.
+
+A cache entry is built in a temporary folder beside it, flushed to disk, described by a manifest of sizes and hashes,
+and renamed into place under a lock. An entry that does not match its manifest is rebuilt, never repaired.
+"""
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from filelock import FileLock
+
+from hafs.core import durable
+from hafs.core.durable import hash_file
+from hafs.core.errors import DataError
+
+MANIFEST = "manifest.json"
+
+
+def cached(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
+    """The folder cache/key with what `build(folder)` writes into an empty folder; built at most once at a time.
+
+    Raises:
+        DataError: The disk is full.
+    """
+    entry = cache / key
+    if intact(entry):
+        return entry
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"{key}.lock"):
+        if not intact(entry):
+            if entry.exists():
+                durable.say_damaged(entry, "its files are not those of its manifest", "the data is prepared again")
+            for leftover in [*cache.glob(f".{key}-*"), entry]:  # of a killed process, or damaged
+                shutil.rmtree(leftover, ignore_errors=True)
+            _build(cache, key, build)
+    return entry
+
+
+def _build(cache: Path, key: str, build: Callable[[Path], None]) -> None:
+    draft = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=cache))
+    try:
+        build(draft)
+        files = {path.name: [path.stat().st_size, hash_file(path)] for path in sorted(draft.iterdir())}
+        (draft / MANIFEST).write_text(json.dumps({"files": files}))
+        for path in draft.iterdir():
+            _sync(path)
+        _sync(draft)
+        draft.rename(cache / key)
+        _sync(cache)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise DataError(f"no space left on the disk of the cache {str(cache)!r}",
+                        hint="free some space, or set another cache folder") from error  # fmt: skip
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def intact(entry: Path) -> bool:
+    """Whether a cache entry is there and every file in it is as its manifest says."""
+    return unharmed(entry, *_listed(entry))
+
+
+def unharmed(entry: Path, *names: str) -> bool:
+    """Whether some files of a cache entry are as its manifest says; false where there are none."""
+    files = _listed(entry)
+    try:
+        sizes = all((entry / name).stat().st_size == files[name][0] for name in names)
+        return bool(names) and sizes and all(hash_file(entry / name) == files[name][1] for name in names)
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return False
+
+
+def _listed(entry: Path) -> dict[str, Any]:
+    """The manifest's files; none where it cannot be read."""
+    try:
+        files = json.loads((entry / MANIFEST).read_text())["files"]
+        return files if isinstance(files, dict) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+class ArrayWriter:
+    """Appends to a one-dimensional .npy file of unknown length; `close` puts the length into the header."""
+
+    def __init__(self, path: Path, dtype: Any) -> None:
+        self.dtype, self.length = np.dtype(dtype), 0
+        self.file: BinaryIO = path.open("w+b")
+        self._header()
+
+    def _header(self) -> None:
+        # numpy pads a header so that its first axis can grow without moving the data
+        described = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self.length,)}
+        self.file.seek(0)
+        np.lib.format.write_array_header_1_0(self.file, described)
+
+    def append(self, values: Any) -> None:
+        """Add values, converted to the file's type."""
+        array = np.ascontiguousarray(values, self.dtype)
+        self.file.write(array.tobytes())
+        self.length += len(array)
+
+    def close(self) -> None:
+        """Write the final length and close the file."""
+        start = self.file.tell()
+        self._header()
+        assert self.file.tell() <= start
+        self.file.close()
+
+
+def load_array(path: Path) -> np.ndarray:
+    """A .npy file, memory-mapped read-only unless it is empty; pickled content is refused."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:  # an empty array cannot be mapped
+        return np.load(path, allow_pickle=False)
+
+
+class Columns:
+    """A table on disk, one file for each column, so that one column at a time is held in memory."""
+
+    def __init__(self, folder: Path, name: str, columns: dict[str, str]) -> None:
+        self.folder, self.name, self.dtype = folder, name, np.dtype(list(columns.items()))
+        self.files = {column: self._path(column).open("wb") for column in columns}
+
+    def _path(self, column: str) -> Path:
+        return self.folder / f"{self.name}-{column}.bin"
+
+    def append(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Add rows of values in the columns' order."""
+        table = np.array(rows, self.dtype)
+        for column, file in self.files.items():
+            file.write(table[column].tobytes())
+
+    def close(self) -> None:
+        """Flush and close all columns."""
+        for file in self.files.values():
+            file.close()
+
+    def load(self, column: str) -> np.ndarray:
+        """One column of a closed table."""
+        return np.fromfile(self._path(column), self.dtype[column])
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system where its C library can; tokenizing leaves tens of MB in its pools."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,199 @@
+"""Is it better than the base, and did it forget anything? A finished run against its base, or two runs.
+
+    subject    a finished run, its test split held against all that training saw, its model, adapter on or off
+    rows       the likelihood of the rows' own answers, and answers to their prompts, many at once
+    general    what a model forgets; harness: tasks of lm-eval
+    figures    one number a metric and side; intervals: paired bootstrap over the rows
+    outcome    the record for the registry, the rows behind it; show and page: the terminal, and one HTML file
+
+The verdict is the gate's (`hafs/evaluation/gate.py`).
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from hafs.chat import Conversation, template_fingerprint
+from hafs.core.errors import DataError
+from hafs.data.samples import Split
+from hafs.evaluation.figures import figure, figures
+from hafs.evaluation.gate import Figure, Gate, Verdict
+from hafs.evaluation.general import NAME as FORGETTING
+from hafs.evaluation.general import Forgetting, general_set
+from hafs.evaluation.groups import group_in, numbered
+from hafs.evaluation.harness import Harness, scores, task_figures
+from hafs.evaluation.intervals import Sides, compare
+from hafs.evaluation.judge import Ask, Judge, Pair
+from hafs.evaluation.metrics import Metric
+from hafs.evaluation.outcome import Outcome, Sheet, outcome
+from hafs.evaluation.rows import put_to
+from hafs.evaluation.subject import Loaded, Subject, data_of, held_out, refuse_seen
+
+Say = Callable[[str], None]
+JUDGE = "judge"
+OF_ONE_TOKENIZER = ("perplexity", "token_accuracy", "answer_length", "seconds_a_token", FORGETTING)
+"""Metrics that count tokens: over two tokenizers they compare nothing."""
+
+
+class Opinion(NamedTuple):
+    """A judge and whom it asks."""
+
+    judge: Judge
+    ask: Ask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """How figures are taken."""
+
+    metrics: Mapping[str, Metric]
+    max_new_tokens: int
+    """Longest answer; 0: none is asked for."""
+    at_once: int
+    """Answers in the making at any time."""
+    rows: int | None
+    """At most so many rows of the test split; None: all."""
+    general: str | None
+    """The general set's file; None: what is forgotten is not measured."""
+    draws: int
+    """Resamples for an interval."""
+    seed: int
+    """Of the resamples."""
+    judge: Opinion | None = None
+    """Who says which answer is better; None: nobody is asked."""
+    harness: Harness | None = None
+    """Tasks of lm-eval; None: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """What is put to both sides."""
+
+    test: Sequence[Conversation]
+    groups: Sequence[str]
+    """Of the test rows: those of one prompt or one `split_group` share theirs."""
+    general: Sequence[Conversation]
+
+
+def against_base(subject: Subject, how: Measuring, gate: Gate, say: Say) -> Outcome:
+    """Hold a run against its base: one base in memory, its adapter off and on.
+
+    Raises:
+        DataError: The test split was seen, or is not what it was.
+        RunError: The adapter cannot be loaded.
+    """
+    began = time.perf_counter()
+    say(f"{subject.folder} against {subject.base}")
+    tokenizer = subject.model.tokenizer()
+    data = data_of(subject, tokenizer)
+    split = held_out(subject, data)
+    questions = _questions(split, how, say, dataset=subject.dataset.name)
+    loaded = _load(subject, say)
+    with loaded.base() as net:
+        base = _sheet("base", net, tokenizer, questions, how, say)
+    with loaded.tuned() as net:
+        tuned = _sheet("tuned", net, tokenizer, questions, how, say)
+    found, skipped = _compared(base, tuned, how, say)
+    return outcome(
+        subject=subject, data=data, split=split, sheets=(base, tuned), figures=found, skipped=skipped,
+        verdict=gate.judge(found, skipped), max_new_tokens=how.max_new_tokens, seconds=time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def against_run(a: Subject, b: Subject, how: Measuring, say: Say) -> Outcome:
+    """Hold run `b` against run `a`, over the test split of `a`, which neither may have seen.
+
+    Raises:
+        DataError: One of them saw rows of the split.
+        RunError: An adapter cannot be loaded.
+    """
+    began = time.perf_counter()
+    say(f"{b.folder} against {a.folder}")
+    tokenizer_a, tokenizer_b = a.model.tokenizer(), b.model.tokenizer()
+    data = data_of(a, tokenizer_a)
+    split = held_out(a, data)
+    refuse_seen(split, b, data_of(b, tokenizer_b))
+    questions = _questions(split, how, say, dataset=a.dataset.name)
+    loaded = _load(a, say)
+    with loaded.tuned() as net:
+        left = _sheet(a.name, net, tokenizer_a, questions, how, say)
+    if loaded.serves(b):
+        loaded.take(b)
+    else:
+        del loaded, net  # the first must go before the second comes
+        loaded = _load(b, say)
+    with loaded.tuned() as net:
+        right = _sheet(b.name, net, tokenizer_b, questions, how, say)
+    found, skipped = _compared(left, right, how, say)
+    if template_fingerprint(tokenizer_a) != template_fingerprint(tokenizer_b):
+        why = "the two runs have different tokenizers; bits_per_byte compares them"
+        skipped |= {name: why for name in OF_ONE_TOKENIZER if found.pop(name, None)}
+    return outcome(
+        subject=b, data=data, split=split, sheets=(left, right), figures=found, skipped=skipped,
+        verdict=Verdict(passed=True, rules=()), max_new_tokens=how.max_new_tokens,
+        seconds=time.perf_counter() - began, against=a,
+    )  # fmt: skip
+
+
+def _questions(split: Split, how: Measuring, say: Say, *, dataset: str) -> Questions:
+    count = len(split) if how.rows is None else min(how.rows, len(split))
+    test = [split.conversation(i) for i in range(count)]  # ordered by content hashes: the first are as good as any
+    part = f"{count} of {len(split)}" if count < len(split) else f"{count}"
+    say(f"data       {dataset}: {part} test rows, none of them seen in training or early stopping")
+    general = general_set(how.general)
+    if general:
+        say(f"forgetting {len(general)} general questions")
+    return Questions(test=test, groups=[group_in(split, i) for i in range(count)], general=general)
+
+
+def _load(subject: Subject, say: Say) -> Loaded:
+    began = time.perf_counter()
+    loaded = Loaded(subject)
+    seconds = time.perf_counter() - began
+    say(f"model      {subject.base} with {subject.adapter.name}, on {loaded.device} in {seconds:.1f} s")
+    return loaded
+
+
+def _sheet(label: str, net, tokenizer, questions: Questions, how: Measuring, say: Say) -> Sheet:
+    began = time.perf_counter()
+    general = put_to(net, tokenizer, questions.general, max_new_tokens=0, at_once=how.at_once)
+    test = put_to(net, tokenizer, questions.test, max_new_tokens=how.max_new_tokens, at_once=how.at_once)
+    tasks = scores(net, tokenizer, how.harness, at_once=how.at_once) if how.harness else {}
+    test = [replace(said, group=group) for said, group in zip(test, questions.groups, strict=True)]
+    tokens = sum(said.tokens for said in test)
+    say(f"measured   {label}: {len(test)} rows, {tokens:,} tokens answered, {time.perf_counter() - began:.1f} s")
+    return Sheet(label=label, test=test, general=general, tasks=tasks)
+
+
+def _compared(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict[str, Figure], dict[str, str]]:
+    found, skipped = figures(how.metrics, base.test, tuned.test, draws=how.draws, seed=how.seed)
+    forgotten, _ = figures({FORGETTING: Forgetting()}, base.general, tuned.general, draws=how.draws, seed=how.seed)
+    if not found:
+        raise DataError("no metric applies to any row of the test split", hint="metrics=default")
+    judged, missing = _judged(base, tuned, how, say) if how.judge else ({}, {})
+    tasks = task_figures(base.tasks, tuned.tasks, draws=how.draws, seed=how.seed)
+    return found | forgotten | judged | tasks, skipped | missing
+
+
+def _judged(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict[str, Figure], dict[str, str]]:
+    """The share of rows in which each side has the better answer, a tie counting half for both."""
+    assert how.judge is not None
+    both = [(a, b) for a, b in zip(base.test, tuned.test, strict=True) if a.answer is not None and b.answer is not None]
+    pairs = [
+        Pair(request=a.prompt[-1].content, reference=a.reference, first=a.answer or "", second=b.answer or "")
+        for a, b in both[: how.judge.judge.rows]
+    ]
+    told = how.judge.judge.preferences(pairs, how.judge.ask)
+    known = np.array([value for value in told if value is not None])
+    groups_N = numbered([a for (a, _), value in zip(both, told, strict=False) if value is not None])
+    say(f"judged     {len(known)} of {len(told)} rows; {len(told) - len(known)} judgements failed and are missing")
+    if not len(known):
+        return {}, {JUDGE: "no judgement succeeded"}
+    ones = np.ones(len(known))
+    sides = Sides((1 - known) / 2, ones, (1 + known) / 2, ones)
+    compared = compare(sides, lambda amount, weight: amount / weight, draws=how.draws, seed=how.seed, groups_N=groups_N)
+    groups = int(groups_N.max()) + 1
+    return {JUDGE: figure(compared, rows=len(known), groups=groups, better="higher", unit="share")}, {}

@@ -1,0 +1,272 @@
+"""The gate: rules over measured figures, and the record that says whether a tuned model may be registered.
+
+`outputs/NAME/evaluation.json` is an `Evaluation`; the registry reads it, nothing else decides.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from hafs.core import durable
+from hafs.core.errors import ConfigError, RunError
+from hafs.data.enough import too_few
+
+FILE = "evaluation.json"
+"""Where a run's folder keeps the record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One metric of the base and of the tuned model, over the same rows."""
+
+    base: float
+    tuned: float
+    difference: float
+    """Tuned minus base."""
+    low: float | None
+    """Lower end of the difference's 95 % interval; None: there is none, `unsure` says why."""
+    high: float | None
+    """Upper end."""
+    ratio: float | None
+    """Tuned over base; None where the base is 0."""
+    ratio_low: float | None
+    """Lower end of the ratio's 95 % interval."""
+    ratio_high: float | None
+    """Upper end."""
+    rows: int
+    """Rows that the metric applies to."""
+    groups: int | None = None
+    """Prompts, or families by `split_group`, that these rows belong to; None: not recorded."""
+    unsure: str = ""
+    """Why there is no interval, in words; empty where there is one."""
+    better: Literal["higher", "lower", "neither"]
+    """Which direction is good."""
+    unit: str = ""
+    """In words: nats, tokens, seconds; empty for a plain number, `share` for a part of one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruling:
+    """One rule of the gate, applied."""
+
+    metric: str
+    """Whose figure it looks at."""
+    rule: str
+    """As configured: max_ratio, min_gain, max_loss_increase, ..."""
+    limit: float
+    """As configured."""
+    figure: float | None
+    """What was held against the limit; None: it was not measured, and the rule does not hold."""
+    low: float | None
+    """Lower end of the figure's 95 % interval."""
+    high: float | None
+    """Upper end."""
+    passed: bool
+    words: str
+    """The ruling in one line, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the gate said."""
+
+    passed: bool
+    """Whether every rule holds."""
+    rules: tuple[Ruling, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """The rows that figures were taken over; never seen in training or in early stopping."""
+
+    dataset: str
+    """Name of the dataset."""
+    fingerprint: str
+    """Of the prepared data, as the run recorded it."""
+    rows: int
+    """Of the test split."""
+    tokens: int
+    """Supervised tokens of these rows."""
+    files: Mapping[str, str]
+    """XXH3-128 and size of each source file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """All that an evaluation found: what was measured on what, with which outcome."""
+
+    name: str
+    """Of the run."""
+    base: str
+    """What it was held against: the base's name and storage (`smollm2_135m-nf4`), or another run's name."""
+    adapter_sha256: str
+    """Of the evaluated adapter's tensors: a later adapter in the same folder was not evaluated."""
+    split: HeldOut
+    metrics: Mapping[str, Figure]
+    verdict: Verdict
+    skipped: Mapping[str, str]
+    """Metrics that could not be measured here, and why."""
+    max_new_tokens: int
+    """Answers longer than this were cut."""
+    date: str
+    """ISO 8601, UTC."""
+    seconds: float
+    """The whole evaluation took."""
+
+    def write(self, folder: Path) -> Path:
+        """Write the record into a run's folder."""
+        durable.write_text(folder / FILE, json.dumps(asdict(self), indent=1))
+        return folder / FILE
+
+
+def read(folder: Path) -> Evaluation | None:
+    """The record of a run's folder; None if it was never evaluated.
+
+    Raises:
+        RunError: The file is there and is no such record.
+    """
+    path = folder / FILE
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        return TypeAdapter(Evaluation).validate_python(found)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, ValidationError) as error:
+        why = " ".join(str(error).split())[:120]
+        raise RunError(f"{path} is no evaluation: {why}", hint=f"hafs evaluate name={folder.name} writes it") from error
+
+
+class Rule(NamedTuple):
+    """What a kind of rule looks at: a figure with its interval, and the side of the limit it must be on."""
+
+    words: str
+    """`at most`, `at least`, with what is looked at."""
+    at_most: bool
+    of: Callable[[Figure], tuple[float | None, float | None, float | None]]
+    """The figure and its interval's ends."""
+
+
+def _difference(figure: Figure) -> tuple[float | None, float | None, float | None]:
+    return figure.difference, figure.low, figure.high
+
+
+def _gain(figure: Figure) -> tuple[float | None, float | None, float | None]:
+    """The difference, counted so that more is better."""
+    if figure.better != "lower":
+        return _difference(figure)
+    flipped = [None if end is None else -end for end in (figure.high, figure.low)]
+    return -figure.difference, flipped[0], flipped[1]
+
+
+def _ratio(figure: Figure) -> tuple[float | None, float | None, float | None]:
+    return figure.ratio, figure.ratio_low, figure.ratio_high
+
+
+def _tuned(figure: Figure) -> tuple[float | None, float | None, float | None]:
+    return figure.tuned, None, None
+
+
+RULES = {
+    "max_ratio": Rule("tuned over base is", True, _ratio),
+    "min_ratio": Rule("tuned over base is", False, _ratio),
+    "min_gain": Rule("gain is", False, _gain),
+    "max_increase": Rule("increase is", True, _difference),
+    "max_loss_increase": Rule("increase is", True, _difference),
+    "max_decrease": Rule("decrease is", True, lambda f: _gain(replace(f, better="lower"))),
+    "min": Rule("tuned is", False, _tuned),
+    "max": Rule("tuned is", True, _tuned),
+}
+"""Every kind of rule by its name in `conf/gate/`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Rules that must all hold."""
+
+    name: str
+    """As in `gate=`."""
+    certain: bool
+    """Hold the far end of the 95 % interval against the limit, not the figure alone."""
+    rules: Mapping[str, Mapping[str, float]]
+    """By metric, then by kind of rule: the limit."""
+
+    def judge(self, figures: Mapping[str, Figure], skipped: Mapping[str, str] = MappingProxyType({})) -> Verdict:
+        """Apply every rule; one whose metric was not measured does not hold.
+
+        Args:
+            figures: What was measured.
+            skipped: What was not, and why.
+        """
+        rulings = tuple(
+            self._apply(metric, kind, limit, figures.get(metric), skipped.get(metric, "no row is about it"))
+            for metric, kinds in self.rules.items()
+            for kind, limit in kinds.items()
+        )
+        return Verdict(passed=all(ruling.passed for ruling in rulings), rules=rulings)
+
+    def _apply(self, metric: str, kind: str, limit: float, found: Figure | None, why: str) -> Ruling:
+        rule = RULES[kind]
+        figure, low, high = (None, None, None) if found is None else rule.of(found)
+        unsure = "" if found is None else _unsure(rule, found)
+        decides = (high if rule.at_most else low) if self.certain and rule.of is not _tuned else figure
+        passed = decides is not None and (decides <= limit if rule.at_most else decides >= limit)
+        bound = f"{'at most' if rule.at_most else 'at least'} {limit:g}"
+        if figure is None:
+            words = f"{metric}: not measured ({why if found is None else 'the base has 0'}), wanted {bound}"
+        else:
+            words = f"{metric}: {rule.words} {figure:.4g}{_span(low, high, unsure)}, wanted {bound}"
+        return Ruling(
+            metric=metric, rule=kind, limit=limit, figure=figure, low=low, high=high,
+            passed=passed and not (self.certain and unsure), words=words + " (all of the interval)" * self.certain,
+        )  # fmt: skip
+
+
+def _unsure(rule: Rule, found: Figure) -> str:
+    """Why nothing certain can be said, in words; a figure of one side alone needs rows, and no interval."""
+    if rule.of is _tuned:
+        return too_few(found.rows, found.rows if found.groups is None else found.groups)
+    return found.unsure
+
+
+def _span(low: float | None, high: float | None, unsure: str) -> str:
+    if low is None or high is None:
+        return f" ({unsure})" if unsure else ""
+    return f" [{low:.4g}, {high:.4g}]"
+
+
+def gate(*, name: str, certain: bool, **rules: Mapping[str, float] | None) -> Gate:
+    """The gate that the `gate` group describes; each further key is a metric and its rules, null: none.
+
+    Raises:
+        ConfigError: A rule is no rule, or its limit no number.
+    """
+    chosen = {metric: dict(kinds) for metric, kinds in rules.items() if kinds}
+    if problems := _problems(chosen):
+        raise ConfigError("\n".join(f"gate.{line}" for line in problems))
+    return Gate(name=name, certain=certain, rules=chosen)
+
+
+def _problems(given: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the rules of a config, a line each."""
+    found = []
+    for metric, kinds in given.items():
+        if metric in ("name", "certain") or kinds is None:
+            continue
+        if not isinstance(kinds, Mapping):
+            found.append(f"{metric} is {kinds!r}, expected a rule such as {{max_ratio: 0.9}}")
+            continue
+        found += [f"{metric} has no rule {kind!r}; one of: {', '.join(RULES)}" for kind in kinds if kind not in RULES]
+        found += [
+            f"{metric}.{kind} is {limit!r}, expected a number"
+            for kind, limit in kinds.items()
+            if isinstance(limit, bool) or not isinstance(limit, int | float)
+        ]
+    return found
+
+
+gate.check = _problems  # type: ignore[attr-defined]

@@ -1,0 +1,14 @@
+"""Exact match: the answer is the row's own, letter for letter."""
+
+from dataclasses import dataclass
+
+from hafs.evaluation.metrics import Metric, Parts, Said
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactMatch(Metric):
+    """Share of answers equal to the reference, white space at the ends aside."""
+
+    def parts(self, said: Said) -> Parts | None:
+        """1 or 0."""
+        return None if said.answer is None else Parts(float(said.answer.strip() == said.reference.strip()))

@@ -1,0 +1,24 @@
+"""Perplexity: how many tokens the model wavers between, on average, before each token of the row's own answers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hafs.evaluation.metrics import Metric, Parts, Said
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perplexity(Metric):
+    """`exp` of the mean negative log likelihood over supervised tokens."""
+
+    better = "lower"
+    unit = ""
+
+    def parts(self, said: Said) -> Parts | None:
+        """Nats, and the tokens they are of."""
+        return Parts(said.nats, said.supervised) if said.nats is not None and said.supervised else None
+
+    def value(self, amount: Any, weight: Any) -> Any:
+        """`exp` of the mean; a loss beyond 700 nats would overflow."""
+        return np.exp(np.minimum(amount / weight, 700.0))

@@ -1,0 +1,21 @@
+"""Seconds a token: what an answer costs, with as many answers in the making as the evaluation has at once."""
+
+from dataclasses import dataclass
+
+from hafs.evaluation.metrics import Metric, Parts, Said
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondsAToken(Metric):
+    """Time of generating over tokens; a step's time is shared out over the answers it worked on.
+
+    Both sides were timed once: what else the machine did meanwhile is in all rows alike, so there is no interval.
+    """
+
+    better = "lower"
+    unit = "seconds"
+    once = True
+
+    def parts(self, said: Said) -> Parts | None:
+        """Seconds, and the tokens they gave, end tokens included."""
+        return None if said.answer is None or not said.seconds else Parts(said.seconds, said.tokens + said.ended)

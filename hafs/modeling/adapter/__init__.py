@@ -1,0 +1,204 @@
+"""What is trained on top of the base: a PEFT adapter, or (adapter=none) the base itself."""
+
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from hafs.core.errors import ConfigError, RunError
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Adapter(ABC):
+    """How a loaded base becomes trainable, and what of it is saved."""
+
+    name: str
+
+    @abstractmethod
+    def attach(self, net: Any) -> Any:
+        """The net with its trainable parameters marked and everything else frozen."""
+
+    @abstractmethod
+    def save(self, net: Any, folder: Path) -> None:
+        """Write what was trained in the form that its users load."""
+
+    @abstractmethod
+    def load(self, net: Any, folder: Path) -> None:
+        """Put what `save` wrote back into an attached net.
+
+        Raises:
+            RunError: The folder's tensors are not exactly the net's.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora(Adapter):
+    """Low-rank adapters on linear layers, in any of PEFT's variants."""
+
+    name: str
+    """As it appears in run names."""
+    config: Mapping[str, Any]
+    """Fields of PEFT's LoraConfig."""
+
+    def attach(self, net: Any) -> Any:
+        """The net as a PeftModel with one adapter, `default`, in float32 over the frozen base.
+
+        Raises:
+            ConfigError: `target_modules` matches no layer.
+        """
+        from peft import LoraConfig, get_peft_model
+
+        from hafs.modeling.adapter.lora_forward import fuse
+
+        try:
+            net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", **self.config))
+        except ValueError as error:
+            targets = self.config.get("target_modules")
+            if "target modules" not in str(error).lower():
+                raise
+            raise ConfigError(
+                f"adapter.target_modules {targets!r} matches no layer of the model",
+                hint=f"all-linear, or a list out of: {', '.join(linear_layers(net))}",
+            ) from error
+        net.requires_grad_(requires_grad=False)
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_("lora_" in name or "modules_to_save" in name)
+        fuse(net)
+        return net
+
+    def save(self, net: Any, folder: Path) -> None:
+        """Write `adapter_config.json` and `adapter_model.safetensors`."""
+        net.save_pretrained(folder, safe_serialization=True)
+
+    def load(self, net: Any, folder: Path) -> None:
+        """Replace the adapter's tensors by those of the folder."""
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        from hafs.modeling.adapter.validation import vetted
+
+        vetted(folder)
+        tensors = load_file(folder / "adapter_model.safetensors")
+        _same_shapes(tensors, get_peft_model_state_dict(net), folder)
+        _finite(tensors, folder)
+        set_peft_model_state_dict(net, tensors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full(Adapter):
+    """No adapter: every weight is trained."""
+
+    name: str
+
+    def attach(self, net: Any) -> Any:
+        """The net with every parameter trainable.
+
+        Raises:
+            ConfigError: Its weights are quantized.
+        """
+        if getattr(net, "is_quantized", False):
+            raise ConfigError(
+                "adapter=none trains every weight, and quantized weights cannot be trained", hint="quant=none"
+            )
+        return net.requires_grad_()
+
+    def save(self, net: Any, folder: Path) -> None:
+        """Write the whole model."""
+        net.save_pretrained(folder, safe_serialization=True)
+
+    def load(self, net: Any, folder: Path) -> None:
+        """Replace the model's tensors by those of the folder, one after the other.
+
+        Raises:
+            RunError: The folder holds another model.
+        """
+        from safetensors import safe_open
+
+        path, own = folder / "model.safetensors", net.state_dict()
+        with safe_open(path, framework="pt") as file:
+            stored = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        filled = {own[name].data_ptr() for name in stored.keys() & own.keys()}
+        other = {name for name, shape in stored.items() if name not in own or list(own[name].shape) != shape}
+        other |= {name for name, tensor in own.items() if tensor.data_ptr() not in filled}
+        if other:
+            raise RunError(f"{folder} holds another model: {', '.join(sorted(other)[:3])} differ")
+        for name in stored:
+            with safe_open(path, framework="pt") as file:  # opened for each: what was read stays mapped until it closes
+                own[name].copy_(file.get_tensor(name))
+
+
+def lora(
+    *,
+    name: str,
+    r: Positive,
+    lora_alpha: Annotated[float, Field(gt=0)],
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)],
+    target_modules: str | list[str],
+    use_rslora: bool,
+    use_dora: bool,
+    **more: Any,
+) -> Lora:
+    """A LoRA adapter; `more` are further fields of PEFT's LoraConfig."""
+    config = {
+        "r": r,
+        "lora_alpha": lora_alpha,
+        "lora_dropout": lora_dropout,
+        "target_modules": target_modules,
+        "use_rslora": use_rslora,
+        "use_dora": use_dora,
+    }
+    return Lora(name=name, config=config | more)
+
+
+def _unknown_fields(given: Iterable[str]) -> list[str]:
+    more = set(given) - inspect.signature(lora).parameters.keys()
+    if not more:
+        return []
+    from peft import LoraConfig
+
+    known = {field.name for field in fields(LoraConfig)} | {"name"}
+    given = [key for key in given if key in more]
+    return [f"{key} is no field of PEFT's LoraConfig" for key in given if key not in known]
+
+
+lora.check = _unknown_fields  # type: ignore[attr-defined]
+
+
+def full(
+    *, name: str, r: None, lora_alpha: None, lora_dropout: None, target_modules: None, use_rslora: None, use_dora: None
+) -> Full:
+    """Full fine-tuning; the fields of a LoRA have no meaning here and are null."""
+    return Full(name=name)
+
+
+def linear_layers(net: Any) -> list[str]:
+    """Names that `target_modules` can hold: the last parts of the names of the net's linear layers."""
+    import torch
+
+    names = {name.rsplit(".", 1)[-1] for name, layer in net.named_modules() if isinstance(layer, torch.nn.Linear)}
+    return sorted(name for name in names if not re.search(r"head$", name))
+
+
+def _finite(tensors: Mapping[str, Any], where: Path) -> None:
+    broken = sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all())
+    if broken:
+        raise RunError(f"{where} holds an adapter with numbers that are none: {broken[0]}", hint="train it again")
+
+
+def _same_shapes(got: Mapping[str, Any], expected: Mapping[str, Any], where: Path) -> None:
+    wrong = sorted(
+        key
+        for key in {*got, *expected}
+        if key not in got or key not in expected or got[key].shape != expected[key].shape
+    )
+    if wrong:
+        raise RunError(
+            f"{where} holds an adapter of another shape: {len(wrong)} tensors differ, {wrong[0]} the first",
+            hint="the base, adapter.r and adapter.target_modules must be those it was trained with",
+        )

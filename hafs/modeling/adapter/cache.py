@@ -1,0 +1,120 @@
+"""Adapters of one base by their folders, put on when they are first asked for, and checked as PEFT does not."""
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from hafs.core.errors import RunError
+from hafs.modeling.adapter.folder import TENSORS, read_config, read_tensors, same_base
+from hafs.modeling.adapter.lora_forward import fuse
+
+
+class Shelf:
+    """The adapters that a base carries. Not for several threads at once.
+
+    Args:
+        base: A loaded base; the adapters' layers are put into it, and it stays the same object.
+        keep: How many adapters stay in memory; the one that was not asked for the longest goes first.
+    """
+
+    def __init__(self, base: Any, *, keep: int = 16) -> None:
+        self.base, self.keep = base, keep
+        self._net: Any = None
+        self._names: OrderedDict[tuple[str, int, int], str] = OrderedDict()
+        self._count = 0
+
+    def name_of(self, folder: Path, in_use: Collection[str | None] = ()) -> str:
+        """The name under which the base carries a folder's adapter, which is loaded if it is not there.
+
+        Args:
+            folder: In PEFT's format.
+            in_use: Names that must stay.
+
+        Raises:
+            RunError: The folder holds no adapter, a damaged one, or one that was made for another base.
+        """
+        config = read_config(folder)
+        file = folder / TENSORS
+        facts = file.stat()
+        key = (str(folder.resolve()), facts.st_mtime_ns, facts.st_size)
+        if key not in self._names:
+            self._make_room(in_use)
+            self._names[key] = self._load(folder, config)
+        self._names.move_to_end(key)
+        return self._names[key]
+
+    def _make_room(self, in_use: Collection[str | None]) -> None:
+        for key, name in list(self._names.items()):
+            if len(self._names) < self.keep:
+                return
+            if name not in in_use:
+                self._take_off(name)
+                del self._names[key]
+
+    def _load(self, folder: Path, config: dict[str, Any]) -> str:
+        from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+
+        same_base(folder, config, str(self.base.config._name_or_path or ""))
+        if config.get("modules_to_save"):
+            raise RunError(
+                f"{folder} trains whole modules beside its LoRA, which cannot be chosen for one request",
+                hint="train without adapter.modules_to_save, or merge it into its base",
+            )
+        tensors = read_tensors(folder)
+        name, self._count = f"adapter{self._count}", self._count + 1
+        try:
+            self._put_on(name, LoraConfig.from_pretrained(str(folder), local_files_only=True))
+            expected = get_peft_model_state_dict(self._net, adapter_name=name)
+            problem = _difference(tensors, expected)
+        except (ValueError, TypeError, KeyError) as error:
+            problem = str(error).splitlines()[0]
+        if problem:
+            self._take_off(name)
+            raise RunError(
+                f"{folder} was made for another base: {problem}",
+                hint="choose the model it was trained on; its folder's summary.json or run.json names it",
+            )
+        set_peft_model_state_dict(self._net, tensors, adapter_name=name)
+        self._settle(name)
+        return name
+
+    def _put_on(self, name: str, config: Any) -> None:
+        from peft import get_peft_model
+
+        config.inference_mode = True
+        if self._net is None:
+            self._net = get_peft_model(self.base, config, adapter_name=name)
+        else:
+            self._net.add_adapter(name, config)
+
+    def _take_off(self, name: str) -> None:
+        if self._net is not None and name in self._net.peft_config:
+            with warnings.catch_warnings():  # about the active adapter, which nobody uses here
+                warnings.simplefilter("ignore")
+                self._net.delete_adapter(name)
+
+    def _settle(self, name: str) -> None:
+        """The branches in the base's own precision, so that no pass converts them; at rest like the base."""
+        fuse(self._net)
+        dtype = self.base.dtype
+        for path, module in self._net.named_modules():
+            if ".lora_" in path or path.endswith(".lora_A") or path.endswith(".lora_B"):
+                module.training = False
+        for path, parameter in self._net.named_parameters():
+            if ".lora_" in path and f".{name}." in f"{path}.":
+                parameter.data = parameter.data.to(dtype)
+                parameter.requires_grad_(False)
+
+
+def _difference(got: dict[str, Any], expected: dict[str, Any]) -> str | None:
+    """Where two sets of tensors differ first; None: nowhere."""
+    for key in sorted({*got, *expected}):
+        if key not in expected:
+            return f"it has {key}, which the base has no place for"
+        if key not in got:
+            return f"{key} is missing"
+        if got[key].shape != expected[key].shape:
+            return f"{key} has shape {list(got[key].shape)}, the base takes {list(expected[key].shape)}"
+    return None

@@ -1,0 +1,154 @@
+"""Attention inside a packed row: every sample sees itself alone, and nothing is computed across a border.
+
+A row is several samples end to end. transformers would build one dense block-causal mask over the row, and pay for
+every pair of tokens in it; here each sample is attended to by itself (on CUDA in one variable-length flash call).
+
+Legend: `B` batch (always 1: a row), `H` query heads, `G` key-value heads, `T` tokens, `D` head width, `n` one sample.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from hafs.modeling.causal_attention import one_sample
+from hafs.modeling.kv_cache import Slots
+from hafs.modeling.rule import Reach, Rule, UnknownAttention, mask_interface
+from hafs.modeling.ruled import ruled
+
+NAME = "hafs_packed"
+
+
+def _flash(
+    q_HTd: torch.Tensor, k_GTd: torch.Tensor, v_GTd: torch.Tensor, borders: list[int], rule: Rule
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    lengths = torch.tensor(borders, dtype=torch.int32, device=q_HTd.device)
+    longest = max(end - start for start, end in pairwise(borders))
+    q, k, v = (x.transpose(0, 1) for x in (q_HTd, k_GTd, v_GTd))
+    reach = (-1 if rule.reach.window is None else rule.reach.window - 1, 0)
+    return varlen_attn(  # type: ignore[return-value]
+        q, k, v, lengths, lengths, longest, longest, scale=rule.scale, window_size=reach, enable_gqa=True
+    )
+
+
+def _flash_runs_on(q_HTd: torch.Tensor, v_GTd: torch.Tensor, borders: list[int], rule: Rule) -> bool:
+    """Whether one variable-length call can do it: windows it knows, and no more."""
+    longest = max(end - start for start, end in pairwise(borders))
+    return (
+        q_HTd.is_cuda
+        and q_HTd.dtype in (torch.bfloat16, torch.float16)
+        and torch.cuda.get_device_capability(q_HTd.device) >= (8, 0)
+        and q_HTd.shape[-1] == v_GTd.shape[-1] <= 256
+        and replace(rule, reach=rule.reach._replace(window=None)).plain(longest)
+    )
+
+
+def _product_type(x: torch.Tensor) -> torch.dtype:
+    """The type to attend in: autocast's, where it is on; the rotation of queries and keys left them in float32."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+_SAYS_NOTHING = {
+    "position_ids", "cache_position", "layer_idx", "training", "num_items_in_batch", "deterministic", "return_dict",
+    "use_cache",
+}  # fmt: skip
+"""Keywords that change nothing in what an attention function computes here: positions are in the queries already."""
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query_BHTd: torch.Tensor,
+    key_BGTd: torch.Tensor,
+    value_BGTd: torch.Tensor,
+    attention_mask: Reach | None,
+    *,
+    scaling: float | None = None,
+    borders: list[int] | None = None,
+    slots: Slots | None = None,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    position_bias: torch.Tensor | None = None,
+    sliding_window: int | None = None,
+    is_causal: bool | None = None,
+    **more: object,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention within each sample of one row; registered with transformers under `NAME`.
+
+    Args:
+        module: The attention layer.
+        query_BHTd: Queries of one row.
+        key_BGTd: Keys; `G` divides `H`.
+        value_BGTd: Values.
+        attention_mask: How far back a token sees, from `rule.mask_interface`; None: to its sample's beginning.
+        scaling: What scores are multiplied with before the softmax.
+        borders: Where samples begin, then the row's length: `[0, n1, n1 + n2, ...]`. None: the row is one sample.
+        slots: In generation, where earlier keys and values are kept; it then says who attends to what.
+        dropout: Share of the attention weights that are dropped.
+        softcap: Bound of the scores.
+        s_aux: A score of each head that takes part in the softmax and has no value.
+        position_bias: Added to the scores, `[1, H, T, T]`.
+        sliding_window: A window for layers whose model makes no mask.
+        is_causal: Only True, or nothing, is possible.
+        more: What nobody may ask for.
+
+    Returns:
+        The attended values, `[B, T, H, d]`, and None in place of attention weights.
+
+    Raises:
+        UnknownAttention: The layer asks for something that is not implemented.
+    """
+    _refuse_more(module, attention_mask, is_causal, more)
+    reach = attention_mask or Reach(window=sliding_window)
+    scale = query_BHTd.shape[-1] ** -0.5 if scaling is None else scaling
+    bias = None if position_bias is None else position_bias[0]
+    rule = Rule(scale=scale, reach=reach, softcap=softcap, sinks_H=s_aux, bias_HTS=bias, dropout=dropout)
+    if slots is not None:
+        return slots.attend(_layer(module), query_BHTd, key_BGTd, value_BGTd, rule), None
+    q, k, v = (x[0].to(_product_type(x)) for x in (query_BHTd, key_BGTd, value_BGTd))
+    if k.shape[1] > q.shape[1]:  # of one row, whose earlier keys the model's own cache holds
+        return ruled(q, k, v, rule).transpose(0, 1)[None], None
+    borders = borders or [0, q.shape[1]]
+    if _flash_runs_on(q, v, borders, rule):
+        return _flash(q, k, v, borders, rule)[None], None
+    samples = [_of_sample(q[:, i:j], k[:, i:j], v[:, i:j], _within(rule, i, j)) for i, j in pairwise(borders)]
+    return torch.cat([sample.transpose(0, 1) for sample in samples])[None], None
+
+
+def _of_sample(q_Hnd: torch.Tensor, k_Gnd: torch.Tensor, v_Gnd: torch.Tensor, rule: Rule) -> torch.Tensor:
+    if rule.plain(q_Hnd.shape[1]):
+        return one_sample(q_Hnd, k_Gnd, v_Gnd, rule.scale)
+    return ruled(q_Hnd, k_Gnd, v_Gnd, rule)
+
+
+def _within(rule: Rule, start: int, stop: int) -> Rule:
+    if rule.bias_HTS is None:
+        return rule
+    return replace(rule, bias_HTS=rule.bias_HTS[:, start:stop, start:stop])
+
+
+def _refuse_more(module: torch.nn.Module, mask: object, is_causal: bool | None, more: Mapping[str, object]) -> None:
+    asked = [name for name, given in more.items() if given is not None and given is not False]
+    asked = [name for name in asked if name not in _SAYS_NOTHING]
+    if mask is not None and not isinstance(mask, Reach):
+        asked.append("a mask of its own")
+    if is_causal is False or (is_causal is None and getattr(module, "is_causal", True) is False):
+        asked.append("tokens that see later ones")
+    if asked:
+        raise UnknownAttention(f"{type(module).__name__} asks for what is not implemented: {', '.join(asked)}")
+
+
+def _layer(module: torch.nn.Module) -> int:
+    index = getattr(module, "layer_idx", None)
+    if not isinstance(index, int):
+        raise UnknownAttention(f"{type(module).__name__} does not say which layer it is")
+    return index
+
+
+AttentionInterface.register(NAME, packed_attention)
+AttentionMaskInterface.register(NAME, mask_interface)

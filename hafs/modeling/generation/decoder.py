@@ -1,0 +1,209 @@
+"""Many answers at once: rows that begin and end when they like, each with an adapter of its own or with none.
+
+A step is one pass over the next token of every running row, and one packed pass over the prompts of the rows that join.
+A row's arithmetic does not depend on its neighbours' but for rounding (docs/explanation/benchmarks.md), so it says
+what it would say alone.
+
+Legend: `B` rows, `T` tokens, `D` width, `V` vocabulary.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from hafs.modeling import inside
+from hafs.modeling.adapter.lora_forward import Share, chosen, shares_of
+from hafs.modeling.generation.sampling import Sampling, next_tokens
+from hafs.modeling.kv_cache import Slots
+
+Finish = Literal["stop", "length"]
+PROMPT_TOKENS = 4096
+"""Prompt tokens of one packed pass; a longer prompt goes alone."""
+
+
+class Row:
+    """One answer in the making.
+
+    Args:
+        prompt: Its token ids.
+        adapter: Name of an adapter that the net holds; None: the base alone.
+        limit: Longest answer, in tokens.
+        sampling: How its tokens are drawn; greedy where nothing is said.
+    """
+
+    def __init__(
+        self, prompt: Sequence[int], *, adapter: str | None, limit: int, sampling: Sampling | None = None
+    ) -> None:
+        self.prompt, self.adapter, self.limit = list(prompt), adapter, limit
+        self.sampling = sampling or Sampling()
+        self.said: list[int] = []
+        self.memory: Mapping[str, Any] | None = None  # a model's own cache, where it has to be used
+        self.finish: Finish | None = None
+
+    def take(self, token: int, ends: frozenset[int]) -> None:
+        """Note the next token; an end token ends the answer and is no part of it."""
+        if token in ends:
+            self.finish = "stop"
+            return
+        self.said.append(token)
+        if len(self.said) >= self.limit:
+            self.finish = "length"
+
+
+class Token(NamedTuple):
+    """What one step gave one row."""
+
+    row: Row
+    token: int | None
+    """The new token; None: the row ended with an end token."""
+
+
+class Decoder:
+    """The rows of one net. Not for several threads at once.
+
+    Args:
+        net: A model at rest, with its adapters.
+        ends: Token ids that end an answer.
+        rows: How many run at once; others wait.
+    """
+
+    def __init__(self, net: Any, *, ends: Iterable[int], rows: int = 16) -> None:
+        self.net, self.ends, self.rows = net, frozenset(ends), rows
+        self.model, self.head, self.cache = inside.decoder_of(net), inside.head(net), inside.ways_of(net).cache
+        self.active = active_adapter(net)
+        self.slots = Slots()
+        self.running: list[Row] = []
+        self.waiting: list[Row] = []
+
+    @property
+    def device(self) -> torch.device:
+        """Where the net is."""
+        return self.head.weight_VD.device
+
+    def add(self, row: Row) -> None:
+        """Let a row join as soon as there is room."""
+        self.waiting.append(row)
+
+    def drop(self, row: Row) -> None:
+        """Let a row go that nobody waits for any more; its slot is free at once."""
+        if row in self.waiting:
+            self.waiting.remove(row)
+        elif row in self.running:
+            self._leave([row])
+
+    def __bool__(self) -> bool:
+        return bool(self.running or self.waiting)
+
+    @torch.no_grad()
+    def step(self) -> list[Token]:
+        """One token for every running row, and the first one of those that join; ended rows are gone afterwards."""
+        told = self._continue() if self.running else []
+        joining = self._next_joining()
+        if joining:
+            told += self._join(joining)
+        self._leave([row for row in self.running if row.finish])
+        if not self:
+            self.slots.clear()
+        return told
+
+    def _next_joining(self) -> list[Row]:
+        room, tokens, joining = self.rows - len(self.running), 0, []
+        while self.waiting and len(joining) < room:
+            tokens += len(self.waiting[0].prompt)
+            if joining and tokens > PROMPT_TOKENS:
+                break
+            joining.append(self.waiting.pop(0))
+        return joining
+
+    def _join(self, rows: list[Row]) -> list[Token]:
+        if self.cache != "slots":
+            self.running += rows
+            return self._one_by_one(rows)
+        counts = [len(row.prompt) for row in rows]
+        self.slots.begin_packed([(self.slots.open(), count) for count in counts])
+        self.running += rows
+        hidden_TD = self.packed([row.prompt for row in rows], [0] * len(rows), [row.adapter for row in rows])
+        ends_B = torch.tensor(counts, device=self.device).cumsum(0) - 1
+        return self._take(rows, self.logits(hidden_TD[ends_B]))
+
+    def packed(
+        self, prompts: Sequence[Sequence[int]], past: Sequence[int], adapters: Sequence[str | None]
+    ) -> torch.Tensor:
+        """Hidden states, `[T, D]`, of prompts laid end to end, whose slots were planned; `past`: first positions."""
+        ids_T = torch.tensor([token for prompt in prompts for token in prompt], device=self.device)
+        places = [torch.arange(n, n + len(p), device=self.device) for n, p in zip(past, prompts, strict=True)]
+        return self._pass(ids_T[None], torch.cat(places)[None], adapters, [len(p) for p in prompts])[0]
+
+    def _continue(self) -> list[Token]:
+        if self.cache != "slots":
+            return self._one_by_one(self.running)
+        places_B1 = self.slots.begin_step(self.device)
+        rows = (self.running * 2)[: len(places_B1)]  # a single row is doubled, see `begin_step`
+        ids_B1 = torch.tensor([[row.said[-1]] for row in rows], device=self.device)
+        hidden_B1D = self._pass(ids_B1, places_B1, [row.adapter for row in rows], [1] * len(rows))
+        return self._take(self.running, self.logits(hidden_B1D[:, 0])[: len(self.running)])
+
+    def _one_by_one(self, rows: Sequence[Row]) -> list[Token]:
+        """The next token of each row, from a pass of its own."""
+        return self._take(rows, self.logits(torch.stack([self._alone(row)[-1] for row in rows])))
+
+    def _alone(self, row: Row) -> torch.Tensor:
+        if self.cache == "none":
+            return self.whole([*row.prompt, *row.said], row.adapter)
+        tokens_T = torch.tensor(row.said[-1:] if row.memory else row.prompt, device=self.device)
+        with chosen(self._shares([row.adapter], [len(tokens_T)])):
+            hidden_TD, row.memory = inside.read_on(self.net, tokens_T, row.memory)
+        return hidden_TD
+
+    def whole(self, tokens: Sequence[int], adapter: str | None) -> torch.Tensor:
+        """Hidden states, `[T, D]`, of one row from its beginning; nothing is kept."""
+        tokens_T, places_T = torch.tensor([tokens, range(len(tokens))], device=self.device)
+        with chosen(self._shares([adapter], [len(tokens)])):
+            return inside.hidden_states(self.net, tokens_T, places_T, [0, len(tokens)])
+
+    def _pass(self, ids: torch.Tensor, places: torch.Tensor, adapters: Sequence[str | None], counts: Sequence[int]):
+        with chosen(self._shares(adapters, counts)):
+            out = self.model(input_ids=ids, position_ids=places, use_cache=False, slots=self.slots)
+        return out.last_hidden_state
+
+    def _shares(self, adapters: Sequence[str | None], counts: Sequence[int]) -> Sequence[Share] | None:
+        alike = self.active is not None and set(adapters) == {self.active}
+        return None if alike else shares_of(adapters, counts, self.device)
+
+    def logits(self, hidden_BD: torch.Tensor) -> torch.Tensor:
+        """Scores of the next token, `[B, V]`, float32."""
+        return self.head.logits(hidden_BD)
+
+    def _take(self, rows: Sequence[Row], logits_BV: torch.Tensor) -> list[Token]:
+        told = []
+        for row, token in zip(rows, next_tokens(logits_BV, [row.sampling for row in rows]), strict=True):
+            row.take(token, self.ends)
+            told.append(Token(row, None if row.finish == "stop" else token))
+        return told
+
+    def _leave(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            slot = self.running.index(row)
+            row.memory = None
+            if self.cache == "slots":
+                self.slots.close(slot)
+            last = self.running.pop()
+            if last is not row:
+                self.running[slot] = last
+
+
+def decode(net: Any, rows: Iterable[Row], *, ends: Iterable[int], at_once: int = 16) -> Iterator[Token]:
+    """Run rows to their ends; yields every token of every row as it comes."""
+    decoder = Decoder(net, ends=ends, rows=at_once)
+    for row in rows:
+        decoder.add(row)
+    while decoder:
+        yield from decoder.step()
+
+
+def active_adapter(net: Any) -> str | None:
+    """The adapter that a plain pass through the net takes; None: it has none."""
+    from peft import PeftModel
+
+    return str(net.active_adapter) if isinstance(net, PeftModel) else None

@@ -1,0 +1,141 @@
+"""What llama.cpp must be told of a base: its shape, its tensors' names there, how its positions turn."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hafs.core.errors import ConfigError
+from hafs.modeling.gguf.files import Kind, Ready
+
+ARCHITECTURES = ("llama", "qwen2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a conversion needs to know of a base."""
+
+    config: Mapping[str, Any]
+    """Its `config.json`."""
+
+    @property
+    def architecture(self) -> str:
+        """Its model type, llama or qwen2."""
+        return self.config["model_type"]
+
+    @property
+    def layers(self) -> int:
+        """Decoder layers."""
+        return self.config["num_hidden_layers"]
+
+    @property
+    def heads(self) -> int:
+        """Query heads."""
+        return self.config["num_attention_heads"]
+
+    @property
+    def groups(self) -> int:
+        """Key-value heads."""
+        return self.config.get("num_key_value_heads") or self.heads
+
+    @property
+    def width(self) -> int:
+        """Of one head."""
+        return self.config.get("head_dim") or self.config["hidden_size"] // self.heads
+
+    def reordered(self, name: str, tensor: Any) -> Any:
+        """A tensor in llama.cpp's order: its Llama rotates neighbours, transformers' rotates halves.
+
+        Args:
+            name: transformers' name of the layer.
+            tensor: Rows are outputs of the layer.
+        """
+        heads = {"q_proj": self.heads, "k_proj": self.groups}.get(name.rsplit(".", 1)[-1])
+        if self.architecture != "llama" or heads is None:
+            return tensor
+        halves = tensor.reshape(heads, 2, tensor.shape[0] // heads // 2, *tensor.shape[1:])
+        return halves.swapaxes(1, 2).reshape(tensor.shape)
+
+
+def read_shape(folder: Path) -> Shape:
+    """The base in a folder of transformers' format.
+
+    Raises:
+        ConfigError: It is of an architecture that is not converted here.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config.get("model_type") not in ARCHITECTURES:
+        raise ConfigError(
+            f"a model of type {config.get('model_type')!r} cannot be written as GGUF here, only "
+            + " and ".join(ARCHITECTURES),
+            hint="llama.cpp's own convert_hf_to_gguf.py knows more architectures",
+        )
+    if config.get("use_sliding_window"):
+        raise ConfigError("a model with sliding-window attention cannot be written as GGUF here")
+    return Shape(config=config)
+
+
+def names_of(shape: Shape) -> Callable[[str], str]:
+    """From transformers' name of a module to llama.cpp's."""
+    import gguf
+
+    architecture = {"llama": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2}[shape.architecture]
+    known = gguf.get_tensor_name_map(architecture, shape.layers)
+
+    def name(module: str) -> str:
+        found = known.get_name(module)
+        if found is None:
+            raise ConfigError(f"{module!r} has no counterpart in llama.cpp's {shape.architecture}")
+        return found
+
+    return name
+
+
+def rope_factors(shape: Shape) -> Ready:
+    """Llama 3's stretched rotations, as divisors of the plain frequencies.
+
+    Raises:
+        ConfigError: The rotations are stretched in another way.
+    """
+    import numpy as np
+
+    rope = shape.config.get("rope_parameters") or shape.config.get("rope_scaling") or {}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind == "default":
+        return {}
+    if kind != "llama3":
+        raise ConfigError(f"rope type {kind!r} of the model cannot be written as GGUF here", hint="default or llama3")
+    plain = _theta(shape) ** (-np.arange(0, shape.width, 2, dtype=np.float64) / shape.width)
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    turns = rope["original_max_position_embeddings"] * plain / (2 * np.pi)
+    smooth = np.clip((turns - low) / (high - low), 0, 1)
+    factors = (1 / ((1 - smooth) / rope["factor"] + smooth)).astype(np.float32)
+    return {"rope_freqs.weight": (lambda: factors, factors.shape)}
+
+
+def _theta(shape: Shape) -> float:
+    rope = shape.config.get("rope_parameters") or {}
+    return float(rope.get("rope_theta") or shape.config.get("rope_theta") or 10_000.0)
+
+
+def add_shape(writer: Any, shape: Shape, kind: Kind) -> None:
+    """Say in a file what its model is."""
+    import gguf
+
+    config = shape.config
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.groups)
+    writer.add_key_length(shape.width)
+    writer.add_value_length(shape.width)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(_theta(shape))
+    writer.add_rope_dimension_count(shape.width)
+    writer.add_vocab_size(config["vocab_size"])
+    types = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
+    writer.add_file_type(gguf.LlamaFileType[types[kind]])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)

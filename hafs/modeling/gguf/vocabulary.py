@@ -1,0 +1,86 @@
+"""A byte-level BPE tokenizer as llama.cpp's metadata.
+
+Read from the tokenizer as transformers loads it, which is what training used: its class may split text in another way
+than the `tokenizer.json` beside it says (`Qwen2Tokenizer` always splits as Qwen2 does).
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hafs.core.errors import ConfigError
+
+_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_SPLITS = {_SPLIT.replace("DIGITS", r"\p{N}"): "qwen2", _SPLIT.replace("DIGITS", r"\p{N}{1,3}"): "llama-bpe"}
+"""Regular expressions as `tokenizer.json` has them, and llama.cpp's names for them."""
+
+
+def add_vocabulary(writer: Any, folder: Path, size: int) -> None:
+    """Add tokens, merges, special tokens and the chat template of a folder in transformers' format.
+
+    Args:
+        writer: The `gguf` package's.
+        folder: What `AutoTokenizer` loads.
+        size: Rows of the model's embedding; tokens that do not exist are filled in as unused.
+
+    Raises:
+        ConfigError: The tokenizer is of another kind.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(_split_name(described, folder))
+    tokens, kinds = _tokens(described, size)
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    merges = described["model"]["merges"]
+    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
+    ids = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id,
+           "unk": tokenizer.unk_token_id}  # fmt: skip
+    for name, token in ids.items():
+        if token is not None:
+            getattr(writer, f"add_{name}_token_id")(token)
+    bare = tokenizer("a")["input_ids"]
+    writer.add_add_bos_token(bool(bare) and bare[0] == tokenizer.bos_token_id)
+    writer.add_add_space_prefix(False)
+    if tokenizer.chat_template:
+        writer.add_chat_template(tokenizer.chat_template)
+
+
+def _tokens(described: Mapping[str, Any], size: int) -> tuple[list[str], list[int]]:
+    from gguf import TokenType
+
+    by_id = {index: (token, TokenType.NORMAL) for token, index in described["model"]["vocab"].items()}
+    for added in described.get("added_tokens", ()):
+        kind = TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED
+        by_id[added["id"]] = (added["content"], kind)
+    if max(by_id) >= size:
+        raise ConfigError(f"the tokenizer has token {max(by_id)}, the model's embedding only {size} rows")
+    listed = [by_id.get(index, (f"[PAD{index}]", TokenType.UNUSED)) for index in range(size)]
+    return [token for token, _ in listed], [int(kind) for _, kind in listed]
+
+
+def _split_name(described: Mapping[str, Any], folder: Path) -> str:
+    """llama.cpp's name for how a text is split before merging."""
+    if described["model"].get("type") == "BPE" and not described["model"].get("byte_fallback"):
+        before = described.get("pre_tokenizer") or {}
+        parts = before.get("pretokenizers", [before])
+        kinds = [part.get("type") for part in parts]
+        if kinds == ["ByteLevel"] and parts[0].get("use_regex"):
+            return "gpt-2"
+        if kinds == ["Digits", "ByteLevel"] and parts[0].get("individual_digits") and parts[1].get("use_regex"):
+            return "smollm"
+        pattern = parts[0].get("pattern", {}).get("Regex") if kinds == ["Split", "ByteLevel"] else None
+        if pattern in _SPLITS:
+            return _SPLITS[pattern]
+    raise ConfigError(
+        f"the tokenizer in {folder} is none of GPT-2's, SmolLM's, Qwen2's or Llama 3's kind, the ones that are "
+        "written as GGUF here",
+        hint="llama.cpp's own convert_hf_to_gguf.py knows more tokenizers",
+    )

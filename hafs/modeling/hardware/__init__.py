@@ -1,0 +1,159 @@
+"""The hardware: what a machine can hold and compute, as an option or as found here; and what torch computes on."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from hafs.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["auto", "bf16", "fp32"]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Efficiency = Annotated[list[Share], Field(min_length=3, max_length=3)]
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """One device for training; the files in `conf/hardware/` hold the figures with their sources."""
+
+    name: str
+    title: str
+    device: Literal["cuda", "mps", "cpu"]
+    memory_bytes: int
+    """What the driver reports as the device's memory."""
+    context_bytes: int
+    """What the driver and its libraries take before the first tensor."""
+    bandwidth: float
+    """Bytes a second."""
+    bf16: float | None
+    """Peak products in bf16, accumulated in float32 and dense, in FLOP/s; None: it has none."""
+    fp32: float
+    """The same in float32."""
+    efficiency: tuple[float, float, float]
+    """Share of the peak that training reaches: at worst, as a rule, at best."""
+    watts: float
+    """Under load."""
+    usd_per_hour: float | None
+    """Rent; None: it is not rented."""
+    minimum_cuda: str | None = None
+    """The oldest CUDA whose builds of torch know the device."""
+
+    def rate(self, product_bytes: int) -> float:
+        """Peak FLOP/s in bf16 (2) or float32 (4)."""
+        return self.bf16 if product_bytes == 2 and self.bf16 else self.fp32
+
+
+def machine(
+    *,
+    name: str,
+    title: str,
+    device: Literal["cuda", "mps", "cpu"],
+    memory_gib: Positive,
+    context_gib: Annotated[float, Field(ge=0)],
+    bandwidth_gb_s: Positive,
+    bf16_tflops: Positive | None,
+    fp32_tflops: Positive,
+    efficiency: Efficiency,
+    watts: Positive,
+    usd_per_hour: Positive | None,
+    minimum_cuda: str | None,
+) -> Hardware:
+    """Hardware by its figures, in the units that data sheets use."""
+    return Hardware(
+        name=name,
+        title=title,
+        device=device,
+        memory_bytes=int(memory_gib * GIB),
+        context_bytes=int(context_gib * GIB),
+        bandwidth=bandwidth_gb_s * 1e9,
+        bf16=bf16_tflops and bf16_tflops * 1e12,
+        fp32=fp32_tflops * 1e12,
+        efficiency=(efficiency[0], efficiency[1], efficiency[2]),
+        watts=watts,
+        usd_per_hour=usd_per_hour,
+        minimum_cuda=minimum_cuda,
+    )
+
+
+def local(
+    *,
+    name: str,
+    title: None,
+    device: None,
+    memory_gib: Positive | None,
+    context_gib: None,
+    bandwidth_gb_s: Positive | None,
+    bf16_tflops: Positive | None,
+    fp32_tflops: Positive | None,
+    efficiency: Efficiency | None,
+    watts: Positive | None,
+    usd_per_hour: Positive | None,
+    minimum_cuda: None,
+) -> Hardware:
+    """This machine: what is null is looked up here."""
+    from dataclasses import replace
+
+    from hafs.modeling.hardware.detect import detected
+
+    found = detected()
+    wished = {
+        "memory_bytes": memory_gib and int(memory_gib * GIB),
+        "bandwidth": bandwidth_gb_s and bandwidth_gb_s * 1e9,
+        "bf16": bf16_tflops and bf16_tflops * 1e12,
+        "fp32": fp32_tflops and fp32_tflops * 1e12,
+        "efficiency": efficiency and tuple(efficiency),
+        "watts": watts,
+        "usd_per_hour": usd_per_hour,
+    }
+    return replace(found, name=name, **{key: value for key, value in wished.items() if value is not None})
+
+
+class Choice(NamedTuple):
+    """A derived value and where it came from, for the header of a run."""
+
+    value: "torch.dtype"
+    why: str
+
+
+def device(accelerator: str) -> "torch.device":
+    """The device of this process for Lightning's `accelerator`; with several processes, the one of its local rank.
+
+    Raises:
+        ConfigError: A GPU was asked for and none is there.
+    """
+    import torch
+
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError("trainer.accelerator asks for a GPU and torch sees none", hint="trainer=cpu, or trainer=auto")
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if accelerator in ("auto", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def precision(wish: Precision, on: "torch.device") -> Choice:
+    """The type that products are computed in: bf16 where the hardware multiplies in it, else fp32.
+
+    Args:
+        wish: As configured.
+        on: Where the model will run.
+    """
+    import torch
+
+    if wish != "auto":
+        return Choice(torch.bfloat16 if wish == "bf16" else torch.float32, f"precision={wish}")
+    if on.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return Choice(torch.bfloat16, "the GPU multiplies in bf16")
+        return Choice(torch.float32, "the GPU has no bf16")
+    if on.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return Choice(torch.bfloat16, "the CPU has bf16 instructions")
+    return Choice(torch.float32, f"no bf16 products on this {on.type}")

@@ -1,0 +1,128 @@
+"""What this machine is, found without loading torch: NVIDIA's driver, the CPU's own words, the system's memory."""
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from hafs.modeling.hardware import Hardware, machine
+
+FLOPS_A_CYCLE = {"avx512f": 32, "avx2": 16}
+"""Products and sums a core makes in one cycle in float32, as measured rather than as advertised."""
+CPU_EFFICIENCY = (0.30, 0.40, 0.50)
+GPU_EFFICIENCY = (0.30, 0.45, 0.60)
+
+
+def detected(kind: str | None = None) -> Hardware:
+    """The GPU if there is one, else this CPU.
+
+    Args:
+        kind: Only this kind of device: cuda, mps or cpu; None: the best there is.
+    """
+    finders = {"cuda": _nvidia, "mps": _apple}
+    found = (finder() for name, finder in finders.items() if kind in (None, name))
+    return next((device for device in found if device), None) or _cpu()
+
+
+def _nvidia() -> Hardware | None:
+    """What `nvidia-smi` says of the first visible GPU; figures of a card we know come from its file."""
+    told = nvidia_smi("name,memory.total,power.limit,compute_cap")
+    if not told:
+        return None
+    name, memory, watts, capability = told[0]
+    known = _known_card(name, float(memory))
+    if known:
+        return replace(known, memory_bytes=int(float(memory) * 2**20), title=name, usd_per_hour=None)
+    return Hardware(
+        name="local",
+        title=name,
+        device="cuda",
+        memory_bytes=int(float(memory) * 2**20),
+        context_bytes=int(0.5 * 2**30),
+        bandwidth=400e9,
+        bf16=40e12 if capability and float(capability) >= 8 else None,
+        fp32=15e12,
+        efficiency=(0.15, 0.40, 1.0),  # the rates are guesses: `hafs plan calibrate` measures
+        watts=float(watts) if watts.replace(".", "").isdigit() else 250.0,
+        usd_per_hour=None,
+    )
+
+
+def nvidia_smi(fields: str, *, query: str = "gpu") -> list[list[str]]:
+    """Rows of an `nvidia-smi` query for the GPUs that this process may use; empty without a driver."""
+    if shutil.which("nvidia-smi") is None or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return []
+    command = ["nvidia-smi", f"--query-{query}={fields}", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    rows = [[part.strip() for part in line.split(",")] for line in said.stdout.splitlines() if line.strip()]
+    if said.returncode or query != "gpu":
+        return [] if said.returncode else rows
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    return rows[int(first) :] if first.isdigit() and int(first) < len(rows) else rows
+
+
+def _known_card(name: str, memory_mib: float) -> Hardware | None:
+    """The card of `conf/hardware/` that the driver's name and memory fit."""
+    for card in cards():
+        words = set(card.title.lower().replace("nvidia", "").replace("geforce", "").split())
+        words -= {word for word in words if word.endswith("gb")}
+        if words <= set(name.lower().split()) and abs(card.memory_bytes / 2**20 / memory_mib - 1) < 0.1:
+            return card
+    return None
+
+
+def cards() -> list[Hardware]:
+    """The shipped options, the local one left out."""
+    root = Path(__file__).resolve().parent.parent
+    folder = next(path for path in (root / "conf", root.parent / "conf") if path.is_dir()) / "hardware"
+    nodes: list[dict[str, Any]] = [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))]
+    return [machine(**{k: v for k, v in node.items() if k != "_target_"}) for node in nodes if node["title"]]
+
+
+def _apple() -> Hardware | None:
+    if platform.system() != "Darwin" or platform.machine() != "arm64":
+        return None
+    known = next(card for card in cards() if card.device == "mps")
+    return replace(known, memory_bytes=int(0.75 * psutil.virtual_memory().total))
+
+
+def _cpu() -> Hardware:
+    flags = cpu_flags()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    speed = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
+    hertz = 1e6 * (speed.max or speed.current if speed else 3000.0)
+    wide = next((count for flag, count in FLOPS_A_CYCLE.items() if flag in flags), 8)
+    fp32 = cores * hertz * wide
+    fast_bf16 = bool({"avx512_bf16", "amx_bf16"} & flags)
+    has_bf16 = {"avx512bw", "avx512vl", "avx512dq"} <= flags  # what torch asks for before it multiplies in bf16
+    return Hardware(
+        name="local",
+        title=f"this CPU, {cores} cores",
+        device="cpu",
+        memory_bytes=psutil.virtual_memory().total,
+        context_bytes=0,
+        bandwidth=10e9 * min(cores, 8),
+        bf16=fp32 * (2 if fast_bf16 else 1) if has_bf16 else None,
+        fp32=fp32,
+        efficiency=CPU_EFFICIENCY,
+        watts=15.0 * cores,
+        usd_per_hour=None,
+    )
+
+
+def cpu_flags() -> set[str]:
+    """The instruction sets that Linux lists; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())

@@ -1,0 +1,112 @@
+"""What hafs runs of a causal language model: its decoder, its head, and in which ways that gives the model's logits.
+
+Legend: `T` tokens of a row, `D` hidden width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+
+from hafs.modeling.head import Head, head_of
+
+_WAYS = "_hafs_ways"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ways:
+    """How a model may be run so that it computes what transformers computes; found out when it is loaded."""
+
+    packs: bool = True
+    """Whether samples may stand in one pass, end to end; else each has a pass of its own."""
+    attention: Literal["hafs", "own"] = "hafs"
+    """Whether its layers use hafs' attention or transformers'."""
+    cache: Literal["slots", "own", "none"] = "slots"
+    """In generation: rows together in hafs' cache; each row with the model's own; or every step from the beginning."""
+
+    @property
+    def costs(self) -> str | None:
+        """What is slower than with others, in words; None: nothing."""
+        said = [] if self.packs else ["each sample has a forward pass of its own"]
+        if self.cache != "slots":
+            said.append("answers are generated one by one" + (", without a cache" if self.cache == "none" else ""))
+        return "; ".join(said) or None
+
+
+def base_of(net: Any) -> Any:
+    """The causal language model of transformers, without PEFT."""
+    return getattr(net, "get_base_model", lambda: net)()
+
+
+def decoder_of(net: Any) -> Any:
+    """The part of a model from token ids to last hidden states."""
+    base = base_of(net)
+    found = base.get_decoder()
+    return found if found is not base else getattr(base, base.base_model_prefix, base.base_model)
+
+
+def head(net: Any) -> Head:
+    """The part of a model from hidden states to logits."""
+    return head_of(base_of(net))
+
+
+def ways_of(net: Any) -> Ways:
+    """How the model may be run; as Llama is, where nobody looked."""
+    return getattr(base_of(net), _WAYS, None) or Ways()
+
+
+def set_ways(net: Any, ways: Ways) -> None:
+    """Note how the model may be run."""
+    setattr(base_of(net), _WAYS, ways)
+
+
+def hidden_states(net: Any, tokens_T: torch.Tensor, positions_T: torch.Tensor, borders: Sequence[int]) -> torch.Tensor:
+    """Last hidden states of a row, `[T, D]`, every sample as if it were alone.
+
+    Args:
+        net: A causal language model of transformers, possibly wrapped by PEFT.
+        tokens_T: Token ids of samples, end to end.
+        positions_T: The position of each in its sample.
+        borders: Where samples begin, then T.
+    """
+    decoder = decoder_of(net)
+    if not ways_of(net).packs:
+        alone = [decoder(input_ids=tokens_T[None, i:j], use_cache=False) for i, j in pairwise(borders)]
+        return torch.cat([last_hidden(out)[0] for out in alone])
+    out = decoder(
+        input_ids=tokens_T[None],
+        position_ids=positions_T[None],
+        attention_mask=None,
+        use_cache=False,
+        borders=list(borders),
+    )
+    return out.last_hidden_state[0]
+
+
+def last_hidden(out: Any) -> torch.Tensor:
+    """The last hidden states of a decoder's output, `[B, T, D]`; logits are not taken for them."""
+    return out.last_hidden_state if hasattr(out, "last_hidden_state") else out[0]
+
+
+_CACHES = ("past_key_values", "cache_params", "state", "mems")
+"""What models call what they remember, in their outputs and arguments."""
+
+
+def read_on(net: Any, tokens_T: torch.Tensor, memory: Mapping[str, Any] | None) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Hidden states, `[T, D]`, of the next tokens of one row, and what the model remembers after them.
+
+    Args:
+        net: A causal language model.
+        tokens_T: The next tokens; with a memory, one.
+        memory: After the tokens before them, from this function; it may be changed. None: there are none.
+
+    Raises:
+        TypeError: The model remembers nothing.
+    """
+    out = decoder_of(net)(input_ids=tokens_T[None], use_cache=True, **(memory or {}))
+    found = {name: kept for name in _CACHES if (kept := getattr(out, name, None)) is not None}
+    if not found:
+        raise TypeError("the model has no cache")
+    return last_hidden(out)[0], found

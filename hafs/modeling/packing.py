@@ -1,0 +1,99 @@
+"""Samples into rows: one row is one forward pass, several whole samples end to end, no padding.
+
+Legend: `T` tokens of a row, `N` supervised positions, `D` hidden width, `V` vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hafs.data.samples import Sample
+from hafs.modeling import inside
+from hafs.modeling.head import Head
+
+
+def pack(lengths: Sequence[int], capacity: int, *, at_least: int = 1) -> list[list[int]]:
+    """Share samples out over as few rows as hold them, about equally full.
+
+    A sample longer than the capacity gets a row of its own.
+
+    Args:
+        lengths: Tokens of each sample.
+        capacity: Tokens of a row.
+        at_least: Rows to make, where there are as many samples: one for each device.
+
+    Returns:
+        For each row the positions of its samples, in ascending order; every sample is in exactly one row.
+    """
+    longest_first = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    count = max(at_least, -(-sum(lengths) // capacity))
+    while True:
+        rows: list[list[int]] = [[] for _ in range(count)]
+        filled = [0] * count
+        for i in longest_first:
+            emptiest = min(range(count), key=filled.__getitem__)
+            rows[emptiest].append(i)
+            filled[emptiest] += lengths[i]
+        if all(full <= capacity or len(row) == 1 for full, row in zip(filled, rows, strict=True)):
+            return [sorted(row) for row in rows if row]
+        count += 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One forward pass."""
+
+    tokens_T: torch.Tensor
+    """Token ids, int64."""
+    positions_T: torch.Tensor
+    """Position of each token in its own sample, int64."""
+    borders: list[int]
+    """Where samples begin, then T."""
+    predicts_N: torch.Tensor
+    """Positions whose next token is supervised, int64."""
+    target_N: torch.Tensor
+    """Those next tokens, int64."""
+
+    def to(self, device: torch.device) -> "Row":
+        """The row on a device."""
+        return Row(
+            tokens_T=self.tokens_T.to(device, non_blocking=True),
+            positions_T=self.positions_T.to(device, non_blocking=True),
+            borders=self.borders,
+            predicts_N=self.predicts_N.to(device, non_blocking=True),
+            target_N=self.target_N.to(device, non_blocking=True),
+        )
+
+
+def row(samples: Sequence[Sample]) -> Row:
+    """Samples end to end. A sample's first token is never predicted: nothing before it belongs to it."""
+    lengths = [len(sample.tokens) for sample in samples]
+    borders = [0, *np.cumsum(lengths).tolist()]
+    tokens = torch.from_numpy(np.concatenate([sample.tokens for sample in samples]).astype(np.int64))
+    supervised = np.concatenate([sample.supervised for sample in samples])
+    supervised[borders[:-1]] = False
+    target = torch.from_numpy(np.flatnonzero(supervised))
+    positions = torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))
+    return Row(tokens_T=tokens, positions_T=positions, borders=borders, predicts_N=target - 1, target_N=tokens[target])
+
+
+def supervised_states(net: Any, packed: Row) -> tuple[torch.Tensor, Head]:
+    """Run a row through the network, up to the vocabulary.
+
+    Args:
+        net: A causal language model of transformers, possibly wrapped by PEFT, with block-causal attention.
+        packed: A row on its device.
+
+    Returns:
+        The last hidden states of the supervised positions (N, D), and what makes logits of them.
+    """
+    hidden_TD = inside.hidden_states(net, packed.tokens_T, packed.positions_T, packed.borders)
+    return hidden_TD[packed.predicts_N], inside.head(net)
+
+
+def supervised_tokens(samples: Sequence[Sample]) -> int:
+    """Tokens of these samples that a row predicts."""
+    return sum(int(sample.supervised[1:].sum()) for sample in samples)

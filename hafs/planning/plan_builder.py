@@ -1,0 +1,211 @@
+"""From a composed config to a plan, and to what could be done instead; used by the plan command and in front of a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+import yaml
+from omegaconf import DictConfig
+from rich.console import Console
+
+from hafs.config import build, conf_folder
+from hafs.config.tree import options
+from hafs.core.errors import FAILURE, ConfigError
+from hafs.data.dataset import Dataset
+from hafs.data.size import Size, size
+from hafs.modeling.adapter import Adapter, Full, Lora
+from hafs.modeling.base_model import Hub, Model
+from hafs.modeling.hardware import Hardware
+from hafs.modeling.hardware.detect import cards
+from hafs.modeling.quantization import Quant, bitsandbytes
+from hafs.modeling.weights import Converted, cache_folder
+from hafs.planning import calibration, plan, plan_terminal
+from hafs.planning.architecture import architecture_of
+from hafs.planning.duration import Measured
+from hafs.planning.fits import Fit, Option, nearest
+from hafs.planning.memory import Setup
+from hafs.planning.plan import Asked
+from hafs.planning.workload import Workload, workload
+from hafs.training.stage import Stage
+
+
+class Proposal:
+    """The plan of a config.
+
+    Args:
+        config: As composed for the plan command.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        self.config = config
+        path = calibration_path(config.calibration)
+        if config.calibration not in (None, "auto") and not calibration.load(path):
+            fact = f"calibration: {config.calibration!r} holds nothing that was measured"
+            raise ConfigError(fact, hint=f"hafs plan calibrate calibration={config.calibration} makes it")
+        self.hardware, self.constants = calibration.applied(build(config.hardware), path)
+        stages = [build(node) for node in (config.get("stages") or {}).values()]
+        if not stages:
+            raise ConfigError("there is no stage to plan", hint="stage=main, or stage=warmup,main,cooldown")
+        model, quant, adapter, dataset = (build(config[noun]) for noun in ("model", "quant", "adapter", "dataset"))
+        quant, self.note = trainable(adapter, quant)
+        found = size(dataset, seed=config.seed, tokenizer=tokenizer_name(model), cache=cache_folder() / "datasets")
+        product_bytes, why = product_type(config.precision, self.hardware)
+        self.plan = plan.make(
+            asked(
+                config, model, quant, adapter, dataset, stages, self.hardware, as_workload(found), product_bytes, why
+            ),
+            self.constants,
+        )
+
+    def fits(self) -> list[Fit]:
+        """What could be done instead, if it does not fit well."""
+        if self.plan.verdict == "feasible":
+            return []
+        return nearest(self.plan, models=catalogue_options(), cards=cards())
+
+    def show(self, console: Console) -> None:
+        """Print it all."""
+        if self.note:
+            console.print(self.note)
+        plan_terminal.show(self.plan, console)
+        if self.plan.verdict != "feasible":
+            console.print()
+            plan_terminal.show_fits(self.fits(), console)
+
+
+def asked(
+    config: DictConfig,
+    model: Model,
+    quant: Quant,
+    adapter: Adapter,
+    dataset: Dataset,
+    stages: Sequence[Stage],
+    hardware: Hardware,
+    load: Workload,
+    product_bytes: Literal[2, 4],
+    precision: str,
+) -> Asked:
+    """What a plan has to know of the chosen nouns."""
+    return Asked(
+        model=model.name,
+        shapes=architecture_of(model),
+        quant=quant.name,
+        adapter=adapter.name,
+        setup=setup(config, model, quant, adapter, hardware, product_bytes),
+        dataset=dataset.name,
+        max_length=dataset.max_length,
+        load=load,
+        stages=stages,
+        hardware=hardware,
+        micro_batch_tokens=config.micro_batch_tokens,
+        shown=Measured(
+            answers=max(config.show.measured, config.show.prompts), max_new_tokens=config.show.max_new_tokens
+        ),
+        precision=precision,
+    )
+
+
+def setup(
+    config: DictConfig, model: Model, quant: Quant, adapter: Adapter, hardware: Hardware, product_bytes: Literal[2, 4]
+) -> Setup:
+    """The part of a config that decides about memory."""
+    lora = adapter.config if isinstance(adapter, Lora) else {}
+    targets = lora.get("target_modules") or "all-linear"
+    return Setup(
+        bits=quant.bits,
+        double=bool(quant.double),
+        rank=lora.get("r"),
+        targets=targets if isinstance(targets, str) else tuple(targets),
+        dora=bool(lora.get("use_dora")),
+        dropout=lora.get("lora_dropout") or 0.0,
+        eight_bit_optimizer="8bit" in config.optimizer.name,
+        checkpointing=model.gradient_checkpointing,
+        embedding_on_cpu=model.embedding_on_cpu,
+        product_bytes=product_bytes,
+        device=hardware.device,
+    )
+
+
+def trainable(adapter: Adapter, quant: Quant) -> tuple[Quant, str]:
+    """The storage form that can be trained, and a word about it where it is not the one that was chosen."""
+    if not isinstance(adapter, Full) or not quant.bits:
+        return quant, ""
+    unquantized = bitsandbytes(name="none", bits=None, type=None, double=None)
+    return unquantized, f"adapter=none cannot train quant={quant.name}: this is the plan of quant=none"
+
+
+def product_type(wish: str, hardware: Hardware) -> tuple[Literal[2, 4], str]:
+    """Bytes of the type that products are computed in, and why."""
+    if wish != "auto":
+        return (2, f"bfloat16: precision={wish}") if wish == "bf16" else (4, f"float32: precision={wish}")
+    if hardware.bf16:
+        return 2, f"bfloat16: {hardware.title} multiplies in it"
+    return 4, f"float32: {hardware.title} has no bf16"
+
+
+def tokenizer_name(model: Model) -> str:
+    """What the model's tokenizer will call itself."""
+    if isinstance(model.weights, Hub):
+        return model.weights.repo
+    return str(model.weights.place) if isinstance(model.weights, Converted) else model.name
+
+
+def as_workload(found: Size) -> Workload:
+    """A dataset's size as a plan takes it."""
+    return workload(found.lengths, train=found.train, val=found.val, supervised=found.supervised, source=found.source)
+
+
+def calibration_path(wish: str | None) -> Path | None:
+    """Where measured figures are kept; None: use none."""
+    if wish is None:
+        return None
+    return calibration.default_path() if wish == "auto" else Path(wish)
+
+
+def catalogue_options() -> list[Option]:
+    """The shipped models of the hub, largest last."""
+    found = []
+    for name in options("model"):
+        path = conf_folder() / "model" / f"{name}.yaml"
+        if not path.exists():
+            continue
+        node = yaml.safe_load(path.read_text())
+        if "repo" not in node.get("weights", {}):
+            continue
+        model = build(DictConfig(node))
+        found.append(Option(name=name, shapes=architecture_of(model), checkpointing=model.gradient_checkpointing))
+    return found
+
+
+def sweep_table(folder: Path, *, since: float, width: int | None) -> int:
+    """Print the plans of a sweep in one table; returns the exit code.
+
+    Args:
+        folder: Of the sweep.
+        since: When it began, in seconds since 1970: an earlier sweep may have left plans in the same folder.
+        width: Of the table, in columns; None: the terminal's.
+    """
+    plans: list[dict[str, Any]] = []
+    code = 0
+    jobs = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []  # one job without a name: the folder itself
+    for job in jobs:
+        if _written(job / "plan.json", since):
+            plans.append(orjson.loads((job / "plan.json").read_bytes()))
+        elif _written(job / FAILURE, since):
+            code = max(code, orjson.loads((job / FAILURE).read_bytes())["exit_code"])
+    plans.sort(
+        key=lambda found: (
+            found["hardware"]["bytes"],
+            found["hardware"]["name"],
+            found["parameters"],
+            found["trained_parameters"],
+        )
+    )
+    if plans:
+        plan_terminal.show_sweep(plans, Console(width=width))
+    return code
+
+
+def _written(path: Path, since: float) -> bool:
+    return path.is_file() and path.stat().st_mtime >= since

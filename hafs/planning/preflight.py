@@ -1,0 +1,223 @@
+"""What is looked at in front of a run, so that it fails in its first seconds or not at all.
+
+The plan comes first; then what would end the run later: disk, memory and who holds it, a torch that does not know the
+GPU, answers without an end, a logger without its key. The longest batch is run for real by `callbacks/rehearsal.py`.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from omegaconf import DictConfig
+
+from hafs.chat import end_tokens
+from hafs.core.errors import ConfigError, DataError, HafsError, RunError
+from hafs.data.samples import Prepared, Split
+from hafs.modeling import hardware
+from hafs.modeling.hardware.detect import detected, nvidia_smi
+from hafs.planning import calibration, plan, plan_builder
+from hafs.planning.memory import staying
+from hafs.planning.plan import Plan, gib, spell
+from hafs.planning.workload import workload
+
+LOOKED_AT = 64
+"""Samples whose end is looked at."""
+FEW = 0.02
+"""Share of supervised tokens below which a run says so."""
+LOGGER_KEYS = {"WandbLogger": "WANDB_API_KEY", "NeptuneLogger": "NEPTUNE_API_TOKEN", "CometLogger": "COMET_API_KEY"}
+
+
+def planned(config: DictConfig, nouns: Any, data: Prepared, on: torch.device, chosen: hardware.Choice) -> Plan | None:
+    """The plan of a run whose data are known; None for a model whose shapes are not to be had.
+
+    Args:
+        config: Of the training command.
+        nouns: What was chosen.
+        data: The splits.
+        on: The device of the run.
+        chosen: The type of products, and why.
+    """
+    found, constants = calibration.applied(detected(on.type), calibration.default_path())
+    train, report = data.splits["train"], data.report.splits["train"]
+    load = workload(
+        train.lengths,
+        train=len(train),
+        val=len(data.splits["val"]),
+        supervised=report.supervised / max(1, report.tokens),
+        source="counted",
+    )
+    product_bytes = 4 if chosen.value == torch.float32 else 2
+    name = str(chosen.value).removeprefix("torch.")
+    try:
+        asked = plan_builder.asked(
+            config, nouns.model, nouns.quant, nouns.adapter, nouns.dataset, nouns.stages, found, load, product_bytes,
+            f"{name}: {chosen.why}",
+        )  # fmt: skip
+    except (HafsError, KeyError):
+        return None
+    return plan.make(asked, constants)
+
+
+def lines(found: Plan) -> Iterator[str]:
+    """The plan of a run, as lines of its header."""
+    asked, spent = found.asked, found.duration
+    device = asked.hardware.title
+    yield f"model      {asked.model}: {asked.shapes.parameters:,} parameters, {asked.quant}, on {device}"
+    yield f"precision  {asked.precision}"
+    yield f"adapter    {asked.adapter}: {found.trained:,} parameters in training"
+    largest = sorted(found.terms, key=lambda term: -term.bytes)[:3]
+    where = ", ".join(f"{term.name} {gib(term.bytes)}" for term in largest)
+    yield f"memory     {gib(found.total)} of {gib(found.capacity)} GiB, {found.verdict}: {where}, ..."
+    yield f"row        {found.row.tokens:,} tokens at once: {found.row_why}"
+    share = asked.load.supervised
+    yield f"tokens     {spent.tokens:,} in {spent.steps:,} steps, {share:.0%} of them supervised"
+    yield (
+        f"time       about {spell(spent.usual)} ({spell(spent.best)} to {spell(spent.worst)}): "
+        f"{asked.hardware.efficiency[1]:.0%} of the peak, {found.constants.source}"
+    )
+
+
+def logger_key(node: Any) -> None:
+    """Refuse a logger that will ask for a key.
+
+    Raises:
+        ConfigError: Its environment variable is not set, and no login is stored.
+    """
+    name = str(node.get("_target_", "")).rsplit(".", 1)[-1] if node else ""
+    variable = LOGGER_KEYS.get(name)
+    offline = os.environ.get("WANDB_MODE") in ("offline", "disabled") or bool(node and node.get("offline"))
+    if variable is None or os.environ.get(variable) or (name == "WandbLogger" and (offline or _stored_login())):
+        return
+    raise ConfigError(f"the logger {name} needs {variable}, which is not set", hint="set it, or logger=tensorboard")
+
+
+def _stored_login() -> bool:
+    netrc = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    return netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="replace")
+
+
+def ends(split: Split, tokenizer: Any) -> None:
+    """See that what is learnt includes the end of an answer.
+
+    Raises:
+        DataError: Nothing is supervised, or a sample's last supervised token does not end it.
+    """
+    if not int(split.supervised.sum()):
+        raise DataError("no token of the training split is supervised", hint="rows need answers: hafs validate")
+    known = set(end_tokens(tokenizer))
+    for place in range(0, len(split), max(1, len(split) // LOOKED_AT)):
+        sample = split[place]
+        learnt = sample.tokens[sample.supervised]
+        if not len(learnt) or int(learnt[-1]) not in known:
+            last = tokenizer.decode([int(learnt[-1])]) if len(learnt) else "nothing"
+            raise DataError(
+                f"sample {sample.id}: the last supervised token is {last!r}, not an end token",
+                hint="it would never stop: model=qwen1_5b or another Instruct model, whose template closes answers",
+            )
+
+
+def warnings(found: Plan) -> Iterator[str]:
+    """What is odd and no reason to stop."""
+    if found.asked.load.supervised < FEW:
+        yield f"note       only {found.asked.load.supervised:.1%} of the tokens are supervised"
+    if found.verdict != "feasible":
+        yield "note       memory is short: hafs plan with the same words lists what fits"
+
+
+def disk(found: Plan, folder: Path, *, keep: int) -> None:
+    """See that checkpoints and adapters have room.
+
+    Raises:
+        RunError: They do not.
+    """
+    states = 2 if found.asked.setup.eight_bit_optimizer else 8
+    needed = found.trained * ((4 + states) * (keep + 2) + 4 * (len(found.asked.stages) + 2))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise RunError(
+            f"{folder} needs {needed / 1e6:,.0f} MB for checkpoints and adapters, and {free / 1e6:,.0f} MB are free",
+            hint="free some space, or callbacks.checkpoint.keep=1, or a smaller adapter.r",
+        )
+
+
+def memory(found: Plan, on: torch.device) -> None:
+    """See that what stays in memory fits into what is free now.
+
+    Raises:
+        RunError: It does not; on a GPU the processes that hold memory are named.
+    """
+    stays = staying(found.terms)
+    free, holders = _free(on)
+    if stays > free:
+        held = f"; held by {', '.join(holders)}" if holders else ""
+        raise RunError(
+            f"{gib(stays)} GiB are needed for the model alone, and {gib(free)} GiB are free on {on}{held}",
+            hint="end those processes, or add model.embedding_on_cpu=true, quant=nf4, or a smaller model="
+            if holders
+            else "quant=nf4, or a smaller model=; hafs plan with the same words lists what fits",
+        )
+
+
+def _free(on: torch.device) -> tuple[int, list[str]]:
+    """Free bytes, and on a GPU who holds the rest."""
+    if on.type != "cuda":
+        return psutil.virtual_memory().available, []
+    rows = nvidia_smi("pid,process_name,used_memory", query="compute-apps")
+    others = [row for row in rows if len(row) == 3 and row[0] != str(os.getpid())]
+    return torch.cuda.mem_get_info(on)[0], [f"{Path(name).name} ({pid}, {used} MiB)" for pid, name, used in others]
+
+
+def build_of_torch(on: torch.device) -> None:
+    """See that this build of torch has code for the GPU.
+
+    Raises:
+        ConfigError: It has none.
+    """
+    if on.type != "cuda" or torch.version.hip:
+        return
+    capability, known = torch.cuda.get_device_capability(on), torch.cuda.get_arch_list()
+    if not knows(capability, known):
+        raise ConfigError(
+            f"the GPU is sm_{capability[0]}{capability[1]}, and this torch {torch.__version__} was built for "
+            f"{', '.join(known)}",
+            hint="install a torch for a newer CUDA (RTX 50 needs 12.8 or later), or trainer=cpu",
+        )
+
+
+def knows(capability: tuple[int, int], built_for: Sequence[str]) -> bool:
+    """Whether a build's architectures run on a GPU: the same major version and no newer minor, or any older PTX."""
+    major, minor = capability
+    for name in built_for:
+        kind, _, digits = name.partition("_")
+        digits = digits.rstrip("af")
+        if not digits.isdigit():
+            continue
+        built = (int(digits[:-1]), int(digits[-1]))
+        if kind == "sm" and built[0] == major and built[1] <= minor:
+            return True
+        if kind == "compute" and built <= (major, minor):
+            return True
+    return False
+
+
+def check(found: Plan | None, data: Prepared, tokenizer: Any, on: torch.device, folder: Path, *, keep: int) -> None:
+    """Everything that can be seen before the weights are loaded.
+
+    Raises:
+        HafsError: What is wrong, with the override that mends it.
+    """
+    ends(data.splits["train"], tokenizer)
+    build_of_torch(on)
+    if found is not None:
+        disk(found, folder, keep=keep)
+        memory(found, on)
+
+
+def say_plan(found: Plan | None, say: Callable[[str], None], otherwise: Sequence[str]) -> None:
+    """Print the plan, or `otherwise` for a model that cannot be planned."""
+    for line in [*lines(found), *warnings(found)] if found else otherwise:
+        say(line)

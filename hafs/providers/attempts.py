@@ -1,0 +1,89 @@
+"""What was tried for one request: who, how it ended, how long it took and what it cost."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hafs.providers.candidate_queue import Candidate
+from hafs.providers.provider_error import Refused
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """One call."""
+
+    candidate: Candidate
+    began: float
+    """On the loop's clock."""
+    outcome: str = "answered"
+    """`answered`, or the kind of refusal."""
+    said: str = ""
+    seconds: float = 0.0
+    first_token_seconds: float | None = None
+    """Until the first content of a stream."""
+    tokens: tuple[int, int] | None = None
+    """In and out; None: the host did not say."""
+    cost: float | Literal["unknown"] = "unknown"
+    """US dollars."""
+    adapter: str | None = None
+    """The adapter that it answered with."""
+    left_out: tuple[str, ...] = ()
+    """Parameters this provider does not take."""
+    settled: bool = False
+    """Whether the ledger knows of its answer."""
+
+    def facts(self) -> dict[str, Any]:
+        """The receipt's line of this call."""
+        facts: dict[str, Any] = {
+            "provider": self.candidate.provider.name,
+            "model": self.candidate.model,
+            "outcome": self.outcome,
+            "seconds": round(self.seconds, 4),
+            "input_tokens": self.tokens[0] if self.tokens else "unknown",
+            "output_tokens": self.tokens[1] if self.tokens else "unknown",
+            "cost": self.cost,
+        }
+        if self.first_token_seconds is not None:
+            facts["first_token_seconds"] = round(self.first_token_seconds, 4)
+        if self.said:
+            facts["said"] = self.said
+        if self.candidate.stands_in_for:
+            facts["stands_in_for"] = self.candidate.stands_in_for
+        if self.adapter:
+            facts["adapter"] = self.adapter
+        if self.left_out:
+            facts["left_out"] = list(self.left_out)
+        return facts
+
+    def ended(self, now: float, refusal: Refused | None = None) -> None:
+        """Note how it ended."""
+        self.seconds = now - self.began
+        if refusal is not None:
+            self.outcome, self.said = refusal.kind, refusal.said
+
+    def count(self, usage: Mapping[str, Any] | None, host_cost: object = None) -> None:
+        """Note what it took, in tokens and dollars."""
+        if usage:
+            self.tokens = (int(usage.get("input_tokens") or 0), int(usage.get("output_tokens") or 0))
+        price = self.candidate.provider.price
+        if isinstance(host_cost, int | float):
+            self.cost = float(host_cost)
+        elif price is not None and not any(price[self.candidate.tier]):
+            self.cost = 0.0
+        elif price is not None and self.tokens and self.candidate.stands_in_for is None:
+            self.cost = sum(
+                t * dollars / 1e6 for t, dollars in zip(self.tokens, price[self.candidate.tier], strict=True)
+            )
+
+
+def table(attempts: Iterable[Attempt], passed_over: Mapping[str, str]) -> str:
+    """Who said what, a line each."""
+    rows = [(f"{a.candidate.provider.name} ({a.candidate.model})", _outcome(a), f"{a.seconds:.1f} s") for a in attempts]
+    asked = {a.candidate.provider.name for a in attempts}
+    rows += [(name, why, "not asked") for name, why in passed_over.items() if name not in asked]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 2)]
+    return "\n".join(f"  {who:<{widths[0]}}  {took:>{widths[1]}}  {what}" for who, what, took in rows)
+
+
+def _outcome(attempt: Attempt) -> str:
+    return f"{attempt.outcome.replace('_', ' ')}: {attempt.said}" if attempt.said else attempt.outcome.replace("_", " ")

@@ -1,0 +1,188 @@
+"""One chat model over an ordered chain of providers, which never waits for a dead one while another is alive.
+
+model = failover(providers, "coding")
+model.invoke("Why?").response_metadata["attempts"]
+"""
+
+import asyncio
+import atexit
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ConfigDict, Field
+
+from hafs.config.extras import how_to_install
+from hafs.core.errors import ConfigError
+from hafs.providers import event_loops
+from hafs.providers.candidate_queue import Candidate, Plan, candidates
+from hafs.providers.failover_request import Request
+from hafs.providers.policy import Policy, shipped_policy
+from hafs.providers.provider import Provider, Tier
+from hafs.providers.quota import Ledger, ledger_path
+from hafs.providers.wellformed import refuse_malformed
+
+CHARACTERS_A_TOKEN = 3.0
+"""Of prose and of assembler, rather too few than too many."""
+TOKENS_A_MESSAGE = 6
+NEEDED = frozenset({"tools", "response_format"})
+"""What cannot be left out of a call without changing what was asked."""
+
+
+@cache
+def ledger_at(path: Path) -> Ledger:
+    """The one ledger of this process for a file; written when the process ends."""
+    ledger = Ledger(path)
+    atexit.register(ledger.flush)
+    return ledger
+
+
+class Failover(BaseChatModel):
+    """Asks the providers in order; made by `failover`.
+
+    Its answers carry in `response_metadata`: `provider`, `model_name`, `finish_reason`, `ended` (complete, continued or
+    restarted) and `attempts`.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, frozen=False, ignored_types=(cached_property,))
+
+    providers: tuple[Any, ...]
+    tier: str
+    policy: Any
+    ledger: Any
+    adapter: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def _llm_type(self) -> str:
+        return "hafs-failover"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        models = [f"{provider.name}/{provider.models[self.tier]}" for provider in self.providers]
+        return {"model_name": ",".join(models), "tier": self.tier, "adapter": self.adapter, **self.parameters}
+
+    @cached_property
+    def order(self) -> list[Candidate]:
+        """Who is asked, as long as no quota ends."""
+        return candidates(self.providers, self.tier)  # type: ignore[arg-type]
+
+    def request(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> Request:
+        """A request that begins now, on the running loop.
+
+        Raises:
+            InputError: What is asked is no text.
+        """
+        given = {**self.parameters, **words, **({"stop": stop} if stop else {})}
+        given = {word: value for word, value in given.items() if value is not None and not word.startswith("ls_")}
+        refuse_malformed(messages, given)
+        plan = Plan(
+            order=self.order,
+            policy=self.policy,
+            ledger=self.ledger,
+            tokens=tokens_of(messages, given),
+            needs=NEEDED & given.keys(),
+            deadline=asyncio.get_running_loop().time() + self.policy.deadline_seconds,
+        )
+        return Request(messages=messages, words=given, plan=plan, policy=self.policy, adapter=self.adapter)
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return await self.request(messages, stop, kwargs).whole()
+
+    def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        return self.request(messages, stop, kwargs).pieces()
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return event_loops.run(self._agenerate(messages, stop, **kwargs))
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        yield from event_loops.iterate(lambda: self._astream(messages, stop, **kwargs))
+
+    def bind_tools(
+        self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None, **kwargs: Any
+    ) -> Runnable[Any, Any]:
+        """Tools in OpenAI's form; providers that take none are passed over."""
+        formed = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+        if tool_choice is not None:
+            kwargs["tool_choice"] = _choice(tool_choice)
+        return self.bind(tools=formed, **kwargs)
+
+
+def failover(
+    providers: Sequence[Provider],
+    tier: Tier,
+    *,
+    policy: Policy | None = None,
+    ledger: Ledger | None = None,
+    adapter: str | None = None,
+    **parameters: Any,
+) -> Failover:
+    """A chat model over a chain.
+
+    Args:
+        providers: In the order in which they are asked.
+        tier: Which of their models.
+        policy: Times and numbers of calls; None: the shipped default.
+        ledger: Who rests and what was used; None: the user's own, shared by all processes.
+        adapter: Name or folder of an expert's adapter, for hosts that carry one.
+        parameters: temperature, max_tokens and the like; None is as if it was not given.
+
+    Raises:
+        ConfigError: There is no provider, or none of them has its key and its packages.
+    """
+    if not providers:
+        raise ConfigError("there is no provider", hint="provider=local, or provider=openrouter,ollama")
+    unusable = [why for provider in providers if (why := _unusable(provider))]
+    if len(unusable) == len(providers):
+        raise ConfigError("; ".join(fact for fact, _ in unusable), hint=unusable[0][1])
+    return Failover(
+        providers=tuple(providers),
+        tier=tier,
+        policy=policy or shipped_policy(),
+        ledger=ledger or ledger_at(ledger_path()),
+        adapter=adapter,
+        parameters=parameters,
+    )
+
+
+def _unusable(provider: Provider) -> tuple[str, str] | None:
+    """Why a provider cannot be asked on this machine, and what to do about it; None: it can."""
+    if variable := provider.host.missing_key():
+        fact = f"provider {provider.name!r} has no key: {variable} is not set"
+        return fact, f"export {variable}=... or choose provider=local"
+    if package := provider.host.missing_package():
+        return f"provider {provider.name!r} needs {package}, which is not installed", how_to_install(package)
+    return None
+
+
+def tokens_of(messages: Sequence[BaseMessage], words: dict[str, Any]) -> int:
+    """An estimate of the tokens of a prompt and of the answer asked for."""
+    characters = sum(len(m.content) if isinstance(m.content, str) else len(str(m.text)) for m in messages)
+    if words.get("tools"):
+        characters += len(json.dumps(words["tools"], default=str))
+    answer = words.get("max_tokens") or 0
+    return int(characters / CHARACTERS_A_TOKEN) + TOKENS_A_MESSAGE * len(messages) + int(answer)
+
+
+def _choice(choice: Any) -> Any:
+    """A tool_choice in OpenAI's words."""
+    if choice is True or choice == "any":
+        return "required"
+    if isinstance(choice, str) and choice not in ("auto", "none", "required"):
+        return {"type": "function", "function": {"name": choice}}
+    return choice

@@ -1,0 +1,283 @@
+"""One request over a chain of candidates: the same policy for whole answers and for streams.
+
+plan.next                    who may be asked now; waits only when nobody may
+-> call within its time      attempt, first token, between pieces, deadline of the whole
+-> hold it against the rules an end without finish_reason, nothing in it, a filter: refusals like any other
+-> refused?                  the ledger remembers, the next one is asked at once
+-> a broken stream           the next one continues what the reader has (`seam.py`)
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from hafs.core.errors import AllProvidersDown
+from hafs.providers.attempts import Attempt, table
+from hafs.providers.candidate_queue import NEVER, Candidate, Plan
+from hafs.providers.classify import before_sending, from_error
+from hafs.providers.policy import Policy
+from hafs.providers.provider_error import Refused
+from hafs.providers.reply import Ending, cost_of, finish_of, has_content, hold_against_the_rules
+from hafs.providers.stream_continuation import ANEW, GO_ON, Seam
+
+T = TypeVar("T")
+CALL_WORDS = frozenset({"tools", "tool_choice", "response_format", "stop", "parallel_tool_calls"})
+"""Parameters of a call; all others are parameters of the model."""
+_RENAMED = {"max_tokens": "max_completion_tokens"}
+
+
+@dataclass(kw_only=True)
+class Request:
+    """Messages, what is asked of the answer, and what was tried for it."""
+
+    messages: Sequence[BaseMessage]
+    words: Mapping[str, Any]
+    """Parameters, as far as the caller set any."""
+    plan: Plan
+    policy: Policy
+    adapter: str | None
+    attempts: list[Attempt] = field(default_factory=list)
+    refusal: Refused | None = None
+    """Of the last attempt; None: it was answered."""
+    restarted: bool = False
+    """Whether the reader has the beginning of an answer that was begun anew."""
+
+    async def whole(self) -> ChatResult:
+        """The answer, from whoever gives a whole one first.
+
+        Raises:
+            AllProvidersDown: Nobody did in time.
+        """
+        while True:
+            candidate = await self._next()
+            with self._attempt(candidate) as attempt:
+                model, call = self._model(attempt)
+                limit = self._limit(candidate)
+                work = model._agenerate(list(self.messages), **call)
+                result = await _within(work, limit, "no whole answer")
+                generation = result.generations[0]
+                attempt.count(getattr(generation.message, "usage_metadata", None), cost_of(generation))
+                hold_against_the_rules(finish_of(generation), has_content(generation.message))
+                attempt.ended(_now())
+                self._sign(attempt, generation)
+                return result
+
+    async def pieces(self) -> AsyncIterator[ChatGenerationChunk]:
+        """The answer as it comes; the first piece with content commits to it.
+
+        Raises:
+            AllProvidersDown: Nobody gave a whole answer in time; `partial` is what had been given.
+        """
+        given, how = "", self.policy.on_cut
+        while True:
+            candidate = await self._next(given)
+            seam = Seam(given, "continue" if how == "error" else how)
+            with self._attempt(candidate) as attempt:
+                async with aclosing(self._stream(attempt, seam)) as stream:
+                    async for chunk in stream:
+                        given += str(chunk.message.content)
+                        yield chunk
+                return
+            if seam.ended == "restarted":
+                self.restarted = True
+                given = given.rpartition(ANEW)[2]
+            if given and how == "error":
+                raise self._defeat(given)
+
+    async def _stream(self, attempt: Attempt, seam: Seam) -> AsyncGenerator[ChatGenerationChunk]:
+        """One candidate's pieces, then the closing one; raises what it refuses with."""
+        model, call = self._model(attempt)
+        messages = list(self.messages)
+        if seam.given and seam.how == "continue":
+            messages += [AIMessage(content=seam.given), HumanMessage(content=GO_ON)]
+        end = Ending()
+        blank = ""
+        async for chunk in self._timed(_open(model, messages, call), attempt):
+            text = end.take(chunk)
+            if not text:
+                continue
+            if attempt.first_token_seconds is None:
+                blank += text
+                if not blank.strip():
+                    continue
+                text, attempt.first_token_seconds = blank, _now() - attempt.began
+            if text := seam.feed(text):
+                yield _piece(text)
+        attempt.count(end.usage, end.info.get("cost"))
+        hold_against_the_rules(end.finish, attempt.first_token_seconds is not None or bool(end.held))
+        if text := seam.end():
+            yield _piece(text)
+        for chunk in end.held:
+            yield chunk
+        attempt.ended(_now())
+        self._settle(attempt)
+        self.restarted = self.restarted or seam.ended == "restarted"
+        yield self._closing(attempt, end, "restarted" if self.restarted else seam.ended)
+
+    async def _timed(
+        self, chunks: AsyncIterator[ChatGenerationChunk], attempt: Attempt
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        """The chunks, as long as they come in time."""
+        policy, candidate, count = self.policy, attempt.candidate, 0
+        others = self.plan.others(candidate)
+        first = policy.first_token_seconds if others or not candidate.provider.host.local else NEVER
+        async with aclosing(chunks):  # type: ignore[type-var]
+            while True:
+                now = _now()
+                if attempt.first_token_seconds is None:
+                    limit, why = attempt.began + first, "no first token"
+                else:
+                    limit, why = now + policy.idle_seconds, "no further token"
+                try:
+                    chunk = await _within(anext(chunks), min(limit, self.plan.deadline), why)
+                except StopAsyncIteration:
+                    return
+                count += 1
+                yield chunk
+                took = _now() - attempt.began
+                if took > policy.attempt_seconds and count < policy.slow_tokens_per_second * took and others:
+                    raise Refused("timeout", f"only {count} pieces in {took:.0f} s")
+
+    async def _next(self, given: str = "") -> Candidate:
+        while True:
+            candidate, wait = self.plan.next(_now())
+            if candidate is not None:
+                return candidate
+            if wait == NEVER:
+                raise self._defeat(given)
+            await asyncio.sleep(wait)
+
+    @contextmanager
+    def _attempt(self, candidate: Candidate) -> Iterator[Attempt]:
+        """One call: its refusal is remembered and goes no further, its end is told to the ledger."""
+        attempt = Attempt(candidate=candidate, began=_now())
+        self.attempts.append(attempt)
+        self.refusal = None
+        try:
+            yield attempt
+        except Exception as error:
+            self.refusal = refusal = from_error(error)
+            attempt.ended(_now(), refusal)
+            self.plan.refused(candidate, refusal, in_our_haste=self._cut_short(attempt))
+        except BaseException:
+            if not attempt.seconds:
+                attempt.outcome = "cancelled"
+                self.plan.ledger.leave(candidate.account, candidate.model, well=False)
+            raise
+        else:
+            self._settle(attempt)
+
+    def _cut_short(self, attempt: Attempt) -> bool:
+        """Whether the request's own deadline ended a call before its host had the time that any host is given."""
+        patience = min(self.policy.first_token_seconds, self.policy.attempt_seconds)
+        return attempt.outcome == "timeout" and _now() >= self.plan.deadline and attempt.seconds < patience
+
+    def _settle(self, attempt: Attempt) -> None:
+        """Tell the ledger of an answer, once."""
+        if not attempt.settled:
+            attempt.settled = True
+            candidate = attempt.candidate
+            self.plan.ledger.leave(candidate.account, candidate.model, tokens=sum(attempt.tokens or ()), well=True)
+
+    def _limit(self, candidate: Candidate) -> float:
+        """Until when a whole answer is waited for: its own time while others could be asked, else all there is."""
+        if self.plan.others(candidate):
+            return min(_now() + self.policy.attempt_seconds, self.plan.deadline)
+        return self.plan.deadline
+
+    def _model(self, attempt: Attempt) -> tuple[BaseChatModel, dict[str, Any]]:
+        """The candidate's model, and its call without what it does not take."""
+        candidate = attempt.candidate
+        takes = candidate.provider.takes
+        words = {}
+        for word, value in self.words.items():
+            if word not in takes and _RENAMED.get(word) in takes:
+                words[_RENAMED[word]] = value
+            elif word in takes:
+                words[word] = value
+            else:
+                attempt.left_out += (word,)
+        carries = candidate.provider.host.carries_adapters and not candidate.stands_in_for
+        attempt.adapter = self.adapter if carries else None
+        with before_sending():
+            model = candidate.provider.chat(
+                candidate.tier,
+                model=candidate.model,
+                adapter=attempt.adapter,
+                **{word: value for word, value in words.items() if word not in CALL_WORDS},
+            )
+        return model, {word: value for word, value in words.items() if word in CALL_WORDS}
+
+    def _sign(self, attempt: Attempt, generation: ChatGeneration) -> None:
+        """Put the receipt into the message, in place of what else its host said of it."""
+        self._settle(attempt)
+        generation.message.response_metadata = {
+            **generation.message.response_metadata,
+            **(generation.generation_info or {}),
+            **self._receipt(attempt, "complete", finish_of(generation)),
+        }
+
+    def _closing(self, attempt: Attempt, end: Ending, ended: str) -> ChatGenerationChunk:
+        metadata = {**end.info, **self._receipt(attempt, ended, end.finish)}
+        message = AIMessageChunk(
+            content="", usage_metadata=end.usage, response_metadata=metadata, chunk_position="last"
+        )
+        return ChatGenerationChunk(message=message)
+
+    def _receipt(self, attempt: Attempt, ended: str, finish: str | None) -> dict[str, Any]:
+        candidate = attempt.candidate
+        return {
+            "model_name": candidate.model,
+            "provider": candidate.provider.name,
+            "finish_reason": finish,
+            "ended": ended,
+            "attempts": [attempt.facts() for attempt in self.attempts],
+        }
+
+    def _defeat(self, given: str) -> AllProvidersDown:
+        rows = table(self.attempts, self.plan.passed_over)
+        late = _now() >= self.plan.deadline
+        what = f"no whole answer within {self.policy.deadline_seconds:g} s" if late else "no provider gave an answer"
+        if given:
+            what = f"the answer broke off after {len(given)} characters and nobody went on"
+        attempts = [attempt.facts() for attempt in self.attempts]
+        return AllProvidersDown(f"{what}:\n{rows}", attempts=attempts, partial=given)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _within(work: Awaitable[T], limit: float, why: str) -> T:
+    """The result of some work, if it is there by `limit` on the loop's clock."""
+    began = _now()
+    try:
+        async with asyncio.timeout_at(limit):
+            return await work
+    except TimeoutError as error:
+        raise Refused("timeout", f"{why} in {max(0.0, _now() - began):.1f} s") from error
+
+
+async def _open(
+    model: BaseChatModel, messages: list[BaseMessage], call: dict[str, Any]
+) -> AsyncIterator[ChatGenerationChunk]:
+    """A model's stream; one that cannot stream gives its answer in one piece."""
+    kind = type(model)
+    if kind._astream is BaseChatModel._astream and kind._stream is BaseChatModel._stream:
+        generation = (await model._agenerate(messages, **call)).generations[0]
+        message = AIMessageChunk(**generation.message.model_dump(exclude={"type"}))
+        yield ChatGenerationChunk(message=message, generation_info=generation.generation_info)
+        return
+    async with aclosing(model._astream(messages, **call)) as stream:  # type: ignore[type-var]
+        async for chunk in stream:
+            yield chunk
+
+
+def _piece(text: str) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content=text))

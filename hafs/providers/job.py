@@ -1,0 +1,88 @@
+"""One request in the engine: its row of tokens, the text that comes of them, and who hears of it."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hafs.core.errors import HafsError
+from hafs.modeling.generation import Pieces, Row, Sampling
+from hafs.modeling.generation.stop import StopWords
+from hafs.providers.provider_error import Refused
+
+log = logging.getLogger(__name__)
+
+
+class Said(NamedTuple):
+    """What a request hears while it is answered."""
+
+    text: str
+    tokens: int
+    """Of the answer so far."""
+    finish: str | None
+    """stop or length, with the last one."""
+
+
+class Job:
+    """A request in the engine.
+
+    Args:
+        prompt: Token ids.
+        adapter: A folder; None: the base alone.
+        limit: Longest answer, in tokens.
+        sampling: How its tokens are drawn.
+        stop: Texts that end it.
+        deadline: On `time.monotonic`; None: whenever it is done.
+        tell: Called from the engine's thread with every `Said`, or with the exception that ended it.
+    """
+
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        *,
+        adapter: Path | None,
+        limit: int,
+        sampling: Sampling,
+        stop: Sequence[str],
+        deadline: float | None,
+        tell: Callable[[Said | Exception], None],
+    ) -> None:
+        self.adapter, self.deadline, self.tell = adapter, deadline, tell
+        self.row = Row(prompt, adapter=None, limit=limit, sampling=sampling)
+        self.stop = StopWords(stop)
+        self.pieces: Pieces | None = None
+        self.over = False
+
+    def hear(self, token: int | None, tokenizer: Any) -> None:
+        """Pass a token on as text; a stop sequence ends the answer, and so does an error on the way."""
+        if self.over:
+            return
+        try:
+            self._hear(token, tokenizer)
+        except Exception as error:
+            self.fail(error)
+
+    def _hear(self, token: int | None, tokenizer: Any) -> None:
+        self.pieces = self.pieces or Pieces(tokenizer)
+        text = self.pieces.add(token)
+        if self.row.finish == "length":
+            text += self.pieces.add(None)
+        text = self.stop.feed(text)
+        if self.stop.found:
+            self.row.finish = "stop"
+        elif self.row.finish:
+            text += self.stop.end()
+        if self.row.finish:
+            self.over = True
+        if text or self.row.finish:
+            self.tell(Said(text, len(self.row.said), self.row.finish))
+
+    def fail(self, error: Exception) -> None:
+        """End it with an error; one that hafs does not know is told as `Refused`. Raises nothing."""
+        if self.over:
+            return
+        self.over = True
+        try:
+            self.tell(error if isinstance(error, HafsError | Refused) else Refused("failed", repr(error)))
+        except Exception as deaf:
+            log.warning("a request that failed (%r) could not be told: %r", error, deaf)

@@ -1,0 +1,143 @@
+"""The base of the training stack on this machine: one copy in memory, an adapter for each request.
+
+Requests to different experts share every pass (`engine.py`), and prompts take the text path of training.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from hafs.providers.local_names import adapter_folder, known_model
+from hafs.providers.provider import Health, Host
+
+Positive = Annotated[int, Field(gt=0)]
+_ENGINES: dict[tuple[Any, ...], Any] = {}
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local(Host):
+    """Models of `conf/model/`, loaded into this process on the first request."""
+
+    quant: str
+    """Of conf/quant/: how the base is stored, best as it was when its adapters were trained."""
+    precision: Literal["auto", "bf16", "fp32"]
+    """auto: bf16 where the hardware has it."""
+    accelerator: Literal["auto", "cpu", "gpu"]
+    """auto: a GPU where there is one."""
+    rows: Positive
+    """Requests answered at once; others wait."""
+    adapters: Positive
+    """Kept in memory; the one that was not asked for the longest goes first."""
+    max_tokens: Positive
+    """Of an answer, where the request does not say."""
+
+    @property
+    def account(self) -> str:
+        """This machine."""
+        return "~local"
+
+    @property
+    def local(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What loads a base and its adapters."""
+        return ("torch", "transformers", "peft", "bitsandbytes")
+
+    @property
+    def carries_adapters(self) -> bool:
+        """One for each request."""
+        return True
+
+    def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
+        """A chat model over the base of that name; nothing is loaded yet.
+
+        Raises:
+            ConfigError: There is no such model, or no such adapter.
+        """
+        from hafs.providers.local_chat import LocalChat
+
+        known_model(model)
+        folder = adapter_folder(adapter) if adapter else None
+        return LocalChat(host=self, model=model, context=context, adapter=folder, **params)
+
+    def health(self) -> Health:
+        """The models it could load; whether their weights are there shows when one is asked for."""
+        from hafs.config.tree import options
+
+        if package := self.missing_package():
+            return Health(key="not needed", reachable=False, said=f"{package} is not installed")
+        return Health(key="not needed", reachable=True, models=tuple(options("model")))
+
+    def engine(self, model: str) -> Any:
+        """The engine of a model; one for the process."""
+        from hafs.providers.engine import Engine
+
+        key = (model, self.quant, self.precision, self.accelerator, self.rows, self.adapters)
+        with _LOCK:
+            if key not in _ENGINES:
+                base = _Base(model, self)
+                _ENGINES[key] = Engine(base.load, base.tokenizer, rows=self.rows, adapters=self.adapters)
+            return _ENGINES[key]
+
+    async def score_labels(
+        self, messages: Sequence[Any], labels: Sequence[str], *, model: str, adapter: str | None = None
+    ) -> list[float]:
+        """How likely each label is the answer, were there no others; adds up to 1, in the order of the labels.
+
+        Args:
+            messages: The conversation so far.
+            labels: Whole answers.
+            model: Of `conf/model/`, whose probabilities choose.
+            adapter: A folder or a run; None: the base.
+        """
+        import asyncio
+
+        from hafs.providers.local_chat import LocalChat
+
+        folder = adapter_folder(adapter) if adapter else None
+        chat = LocalChat(host=self, model=model, adapter=folder)
+        found = await asyncio.to_thread(chat.score_labels, messages, labels)
+        return [found[label] for label in labels]
+
+
+class _Base:
+    """What an engine loads."""
+
+    def __init__(self, model: str, host: Local) -> None:
+        self.model, self.host = model, host
+
+    def nouns(self) -> tuple[Any, Any]:
+        """The model and how it is stored."""
+        from hafs.config import build, compose
+
+        config = compose("train", [f"model={self.model}", f"quant={self.host.quant}"])
+        return build(config.model), build(config.quant)
+
+    def tokenizer(self) -> Any:
+        """The model's tokenizer."""
+        return self.nouns()[0].tokenizer()
+
+    def load(self) -> Any:
+        """The net on its device."""
+        from hafs.modeling import hardware
+
+        model, quant = self.nouns()
+        device = hardware.device(self.host.accelerator)
+        dtype, _ = hardware.precision(self.host.precision, device)
+        return model.load(quant=quant, dtype=dtype, device=device).requires_grad_(False)
+
+
+def close() -> None:
+    """End the engines' threads and forget the bases."""
+    with _LOCK:
+        engines = list(_ENGINES.values())
+        _ENGINES.clear()
+    for engine in engines:
+        engine.close()

@@ -1,0 +1,189 @@
+"""The local base as a LangChain chat model."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import run_in_executor
+from pydantic import ConfigDict, Field
+
+from hafs.chat import end_tokens, render
+from hafs.core.errors import HafsError
+from hafs.modeling.generation import Sampling
+from hafs.modeling.generation.scoring import log_likelihoods, probabilities
+from hafs.providers import event_loops
+from hafs.providers.classify import before_sending
+from hafs.providers.engine import Engine
+from hafs.providers.job import Job, Said
+from hafs.providers.local_names import known_model
+from hafs.providers.plain_messages import conversation_of
+from hafs.providers.provider_error import Refused
+
+
+class LocalChat(BaseChatModel):
+    """Answers with the host's base and one adapter, beside whatever else is asked at the time.
+
+    Its last chunk, or its message, says `finish_reason`; `usage_metadata` counts tokens.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    host: Any
+    model: str
+    context: int | None = None
+    """Tokens of prompt and answer together; None: what the model was made for."""
+    adapter: Path | None = None
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, gt=0)
+    seed: int | None = None
+    stop: list[str] | None = None
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds for the whole answer; None: as long as it takes."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "hafs-local"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": self.model, "adapter": str(self.adapter) if self.adapter else None}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        return LangSmithParams(
+            ls_provider="hafs",
+            ls_model_name=kwargs.get("model", self.model),
+            ls_model_type="chat",
+            ls_temperature=kwargs.get("temperature", self.temperature),
+            ls_max_tokens=kwargs.get("max_tokens", self.max_tokens) or self.host.max_tokens,
+            ls_stop=stop or self.stop or [],
+        )
+
+    @property
+    def engine(self) -> Engine:
+        """The one that answers."""
+        return self.host.engine(self.model)
+
+    # one request ----------------------------------------------------------------------------------------------------
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        with before_sending():
+            if other := kwargs.pop("model", None):
+                known_model(other)
+                self = self.model_copy(update={"model": other})  # noqa: PLW0642
+            if not self.engine.ready:
+                await run_in_executor(None, lambda: self.engine.tokenizer)
+        heard: asyncio.Queue[Said | Exception] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def tell(said: Said | Exception) -> None:
+            with suppress(RuntimeError):  # the loop was closed, and nobody waits
+                loop.call_soon_threadsafe(heard.put_nowait, said)
+
+        with before_sending():
+            job = self._job(messages, stop or self.stop or [], tell, kwargs)
+        self.engine.submit(job)
+        try:
+            while True:
+                said = await heard.get()
+                if isinstance(said, Exception):
+                    raise said
+                chunk = self._chunk(job, said)
+                if run_manager and said.text:
+                    await run_manager.on_llm_new_token(said.text, chunk=chunk)
+                yield chunk
+                if said.finish:
+                    return
+        finally:
+            self.engine.cancel(job)
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        text, last = "", None
+        async for chunk in self._astream(messages, stop, **kwargs):
+            text, last = text + str(chunk.message.text), chunk
+        assert last is not None
+        info = last.generation_info or {}
+        message = AIMessage(content=text, usage_metadata=last.message.usage_metadata, response_metadata=dict(info))  # type: ignore[attr-defined]
+        return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return event_loops.run(self._agenerate(messages, stop, **kwargs))
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        for chunk in event_loops.iterate(lambda: self._astream(messages, stop, **kwargs)):
+            if run_manager and chunk.text:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    def _job(self, messages: Sequence[BaseMessage], stop: Sequence[str], tell: Any, words: dict[str, Any]) -> Job:
+        def word(name: str) -> Any:
+            given = words.get(name)
+            return getattr(self, name) if given is None else given
+
+        prompt = self._prompt(messages)
+        timeout = word("timeout")
+        return Job(
+            prompt,
+            adapter=self.adapter,
+            limit=self._limit(len(prompt), word("max_tokens")),
+            sampling=Sampling(temperature=word("temperature"), top_p=word("top_p"), seed=word("seed")),
+            stop=stop,
+            deadline=None if timeout is None else time.monotonic() + timeout,
+            tell=tell,
+        )
+
+    def _prompt(self, messages: Sequence[BaseMessage]) -> list[int]:
+        try:
+            return render(self.engine.tokenizer, conversation_of(messages), for_generation=True).tokens
+        except HafsError as error:
+            raise Refused("rejected", error.fact) from error
+
+    def _limit(self, prompt: int, wish: int | None) -> int:
+        context = self.context or self.engine.tokenizer.model_max_length
+        if prompt >= context:
+            raise Refused("too_long", f"the prompt has {prompt} tokens, model {self.model!r} takes {context}")
+        return max(1, min(wish or self.host.max_tokens, context - prompt))
+
+    def _chunk(self, job: Job, said: Said) -> ChatGenerationChunk:
+        message = AIMessageChunk(content=said.text)
+        info: dict[str, Any] = {}
+        if said.finish:
+            read = len(job.row.prompt)
+            message.usage_metadata = UsageMetadata(
+                input_tokens=read, output_tokens=said.tokens, total_tokens=read + said.tokens
+            )
+            info = {"finish_reason": said.finish, "model_name": self.model, "model_provider": "hafs"}
+            message.response_metadata = dict(info)
+            message.chunk_position = "last"
+        return ChatGenerationChunk(message=message, generation_info=info or None)
+
+    # a choice -------------------------------------------------------------------------------------------------------
+
+    def score_labels(self, prompt: str | Sequence[BaseMessage], labels: Sequence[str]) -> dict[str, float]:
+        """How likely each label is the whole answer to a prompt, were there no others; adds up to 1.
+
+        The labels' tokens are scored, end token included; nothing is generated and nothing is parsed.
+        """
+        messages = [HumanMessage(prompt)] if isinstance(prompt, str) else prompt
+        tokenizer = self.engine.tokenizer
+        ids = self._prompt(messages)
+        self._limit(len(ids), None)
+        end = end_tokens(tokenizer)[0]
+        answers = [[*tokenizer(label, add_special_tokens=False)["input_ids"], end] for label in labels]
+        asked = self.engine.call(lambda net, name_of: log_likelihoods(net, ids, answers, adapter=name_of(self.adapter)))
+        return dict(zip(labels, probabilities(asked.result()), strict=True))

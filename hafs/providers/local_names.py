@@ -1,0 +1,37 @@
+"""What a name stands for on this machine: a model of `conf/model/`, and an adapter in a folder."""
+
+from pathlib import Path
+
+from hafs.core.errors import ConfigError
+
+
+def known_model(name: str) -> None:
+    """Refuse a model that no file describes.
+
+    Raises:
+        ConfigError: With the nearest name.
+    """
+    from hafs.config.check import did_you_mean
+    from hafs.config.tree import options
+
+    known = options("model")
+    if name not in known:
+        raise ConfigError(
+            f"there is no model {name!r} for provider=local", hint=did_you_mean(name, known) + " (files of conf/model/)"
+        )
+
+
+def adapter_folder(name: str) -> Path:
+    """Where an adapter is: a folder, a run, or a run's name under outputs/.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    from hafs.modeling.adapter.folder import CONFIG
+
+    for folder in (Path(name), Path(name) / "adapter", Path("outputs") / name / "adapter"):
+        if (folder / CONFIG).is_file():
+            return folder.resolve()
+    raise ConfigError(
+        f"there is no adapter {name!r}", hint=f"train it (hafs train name={Path(name).name}), or give its folder"
+    )

@@ -1,0 +1,67 @@
+"""Models of an Ollama server, through langchain-ollama."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from hafs.core.errors import ConfigError
+from hafs.core.loopback import stays_here
+from hafs.providers.provider import Health, Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ollama(Host):
+    """An Ollama server."""
+
+    base_url: str
+    """Its address."""
+    keep_alive: str
+    """How long a model stays loaded after a request."""
+
+    def __post_init__(self) -> None:
+        if urlsplit(self.base_url).scheme not in ("http", "https"):
+            raise ConfigError(f"base_url is {self.base_url!r}; it must begin with http:// or https://")
+
+    @property
+    def account(self) -> str:
+        """The server."""
+        return urlsplit(self.base_url).netloc
+
+    @property
+    def local(self) -> bool:
+        """A server on loopback costs nothing."""
+        return stays_here(self.base_url)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """LangChain's client."""
+        return ("langchain_ollama",)
+
+    @property
+    def carries_adapters(self) -> bool:
+        """An expert's adapter is the model of that name."""
+        return True
+
+    def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
+        """A model of the server; the context is set, or it would cut prompts at 4,096 tokens."""
+        import httpx
+
+        from hafs.providers.ollama_chat import OllamaChat
+
+        if "max_tokens" in params:
+            params["num_predict"] = params.pop("max_tokens")
+        one_use = {"limits": httpx.Limits(max_keepalive_connections=0)}  # kept ones belong to a loop that may be gone
+        return OllamaChat(
+            model=adapter or model,
+            base_url=self.base_url,
+            num_ctx=context,
+            keep_alive=self.keep_alive,
+            async_client_kwargs=one_use,
+            **params,
+        )
+
+    def health(self) -> Health:
+        """Ask for its list of models."""
+        from hafs.providers.probe import look_at
+
+        return look_at(f"{self.base_url.rstrip('/')}/api/tags", {}, key="not needed", names=("models", "name"))

@@ -1,0 +1,172 @@
+"""OpenAI's chat completions over HTTP: one call a request, nothing retried, nothing followed, nothing smoothed over.
+
+The response is read raw, because what a client library smooths over is what failover must see: an error inside HTTP
+200, null content, a stream that ends without `finish_reason`.
+"""
+
+import os
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, convert_to_openai_messages
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from hafs.providers import event_loops
+from hafs.providers.classify import before_sending, from_error, from_status
+from hafs.providers.parse import (
+    LARGEST_ANSWER_BYTES,
+    body_of,
+    chunk_of,
+    events,
+    info_of,
+    message_of,
+    object_of,
+    parsed,
+    usage_of,
+)
+from hafs.providers.provider_error import Refused
+from hafs.providers.sessions import proxy_of, session
+
+_HEADER = re.compile(r"[\x21-\x7e]+")
+
+
+class Wire(BaseChatModel):
+    """A model of a host with OpenAI's chat completions."""
+
+    base_url: str
+    model: str
+    account: str
+    api_key_env: str | None
+    headers: dict[str, str]
+    body: dict[str, Any]
+    """Sent along with every request."""
+    parameters: dict[str, Any]
+
+    @property
+    def _llm_type(self) -> str:
+        return "hafs-wire"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": self.model, "base_url": self.base_url, **self.parameters}
+
+    def _key(self) -> str | None:
+        return os.environ.get(self.api_key_env) if self.api_key_env else None
+
+    def _asked(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]) -> bytes:
+        asked = {
+            "model": self.model,
+            "messages": convert_to_openai_messages(messages),
+            **self.parameters,
+            **words,
+            **self.body,
+        }
+        if stop:
+            asked["stop"] = stop
+        return orjson.dumps(asked)
+
+    def _headers(self) -> dict[str, str]:
+        key = self._key()
+        if key and not _HEADER.fullmatch(key):
+            raise Refused("unsent", f"{self.api_key_env} holds a character that no key may have")
+        headers = {"content-type": "application/json", **self.headers}
+        return {**headers, "authorization": f"Bearer {key}"} if key else headers
+
+    async def _send(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]
+    ) -> aiohttp.ClientResponse:
+        """The response, its head read; a refusal when the head is one.
+
+        Redirects are not followed, so that a key stays with the host it was given for.
+        """
+        with before_sending():
+            content, headers = self._asked(messages, stop, words), self._headers()
+            url = f"{self.base_url.rstrip('/')}/chat/completions"
+            http, proxy = await session(url), proxy_of(url)
+        response = await http.post(url, data=content, headers=headers, allow_redirects=False, proxy=proxy)
+        if response.status == 200:
+            return response
+        try:
+            raise self._refusal(response.status, await body_of(response), response.headers)
+        finally:
+            response.close()
+
+    def _refusal(self, status: int, raw: bytes, headers: Mapping[str, str]) -> Refused:
+        if 300 <= status < 400:
+            host = urlsplit(headers.get("location", "")).hostname or "elsewhere"
+            return Refused("rejected", f"{status} redirect to {host}, which is not followed", status=status)
+        return from_status(status, parsed(raw), headers, self._secrets())
+
+    def _secrets(self) -> tuple[str, ...]:
+        return (self._key() or "",)
+
+    def _error_within(self, answer: Mapping[str, Any]) -> Refused | None:
+        """The refusal inside an HTTP 200, if there is one."""
+        error = answer.get("error")
+        if not error:
+            error = next(
+                (c.get("error") for c in answer.get("choices") or [] if isinstance(c, dict) and c.get("error")), 0
+            )
+        if not error:
+            return None
+        code = error.get("code") if isinstance(error, Mapping) else None
+        try:
+            status = int(code)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            status = 429 if re.search(r"rate|quota|credit", str(error), re.I) else 500
+        return from_status(status if status >= 400 else 500, {"error": error}, {}, self._secrets())
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        try:
+            response = await self._send(messages, stop, kwargs)
+            try:
+                raw = await body_of(response, LARGEST_ANSWER_BYTES)
+            finally:
+                response.release()
+        except Exception as error:
+            raise from_error(error, self._secrets()) from error
+        return self._read(object_of(raw))
+
+    def _read(self, answer: dict[str, Any]) -> ChatResult:
+        if refusal := self._error_within(answer):
+            raise refusal
+        try:
+            choice = answer["choices"][0]
+            message = message_of(choice["message"], usage_of(answer.get("usage")))
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise Refused("malformed", f"an answer without choices: {', '.join(answer) or 'nothing in it'}") from error
+        return ChatResult(generations=[ChatGeneration(message=message, generation_info=info_of(answer, choice))])
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        asked = {"stream": True, "stream_options": {"include_usage": True}, **kwargs}
+        began = False
+        try:
+            response = await self._send(messages, stop, asked)
+            try:
+                async for event in events(response):
+                    if refusal := self._error_within(event):
+                        raise refusal
+                    began = True
+                    if (chunk := chunk_of(event)) is not None:
+                        yield chunk
+            finally:
+                response.release()
+        except Exception as error:
+            refusal = from_error(error, self._secrets())
+            if began and refusal.kind == "unreachable":
+                refusal = Refused("cut", f"the connection broke: {refusal.said}")
+            raise refusal from error
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return event_loops.run(self._agenerate(messages, stop, **kwargs))

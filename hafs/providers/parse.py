@@ -1,0 +1,140 @@
+"""What a host with OpenAI's chat completions sends, as LangChain's messages and chunks."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+import orjson
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
+from langchain_core.outputs import ChatGenerationChunk
+
+from hafs.providers.provider_error import Refused
+
+LARGEST_ERROR_BYTES = 65_536
+LARGEST_ANSWER_BYTES = 64 * 2**20
+
+
+async def body_of(response: aiohttp.ClientResponse, most: int = LARGEST_ERROR_BYTES) -> bytes:
+    """A body up to a size."""
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            break
+    return b"".join(parts)[:most]
+
+
+def parsed(raw: bytes) -> object:
+    """JSON, or the text where it is none."""
+    try:
+        return orjson.loads(raw)
+    except ValueError:
+        return raw.decode("utf-8", "replace")
+
+
+def object_of(raw: bytes) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        Refused: It is something else.
+    """
+    answer = parsed(raw)
+    if not isinstance(answer, dict):
+        kind = "a web page" if raw.lstrip()[:1] == b"<" else f"{len(raw)} bytes"
+        raise Refused("malformed", f"no JSON object but {kind}")
+    return answer
+
+
+async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    """The objects of a server-sent event stream, up to `[DONE]` or its end."""
+    if "json" in response.headers.get("content-type", ""):  # an error, or a host that does not stream
+        yield object_of(await body_of(response, LARGEST_ANSWER_BYTES))
+        return
+    seen = False
+    async for line in response.content:
+        if line.startswith(b"data:"):
+            data = line[5:].strip()
+            if data == b"[DONE]":
+                return
+            seen = True
+            yield object_of(data)
+        elif line.startswith(b"<") and not seen:
+            raise Refused("malformed", "a web page instead of a stream")
+
+
+def chunk_of(event: Mapping[str, Any]) -> ChatGenerationChunk | None:
+    """The chunk of one event; None: it says nothing."""
+    choices, usage = event.get("choices") or [], usage_of(event.get("usage"))
+    if not choices:
+        if usage is None:
+            return None
+        info = {"cost": event["usage"]["cost"]} if "cost" in event["usage"] else None
+        return ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=usage), generation_info=info)
+    choice = choices[0]
+    delta = choice.get("delta") or choice.get("message") or {}
+    calls = [
+        tool_call_chunk(
+            name=(call.get("function") or {}).get("name"),
+            args=(call.get("function") or {}).get("arguments"),
+            id=call.get("id"),
+            index=call.get("index", place),
+        )
+        for place, call in enumerate(delta.get("tool_calls") or [])
+    ]
+    message = AIMessageChunk(content=_text(delta.get("content")), tool_call_chunks=calls, usage_metadata=usage)
+    return ChatGenerationChunk(
+        message=message, generation_info=info_of(event, choice) if choice.get("finish_reason") else None
+    )
+
+
+def message_of(told: Mapping[str, Any], usage: UsageMetadata | None) -> AIMessage:
+    """The message of a whole answer; calls that cannot be read are kept as such."""
+    calls, broken = [], []
+    for call in told.get("tool_calls") or []:
+        try:
+            calls.append(parse_tool_call(call, return_id=True))
+        except Exception as error:
+            broken.append(make_invalid_tool_call(call, str(error)))
+    extra = {"refusal": told["refusal"]} if told.get("refusal") else {}
+    return AIMessage(
+        content=_text(told.get("content")) or str(told.get("refusal") or ""),
+        additional_kwargs=extra,
+        tool_calls=calls,
+        invalid_tool_calls=broken,
+        usage_metadata=usage,
+    )
+
+
+def _text(content: object) -> str:
+    """Text, from a string or from parts; null is nothing."""
+    if isinstance(content, list):
+        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+def info_of(answer: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Why it ended, who answered, what it cost."""
+    info: dict[str, Any] = {"finish_reason": choice.get("finish_reason")}
+    usage = answer.get("usage")
+    if isinstance(usage, Mapping) and "cost" in usage:
+        info["cost"] = usage["cost"]
+    for key in ("id", "system_fingerprint", "provider"):
+        if answer.get(key):
+            info[f"host_{key}"] = answer[key]
+    if answer.get("model"):
+        info["answered_by"] = answer["model"]
+    if choice.get("logprobs"):
+        info["logprobs"] = choice["logprobs"]
+    return info
+
+
+def usage_of(told: object) -> UsageMetadata | None:
+    """Tokens in and out, where they are told."""
+    if not isinstance(told, Mapping):
+        return None
+    into, out = int(told.get("prompt_tokens") or 0), int(told.get("completion_tokens") or 0)
+    return UsageMetadata(input_tokens=into, output_tokens=out, total_tokens=int(told.get("total_tokens") or into + out))

@@ -1,0 +1,220 @@
+"""Tools for models whose chat template knows none: told in the prompt, called in JSON that a grammar holds them to.
+
+messages, words = told(messages, words)    tools become system text, earlier calls and their results become text
+-> the server's answer                     one call, {"name": ..., "arguments": ...}
+-> Ear().piece(chunk), Ear().whole(answer) the same as a call of tools
+
+Where no call is required, to answer in words is one tool more: the model names it, and its text follows on the next
+line. A model that never saw tools begins no call of its own accord, but it does choose among names.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
+from langchain_core.utils.json_schema import dereference_refs
+
+from hafs.providers.parse import message_of
+from hafs.providers.plain_messages import text_of
+
+_PROBE = {"type": "function", "function": {"name": "probe", "description": "", "parameters": {"type": "object"}}}
+_NOTHING = {"type": "object", "properties": {}}
+_IN_WORDS = "answer_in_words"
+_WORDS = {
+    "type": "function",
+    "function": {"name": _IN_WORDS, "description": "Answer the question without a tool.", "parameters": _NOTHING},
+}
+_ONE_LINE = {"lenient": True, "whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""For llguidance; what of a schema it cannot hold an answer to is left out."""
+_CALL = "%llguidance {{}}\nstart: call\ncall: %json {call}\n"
+_CALL_OR_WORDS = """%llguidance {{}}
+start: call | words answer <[{ends}]>
+call: %json {call}
+words: %json {words}
+answer: {answer}
+"""
+_HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\S)')
+_REST_OF_WORDS = re.compile(r"\{\s*\}\s*\}\s*")
+
+
+def knows_tools(tokenizer: Any) -> bool:
+    """Whether the tokenizer's chat template shows tools to the model."""
+    asked = [{"role": "user", "content": "?"}]
+    try:
+        shown = tokenizer.apply_chat_template(asked, tools=[_PROBE], tokenize=False)
+    except Exception:  # templates raise what they like
+        return False
+    return shown != tokenizer.apply_chat_template(asked, tokenize=False)
+
+
+def told(
+    messages: Sequence[BaseMessage], words: Mapping[str, Any], ends: Collection[int]
+) -> tuple[list[BaseMessage], dict[str, Any]]:
+    """A request without tools that asks for the same.
+
+    Args:
+        messages: Of any kind.
+        words: `tools` in OpenAI's form; `tool_choice` is auto, none or required, left out it is auto.
+        ends: Tokens that end an answer: a grammar of words that may always go on allows them only by name.
+
+    Returns:
+        Messages of system, user and assistant alone, and words that hold the answer to a call, or to a call or text.
+    """
+    words, asked = dict(words), as_text(messages)
+    tools, choice = words.pop("tools", None), words.pop("tool_choice", None)
+    words.pop("parallel_tool_calls", None)
+    if not tools or choice in ("none", False):
+        return asked, words
+    if choice == "required":
+        words["grammar"] = _CALL.format(call=json.dumps(call_schema(tools)))
+        return system_first(asked, description(tools)), words
+    schema = schema_of(words.pop("response_format", None))
+    words["grammar"] = _CALL_OR_WORDS.format(
+        call=json.dumps(call_schema(tools)),
+        words=json.dumps(call_schema([_WORDS])),
+        ends=",".join(map(str, sorted(ends))),
+        answer=r"/\n(.|\n)+/" if schema is None else f'"\\n" form\nform: %json {json.dumps(schema)}',
+    )
+    return system_first(asked, description([*tools, _WORDS])), words
+
+
+def schema_of(form: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The JSON schema in a `response_format`, of whatever kind; None: text is asked for."""
+    if not form or form.get("type") not in ("json_schema", "json_object"):
+        return None
+    return (form.get("json_schema") or form).get("schema") or {"type": "object"}
+
+
+def as_text(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The messages, calls of tools in them written as the model would answer them, results as what the user says."""
+    names = {call["id"]: call["name"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls}
+    written: list[BaseMessage] = []
+    for kind, run in groupby(messages, type):
+        if issubclass(kind, ToolMessage):
+            written.append(HumanMessage(content="\n".join(_result(message, names) for message in run)))
+        else:
+            written += [AIMessage(content=text_of(m)) if getattr(m, "tool_calls", None) else m for m in run]
+    return written
+
+
+def _result(message: Any, names: Mapping[Any, str]) -> str:
+    name = message.name or names.get(message.tool_call_id, message.tool_call_id)
+    return f"{'Error' if message.status == 'error' else 'Result'} of {name}: {text_of(message)}"
+
+
+def call_schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The JSON schema of one call of one of the tools."""
+    calls = []
+    for tool in tools:
+        function = tool["function"]
+        named = {"name": {"const": function["name"]}, "arguments": closed(function.get("parameters") or _NOTHING)}
+        calls.append(closed({"type": "object", "properties": named, "required": list(named)}))
+    return {"anyOf": calls, "x-guidance": _ONE_LINE}
+
+
+def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON schema without references, whose objects hold nothing but what they name, unless it says otherwise."""
+    flat = dereference_refs(dict(schema))
+    return _closed({key: value for key, value in flat.items() if key not in ("$defs", "definitions")})
+
+
+def _closed(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_closed(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    inner = {key: _closed(each) for key, each in schema.items()}
+    if isinstance(named := schema.get("properties"), Mapping):
+        properties = {name: _closed(each) for name, each in named.items()}
+        return {"additionalProperties": False, **inner, "properties": properties}
+    return inner
+
+
+def description(tools: Sequence[Mapping[str, Any]]) -> str:
+    """The tools and how one is called, in words."""
+    rows = [json.dumps(tool["function"], ensure_ascii=False) for tool in tools]
+    form = '{"name": "<tool>", "arguments": {...}}'
+    return "\n".join(["You have these tools:", *rows, f"Answer with a call of one tool: {form}"])
+
+
+def system_first(messages: Sequence[BaseMessage], text: str) -> list[BaseMessage]:
+    """The messages with more text in the system's message, or with one."""
+    if messages and isinstance(messages[0], SystemMessage):
+        return [SystemMessage(content=f"{text_of(messages[0])}\n\n{text}"), *messages[1:]]
+    return [SystemMessage(content=text), *messages]
+
+
+class Ear:
+    """Hears the call in one answer, or the words after it."""
+
+    def __init__(self) -> None:
+        self.text, self.given = "", 0
+        self.name: str | None = None
+        """Of the tool that is called."""
+
+    def piece(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
+        """A piece of a stream, its text now a piece of a call or of words; the last one has a finish_reason."""
+        message: Any = chunk.message
+        info = chunk.generation_info
+        over = bool(info and info.get("finish_reason"))
+        text, calls = self.hear(str(message.text), over)
+        heard = AIMessageChunk(
+            content=text,
+            tool_call_chunks=calls,
+            usage_metadata=message.usage_metadata,
+            response_metadata=message.response_metadata,
+        )
+        return ChatGenerationChunk(message=heard, generation_info=self._ended(info))
+
+    def whole(self, generation: ChatGeneration) -> ChatGeneration:
+        """A whole answer, its text now a call or words; a call that was cut off is an invalid one."""
+        message: Any = generation.message
+        text, calls = self.hear(str(message.text), over=True)
+        asked = [
+            {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["args"]}}
+            for call in calls
+        ]
+        said = message_of({"content": text, "tool_calls": asked}, message.usage_metadata)
+        said.response_metadata = message.response_metadata
+        return ChatGeneration(message=said, generation_info=self._ended(generation.generation_info))
+
+    def hear(self, text: str, over: bool) -> tuple[str, list[ToolCallChunk]]:
+        """What more of the answer can be told: words and pieces of a call."""
+        self.text += text
+        head = _HEAD.match(self.text)
+        if head and json.loads(head[1]) != _IN_WORDS:
+            return "", self._call(json.loads(head[1]), head.end(), over)
+        start = _REST_OF_WORDS.match(self.text, head.end()) if head else None
+        if start is None and not over and self.text.lstrip()[:1] in ("", "{"):  # not known yet what it will be
+            return "", []
+        begin = max(self.given, start.end() if start else 0)
+        self.given = len(self.text)
+        return self.text[begin:], []
+
+    def _call(self, name: str, start: int, over: bool) -> list[ToolCallChunk]:
+        """A piece of the arguments that start there; what may be the end of the whole object waits for its end."""
+        first, self.name = self.name is None, name
+        begin = max(self.given, start)
+        self.given = max(begin, _end(self.text, start) if over else len(self.text.rstrip("} \n\t")))
+        args = self.text[begin : self.given]
+        if first:
+            return [tool_call_chunk(name=name, args=args, id=f"call_{uuid4().hex}", index=0)]
+        return [tool_call_chunk(args=args, index=0)] if args else []
+
+    def _ended(self, info: Any) -> Any:
+        called = self.name is not None and info and info.get("finish_reason") == "stop"
+        return {**info, "finish_reason": "tool_calls"} if called else info
+
+
+def _end(text: str, start: int) -> int:
+    """Where the arguments end that start there; the end of the text where they were cut off."""
+    try:
+        return json.JSONDecoder().raw_decode(text, start)[1]
+    except ValueError:
+        return len(text)

@@ -1,0 +1,77 @@
+"""The ledger's file: read whole, replaced whole, and left alone where it cannot be."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+import xxhash
+
+from hafs.core.durable import CHECKSUM, Damaged
+from hafs.providers.quota.limits import DAY, MINUTE, Rest, Uses
+
+_OPTIONS = orjson.OPT_NON_STR_KEYS
+
+
+def ledger_path() -> Path:
+    """Where the user's ledger is: `$HAFS_STATE/quota.json`, else in the user's state folder."""
+    from platformdirs import user_state_path
+
+    base = os.environ.get("HAFS_STATE")
+    return (Path(base) if base else user_state_path("hafs")) / "quota.json"
+
+
+def write(path: Path, rests: Mapping[str, Rest], uses: Mapping[str, Uses]) -> int:
+    """Replace the file; returns its time, in nanoseconds since 1970. What begins with `~` is this process's own.
+
+    Not fsynced: after a power cut an old ledger is as good, and a request does not wait for the disk.
+    """
+    text = {
+        "rests": {key: asdict(rest) for key, rest in rests.items() if key[0] != "~"},
+        "uses": {account: used.windows for account, used in uses.items() if account[0] != "~"},
+    }
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(orjson.dumps(text | {"xxh3": _checksum(text)}, option=_OPTIONS | orjson.OPT_INDENT_2))
+        draft.replace(path)
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return path.stat().st_mtime_ns
+
+
+def numbered(windows: dict[str, list[int]]) -> dict[int, list[int]]:
+    """Windows by their seconds, as JSON cannot name them."""
+    return {int(seconds): list(window) for seconds, window in windows.items()}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What the file says; a missing one says nothing.
+
+    Raises:
+        Damaged: It is not what was written.
+    """
+    try:
+        told = orjson.loads(path.read_bytes())
+        checksum = told.pop("xxh3")
+        if checksum != _checksum(told):
+            raise Damaged(CHECKSUM)
+        for rest in told["rests"].values():
+            Rest(**rest)
+        for windows in told["uses"].values():
+            if {MINUTE, DAY} != numbered(windows).keys():
+                raise Damaged("a window is missing")
+        return told
+    except FileNotFoundError:
+        return {"rests": {}, "uses": {}}
+    except OSError as error:
+        raise Damaged(f"it cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(CHECKSUM) from error
+
+
+def _checksum(text: Mapping[str, Any]) -> str:
+    return xxhash.xxh3_64_hexdigest(orjson.dumps(text, option=_OPTIONS | orjson.OPT_SORT_KEYS))

@@ -1,0 +1,64 @@
+"""Answers as objects of a schema, by `response_format`."""
+
+from collections.abc import Mapping
+from operator import itemgetter
+from typing import Any, Literal
+
+from langchain_core.exceptions import OutputParserException
+from langchain_core.language_models import BaseChatModel
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_json_schema
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from hafs.providers.prompted_tools import closed
+from hafs.providers.reply import finish_of
+
+
+class _Whole(JsonOutputParser):
+    """Refuses an answer that was cut off, of which the library would read what there is."""
+
+    def parse_result(self, result: list[Any], *, partial: bool = False) -> Any:
+        if not partial and finish_of(result[0]) == "length":
+            raise OutputParserException("the answer was cut off at max_tokens", llm_output=result[0].text)
+        return super().parse_result(result, partial=partial)
+
+
+class _Objects(_Whole, PydanticOutputParser):
+    pass
+
+
+Method = Literal["json_schema", "json_mode", "function_calling"]
+
+
+def structured(
+    model: BaseChatModel, schema: Any, *, method: Literal["json_schema", "json_mode"], include_raw: bool
+) -> Runnable[Any, Any]:
+    """A model whose answers are objects of a schema.
+
+    Args:
+        model: Takes `response_format`, with a schema in either form.
+        schema: A pydantic class, whose objects come out; a TypedDict or a JSON schema with a title: dictionaries do.
+        method: json_schema: the schema is told to the model; json_mode: the prompt says it already.
+        include_raw: Give {"raw": message, "parsed": object, "parsing_error": None or exception} instead of raising.
+
+    Raises:
+        ValueError: It is no schema.
+        OutputParserException: Later, of an answer that was cut off or does not fit.
+    """
+    form = closed(convert_to_json_schema(schema))
+    if method == "json_schema":
+        asked = {"type": "json_schema", "json_schema": {"name": form["title"], "schema": form}}
+    else:
+        asked = {"type": "json_object", "schema": form}
+    told = {"kwargs": {"method": method}, "schema": schema}
+    answering = model.bind(response_format=asked, ls_structured_output_format=told)
+    if isinstance(schema, Mapping) or not is_basemodel_subclass(schema):
+        parser: Any = _Whole()
+    else:
+        parser = _Objects(pydantic_object=schema)
+    if not include_raw:
+        return answering | parser
+    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+    failed = RunnablePassthrough.assign(parsed=lambda _: None)
+    return RunnableMap(raw=answering) | parsed.with_fallbacks([failed], exception_key="parsing_error")

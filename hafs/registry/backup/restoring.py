@@ -1,0 +1,69 @@
+"""From a remote into the registry."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from hafs.core import durable
+from hafs.registry.backup.note import RECORD, noted, place
+from hafs.registry.backup.remote import BackupError, Remote
+from hafs.registry.registry import Entry, Mixture, Record, Registry
+
+Say = Callable[[str], None]
+
+
+def restore(registry: Registry, remote: Remote, name: str, say: Say) -> Entry:
+    """Bring a model back: fetch, verify every byte, and put it into the registry as a candidate.
+
+    What it was made from and, of a mixture, its experts come back with it where they are not registered.
+
+    Args:
+        registry: Where to.
+        remote: Where from.
+        name: Of the model or the mixture, with its version.
+        say: Prints one line.
+
+    Raises:
+        BackupError: It is not there, or not whole.
+        RegistryError: The name belongs to other bytes here.
+    """
+    entry = noted(remote, name)
+    if entry is None:
+        there = [*remote.folders(remote.at("models")), *remote.folders(remote.at("mixtures"))]
+        hint = f"there are: {', '.join(there)}" if there else f"there is no model at all: rclone lsf {remote.target}"
+        raise BackupError(f"there is no model {name!r} at {remote.target}", hint=hint)
+    here = registry.entries()
+    for needed in entry.experts if isinstance(entry, Mixture) else entry.parents:
+        if needed not in here:
+            restore(registry, remote, needed, say)
+    fresh, again = replace(entry, status="candidate"), "renewed" if name in here else "restored"
+    if isinstance(fresh, Mixture):
+        added = registry.add(fresh)
+        say(f"{name}: {again}, {added.status}")
+        return added
+    staging = _fetched(registry, remote, fresh)
+    added = registry.add(fresh, lambda folder: _fill(folder, staging))
+    shutil.rmtree(staging, ignore_errors=True)
+    say(f"{name}: {again}, {added.status}, every byte verified")
+    return added
+
+
+def _fetched(registry: Registry, remote: Remote, record: Record) -> Path:
+    """A folder beside the registry with all that the backup has of a model, each byte as its manifest says."""
+    staging = registry.book.folder / f".restoring-{record.name}"  # kept when killed: the next try goes on from it
+    staging.mkdir(parents=True, exist_ok=True)
+    source = place(remote, record)
+    remote.copy(source, str(staging), "--exclude", RECORD)
+    try:
+        durable.verify(staging)
+    except durable.Damaged as damage:
+        fact = f"the backup of {record.name!r} at {source} is not whole: {damage}"
+        raise BackupError(fact, hint="back it up again") from damage
+    return staging
+
+
+def _fill(folder: Path, staging: Path) -> None:
+    for path in staging.iterdir():
+        if path.is_file() and path.name != durable.MANIFEST:
+            shutil.copy2(path, folder / path.name)

@@ -1,0 +1,117 @@
+"""From a registered model to what another program serves; what was not held against the original is not handed over.
+
+source     the registered model, its unquantized base, held-out prompts
+forms      merged, gguf, lora_gguf; ollama, vllm: how each is written, and what it gives when it is used
+compare    next-token distributions of the original and of the export, over the same places
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from hafs.chat import render
+from hafs.core import durable
+from hafs.core.errors import GateRefused, RunError
+from hafs.registry.export import nets
+from hafs.registry.export.compare import Distance, Place, distance, of_net, places
+from hafs.registry.export.forms import Form, Gguf, Kind, LoraGguf, Merged, Used
+from hafs.registry.export.golden import GOLDEN
+from hafs.registry.export.ollama import Ollama, OllamaMerged
+from hafs.registry.export.source import Source, source
+from hafs.registry.export.vllm import Vllm
+
+__all__ = ["Format", "Limits", "export", "source"]
+
+Format = Literal["merged", "gguf", "lora_gguf", "ollama", "vllm"]
+Limits = Mapping[Literal["kl", "perplexity"], float]
+REPORT = "export.json"
+Say = Callable[[str], None]
+
+
+def export(
+    of: Source, *, form: Format, kind: Kind, target: Path, limits: Limits, ollama: Mapping[str, Any], say: Say
+) -> Distance:
+    """Write an export, use it, and keep it only if it is the original.
+
+    Args:
+        of: What is exported.
+        form: As in `format=`.
+        kind: How matrices are stored.
+        target: The export's folder; an earlier export there is replaced.
+        limits: `kl`: mean nats of the next token; `perplexity`: share by which it may differ.
+        ollama: `parameters` of the Modelfile; `adapter`: whether it has one, or the model is merged.
+        say: Prints one line.
+
+    Raises:
+        GateRefused: It is not the original; nothing is left of it, and an earlier export stands.
+        HafsError: It cannot be written in this form.
+    """
+    _refuse_strangers(target)
+    made = _form(of, form, kind, ollama)
+    made.refuse()
+    tokenizer = of.model.tokenizer()
+    asked = places(tokenizer, of.held_out)
+    say(f"{of.record.name}: {of.record.base} without quantization, {len(of.held_out)} held-out prompts")
+    net = nets.original(of)
+    wanted = of_net(net, asked)
+    if form == "merged" and of.quant.bits is not None and not of.whole:
+        say(f"for comparison, as trained on {of.quant.name}: {_trained(of, wanted, asked)}")
+    found: list[Distance] = []
+
+    def write(folder: Path) -> None:
+        nonlocal net
+        given, net = net, None
+        made.write(folder, given)
+        del given
+        nets.forget()
+        used = made.use(folder, asked)
+        found.append(distance(wanted, used.told, asked))
+        say(f"{form}: {found[0]}")
+        _accept(used, found[0], limits, tokenizer)
+        say(f"{form}: token ids of {len(GOLDEN)} golden conversations are equal")
+        (folder / REPORT).write_text(json.dumps(_report(of, form, kind, found[0], limits), indent=1), encoding="utf-8")
+
+    durable.commit(target, write)
+    say(f"wrote {target}")
+    say(f"-> {made.command(target)}")
+    return found[0]
+
+
+def _form(of: Source, form: Format, kind: Kind, ollama: Mapping[str, Any]) -> Form:
+    if form == "ollama":
+        folder = Ollama if ollama["adapter"] else OllamaMerged
+        return folder(source=of, kind=kind, parameters=ollama["parameters"])
+    return {"merged": Merged, "gguf": Gguf, "lora_gguf": LoraGguf, "vllm": Vllm}[form](source=of, kind=kind)
+
+
+def _refuse_strangers(target: Path) -> None:
+    if target.exists() and not (target / REPORT).exists() and (target.is_file() or any(target.iterdir())):
+        raise RunError(f"{target} is there and is no export", hint="choose another to=")
+
+
+def _trained(of: Source, wanted: Any, asked: list[Place]) -> Distance:
+    return distance(wanted, of_net(nets.as_trained(of), asked), asked)
+
+
+def _accept(used: Used, found: Distance, limits: Limits, tokenizer: Any) -> None:
+    for prompt, got in zip(GOLDEN, used.ids, strict=True):
+        if got != list(render(tokenizer, prompt, for_generation=True).tokens):
+            raise GateRefused(
+                f"the export reads {prompt[-1].content[:40]!r} as other token ids than training did; it is removed"
+            )
+    if not found.kl <= limits["kl"]:  # NaN too
+        fact = f"mean KL {found.kl:.3g} nats, limit {limits['kl']:g}"
+        raise GateRefused(f"the export answers otherwise: {fact}; it is removed")
+    if not abs(found.perplexity_change) <= limits["perplexity"]:
+        fact = f"perplexity {found.original:.4f} -> {found.perplexity:.4f}, limit {limits['perplexity']:.1%}"
+        raise GateRefused(f"the export answers otherwise: {fact}; it is removed")
+
+
+def _report(of: Source, form: str, kind: str, found: Distance, limits: Limits) -> dict[str, Any]:
+    return {
+        "name": of.record.name, "format": form, "kind": kind, "adapter_sha256": of.record.adapter_sha256,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"), "distance": asdict(found), "limits": dict(limits),
+    }  # fmt: skip

@@ -1,0 +1,245 @@
+"""From a finished run to a registered model: what the registering command does, one function a sentence."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hafs.config import build
+from hafs.config.check import did_you_mean
+from hafs.core import durable
+from hafs.core.errors import ConfigError, GateRefused, HafsError, RunError
+from hafs.data.dataset import Dataset, prepare
+from hafs.evaluation import gate
+from hafs.modeling.base_folder import base_folder, base_sha256, weights_sha256
+from hafs.modeling.base_model import Hub, Model
+from hafs.modeling.weights import Weights, cache_folder
+from hafs.registry import names
+from hafs.registry.model_card import card
+from hafs.registry.registry import GateRecord, Measured, Mixture, Record, Registry, fingerprint
+from hafs.runs.run_folder import same_base
+
+HELD_OUT = "held_out.jsonl"
+"""Conversations that no training saw, kept with a model: exports are checked on them."""
+HELD_OUT_ROWS = 50
+KEPT = ("run.json", gate.FILE, "data_report.json", "summary.json")
+"""What goes with an adapter into its own folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """What a run recorded of itself."""
+
+    folder: Path
+    config: dict[str, Any]
+    data: str
+    """Fingerprint of the prepared data."""
+    base: str | None
+    """SHA-256 over the weights of the base; None: not recorded."""
+    trained: str
+    """ISO 8601, UTC."""
+    model: Model
+    dataset: Dataset
+
+    @property
+    def adapter(self) -> Path:
+        """The best stage's adapter."""
+        return self.folder / "adapter"
+
+
+def finished_run(name: str | None, *, root: Path = Path("outputs")) -> FinishedRun:
+    """Read a finished run, by its name or its path.
+
+    Raises:
+        RunError: There is none of that name, it is not finished, or its adapter is damaged.
+    """
+    folder = _find(name, root)
+    try:
+        recorded = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        config = OmegaConf.create(recorded["config"])
+        model, dataset = build(config.model), build(config.dataset)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder / 'run.json'} is not the record of a run: {error}") from error
+    try:
+        durable.verify(folder / "adapter")
+    except durable.Damaged as damage:
+        if not (folder / "adapter").exists():
+            hint = "hafs train with the same words continues it"
+            raise RunError(f"the run {folder} is not finished: it has no adapter/ yet", hint=hint) from None
+        raise RunError(f"the adapter of {folder} is damaged: {damage}", hint="train it again") from None
+    when = (folder / "adapter" / durable.MANIFEST).stat().st_mtime
+    trained = datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
+    return FinishedRun(
+        folder=folder, config=recorded["config"], data=str(recorded["data"]), base=recorded.get("base"),
+        trained=trained, model=model, dataset=dataset,
+    )  # fmt: skip
+
+
+def _find(name: str | None, root: Path) -> Path:
+    there = sorted(path.parent.name for path in root.glob("*/run.json"))
+    if name is None and len(there) == 1:
+        return root / there[0]
+    if name is None:
+        hint = f"one of: {', '.join(there)}" if there else "hafs train makes one"
+        raise RunError("name= says which run to register", hint=hint)
+    found = next((path for path in (root / name, Path(name)) if (path / "run.json").is_file()), None)
+    if found is None:
+        raise RunError(f"there is no run {name!r} in {root}", hint=did_you_mean(name, there) or "hafs train makes one")
+    return found
+
+
+def passed_gate(run: FinishedRun, *, force: bool) -> tuple[dict[str, Measured], GateRecord]:
+    """What the evaluation measured and the gate said.
+
+    Raises:
+        GateRefused: It refused, and nobody forces it.
+        RunError: The run was never evaluated as it is now.
+    """
+    found = gate.read(run.folder)
+    hint = f"hafs evaluate name={run.folder.name} (or force=true, which the record will say)"
+    if found is None:
+        if force:
+            return {}, GateRecord(passed=False, forced=True, rules=["never evaluated"])
+        raise RunError(f"the run {run.folder.name!r} was never evaluated", hint=hint)
+    if found.adapter_sha256 != fingerprint(run.adapter)[0]:
+        raise RunError(f"the adapter of {run.folder.name!r} is not the one that was evaluated", hint=hint)
+    verdict = found.verdict
+    if not verdict.passed and not force:
+        failed = "; ".join(ruling.words for ruling in verdict.rules if not ruling.passed)
+        raise GateRefused(
+            f"the gate refused {run.folder.name!r}: {failed}", hint="force=true registers it and says so in its record"
+        )
+    metrics = {
+        name: Measured(**{field.name: getattr(figure, field.name) for field in fields(Measured)})
+        for name, figure in found.metrics.items()
+    }
+    rules = [f"{'holds' if ruling.passed else 'fails'}: {ruling.words}" for ruling in verdict.rules]
+    return metrics, GateRecord(passed=verdict.passed, forced=not verdict.passed, rules=rules, date=found.date)
+
+
+def register_run(
+    registry: Registry,
+    run: FinishedRun,
+    *,
+    under: str | None,
+    specialization: str | None,
+    parents: Sequence[str],
+    force: bool,
+) -> Record:
+    """Register a run's adapter as a candidate.
+
+    Args:
+        registry: Where.
+        run: What.
+        under: The model's name, or its family's; None: the run's own where it is one, else the next version of a
+            family after it.
+        specialization: What it is good at; None: the dataset's name.
+        parents: Registered models that it was made from.
+        force: Register it although the gate refused.
+
+    Raises:
+        HafsError: The gate did not pass it, the name is taken, or the registry cannot be written.
+    """
+    metrics, verdict = passed_gate(run, force=force)
+    same_base(run.base, weights_sha256(run.model), run.folder)
+    bytes_ = fingerprint(run.adapter)
+    name = _named(registry, under, bytes_) if under else _proposed(registry, run.folder.name, bytes_)
+    described = json.dumps(run.config, sort_keys=True)
+    record = Record(
+        name=name, status="candidate", specialization=specialization or f"what {run.dataset.name} teaches",
+        base=run.model.name, base_sha256=base_sha256(base_folder(run.model)), quant=run.config["quant"]["name"],
+        adapter="", adapter_sha256=bytes_[0], adapter_config_sha256=bytes_[1], dataset=run.dataset.name,
+        dataset_hash=run.data, config_sha256=hashlib.sha256(described.encode()).hexdigest(), trained=run.trained,
+        registered=datetime.now(UTC).isoformat(timespec="seconds"), run=run.folder.name, parents=list(parents),
+        metrics=metrics, gate=verdict, base_repo=_repo(run.model.weights),
+    )  # fmt: skip
+    kept = _held_out(run)
+    registered = registry.add(record, lambda folder: _fill(folder, run, record, kept))
+    assert isinstance(registered, Record)
+    return registered
+
+
+def _repo(weights: Weights) -> str:
+    """The repository on the hub; empty for weights that came from elsewhere, a folder of one's own among them."""
+    return weights.repo if isinstance(weights, Hub) and not Path(weights.repo).is_dir() else ""
+
+
+def _named(registry: Registry, wanted: str, bytes_: tuple[str, ...]) -> str:
+    """A version as it is; of a family the next version."""
+    if names.is_version(wanted) or not names.is_version(f"{wanted}-v1"):
+        return names.checked(wanted)
+    return registry.propose(wanted, bytes_)
+
+
+def _proposed(registry: Registry, run_name: str, bytes_: tuple[str, str]) -> str:
+    if names.is_version(run_name):
+        return run_name
+    family = names.slug(run_name)
+    if not family:
+        raise HafsError(f"no name for a model follows from the run's name {run_name!r}", hint="under=hyrule-asm-v1")
+    return registry.propose(family, bytes_)
+
+
+def _held_out(run: FinishedRun) -> list[dict[str, Any]]:
+    """Rows of the test split, then of the validation split; none, where the data is gone."""
+    try:
+        data = prepare(run.dataset, run.model.tokenizer(), seed=run.config["seed"], cache=cache_folder() / "datasets")
+    except HafsError:
+        return []
+    if data.fingerprint != run.data:
+        return []
+    splits = [data.splits[name] for name in ("test", "val")]
+    rows = [split.conversation(i) for split in splits for i in range(len(split))][:HELD_OUT_ROWS]
+    return [{"messages": [m.as_row() for m in row]} for row in rows]
+
+
+def _fill(folder: Path, run: FinishedRun, record: Record, held_out: Sequence[dict[str, Any]]) -> None:
+    for path in run.adapter.iterdir():
+        if path.is_file() and path.name not in (durable.MANIFEST, "README.md"):
+            shutil.copy2(path, folder / path.name)
+    for name in KEPT:
+        if (run.folder / name).exists():
+            shutil.copy2(run.folder / name, folder / name)
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in held_out]
+    (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8")
+    (folder / "README.md").write_text(card(record), encoding="utf-8")
+
+
+def register_mixture(
+    registry: Registry, *, name: str, experts: Sequence[str], router: str, specialization: str | None
+) -> Mixture:
+    """Register a router over registered models.
+
+    Args:
+        registry: Where.
+        name: Its own; a family is given its next version.
+        experts: Registered models; a family stands for its version in production now.
+        router: As in `router=`; it has that option.
+        specialization: What it is good at; None: what its experts are.
+
+    Raises:
+        HafsError: An expert is not registered or no model, or the name is taken.
+    """
+    models = [registry.get(expert) for expert in experts]
+    if not models:
+        raise ConfigError("a mixture needs experts", hint="of=[hyrule-asm,yaze-sage]; hafs models shows them")
+    listed = [model.name for model in models]
+    if wrong := [model.name for model in models if isinstance(model, Mixture)]:
+        raise ConfigError(f"{wrong[0]!r} is a mixture itself", hint="of= lists models")
+    if twice := [each for each in listed if listed.count(each) > 1]:
+        raise ConfigError(f"{twice[0]!r} is listed twice", hint="an expert has one place in a mixture")
+    name = _named(registry, name, (*listed, router))
+    good_at = "; ".join(dict.fromkeys(model.specialization for model in models))
+    mixture = Mixture(
+        name=name, status="candidate", specialization=specialization or good_at, experts=listed, router=router,
+        registered=datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+    registered = registry.add(mixture)
+    assert isinstance(registered, Mixture)
+    return registered

@@ -1,5 +1,0 @@
-"""Pages about runs: `report.html` of a finished one, and the body of the live page; both of one make."""
-
-from hafs.report.page import body, document, write
-
-__all__ = ["body", "document", "write"]

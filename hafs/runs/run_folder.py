@@ -1,0 +1,276 @@
+"""A run is a folder that can be continued: its recorded config, events, checkpoints and finished stages."""
+
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from hafs.core import durable
+from hafs.core.errors import FAILURE, OUR_BUG, RunError
+from hafs.core.failpoints import failpoint
+from hafs.runs.checkpoints import Checkpoints
+from hafs.runs.events import Events
+
+COSMETIC = {
+    "resume",
+    "hafs",
+    "logger",
+    "name",
+    "num_workers",
+    "on_data_change",
+    "show",
+    "micro_batch_tokens",
+    "model.embedding_on_cpu",
+    "callbacks.checkpoint",
+    "callbacks.generations",
+    "callbacks.journal",
+    "callbacks.micro_batch",
+    "callbacks.pause",
+    "callbacks.progress",
+    "callbacks.rehearsal",
+    "callbacks.throughput",
+}
+"""Keys of the config that change nothing about the result, so a run may be continued with others."""
+
+
+RECORD = "run.json"
+"""What a run is made of."""
+
+
+class Run:
+    """An opened run folder, locked for this process."""
+
+    def __init__(self, folder: Path, *, writes: bool = True) -> None:
+        self.folder, self.writes = folder, writes
+        self.checkpoints = Checkpoints(folder / "checkpoints", tell=self.event)
+        self._lock = FileLock(folder / ".lock")
+        self._events = Events(folder / "events.jsonl")
+        self._began = False
+
+    def __enter__(self) -> "Run":
+        self.lock()
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self._began and error is not None:
+            self.event("ended", error=_first_line(error), exit_code=getattr(error, "exit_code", OUR_BUG))
+        self.close()
+
+    def begin(self, **facts: Any) -> None:
+        """Note which process works here from now on; an error that ends it will be noted too.
+
+        The process is named by host, number and birth, and the run by its folder, so that a reader can tell a live run
+        from a crashed or a copied one.
+        """
+        me = psutil.Process()
+        who = {"host": platform.node(), "pid": me.pid, "process_began": me.create_time()}
+        self.event("started", **who, folder=str(self.folder.resolve()), **facts)
+        self._began = True
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.folder.name
+
+    def lock(self) -> None:
+        """Keep other processes out; the lock goes with the process, however it ends.
+
+        Raises:
+            RunError: Another process is at work here, or the folder cannot be written.
+        """
+        if not self.writes:
+            return
+        try:
+            durable.make_folders(self.checkpoints.root)
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RunError(
+                f"another process is at work in {self.folder}", hint="choose another name=, or wait"
+            ) from error
+        except OSError as error:
+            raise RunError(f"{self.folder} cannot be written: {error.strerror}") from error
+        for root in (self.folder, self.checkpoints.root, self.folder / "stages"):
+            durable.sweep_leftovers(root)
+
+    def close(self) -> None:
+        """Flush and let go."""
+        self._events.close()
+        self._lock.release()
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """Append one line to `events.jsonl`."""
+        if self.writes:
+            self._events.append(kind, **facts)
+
+    def events(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
+        """Lines of `events.jsonl`; a torn line is passed over."""
+        return self._events.read(kind)
+
+    def compare(self, config: Any) -> None:
+        """Hold a config against the recorded one, if there is one.
+
+        Raises:
+            RunError: They differ in something that changes the result; every such key is named.
+        """
+        before = self._recorded()
+        changed = differences(before["config"], config) if before else []
+        if changed:
+            raise RunError(
+                f"{self.folder} was made with another config: {'; '.join(changed)}",
+                hint="choose another name= for the new config, or type the old values to continue",
+            )
+
+    def record(self, config: Any, *, data: str, base: str | None = None, accept_changes: bool = False) -> None:
+        """Note what the run is made of.
+
+        Args:
+            config: The resolved config.
+            data: The fingerprint of the prepared data.
+            base: SHA-256 over the base's weights; None where it is unknown.
+            accept_changes: Go on although the data are others than before.
+
+        Raises:
+            RunError: The run was made with other data, or on another base.
+        """
+        before = self._recorded()
+        if before:
+            same_base(before.get("base"), base, self.folder)
+        if before and before["data"] != data:
+            if not accept_changes:
+                raise RunError(
+                    f"the data of {self.folder} has changed: it was {before['data']}, now it is {data}",
+                    hint="choose another name= to train on the new data, or on_data_change=continue to mix both",
+                )
+            self.event("data_changed", before=before["data"], now=data)
+        if self.writes:
+            durable.write_record(self.folder / RECORD, {"config": config, "data": data, "base": base})
+            failpoint("run.recorded")
+
+    def _recorded(self) -> dict[str, Any] | None:
+        """What was noted; None in a folder where nothing was trained yet.
+
+        Raises:
+            RunError: The note is damaged or gone, so nobody can say whether this config continues the run.
+        """
+        path = self.folder / RECORD
+        try:
+            noted = durable.read_record(path)
+        except durable.Damaged as damage:
+            raise _no_record(f"{damage}, so the config cannot be compared") from damage
+        if noted is None and (self.checkpoints.all() or any(self.folder.glob("stages/*/stage.json"))):
+            raise _no_record(f"{path} is gone, so the config cannot be compared")
+        return noted
+
+    def stage_folder(self, index: int, name: str) -> Path:
+        """Where a finished stage is kept."""
+        return self.folder / "stages" / f"{index:02d}-{name}"
+
+    def finished(self, index: int, name: str) -> dict[str, Any] | None:
+        """What a finished stage noted of itself; None if it is not finished.
+
+        Raises:
+            RunError: It is finished, and its folder is damaged.
+        """
+        folder = self.stage_folder(index, name)
+        if not folder.exists():
+            return None
+        try:
+            durable.verify(folder)
+            return json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+        except (durable.Damaged, OSError, ValueError) as damage:
+            self.event("stage_damaged", stage=name, why=str(damage))
+            raise RunError(
+                f"the finished stage {folder} is damaged: {damage}",
+                hint="put a copy of it back, or remove it to train that stage again",
+            ) from damage
+
+
+def same_base(before: str | None, base: str | None, folder: Path) -> None:
+    """Compare the base that is here with the one that a run was trained on; either may be unknown.
+
+    Args:
+        before: SHA-256 over the weights of the base that the run recorded.
+        base: The same of the base that is here.
+        folder: The run's.
+
+    Raises:
+        RunError: They differ.
+    """
+    if before and base and before != base:
+        raise RunError(
+            f"the base of {folder} has changed: the SHA-256 of its weights was {before[:12]}, now it is {base[:12]}",
+            hint="pin the base's revision (model.weights.revision=), or train anew under another name=",
+        )
+
+
+def run_folder(name: str, resume: str, *, root: Path = Path("outputs")) -> Path:
+    """Where a run lives.
+
+    Args:
+        name: The run's name.
+        resume: `auto`: its own folder, continued if it is there; `never`: a new folder beside it; or a run's folder.
+        root: Where runs live.
+
+    Raises:
+        RunError: `resume` is a path that holds no run.
+    """
+    if resume == "auto":
+        return root / name
+    if resume == "never":
+        return next(path for n in count(1) if not (path := root / (name if n == 1 else f"{name}-{n}")).exists())
+    if not (Path(resume) / RECORD).is_file():
+        raise RunError(f"resume={resume!r} is no run's folder", hint="auto, never, or a folder under outputs/")
+    return Path(resume)
+
+
+def _no_record(fact: str) -> RunError:
+    return RunError(fact, hint="put a copy of it back; the same command with another name= writes the same file anew")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and leaf values of nested mappings."""
+    if isinstance(node, Mapping) and node:
+        return {k: v for key, child in node.items() for k, v in flat(child, f"{prefix}.{key}".strip(".")).items()}
+    return {prefix: node}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Keys that change the result and differ, as `key: old -> new`.
+
+    Stages added after the recorded ones are no difference: the recorded ones are done the same way.
+    """
+    stages_before, stages_now = list(before.get("stages", {})), list(now.get("stages", {}))
+    if stages_now[: len(stages_before)] == stages_before:
+        now = dict(now) | {"stages": {name: now["stages"][name] for name in stages_before}}
+    else:
+        return [f"stage: {','.join(stages_before)} -> {','.join(stages_now)}"]
+    old, new = flat(before), flat(now)
+    return [
+        f"{key}: {old.get(key)!r} -> {new.get(key)!r}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key) and not _cosmetic(key)
+    ]
+
+
+def _cosmetic(key: str) -> bool:
+    parts = key.split(".")
+    return any(".".join(parts[:n]) in COSMETIC for n in range(1, len(parts) + 1))
+
+
+def ranked(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """The summaries of runs, the lowest held-out loss first, failed ones last."""
+    found = []
+    for folder in folders:
+        told = next((path for name in (FAILURE, "summary.json") if (path := folder / name).exists()), None)
+        if told:
+            found.append(json.loads(told.read_text()) | {"folder": str(folder)})
+    return sorted(found, key=lambda s: (s.get("status") != "done", s.get("loss") or float("inf")))

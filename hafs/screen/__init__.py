@@ -1,1 +1,0 @@
-"""Runs on a screen: a terminal, a page, a table. All of them draw `hafs.story`."""

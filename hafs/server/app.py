@@ -1,0 +1,146 @@
+"""An OpenAI-compatible endpoint over a council."""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from hafs.core.errors import AllProvidersDown, HafsError, InputError
+from hafs.core.loopback import is_loopback
+from hafs.council.chat_model import MODEL, Council
+from hafs.server.answer import respond
+from hafs.server.openai_schema import Refusal, asked, model_list
+
+__all__ = ["Limits", "application"]
+
+_log = logging.getLogger(__name__)
+BODY_SECONDS = 30
+"""For a request to arrive in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the server takes on."""
+
+    max_body_bytes: int
+    max_requests: int
+    """Answered at the same time."""
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """Who may ask, how much at once, and whom they ask."""
+
+    council: Council
+    token: str | None
+    limits: Limits
+    busy: int = 0
+    _by_name: dict[str, Council] = field(default_factory=dict)
+
+    def admit(self, request: Request) -> None:
+        """Refuse who bears no token; without one, who was led here by a foreign page.
+
+        Raises:
+            Refusal: 401 or 403.
+        """
+        if self.token is not None:
+            scheme, _, given = request.headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
+                raise Refusal(401, "the request bears no valid token", code="invalid_api_key")
+        elif not is_loopback(request.url.hostname or ""):
+            raise Refusal(403, "without a token only requests to localhost are answered", code="forbidden_host")
+
+    def council_of(self, model: str) -> Council:
+        """The whole council, or one of its experts alone.
+
+        Raises:
+            Refusal: 404, there is no such model.
+        """
+        if model in (MODEL, "council"):
+            return self.council
+        for name, expert in self.council.panel.experts.items():
+            if model in (name, expert.model):
+                return self._by_name.setdefault(name, self.council.alone(name))
+        raise Refusal(404, f"there is no model {model!r}; /v1/models lists them", param="model", code="model_not_found")
+
+    async def body(self, request: Request) -> bytes:
+        """The request's body.
+
+        Raises:
+            Refusal: 413, 415 or 408.
+        """
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise Refusal(415, "the body must be application/json")  # and so no form of a foreign page gets in
+        limit, parts, size = self.limits.max_body_bytes, [], 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in request.stream():
+                    parts.append(part)
+                    size += len(part)
+                    if size > limit:
+                        raise Refusal(413, f"the body is longer than {limit} bytes", code="request_too_large")
+        except TimeoutError as error:
+            raise Refusal(408, f"the body did not arrive within {BODY_SECONDS} s") from error
+        return b"".join(parts)
+
+
+def application(council: Council, *, token: str | None, limits: Limits) -> FastAPI:
+    """The endpoint as an ASGI application."""
+    app = FastAPI(title="hafs", docs_url=None, redoc_url=None, openapi_url=None)
+    desk = Desk(council=council, token=token, limits=limits)
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "requests": desk.busy}
+
+    @app.get("/v1/models")
+    async def models(request: Request) -> Response:
+        desk.admit(request)
+        return JSONResponse(model_list(council))
+
+    @app.post("/v1/chat/completions")
+    async def complete(request: Request) -> Response:
+        desk.admit(request)
+        question = asked(await desk.body(request))
+        chosen = desk.council_of(question.model)
+        if desk.busy >= limits.max_requests:
+            raise Refusal(
+                429, f"{limits.max_requests} requests are being answered", code="too_many_requests", retry_after=1
+            )
+        desk.busy += 1
+        return await respond(request, chosen, question, done=lambda: _leave(desk))
+
+    @app.middleware("http")
+    async def shaped(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        if response.status_code in (404, 405) and response.headers.get("x-hafs") is None:
+            return Refusal(response.status_code, f"there is no {request.method} {request.url.path}").response()
+        return response
+
+    app.add_exception_handler(Refusal, lambda _, error: error.response())  # type: ignore[arg-type, attr-defined]
+    app.add_exception_handler(HafsError, lambda _, error: refused(error).response())
+    app.add_exception_handler(Exception, lambda _, error: refused(error).response())
+    return app
+
+
+def _leave(desk: Desk) -> None:
+    desk.busy -= 1
+
+
+def refused(error: Exception) -> Refusal:
+    """What a failure looks like to a client: no traceback, no secret."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, AllProvidersDown):
+        return Refusal(503, error.fact, kind="server_error", code="all_providers_down", retry_after=5)
+    if isinstance(error, InputError):
+        return Refusal(400, error.fact, param="messages")
+    if isinstance(error, HafsError):
+        return Refusal(500, error.fact, kind="server_error", code="configuration")
+    _log.error("a request failed", exc_info=error)
+    return Refusal(500, "hafs failed to answer; its log says why", kind="server_error", code="internal_error")

@@ -1,0 +1,195 @@
+"""OpenAI's shapes: what a request asks, what a list of models, a chunk, usage and an error look like."""
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi.responses import JSONResponse
+from langchain_core.messages import BaseMessage, convert_to_messages
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hafs.council.chat_model import MODEL, Council
+
+FORWARDED = (
+    "temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "tools", "tool_choice", "response_format",
+    "parallel_tool_calls",
+)  # fmt: skip
+"""What goes on to whoever answers, where it takes it."""
+
+
+class Refusal(Exception):
+    """A request that is not answered, in OpenAI's shape."""
+
+    def __init__(
+        self, status: int, message: str, *, kind: str = "invalid_request_error", param: str | None = None,
+        code: str | None = None, retry_after: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after
+        self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+    def response(self) -> JSONResponse:
+        """As an HTTP answer."""
+        headers = {"x-hafs": "refused"} | ({"retry-after": str(self.retry_after)} if self.retry_after else {})
+        return JSONResponse(self.body, status_code=self.status, headers=headers)
+
+
+class StreamOptions(BaseModel):
+    """`stream_options` of a request."""
+
+    include_usage: bool = False
+
+
+class Asked(BaseModel):
+    """A request to /v1/chat/completions; fields that hafs does not know are let by."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str = MODEL
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1, le=1)] | None = None
+    stop: str | list[str] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    response_format: dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What is asked of the answer, as LangChain's models take it."""
+        words = {name: value for name in FORWARDED if (value := getattr(self, name)) is not None}
+        limit = self.max_completion_tokens or self.max_tokens
+        return words | ({"max_tokens": limit} if limit else {})
+
+    @property
+    def stops(self) -> list[str] | None:
+        """`stop` as a list."""
+        return [self.stop] if isinstance(self.stop, str) else self.stop
+
+    def conversation(self) -> list[BaseMessage]:
+        """The messages as LangChain's.
+
+        Raises:
+            Refusal: One of them is no message, or nothing is asked.
+        """
+        try:
+            messages = convert_to_messages([_plain(message) for message in self.messages])
+        except (ValueError, KeyError, TypeError, NotImplementedError) as error:
+            raise Refusal(400, f"messages: {str(error).splitlines()[0]}", param="messages") from error
+        if not any(str(message.text).strip() for message in messages if message.type in ("human", "tool")):
+            raise Refusal(400, "messages: the question is empty", param="messages")
+        return messages
+
+
+def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message without nulls; OpenAI's newer word for system."""
+    kept = {key: value for key, value in message.items() if value is not None}
+    if kept.get("role") == "developer":
+        kept["role"] = "system"
+    return {"content": ""} | kept
+
+
+def asked(body: bytes) -> Asked:
+    """The request in a body.
+
+    Raises:
+        Refusal: 400, it is no such request; the first thing that is wrong is named.
+    """
+    try:
+        return Asked.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or None
+        raise Refusal(400, f"{where or 'the body'}: {first['msg']}", param=where) from error
+
+
+def model_list(council: Council) -> dict[str, Any]:
+    """The answer of /v1/models: the council, then each expert."""
+    names = [MODEL, *(expert.model for expert in council.panel.experts.values())]
+    return {
+        "object": "list",
+        "data": [{"id": name, "object": "model", "created": 0, "owned_by": "hafs"} for name in names],
+    }
+
+
+def usage_of(usage: Mapping[str, Any] | None) -> dict[str, int] | None:
+    """Usage in OpenAI's words; None where nobody counted."""
+    if not usage:
+        return None
+    return {
+        "prompt_tokens": usage["input_tokens"],
+        "completion_tokens": usage["output_tokens"],
+        "total_tokens": usage["total_tokens"],
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """Builds the parts of one answer, which share an id."""
+
+    model: str
+    id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex[:24]}")
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def whole(self, message: Any, usage: Any, finish: str, receipt: Mapping[str, Any]) -> dict[str, Any]:
+        """A `chat.completion`."""
+        said = {"role": "assistant", "content": str(message.text) or None} | _calls(message.tool_calls)
+        choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": finish}
+        return self._head("chat.completion") | {"choices": [choice], "usage": usage_of(usage), "receipt": receipt}
+
+    def chunk(self, delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
+        """A `chat.completion.chunk`."""
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return self._head("chat.completion.chunk") | {"choices": [choice]} | more
+
+    def usage(self, usage: Any) -> dict[str, Any]:
+        """The chunk that only counts."""
+        return self._head("chat.completion.chunk") | {"choices": [], "usage": usage_of(usage)}
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+def _calls(tool_calls: Any) -> dict[str, Any]:
+    from json import dumps
+
+    calls = [
+        {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": dumps(call["args"])}}
+        for call in tool_calls
+    ]
+    return {"tool_calls": calls} if calls else {}
+
+
+def delta_of(message: Any) -> dict[str, Any]:
+    """What a chunk adds."""
+    calls = [
+        {"index": part["index"] or 0, "id": part["id"], "type": "function",
+         "function": {"name": part["name"], "arguments": part["args"] or ""}}
+        for part in getattr(message, "tool_call_chunks", [])
+    ]  # fmt: skip
+    text = str(message.text)
+    return ({"content": text} if text else {}) | ({"tool_calls": calls} if calls else {})
+
+
+def finish_of(metadata: Mapping[str, Any], *, called: bool) -> str:
+    """Why it ended, in OpenAI's words."""
+    if called:
+        return "tool_calls"
+    said = str(metadata.get("finish_reason") or "stop")
+    return said if said in ("stop", "length", "tool_calls", "content_filter") else "stop"
+
+
+def public(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The receipt without what is the server's own business."""
+    return {key: value for key, value in metadata.get("receipt", {}).items() if key != "file"}

@@ -1,0 +1,44 @@
+"""A file named `pause` in the run's folder saves, frees the GPU and waits until the file is gone."""
+
+import time
+from typing import Annotated, Any
+
+import pytorch_lightning as pl
+import torch
+from pydantic import Field
+
+from hafs.modeling import out_of_memory
+
+
+class Pause(pl.Callback):
+    """Lets somebody else have the GPU for a while.
+
+    Args:
+        poll_seconds: Seconds between two looks.
+    """
+
+    def __init__(self, *, poll_seconds: Annotated[float, Field(gt=0)]) -> None:
+        self.poll_seconds = poll_seconds
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Wait while the file is there, with everything moved off the GPU; a signal ends the wait."""
+        file = module.run.folder / "pause"
+        if not module.devices.anywhere(file.exists()):
+            return
+        module.save()
+        module.event("paused", total=module.cursor.total)
+        home, began = module.device, time.perf_counter()
+        _move(module, torch.device("cpu"))
+        out_of_memory.free_cache()
+        while file.exists() and not module.stop.asked:
+            time.sleep(self.poll_seconds)
+        _move(module, home)
+        module.event("resumed_from_pause", total=module.cursor.total, seconds=round(time.perf_counter() - began, 1))
+
+
+def _move(module: Any, device: torch.device) -> None:
+    module.to(device)
+    for state in module.optimizers(use_pl_optimizer=False).state.values():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor):
+                state[name] = value.to(device)

@@ -1,0 +1,88 @@
+"""Does everything that a step, an evaluation and a save do, once, before the first step; then forgets it."""
+
+import os
+import shutil
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from hafs.core.errors import DataError, RunError
+
+LARGEST_SAVE = 1 << 30
+"""Bytes of a state above which nothing is written for rehearsal."""
+
+
+class Rehearsal(pl.Callback):
+    """Runs the longest batch for real (on a CPU its longest sample), with the optimizer at rate zero and a save.
+
+    Parameters, optimizer and random numbers are what they were before. What would fail at the first long batch, at the
+    first update or at the first save fails here, in the first seconds.
+
+    Args:
+        enabled: Whether to do it.
+    """
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled = enabled
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        """Rehearse once a process."""
+        if not self.enabled or getattr(module, "rehearsed", False) or module.devices.sharded:
+            return
+        began = time.perf_counter()
+        split: Any = trainer.datamodule.train  # type: ignore[attr-defined]
+        count = module.stage.batch_size if module.on_gpu else 1
+        longest = sorted(range(len(split)), key=lambda i: -int(split.lengths[i]))[:count]
+        with torch.random.fork_rng():
+            module.try_out([split[i] for i in longest], with_gradients=lambda: _update_and_save(module))
+        module.rehearsed = True
+        module.event(
+            "rehearsed", tokens=int(split.lengths[longest].sum()), seconds=round(time.perf_counter() - began, 3)
+        )
+
+
+def _update_and_save(module: Any) -> None:
+    """An optimizer step at rate zero, and its state on disk for a moment.
+
+    A resume is no place to refuse gradients: the loss guard deals with such a step as it had without the interruption.
+
+    Raises:
+        DataError: The gradients are not finite, before anything was learnt.
+        RunError: The state cannot be written.
+    """
+    parameters = module.trainable()
+    if not all(bool(p.grad.isfinite().all()) for p in parameters.values() if p.grad is not None):
+        if module.cursor.total:
+            return
+        raise DataError(
+            "the longest batch gives gradients that are not finite, before anything was learnt",
+            hint="precision=fp32, or look at the longest samples: hafs validate",
+        )
+    optimizer = module.make_optimizer(list(parameters.values()))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    optimizer.step()
+    if not module.run.writes:
+        return
+    trained = {name: p.detach() for name, p in parameters.items()}
+    if 3 * sum(p.numel() * p.element_size() for p in trained.values()) < LARGEST_SAVE:
+        _write({"trained": trained, "optimizer": optimizer.state_dict()}, module)
+
+
+def _write(state: dict[str, Any], module: Any) -> None:
+    draft = module.run.checkpoints.root / ".draft-rehearsal"
+    try:
+        draft.mkdir(parents=True, exist_ok=True)
+        with (draft / "state.pt").open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except (OSError, RuntimeError) as error:
+        raise RunError(
+            f"a checkpoint cannot be written to {module.run.folder}: {error}",
+            hint="free some space on that disk, or let it be written",
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,69 @@
+"""Tokens a second, memory, and how busy the GPU or the CPU is, every so many steps."""
+
+import time
+from typing import Annotated, Any
+
+import psutil
+import pytorch_lightning as pl
+import torch
+from pydantic import Field
+
+from hafs.training.callbacks.journal import log
+
+
+def memory(device: torch.device) -> dict[str, int]:
+    """Bytes held now, and bytes there are: resident memory of the process; on a GPU, its allocator's highest mark."""
+    held = {"resident_bytes": psutil.Process().memory_info().rss, "memory_bytes": psutil.virtual_memory().total}
+    if device.type == "cuda":
+        held["gpu_reserved_bytes"] = torch.cuda.max_memory_reserved(device)
+        held["gpu_bytes"] = torch.cuda.get_device_properties(device).total_memory
+    return held
+
+
+def utilization(device: torch.device) -> dict[str, int]:
+    """Percent of the time since the last look that the processors were busy, with all programs; on a GPU, the GPU's.
+
+    Empty on a GPU without NVML (`pip install hafs[gpu]`).
+    """
+    if device.type != "cuda":
+        return {"cpu_percent": round(psutil.cpu_percent())}
+    try:
+        return {"gpu_percent": torch.cuda.utilization(device)}
+    except (ModuleNotFoundError, RuntimeError):
+        return {}
+
+
+class Throughput(pl.Callback):
+    """Measures the machine while it works.
+
+    Args:
+        every_steps: Optimizer steps between two measurements.
+        every_seconds: Slow steps are measured more often: at the first step's end after so many seconds.
+    """
+
+    def __init__(
+        self, *, every_steps: Annotated[int, Field(gt=0)], every_seconds: Annotated[float, Field(gt=0)]
+    ) -> None:
+        self.every_steps, self.every_seconds = every_steps, every_seconds
+
+    def on_train_start(self, *_: Any) -> None:
+        """Start the clock."""
+        psutil.cpu_percent()
+        self._began, self._tokens, self._supervised = time.perf_counter(), 0, 0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Count; now and then, write."""
+        self._tokens += module.facts.tokens
+        self._supervised += module.facts.supervised
+        seconds = time.perf_counter() - self._began
+        if module.cursor.step % self.every_steps and seconds < self.every_seconds:
+            return
+        machine = {
+            "tokens_per_second": round(self._tokens / seconds, 1),
+            "supervised_per_second": round(self._supervised / seconds, 1),
+            **memory(module.device),
+            **utilization(module.device),
+        }
+        module.event("throughput", total=module.facts.total, **machine)
+        log(trainer, "machine", machine, step=module.facts.total)
+        self.on_train_start()

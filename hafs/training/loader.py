@@ -1,0 +1,76 @@
+"""What a stage's Trainer is fed: the steps of an epoch in their order, and the held-out split."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from hafs.data.samples import Split
+from hafs.training.stage import Stage, order
+
+
+class StageData(pl.LightningDataModule):
+    """The batches of one stage; a batch is the list of samples of one optimizer step.
+
+    Args:
+        stage: Whose.
+        train: The training split.
+        held_out: The validation split.
+        seed: The run's seed.
+        epoch: The epoch to begin with.
+        done: Samples of that epoch that are done already.
+        num_workers: Processes that read ahead.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        train: Split,
+        held_out: Split,
+        seed: int,
+        epoch: int = 0,
+        done: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.stage, self.train, self.held_out, self.seed = stage, train, held_out, seed
+        self.epoch, self.done, self.num_workers = epoch, done, num_workers
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """The remaining steps of the epoch that is about to run; asked for anew for each epoch."""
+        run_here = self.trainer.current_epoch if self.trainer else 0
+        ids = order(self.stage, available=len(self.train), seed=self.seed, epoch=self.epoch + run_here)
+        steps = _chunks(ids[0 if run_here else self.done :], self.stage.batch_size)
+        return _loader(self.train, steps, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The whole held-out split."""
+        return held_out_loader(self.held_out)
+
+
+def held_out_loader(split: Split) -> DataLoader[Any]:
+    """A whole split in its own order, some samples at a time."""
+    return _loader(split, _chunks(range(len(split)), 32))
+
+
+def _chunks(ids: Sequence[int], size: int) -> list[list[int]]:
+    return [list(ids[first : first + size]) for first in range(0, len(ids), size)]
+
+
+def _loader(split: Split, steps: Sequence[list[int]], *, num_workers: int = 0) -> DataLoader[Any]:
+    return DataLoader(split, batch_sampler=_Given(steps), collate_fn=list, num_workers=num_workers)
+
+
+class _Given:
+    """Batches that were decided elsewhere."""
+
+    def __init__(self, steps: Sequence[list[int]]) -> None:
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.steps)

@@ -1,0 +1,364 @@
+"""The LightningModule: one batch is one optimizer step, whatever fits in memory at once.
+
+A step, with every event in its place:
+
+    samples of the whole effective batch arrive
+    packed into rows of at most `row_tokens`                  packing.pack
+    for each row: forward, loss / supervised tokens of the step, backward
+        out of memory: forget the gradients, halve `row_tokens`, the same samples again
+    gradients are summed over devices and clipped
+    the stage's learning rate of this step is set
+    on_before_optimizer_step                                  the loss guard may empty the gradients
+    optimizer.step
+    the cursor moves past the samples
+    on_train_batch_end                                        journal, checkpoint, pause, ...
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import rank_zero_warn
+
+from hafs.chat import Conversation
+from hafs.core.errors import HafsError
+from hafs.core.signals import StopSignals
+from hafs.data.samples import Sample
+from hafs.modeling import out_of_memory
+from hafs.modeling.generation import Answer
+from hafs.modeling.loss import TokenLoss, token_loss
+from hafs.modeling.packing import Row, pack, row, supervised_states, supervised_tokens
+from hafs.runs.run_folder import Run
+from hafs.training.best_epoch import BestEpoch
+from hafs.training.devices import Devices
+from hafs.training.held_out import HeldOut
+from hafs.training.micro_batch_size import RowSize
+from hafs.training.rollback import Rewind, Rollback
+from hafs.training.stage import Stage, key, learning_rate
+from hafs.training.step import Cursor, StepFacts
+
+_Result = TypeVar("_Result")
+
+
+class FineTuning(pl.LightningModule):
+    """Trains what requires a gradient in `net`, in steps that any split into rows leaves the same.
+
+    Args:
+        net: A causal language model of transformers, possibly wrapped by PEFT, in train mode.
+        optimizer: Makes the optimizer from the trainable parameters.
+        seed: Of everything random.
+        row_tokens: Tokens of one forward pass.
+        max_grad_norm: Gradients above this norm are scaled down to it; None: not clipped.
+        run: Where checkpoints and events go.
+        tokenizer: Of the model, for callbacks that generate.
+        stop: Whether somebody asked to stop.
+        compute_dtype: For autocast where the weights are wider than the products should be; None: no autocast.
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        *,
+        optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
+        seed: int,
+        row_tokens: int,
+        max_grad_norm: float | None,
+        run: Run,
+        tokenizer: Any,
+        stop: StopSignals,
+        compute_dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.net: Any = net
+        self.make_optimizer, self.seed, self.max_grad_norm = optimizer, seed, max_grad_norm
+        self.row_size = RowSize(row_tokens, on_shrink=self._note_shrink)
+        self.compute_dtype = compute_dtype
+        self.run, self.tokenizer, self.stop = run, tokenizer, stop
+        self.best = BestEpoch(run.checkpoints)
+        self.cursor = Cursor()
+        self.rollbacks: Sequence[Rollback] = ()
+        self.facts: StepFacts
+        self.held_out: dict[str, float] = {}
+        self.held_out_at: tuple[int, int] | None = None
+        self._resume_optimizer: dict[str, Any] | None = None
+
+    @property
+    def devices(self) -> Devices:
+        """The devices of the Trainer at work."""
+        return Devices(self.trainer)
+
+    # a stage ----------------------------------------------------------------------------------------------------
+
+    def begin(
+        self, stage: Stage, index: int, available: int, *, total: int = 0, rollbacks: Sequence[Rollback] = ()
+    ) -> None:
+        """Point the module at a stage; its optimizer and schedule start anew.
+
+        Args:
+            stage: Which.
+            index: Its place in the run, the first is 1.
+            available: Samples in the training split.
+            total: Optimizer steps of the run before it.
+            rollbacks: Of this stage; each halves its learning rate and names steps not to learn from.
+        """
+        self.stage, self.rollbacks = stage, rollbacks
+        self.stage_steps, self.epoch_samples = stage.steps(available), stage.drawn(available)
+        self.cursor = Cursor(stage=index, total=total)
+        self.held_out_at = None
+        self.best.restore([])
+        self._resume_optimizer = None
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """What is trained, by name."""
+        return {name: p for name, p in self.net.named_parameters() if p.requires_grad}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """A fresh optimizer a stage; its states, where a checkpoint brought some."""
+        optimizer = self.make_optimizer(list(self.trainable().values()))
+        if self._resume_optimizer:
+            optimizer.load_state_dict(self._resume_optimizer)
+            self._resume_optimizer = None
+        return optimizer
+
+    def state(self) -> dict[str, Any]:
+        """All that a resume needs, as tensors and plain builtins; the frozen base is not among it."""
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        trainer: Any = self.trainer
+        return {
+            "cursor": vars(self.cursor).copy(),
+            "trained": {name: p.detach() for name, p in self.trainable().items()},
+            "optimizer": optimizer.state_dict(),
+            "row_tokens": self.row_size.tokens,
+            "stopped": trainer.should_stop,
+            "rollbacks": len(self.rollbacks),
+            "held_out": dict(self.held_out),
+            "held_out_at": list(self.held_out_at or ()),
+            "bests": self.best.state(),
+            "callbacks": {callback.state_key: callback.state_dict() for callback in trainer.callbacks},
+        }
+
+    def save(self) -> None:
+        """Write a checkpoint; a disk that refuses costs the checkpoint, never the run."""
+        state = self.state()
+        if not self.run.writes:
+            return
+        try:
+            folder = self.run.checkpoints.save(self.cursor.total, state)
+        except OSError as error:
+            self.event("save_failed", total=self.cursor.total, why=str(error))
+            rank_zero_warn(f"no checkpoint at step {self.cursor.total}: {error}; training goes on")
+        else:
+            self.event("saved", total=self.cursor.total, checkpoint=folder.name)
+
+    def event(self, kind: str, **facts: Any) -> None:
+        """One line of `events.jsonl`."""
+        self.run.event(kind, **facts)
+
+    def _note_shrink(self, tokens: int, reason: str) -> None:
+        self.event("out_of_memory", total=self.cursor.total, row_tokens=tokens, reason=reason)
+
+    def note_answers(self, prompts: Sequence[Conversation], answers: Iterable[Answer]) -> None:
+        """Write answers to `events.jsonl`, to be read beside those of other moments."""
+        for prompt, said in zip(prompts, answers, strict=False):
+            self.event(
+                "generation", total=self.cursor.total, prompt=prompt[-1].content, answer=said.text, ended=said.ended
+            )
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Stand where `state` was taken; the next steps are bit for bit those that would have followed.
+
+        Raises:
+            HafsError: The state is of another model or adapter.
+        """
+        parameters = self.trainable()
+        if parameters.keys() != state["trained"].keys():
+            raise HafsError("the checkpoint was made with another adapter", hint="choose another name= for this one")
+        with torch.no_grad():
+            for name, value in state["trained"].items():
+                parameters[name].copy_(value)
+        self.cursor = Cursor(**state["cursor"])
+        self.row_size.resume(state["row_tokens"])
+        self._resume_optimizer = state["optimizer"]
+        self.held_out, self.held_out_at = state["held_out"], tuple(state["held_out_at"]) or None
+        self.best.restore(state.get("bests", []))
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether it stands between an epoch and the measuring that follows it."""
+        ended = self.cursor.step > 0 and self.cursor.samples == 0
+        return ended and self.held_out_at != (self.cursor.stage, self.cursor.total)
+
+    # a step -----------------------------------------------------------------------------------------------------
+
+    def training_step(self, samples: Sequence[Sample], _: int) -> None:
+        """Learn from one effective batch."""
+        optimizer: Any = self.optimizers()
+        loss, rows = self._within_memory(samples, self._gradients)
+        self.devices.sum_gradients(self.trainable().values())
+        loss = self.devices.summed(loss)
+        supervised = max(1, supervised_tokens(samples))
+        rate = learning_rate(self.stage, step=self.cursor.step, steps=self.stage_steps) / 2 ** len(self.rollbacks)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        self.facts = StepFacts(
+            stage=self.stage.name,
+            epoch=self.cursor.epoch,
+            step=self.cursor.step,
+            total=self.cursor.total,
+            samples=[sample.id for sample in samples],
+            loss=float(loss.nats) / supervised,
+            accuracy=int(loss.correct) / supervised,
+            grad_norm=self.devices.clipped_norm(self.trainable().values(), self.max_grad_norm),
+            lr=rate,
+            tokens=sum(len(sample.tokens) for sample in samples),
+            supervised=supervised,
+            rows=rows,
+        )
+        self._update(optimizer, samples)
+        self.cursor = self.cursor.after(len(samples), of=self.epoch_samples)
+
+    def _update(self, optimizer: Any, samples: Sequence[Sample]) -> None:
+        """Let the optimizer change the weights.
+
+        Raises:
+            Rewind: Memory ran out, perhaps halfway through the weights; only a checkpoint is safe to go on from.
+        """
+        reason = ""
+        try:
+            optimizer.step()
+        except Exception as error:
+            if not out_of_memory.is_out_of_memory(error):
+                raise
+            reason = out_of_memory.reason(error)
+        optimizer.zero_grad(set_to_none=True)
+        if self.devices.anywhere(bool(reason)):
+            self.row_size.shrink(samples, reason)
+            raise Rewind(f"out of memory in the optimizer: {reason}", healthy=self.cursor.total, left_out=None)
+
+    def leaves_out(self, total: int) -> bool:
+        """Whether a rollback decided not to learn from a step of the run, counted from zero."""
+        return any(rollback.leaves_out(total) for rollback in self.rollbacks)
+
+    def skip(self, why: str) -> None:
+        """Keep the gradients of this step from being applied; for callbacks in `on_before_optimizer_step`."""
+        self.zero_grad(set_to_none=True)
+        self.facts = replace(self.facts, skipped=why)
+
+    def _within_memory(self, samples: Sequence[Sample], attempt: Callable[[Sequence[Sample]], _Result]) -> _Result:
+        return self.row_size.fitting(
+            samples, attempt, anywhere=self.devices.anywhere, forget=partial(self.zero_grad, set_to_none=True)
+        )
+
+    def try_out(self, samples: Sequence[Sample], *, with_gradients: Callable[[], object] = lambda: None) -> None:
+        """One step and one evaluation that change nothing, to see that they fit in memory.
+
+        Args:
+            samples: Of the step.
+            with_gradients: Called while the gradients are there.
+        """
+        self._within_memory(samples, self._gradients)
+        with_gradients()
+        self.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            self._within_memory(samples, self._loss_of_samples)
+
+    def _gradients(self, samples: Sequence[Sample]) -> tuple[TokenLoss, int]:
+        """Accumulate the gradients of the step's mean loss, row by row; the same for any split into rows."""
+        rows = self.rows(samples)
+        supervised = max(1, supervised_tokens(samples))
+        mine = self.devices.share(rows)
+        total = TokenLoss.nothing(self.device)
+        with self.devices.local_gradients():
+            for j, (packed, weight) in enumerate(mine):
+                torch.manual_seed(
+                    key(self.seed, self.stage.name, self.cursor.epoch, self.cursor.step, j, self.global_rank)
+                )
+                part = self.loss_of(packed.to(self.device))
+                self.manual_backward(part.nats * (weight * self.devices.gradient_scale() / supervised))
+                total = total.plus(part, weight)
+                del part  # else this row's graph lives into the next one, spread over the memory that that one needs
+        return total, len(mine)
+
+    def loss_of(self, packed: Row) -> TokenLoss:
+        """The loss of one row, summed over its supervised tokens; only those are projected onto the vocabulary."""
+        with self._autocast():
+            hidden_ND, head = supervised_states(self.net, packed)
+            head = head.to(hidden_ND.dtype)
+        return token_loss(hidden_ND, head, packed.target_N)
+
+    def rows(self, samples: Sequence[Sample]) -> list[Row]:
+        """Samples as rows of at most `row_tokens`."""
+        lengths = [len(sample.tokens) for sample in samples]
+        groups = pack(lengths, self.row_size.tokens, at_least=min(self.devices.world, len(samples)))
+        return [row([samples[i] for i in group]) for group in groups]
+
+    def _autocast(self) -> Any:
+        if self.compute_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.compute_dtype)
+
+    # the held-out split -----------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count."""
+        self._measuring = HeldOut(self.device)
+
+    def validation_step(self, samples: Sequence[Sample], _: int) -> None:
+        """Add up the loss of some held-out samples."""
+        loss = self._within_memory(samples, self._loss_of_samples)
+        self._measuring.add(loss, supervised_tokens(samples))
+
+    def _loss_of_samples(self, samples: Sequence[Sample]) -> TokenLoss:
+        total = TokenLoss.nothing(self.device)
+        for packed, weight in self.devices.share(self.rows(samples)):
+            total = total.plus(self.loss_of(packed.to(self.device)), weight)
+        return total
+
+    def on_validation_epoch_end(self) -> None:
+        """Turn sums into means and log them."""
+        self._note_held_out(self._measuring.means(self.devices.summed(self._measuring.loss)))
+        self.log("val_loss", self.held_out["loss"], logger=False, sync_dist=self.trainer.world_size > 1)
+
+    def nothing_held_out(self) -> None:
+        """Note that there is nothing to measure with."""
+        self._note_held_out(HeldOut(self.device).means(TokenLoss.nothing(self.device)))
+
+    def _note_held_out(self, means: dict[str, float]) -> None:
+        self.held_out, self.held_out_at = means, (self.cursor.stage, self.cursor.total)
+        self.best.note(self.cursor, means)
+
+    def on_train_epoch_end(self) -> None:
+        """Behind the callbacks, the checkpoint's among them: keep the best weights where no disk does."""
+        self.best.hold(self.cursor, self.trainable())
+
+    def take_best(self) -> int | None:
+        """Hold the weights and the figures of the stage's best measured epoch; returns which one it was, from 1.
+
+        Raises:
+            Rewind: They cannot be read any more.
+        """
+        best = self.best.take(self.cursor, self.trainable())
+        if best is None:
+            return None
+        self.held_out = dict(best.held_out)
+        return best.epoch
+
+    def on_validation_model_eval(self) -> None:
+        """Dropout off; the layers themselves stay in train mode, as 4-bit layers must."""
+        set_dropout(self.net, training=False)
+
+    def on_validation_model_train(self) -> None:
+        """Dropout on again."""
+        set_dropout(self.net, training=True)
+
+
+def set_dropout(net: torch.nn.Module, *, training: bool) -> None:
+    """Switch dropout layers, and nothing else, between training and inference."""
+    for module in net.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.train(training)

@@ -1,0 +1,234 @@
+"""From configured nouns to a run: what the training command does, one function a sentence."""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+
+from hafs.config import build
+from hafs.core import malloc_tuning
+from hafs.core.errors import ConfigError
+from hafs.core.signals import StopSignals
+from hafs.data import report_files
+from hafs.data.dataset import Dataset, prepare
+from hafs.data.samples import Prepared
+from hafs.modeling import hardware
+from hafs.modeling.adapter import Adapter, Full
+from hafs.modeling.base_folder import weights_sha256
+from hafs.modeling.base_model import Model
+from hafs.modeling.generation import prompt_of
+from hafs.modeling.inside import ways_of
+from hafs.modeling.quantization import Quant
+from hafs.modeling.weights import cache_folder
+from hafs.planning import preflight
+from hafs.runs.run_folder import Run
+from hafs.training.module import FineTuning
+from hafs.training.result import Result
+from hafs.training.safe_logger import Unfailing
+from hafs.training.stage import Stage, key
+from hafs.training.stage_runner import Shown, Stages
+from hafs.training.summary import show, summarize
+from hafs.training.trainer import with_our_signals
+
+_UNUSED_SHOWN = 12  # keys; the data report has all
+
+
+def is_rank_zero() -> bool:
+    """Whether this process is the one that writes and speaks."""
+    return all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "NODE_RANK"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nouns:
+    """What was chosen."""
+
+    model: Model
+    quant: Quant
+    adapter: Adapter
+    dataset: Dataset
+    stages: Sequence[Stage]
+
+
+def chosen(config: DictConfig) -> Nouns:
+    """Build the nouns; nothing is loaded yet.
+
+    Raises:
+        ConfigError: No stage was chosen.
+    """
+    stages = [build(node) for node in (config.get("stages") or {}).values()]
+    if not stages:
+        raise ConfigError("there is no stage to train", hint="stage=main, or stage=warmup,main,cooldown")
+    nouns = {noun: build(config[noun]) for noun in ("model", "quant", "adapter", "dataset")}
+    return Nouns(**nouns, stages=stages)
+
+
+class Training:
+    """One run, from data to table.
+
+    Args:
+        config: The composed config, for values that are no noun.
+        nouns: What was chosen.
+        run: The opened folder.
+        stop: Whether somebody asked to stop.
+    """
+
+    def __init__(self, config: DictConfig, nouns: Nouns, run: Run, stop: StopSignals) -> None:
+        self.config, self.nouns, self.run, self.stop = config, nouns, run, stop
+        self.began = time.perf_counter()
+        self.console = Console(quiet=not is_rank_zero())
+
+    def say(self, line: str) -> None:
+        """One line for whoever is watching."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def prepare(self) -> None:
+        """Check, deduplicate, split and tokenize the data; say what was found.
+
+        Raises:
+            DataError: Too many rows are bad; the model has not been loaded.
+        """
+        self.say(str(self.run.folder))
+        self.run.begin(**{noun: getattr(self.nouns, noun).name for noun in ("model", "quant", "adapter", "dataset")})
+        preflight.logger_key(self.config.get("logger"))
+        self.logger = self._logger()
+        self.tokenizer = self.nouns.model.tokenizer()
+        self.data: Prepared = prepare(
+            self.nouns.dataset, self.tokenizer, seed=self.config.seed, cache=cache_folder() / "datasets"
+        )
+        if self.run.writes:
+            report_files.write(self.data.report, self.run.folder)
+        sizes = ", ".join(f"{name} {len(split)}" for name, split in self.data.splits.items())
+        self.say(f"data       {self.nouns.dataset.name}: {sizes} samples")
+        if unused := self.data.report.unused_keys(_UNUSED_SHOWN):
+            self.say(f"unused     keys of rows that hafs does not read: {unused}")
+
+    def _logger(self) -> Any:
+        """The logger of all stages.
+
+        Raises:
+            ConfigError: It needs a package that is not installed.
+        """
+        node = self.config.get("logger")
+        try:
+            return Unfailing(build(node, save_dir=str(self.run.folder)), tell=self.run.event) if node else None
+        except ModuleNotFoundError as error:
+            name = node._target_.rsplit(".", 1)[-1]
+            fact = f"logger {name!r} needs a package that is not installed: {error.name or error}"
+            raise ConfigError(
+                " ".join(fact.split()), hint="install it (pip install 'hafs[wandb]'), or logger=csv"
+            ) from error
+
+    def load(self, values: Any) -> None:
+        """Load the base, attach the adapter, and note what the run is made of."""
+        nouns, config = self.nouns, self.config
+        device = hardware.device(config.trainer.accelerator)
+        dtype, why = hardware.precision(config.precision, device)
+        full = isinstance(nouns.adapter, Full)  # masters in float32; products in the chosen type
+        plan = preflight.planned(config, nouns, self.data, device, hardware.Choice(dtype, why))
+        name = str(dtype).removeprefix("torch.")
+        bare = [f"model      {nouns.model.name}, {nouns.quant.name}, on {device}", f"precision  {name}: {why}"]
+        preflight.say_plan(plan, self.say, bare)
+        available = len(self.data.splits["train"])
+        for stage in nouns.stages:
+            self.say(
+                f"stage      {stage.name}: {stage.drawn(available)} samples x {stage.epochs}, "
+                f"{stage.steps(available)} steps of {stage.batch_size}, rate {stage.lr:g} ({stage.schedule})"
+            )
+        keep = (config.callbacks.get("checkpoint") or {}).get("keep", 3)
+        preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
+        began = time.perf_counter()
+        net = nouns.model.load(quant=nouns.quant, dtype=torch.float32 if full else dtype, device=device)
+        if costs := ways_of(net).costs:
+            self.say(f"ways       {nouns.model.name}: {costs}")
+        base = weights_sha256(nouns.model)
+        torch.manual_seed(key(config.seed, "adapter"))
+        net = nouns.adapter.attach(net)
+        if device.type == "cpu":
+            malloc_tuning.stock_tiny_blocks()
+        self.module = FineTuning(
+            net,
+            optimizer=lambda parameters: build(config.optimizer, parameters=parameters),
+            seed=config.seed,
+            row_tokens=config.micro_batch_tokens or nouns.dataset.max_length,
+            max_grad_norm=config.max_grad_norm,
+            compute_dtype=dtype if full and dtype != torch.float32 else None,
+            run=self.run,
+            tokenizer=self.tokenizer,
+            stop=self.stop,
+        )
+        self.run.record(
+            values, data=self.data.fingerprint, base=base, accept_changes=self.config.on_data_change == "continue"
+        )
+        trained = sum(p.numel() for p in self.module.trainable().values())
+        self.say(f"loaded     {trained:,} parameters in training, after {time.perf_counter() - began:.1f} s")
+        self.run.event(
+            "planned",
+            device=str(device),
+            precision=name,
+            trained_parameters=trained,
+            stages=[stage.plan(available) for stage in nouns.stages],
+        )
+
+    def go(self) -> float:
+        """Run what is left of the stages and print the table; returns the best held-out loss."""
+        stages = Stages(
+            module=self.module,
+            adapter=self.nouns.adapter,
+            data=self.data,
+            new_trainer=self._trainer,
+            shown=Shown(**self.config.show),
+            stop_when_worse=self.config.on_worse == "stop",
+            max_rollbacks=self.config.max_rollbacks,
+            num_workers=self.config.num_workers,
+            say=self.say,
+        )
+        results = stages.go(self.nouns.stages)
+        return self._finish(results)
+
+    def _finish(self, results: Sequence[Result]) -> float:
+        if not self.run.writes:
+            return min(result.metrics["loss"] for result in results)
+        summary = summarize(self.run, results, seconds=time.perf_counter() - self.began)
+        split = self.data.splits["val"]
+        prompts = [prompt_of(split.conversation(i))[-1].content for i in range(len(results[0].answers))]
+        show(self.console, results, prompts, summary)
+        return summary["loss"]
+
+    def _trainer(self, *, callbacks_state: Mapping[str, Any] = MappingProxyType({}), **options: Any) -> pl.Trainer:
+        """A Trainer that leaves to hafs what is hafs': checkpoints, progress, the steps of an epoch."""
+        _quiet_lightning()
+        callbacks = [build(node) for node in self.config.callbacks.values() if node]
+        for callback in callbacks:
+            if callback.state_key in callbacks_state:
+                callback.load_state_dict(callbacks_state[callback.state_key])
+        trainer = build(
+            self.config.trainer,
+            callbacks=callbacks,
+            logger=self.logger or False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            reload_dataloaders_every_n_epochs=1,
+            inference_mode=False,
+            **options,
+        )
+        return with_our_signals(trainer)
+
+
+def _quiet_lightning() -> None:
+    """Silence advice that does not apply: data is memory-mapped, and the loop is ours."""
+    for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.signal_connector"):
+        logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
+    for advice in (".*does not have many workers.*", ".*logging interval.*", ".*litlogger.*", ".*LeafSpec.*"):
+        warnings.filterwarnings("ignore", advice)

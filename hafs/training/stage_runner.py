@@ -1,0 +1,314 @@
+"""The stages of a run, in their order: each from the adapter of the last good one, each measured, each kept or not."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from hafs.core import durable
+from hafs.core.errors import Diverged, RunError
+from hafs.core.failpoints import failpoint
+from hafs.data.samples import Prepared
+from hafs.modeling.adapter import Adapter
+from hafs.modeling.generation import answer, prompt_of
+from hafs.training.loader import StageData, held_out_loader
+from hafs.training.module import FineTuning
+from hafs.training.result import Result
+from hafs.training.rollback import Rewind, Rollback, Rollbacks
+from hafs.training.stage import Stage
+
+BASE = "base"
+"""Name of the measurement before the first stage; its folder holds the untrained adapter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What is generated from prompts of the held-out split after each stage."""
+
+    prompts: int
+    """Answers that are kept to be read."""
+    measured: int
+    """Answers whose mean length is measured."""
+    max_new_tokens: int
+    """Longest answer."""
+
+
+class Stages:
+    """Runs what is left of a run.
+
+    Args:
+        module: The model in training.
+        adapter: Saves and loads what is trained.
+        data: The splits.
+        new_trainer: Makes a Trainer, with fresh callbacks; takes `callbacks_state` and Lightning's own arguments.
+        shown: What is generated after each stage.
+        stop_when_worse: End the sequence after a stage that made the held-out loss worse.
+        max_rollbacks: How often a stage that ran away may go back.
+        num_workers: Processes that read samples ahead.
+        say: Prints one line for whoever is watching.
+    """
+
+    def __init__(
+        self,
+        *,
+        module: FineTuning,
+        adapter: Adapter,
+        data: Prepared,
+        new_trainer: Callable[..., pl.Trainer],
+        shown: Shown,
+        stop_when_worse: bool,
+        max_rollbacks: int,
+        num_workers: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.module, self.adapter, self.run = module, adapter, module.run
+        self.train, self.held_out = data.splits["train"], data.splits["val"]
+        self.new_trainer, self.shown, self.say = new_trainer, shown, say
+        self.stop_when_worse, self.max_rollbacks, self.num_workers = stop_when_worse, max_rollbacks, num_workers
+        self.rollbacks = Rollbacks(module.run.folder)
+        self.run.checkpoints.tell = self._told
+
+    def go(self, stages: Sequence[Stage]) -> list[Result]:
+        """Do every stage that is not done yet.
+
+        Returns:
+            The results of all stages, the base's first. The module holds the adapter of the last kept one.
+        """
+        self._told_of = {event.get("stage") for event in self.run.events("stage_finished")}
+        results = [self._finished(0, BASE) or self._measure_base()]
+        best = 0
+        for index, stage in enumerate(stages, start=1):
+            result = self._finished(index, stage.name)
+            if result is None:
+                result = self._train(index, stage, start=results[best], best=best, total=results[-1].total)
+            results.append(result)
+            if result.kept:
+                best = index
+            elif self.stop_when_worse:
+                break
+        self._load(best, results[best].name)
+        return results
+
+    # one stage --------------------------------------------------------------------------------------------------
+
+    def _measure_base(self) -> Result:
+        self.say("measuring the base on the held-out split")
+        return self._close(0, BASE, self.new_trainer(), {}, bar=float("inf"))
+
+    def _train(self, index: int, stage: Stage, *, start: Result, best: int, total: int) -> Result:
+        """Train a stage, from the adapter of the stage `best` or from its own newest checkpoint, however often."""
+        while True:
+            self._load(best, start.name)
+            rollbacks = self.rollbacks.of(index)
+            self._tell_of(rollbacks, stage.name)
+            self.module.begin(stage, index, len(self.train), total=total, rollbacks=rollbacks)
+            trainer, data = self._resumed(stage, begun=total)
+            try:
+                if data is not None:
+                    self.run.event("stage_started", stage=stage.name, total=self.module.cursor.total)
+                    with self.module.stop.deferred():
+                        trainer.fit(self.module, datamodule=data)
+                epoch = self._take_best(stage, trainer)
+            except Rewind as rewind:
+                self._go_back(rewind, total, tries_left=self.max_rollbacks - len(rollbacks))
+                continue
+            trained = self._trained(stage.name)
+            return self._close(index, stage.name, trainer, trained, bar=start.metrics["loss"], epoch=epoch)
+
+    def _take_best(self, stage: Stage, trainer: pl.Trainer) -> int | None:
+        """Hold the weights of the best epoch; returns which one, from 1, where more than one was measured."""
+        self._measure_now(trainer)
+        epoch = self.module.take_best()
+        return epoch if stage.validation == "epoch" and stage.epochs > 1 and len(self.held_out) else None
+
+    def _resumed(self, stage: Stage, *, begun: int) -> tuple[pl.Trainer, StageData | None]:
+        """A Trainer and its data where the stage's newest checkpoint stands; no data if the stage had ended."""
+        module = self.module
+        checkpoint = self._newest(begun)
+        if checkpoint:
+            module.restore(checkpoint)
+        ended = bool(checkpoint.get("stopped")) or module.cursor.epoch >= stage.epochs
+        trainer = self.new_trainer(
+            callbacks_state=checkpoint.get("callbacks", {}),
+            max_epochs=max(1, stage.epochs - module.cursor.epoch),
+            check_val_every_n_epoch=1 if stage.validation == "epoch" else stage.epochs + 1,
+        )
+        if not ended and stage.validation == "epoch" and module.unmeasured:
+            self._measure(trainer)
+            ended = trainer.should_stop
+        data = StageData(
+            stage,
+            train=self.train,
+            held_out=self.held_out,
+            seed=module.seed,
+            epoch=module.cursor.epoch,
+            done=module.cursor.samples,
+            num_workers=self.num_workers,
+        )
+        return trainer, None if ended else data
+
+    def _told(self, kind: str, **facts: Any) -> None:
+        """A damaged checkpoint was set aside."""
+        self.run.event(kind, **facts)
+        self.say(f"{facts['checkpoint']} is damaged ({facts['why']}); it is kept as {facts['kept_as']}")
+
+    def _measure_now(self, trainer: pl.Trainer) -> None:
+        """Measure, unless this very state was measured."""
+        if self.module.held_out_at != (self.module.cursor.stage, self.module.cursor.total):
+            self._measure(trainer)
+
+    def _measure(self, trainer: pl.Trainer) -> None:
+        """The held-out loss of what the module holds now."""
+        if len(self.held_out):
+            trainer.validate(self.module, dataloaders=held_out_loader(self.held_out), verbose=False)
+        else:
+            self.module.nothing_held_out()
+
+    def _newest(self, begun: int) -> dict[str, Any]:
+        """The state of the stage's newest checkpoint; empty if there is none.
+
+        A checkpoint that a rollback gave up, and that a crash kept from being dropped, is dropped now.
+
+        Raises:
+            RunError: It was made after a rollback that nothing is known of.
+        """
+        rollbacks = self.module.rollbacks
+        while found := self.run.checkpoints.newest(after=begun):
+            folder, state = found
+            if state["rollbacks"] > len(rollbacks):
+                raise RunError(
+                    f"{folder.name} was made after a rollback that {self.rollbacks.path} does not tell of",
+                    hint="put a copy of that file back",
+                )
+            if state["rollbacks"] == len(rollbacks) or state["cursor"]["total"] <= rollbacks[-1].to:
+                self.run.event("resumed", checkpoint=folder.name, total=state["cursor"]["total"])
+                self.say(f"continuing from {folder.name}")
+                return state
+            self.run.checkpoints.clear(after=rollbacks[-1].to)
+        return {}
+
+    def _go_back(self, rewind: Rewind, start: int, *, tries_left: int) -> None:
+        """Decide where to go on from; the checkpoints behind it are given up.
+
+        Raises:
+            Diverged: There was a way back as often as is allowed.
+        """
+        module = self.module
+        stage, now = module.stage.name, module.cursor.total
+        kept = [step for step in self.run.checkpoints.steps() if step <= rewind.healthy]
+        to = max(kept, default=start)
+        if rewind.left_out and not tries_left:
+            raise Diverged(
+                f"stage {stage!r} ran away at step {now} for the last time: {rewind.why}",
+                hint=f"lower stage.{stage}.lr or max_grad_norm, with another name=; the stages before it are kept",
+            )
+        if self.run.writes:
+            if rewind.left_out:
+                self.rollbacks.decide(
+                    Rollback(stage=module.cursor.stage, to=to, why=rewind.why, left_out=rewind.left_out)
+                )
+            self.run.checkpoints.clear(after=to)
+        module.devices.barrier()
+        if not rewind.left_out:
+            self._note_rollback(stage, now, to=to, left_out=None, rollbacks=len(module.rollbacks), why=rewind.why)
+
+    def _tell_of(self, rollbacks: Sequence[Rollback], stage: str) -> None:
+        """Write the lines of a stage's decisions, those included that a kill came before."""
+        if not rollbacks:
+            return
+        told = sum(e.get("stage") == stage and bool(e.get("left_out")) for e in self.run.events("rollback"))
+        for number, decision in enumerate(rollbacks[told:], start=told + 1):
+            first, last = decision.left_out
+            self._note_rollback(
+                stage, last + 1, to=decision.to, left_out=(first, last), rollbacks=number, why=decision.why
+            )
+
+    def _note_rollback(
+        self, stage: str, now: int, *, to: int, left_out: tuple[int, int] | None, rollbacks: int, why: str
+    ) -> None:
+        rate = 0.5**rollbacks
+        self.run.event("rollback", stage=stage, total=now, to=to, left_out=left_out, rate=rate, why=why)
+        self.say(f"{stage}: back from step {now} to {to}, rate x {rate:g}: {why}")
+
+    def _trained(self, name: str) -> Mapping[str, float]:
+        """Sums over the stage's steps; one that was repeated after a crash counts once."""
+        steps = {event.get("step"): event for event in self.run.events("step") if event.get("stage") == name}
+        return {key: sum(e.get(key) or 0 for e in steps.values()) for key in ("tokens", "supervised", "seconds")} | {
+            "steps": len(steps)
+        }
+
+    def _close(
+        self,
+        index: int,
+        name: str,
+        trainer: pl.Trainer,
+        trained: Mapping[str, float],
+        *,
+        bar: float,
+        epoch: int | None = None,
+    ) -> Result:
+        """Measure, decide, and write the stage's folder; `bar` is the held-out loss to stay under."""
+        self._measure_now(trainer)
+        answers, length = self._answers()
+        metrics = self.module.held_out | {"answer_tokens": length} | {f"train_{k}": v for k, v in trained.items()}
+        kept = index == 0 or not len(self.held_out) or metrics["loss"] <= (math.inf if math.isnan(bar) else bar)
+        cursor = self.module.cursor
+        result = Result(
+            name=name,
+            kept=kept,
+            metrics=metrics,
+            answers=answers,
+            total=cursor.total,
+            epoch=epoch,
+            epochs=epoch and cursor.epoch,
+        )
+        trainer.strategy.barrier()
+        if self.run.writes:
+            durable.commit(self.run.stage_folder(index, name), lambda draft: self._write(draft, result))
+            failpoint("stage.closed", name)
+            self.run.checkpoints.clear()
+        trainer.strategy.barrier()
+        for logger in trainer.loggers:
+            logger.log_metrics({f"stage/{key}": value for key, value in metrics.items()}, step=result.total)
+            logger.finalize("success")
+        failpoint("stage.cleared", name)
+        self._note_finished(result)
+        verdict = "" if kept else f", worse than {bar:.4f}: its adapter is not used"
+        taken = f" ({result.of_epoch})" if epoch else ""
+        self.say(f"{name}: held-out loss {metrics['loss']:.4f}{taken}{verdict}")
+        return result
+
+    def _write(self, draft: Path, result: Result) -> None:
+        self.adapter.save(self.module.net, draft / "adapter")
+        (draft / "stage.json").write_text(json.dumps(asdict(result), indent=1))
+
+    def _finished(self, index: int, name: str) -> Result | None:
+        note = self.run.finished(index, name)
+        if note is None:
+            return None
+        result = Result(**note)
+        if name not in self._told_of:  # a kill came between the folder and the line
+            self._note_finished(result)
+        return result
+
+    def _note_finished(self, result: Result) -> None:
+        epoch = {"epoch": result.epoch, "epochs": result.epochs} if result.epoch else {}
+        facts = epoch | dict(result.metrics)
+        self.run.event("stage_finished", stage=result.name, total=result.total, kept=result.kept, **facts)
+
+    def _load(self, index: int, name: str) -> None:
+        self.adapter.load(self.module.net, self.run.stage_folder(index, name) / "adapter")
+
+    def _answers(self) -> tuple[list[str], float]:
+        """Answers to the shown prompts, and the mean length of all that were measured, in tokens."""
+        count = min(max(self.shown.measured, self.shown.prompts), len(self.held_out))
+        prompts = [prompt_of(self.held_out.conversation(i)) for i in range(count)]
+        if not prompts:
+            return [], 0.0
+        said = answer(self.module.net, self.module.tokenizer, prompts, max_new_tokens=self.shown.max_new_tokens)
+        self.module.note_answers(prompts[: self.shown.prompts], said)
+        return [a.text for a in said[: self.shown.prompts]], sum(a.tokens for a in said) / len(said)

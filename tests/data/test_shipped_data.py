@@ -1,0 +1,383 @@
+"""The shipped samples: reproducible, unique, and true as far as an assembler and an emulator can tell."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+sys.path.insert(0, str(DATA))
+
+from generate import asm, debug, routing, yaze  # noqa: E402
+from generate.emulate import Bus, Cpu, Run, failures  # noqa: E402
+from generate.files import contents  # noqa: E402
+
+SEED = 7
+COUNTS = {"alttp_asm": 800, "yaze_tools": 500, "debug": 320, "routing": 400, "routing_lessons": 2353}
+needs_ca65 = pytest.mark.skipif(
+    not (shutil.which("ca65") and shutil.which("ld65")), reason="ca65 and ld65 (cc65) are not installed"
+)
+
+
+def rows_of(name):
+    return [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def prompt_of(row):
+    if "messages" in row:
+        return "\n".join(message["content"] for message in row["messages"][1:-1])
+    return f"{row['instruction']}\n{row['input']}"
+
+
+def answer_of(row):
+    return row["messages"][-1]["content"] if "messages" in row else row["output"]
+
+
+@pytest.fixture(scope="module")
+def asm_rows():
+    return asm.build(SEED)
+
+
+@pytest.fixture(scope="module")
+def debug_cases():
+    return debug.cases(SEED)
+
+
+def run_tool(folder, *command):
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+def assemble(folder, codes):
+    """Assemble all routines in one go, each at $8000 in a scope of its own; the machine code of each."""
+    source = [".p816", '.segment "CODE"']
+    for number, code in enumerate(codes):
+        source += [f".scope row{number}", ".a8", ".i8", ".org $8000", "start:", code, "finish:", ".endscope", ".reloc"]
+        source += ['.segment "SIZES"', f".word row{number}::finish - row{number}::start", '.segment "CODE"']
+    (folder / "all.s").write_text("\n".join(source) + "\n", encoding="utf-8")
+    (folder / "all.cfg").write_text(
+        'MEMORY { A: start=0, size=$1000000, file="code.bin"; B: start=0, size=$10000, file="sizes.bin"; }\n'
+        "SEGMENTS { CODE: load=A, type=ro; SIZES: load=B, type=ro; }\n",
+        encoding="utf-8",
+    )
+    for command in (
+        ("ca65", "--cpu", "65816", "-o", "all.o", "all.s"),
+        ("ld65", "-C", "all.cfg", "-o", "unused.bin", "all.o"),
+    ):
+        done = run_tool(folder, *command)
+        assert not done.stderr and done.returncode == 0, done.stderr[:2000]
+    blob, sizes = (folder / "code.bin").read_bytes(), (folder / "sizes.bin").read_bytes()
+    pieces, position = [], 0
+    for number in range(len(codes)):
+        size = int.from_bytes(sizes[2 * number : 2 * number + 2], "little")
+        pieces.append(blob[position : position + size])
+        position += size
+    assert position == len(blob)
+    return pieces
+
+
+@pytest.fixture(scope="module")
+def assembled(tmp_path_factory, asm_rows, debug_cases):
+    """Code to machine code, for the correct and the faulty routines of the two samples."""
+    texts = [text for row in asm_rows for text in (row.code, row.broken, row.equal) if text]
+    codes = sorted({*texts, *(case.code for case in debug_cases if case.code)})
+    return dict(zip(codes, assemble(tmp_path_factory.mktemp("ca65"), codes), strict=True))
+
+
+def test_the_files_are_byte_for_byte_what_the_generator_writes():
+    done = run_tool(DATA.parent, sys.executable, "data/generate", "--seed", str(SEED), "--check")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_check_notices_that_another_seed_gives_other_files():
+    other = contents(SEED + 1)
+    assert [name for name, data in other.items() if (DATA / name).read_bytes() == data] == ["yaze_api.json"]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_each_sample_has_its_rows_and_keys_and_stays_small(name):
+    rows = rows_of(name)
+    assert len(rows) == COUNTS[name]
+    keys = {"messages"} if name == "yaze_tools" else {"instruction", "input", "output"}
+    keys |= {"split_group"} if name.startswith("routing") else set()
+    assert all(set(row) == keys for row in rows)
+    assert all(prompt_of(row).strip() and answer_of(row).strip() for row in rows)
+    assert (DATA / f"{name}.jsonl").stat().st_size < 1_500_000
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_no_prompt_appears_twice(name):
+    prompts = Counter(prompt_of(row).lower() for row in rows_of(name))
+    assert [prompt for prompt, count in prompts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_clusters_of_near_duplicates_stay_below_three_percent(name):
+    shingles = []
+    for row in rows_of(name):
+        words = f"{prompt_of(row)}\n{answer_of(row)}".split()
+        shingles.append({tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2))})
+    leader = list(range(len(shingles)))
+
+    def find(index):
+        while leader[index] != index:
+            index = leader[index]
+        return index
+
+    for index, left in enumerate(shingles):
+        for earlier in range(index):
+            right = shingles[earlier]
+            common = len(left & right)
+            if common and common >= 0.85 * (len(left) + len(right) - common):
+                leader[find(index)] = find(earlier)
+    largest = Counter(map(find, range(len(shingles)))).most_common(1)[0][1]
+    assert largest <= 0.03 * len(shingles)
+
+
+def shingled(text):
+    words = re.findall(r"[\w$#']+", text.lower())
+    return {tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2))}
+
+
+def test_no_lesson_comes_near_a_held_out_question():
+    from hafs.council.router.rows import dealt, read_rows
+
+    _, held = dealt(read_rows(str(DATA / "routing.jsonl")), 0.2, seed=7)
+    questions = [shingled(row.question) for row in held]
+    lessons = [shingled(row.question) for row in read_rows(str(DATA / "routing_lessons.jsonl"))]
+    nearest = max(len(one & other) / len(one | other) for one in lessons for other in questions)
+    assert nearest < 0.5, f"Jaccard {nearest:.2f}"
+
+
+def test_lessons_are_for_the_experts_of_the_sample_and_say_nothing_twice():
+    rows = rows_of("routing_lessons")
+    assert {row["output"] for row in rows} == {row["output"] for row in rows_of("routing")}
+    assert len({row["instruction"].lower() for row in rows}) == len(rows)
+    assert not any("{" in row["instruction"] for row in rows)
+
+
+def test_the_shipped_router_was_fitted_to_the_shipped_questions():
+    done = subprocess.run(
+        [sys.executable, str(DATA / "fit_router.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_assembly_sample_draws_evenly_from_many_families(asm_rows):
+    assert len(asm.FAMILIES) >= 60
+    openings = Counter(row.instruction[:25] for row in asm_rows)
+    assert max(openings.values()) <= 0.03 * len(asm_rows)
+    assert sum(1 for row in asm_rows if row.runs) >= 0.8 * len(asm_rows)
+
+
+def test_the_code_that_is_checked_is_the_code_that_is_shown(asm_rows, debug_cases):
+    written = rows_of("alttp_asm")
+    for row, shown in zip(asm_rows, written, strict=True):
+        fences = re.findall(r"```asm\n(.*?)\n```", shown["output"], re.S)
+        assert fences == ([row.code] if fences else []), shown["instruction"]
+        bad = row.broken or row.rejected
+        assert not bad or bad == shown["input"]
+    for case, shown in zip(debug_cases, rows_of("debug"), strict=True):
+        assert case.code in shown["input"] and case.source.rstrip() in shown["input"]
+
+
+@needs_ca65
+def test_every_assembly_answer_assembles(tmp_path):
+    answers = [re.findall(r"```asm\n(.*?)\n```", row["output"], re.S) for row in rows_of("alttp_asm")]
+    blocks = [block for found in answers for block in found]
+    assert len(blocks) >= 600
+    assert all(assemble(tmp_path, blocks))
+
+
+@needs_ca65
+def test_the_routines_do_in_the_emulator_what_their_rows_say(asm_rows, assembled):
+    wrong = [
+        (row.instruction, problems)
+        for row in asm_rows
+        for run in row.runs
+        if (problems := failures(assembled[row.code], run))
+    ]
+    assert wrong == []
+
+
+@needs_ca65
+def test_the_faulty_routines_really_fail_what_the_repaired_ones_pass(asm_rows, assembled):
+    faulty = [row for row in asm_rows if row.broken]
+    assert len(faulty) >= 60
+    harmless = [row.instruction for row in faulty if not any(failures(assembled[row.broken], run) for run in row.runs)]
+    assert harmless == []
+
+
+@needs_ca65
+def test_code_before_a_conversion_has_the_same_effect_as_after_it(asm_rows, assembled):
+    converted = [row for row in asm_rows if row.equal]
+    assert len(converted) >= 20
+    for row in converted:
+        for run in row.runs:
+            assert failures(assembled[row.equal], run) == [], row.input
+
+
+@needs_ca65
+def test_stated_sizes_and_machine_code_are_those_of_the_assembler(asm_rows, assembled):
+    sized = [row for row in asm_rows if row.size is not None]
+    encoded = [row for row in asm_rows if row.encoded]
+    assert sized and encoded
+    assert [row.input for row in sized if len(assembled[row.code]) != row.size] == []
+    assert [row.instruction for row in encoded if assembled[row.code] != row.encoded] == []
+
+
+@needs_ca65
+def test_code_that_the_assembler_is_said_to_refuse_is_refused(asm_rows, tmp_path):
+    refused = [row.rejected for row in asm_rows if row.rejected]
+    assert refused
+    for code in refused:
+        (tmp_path / "bad.s").write_text(f".p816\n{code}\n", encoding="utf-8")
+        assert run_tool(tmp_path, "ca65", "-o", "bad.o", "bad.s").returncode != 0, code
+
+
+def test_the_emulator_adds_and_subtracts_decimal_numbers_as_people_do():
+    for left in range(0, 100, 7):
+        for right in range(100):
+            for opcode, total in ((0x69, left + right), (0xE9, left - right)):
+                cpu = Cpu(Bus())
+                cpu.a, cpu.p = int(str(left), 16), 0x38 | (opcode == 0xE9)
+                for offset, byte in enumerate((opcode, int(str(right), 16))):
+                    cpu.bus.poke(0x8000 + offset, byte)
+                cpu.step()
+                assert cpu.a == int(str(total % 100), 16)
+                assert cpu.p & 1 == (total > 99 if opcode == 0x69 else total >= 0)
+
+
+def test_the_emulator_notices_a_width_that_is_not_given_back():
+    assert failures(bytes((0xC2, 0x20, 0x60)), Run()) == ["m is $0, expected $1"]
+
+
+def test_an_arithmetic_result_read_too_early_is_wrong_in_the_emulator():
+    early = bytes.fromhex("a9058d0242a9038d0342ad164260")
+    late = bytes.fromhex("a9058d0242a9038d0342eaeaeaad164260")
+    assert failures(early, Run(end={"a": 15})) != []
+    assert failures(late, Run(end={"a": 15})) == []
+
+
+TYPES = {"string": str, "integer": int, "array": list}
+
+
+def schema_problems(schema, value):
+    """The part of JSON Schema that yaze_api.json uses."""
+    if not isinstance(value, TYPES[schema["type"]]) or isinstance(value, bool):
+        return [f"{value!r} is no {schema['type']}"]
+    if schema["type"] == "array":
+        found = [problem for item in value for problem in schema_problems(schema["items"], item)]
+        return found + (["too short"] if len(value) < schema.get("minItems", 0) else [])
+    if "enum" in schema and value not in schema["enum"]:
+        return [f"{value!r} is not one of {schema['enum']}"]
+    if "pattern" in schema and not re.search(schema["pattern"], value):
+        return [f"{value!r} does not match {schema['pattern']}"]
+    if schema["type"] == "integer" and not schema["minimum"] <= value <= schema["maximum"]:
+        return [f"{value} is out of range"]
+    return []
+
+
+def calls_in(row):
+    for at, message in enumerate(row["messages"]):
+        if message["role"] == "assistant" and message["content"].startswith("{"):
+            yield row["messages"][:at], json.loads(message["content"])
+
+
+def test_every_tool_call_is_valid_against_the_api():
+    api = {entry["name"]: entry["parameters"] for entry in json.loads((DATA / "yaze_api.json").read_text("utf-8"))}
+    used = Counter()
+    for row in rows_of("yaze_tools"):
+        for _, call in calls_in(row):
+            assert list(call) == ["tool", "arguments"]
+            schema, arguments = api[call["tool"]], call["arguments"]
+            used[call["tool"]] += 1
+            assert set(schema["required"]) <= set(arguments) <= set(schema["properties"]), call
+            for name, value in arguments.items():
+                assert schema_problems(schema["properties"][name], value) == [], call
+    assert set(used) == set(api)
+    assert 12 <= len(api) <= 17
+
+
+def test_the_schema_check_refuses_wrong_arguments():
+    properties = {entry["name"]: entry["parameters"]["properties"] for entry in yaze.API}
+    assert schema_problems(properties["get_room"]["room"], 296)
+    assert schema_problems(properties["get_room"]["room"], "12")
+    assert schema_problems(properties["read_rom"]["address"], "0x12")
+    assert schema_problems(properties["validate_rom"]["checks"], ["spelling"])
+
+
+def test_every_argument_of_a_call_was_said_or_returned_before():
+    for row in rows_of("yaze_tools"):
+        for before, call in calls_in(row):
+            said = " ".join(message["content"] for message in before[1:]).lower()
+            for value in call["arguments"].values():
+                for item in value if isinstance(value, list) else [value]:
+                    text = str(item).lower()
+                    assert text in said or text.replace("_", " ") in said or (item == 1 and "the byte" in said), call
+
+
+def test_conversations_have_a_short_system_prompt_and_alternate():
+    shapes = Counter()
+    for row in rows_of("yaze_tools"):
+        roles = tuple(message["role"] for message in row["messages"])
+        shapes[roles] += 1
+        assert len(row["messages"][0]["content"]) < 120
+    single = ("system", "user", "assistant")
+    assert set(shapes) == {single, (*single, "user", "assistant"), (*single, "tool", "assistant")}
+    assert shapes[(*single, "user", "assistant")] > shapes[(*single, "tool", "assistant")] > 20
+    plain = [row for row in rows_of("yaze_tools") if len(row["messages"]) == 3 and not list(calls_in(row))]
+    assert 40 <= len(plain) <= 120
+
+
+def test_every_diagnosis_has_its_three_parts():
+    shape = re.compile(r"Cause: [^\n]+\.\nEvidence: [^\n]+\.\nFix: [^\n]+\.")
+    assert [row["output"] for row in rows_of("debug") if not shape.fullmatch(row["output"])] == []
+    assert len(debug.CAUSES) >= 25
+
+
+@needs_ca65
+def test_the_assembler_messages_are_what_ca65_prints(debug_cases, tmp_path):
+    reported = [case for case in debug_cases if case.source]
+    assert len(reported) >= 80
+    for case in reported:
+        (tmp_path / "x.s").write_text(case.source, encoding="utf-8")
+        printed = run_tool(tmp_path, "ca65", "--cpu", case.cpu, "-o", "x.o", "x.s").stderr.split("\n")
+        assert [line[3:] for line in printed if line.startswith("x.s")] == list(case.messages), case.source
+        assert case.messages[0] in case.input
+
+
+@needs_ca65
+def test_the_dumps_are_what_the_emulator_shows_for_their_code(debug_cases, assembled):
+    checked = [case for case in debug_cases if case.code]
+    assert len(checked) >= 100
+    for case in checked:
+        assert case.runs
+        for run in case.runs:
+            assert failures(assembled[case.code], run) == ([case.crash] if case.crash else []), case.input
+
+
+def test_routing_labels_are_canonical_and_in_proportion():
+    labels = Counter(row["output"] for row in rows_of("routing"))
+    for label in labels:
+        names = label.split(",")
+        assert names == sorted(set(names)) and set(names) <= set(routing.EXPERTS)
+        assert names == ["general"] or "general" not in names
+    total = sum(labels.values())
+    several = sum(count for label, count in labels.items() if "," in label)
+    assert 0.2 <= several / total <= 0.3
+    assert 0.09 <= labels["general"] / total <= 0.15
+
+
+def test_no_question_names_the_expert_it_belongs_to():
+    for row in rows_of("routing"):
+        words = set(re.findall(r"[a-z]+", row["instruction"].lower()))
+        assert not words & {"asm", "assembly", "yaze", "debug", "debugger", "general"}, row["instruction"]

@@ -1,0 +1,75 @@
+import gzip
+
+import pytest
+
+from hafs.core.errors import DataError
+from hafs.data.sources import MAX_LINE_BYTES, FileProblem, find_files, read_lines
+
+
+def lines(path):
+    return [(line.number, line.raw, line.ended) for line in read_lines(path, [])]
+
+
+def test_lines_are_numbered_and_the_last_needs_no_newline(here):
+    (here / "a.jsonl").write_bytes(b"one\r\n\ntwo\nthree")
+    assert lines(here / "a.jsonl") == [(1, b"one", True), (2, b"", True), (3, b"two", True), (4, b"three", False)]
+
+
+def test_gzip_is_recognized_by_its_content(here):
+    (here / "a.jsonl").write_bytes(gzip.compress(b"one\ntwo\n"))
+    assert lines(here / "a.jsonl") == [(1, b"one", True), (2, b"two", True)]
+
+
+def test_a_cut_gzip_file_is_a_file_problem(here):
+    (here / "a.jsonl.gz").write_bytes(gzip.compress(b"one\n" * 1000)[:-12])
+    with pytest.raises(FileProblem, match="damaged or cut off"):
+        lines(here / "a.jsonl.gz")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_wide_encodings_are_said_once(here, encoding):
+    (here / "a.jsonl").write_bytes('{"text": "a"}\n'.encode(encoding) * 3)
+    with pytest.raises(FileProblem, match="UTF-16"):
+        lines(here / "a.jsonl")
+
+
+def test_a_byte_order_mark_at_the_start_is_ignored_and_noted(here):
+    (here / "a.jsonl").write_bytes(b"\xef\xbb\xbfone\n")
+    notes = []
+    assert [line.raw for line in read_lines(here / "a.jsonl", notes)] == [b"one"]
+    assert "byte order mark" in notes[0]
+
+
+def test_a_line_of_50_megabytes_is_counted_but_not_held(here):
+    with (here / "a.jsonl").open("wb") as file:
+        for _ in range(50):
+            file.write(b"x" * 1_000_000)
+        file.write(b"\nnext\n")
+    first, second = read_lines(here / "a.jsonl", [])
+    assert (first.raw, first.size) == (None, 50_000_000)
+    assert (second.number, second.raw) == (2, b"next")
+    assert MAX_LINE_BYTES < 50_000_000
+
+
+def test_paths_and_globs_name_each_file_once(here):
+    for name in ("b.jsonl", "a.jsonl", "with[1].jsonl"):
+        (here / name).write_bytes(b"x\n")
+    assert [path.name for path in find_files("d", ("b.jsonl", "?.jsonl", "./a.jsonl"))] == ["b.jsonl", "a.jsonl"]
+    assert [path.name for path in find_files("d", ("with[1].jsonl",))] == ["with[1].jsonl"]
+
+
+@pytest.mark.parametrize(("pattern", "says"), [
+    ("sampel.jsonl", "did you mean 'sample.jsonl'"),
+    ("*.json", "sample.jsonl"),
+    ("nowhere/x.jsonl", "there is no folder 'nowhere'"),
+    ("folder", "folder/*.jsonl"),
+    ("empty.jsonl", "0 bytes"),
+])  # fmt: skip
+def test_what_cannot_be_read_is_one_clear_line_with_a_way_out(here, pattern, says):
+    (here / "sample.jsonl").write_bytes(b"{}\n")
+    (here / "empty.jsonl").touch()
+    (here / "folder").mkdir()
+    with pytest.raises(DataError) as caught:
+        find_files("d", (pattern,))
+    assert says in str(caught.value)
+    assert "dataset 'd'" in str(caught.value)

@@ -1,0 +1,197 @@
+import pytest
+import torch
+from generation_nets import PROMPTS, conversation, loaded
+
+from hafs.chat import end_tokens, render
+from hafs.modeling.generation import Row, Sampling, answer, at_rest, decode, rest
+from hafs.modeling.generation.decoder import Decoder
+
+NAMES = [None, "a0", "a1", None, "a1"]
+
+
+def rows_of(tokenizer, limit=24, names=NAMES, **rule):
+    return [
+        Row(render(tokenizer, conversation(text), for_generation=True).tokens, adapter=name, limit=limit,
+            sampling=Sampling(seed=i, **rule))
+        for i, (text, name) in enumerate(zip(PROMPTS, names, strict=True))
+    ]  # fmt: skip
+
+
+def said(net, tokenizer, rows, at_once):
+    with at_rest(net):
+        for _ in decode(net, rows, ends=end_tokens(tokenizer), at_once=at_once):
+            pass
+    return [row.said for row in rows]
+
+
+def of_transformers(net, tokenizer, row):
+    """The answer of transformers and PEFT alone, to one prompt."""
+    from contextlib import nullcontext
+
+    from transformers import GenerationConfig
+
+    base = net.get_base_model()
+    before = base.config._attn_implementation
+    base.set_attn_implementation("sdpa")
+    if row.adapter:
+        net.set_adapter(row.adapter)
+    ends = end_tokens(tokenizer)
+    settings = GenerationConfig(do_sample=False, max_new_tokens=row.limit, eos_token_id=ends, pad_token_id=ends[0])
+    ids = torch.tensor([row.prompt])
+    with at_rest(net), net.disable_adapter() if row.adapter is None else nullcontext():
+        out = net.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+    base.set_attn_implementation(before)
+    net.set_adapter("a0")
+    return [token for token in out[0, len(row.prompt) :].tolist() if token not in ends]
+
+
+def test_rows_with_adapters_of_their_own_say_what_they_say_alone_and_in_transformers(tiny):
+    net, tokenizer = tiny
+    together = said(net, tokenizer, rows_of(tokenizer), at_once=3)
+    alone = [said(net, tokenizer, [row], 1)[0] for row in rows_of(tokenizer)]
+    assert together == alone
+    assert together == [of_transformers(net, tokenizer, row) for row in rows_of(tokenizer)]
+    assert len({tuple(tokens) for tokens in together}) == 4  # the bare tiny model says one thing to everybody
+
+
+def test_the_real_model_too():
+    net, tokenizer = loaded("smollm2_135m")
+    together = said(net, tokenizer, rows_of(tokenizer, limit=8)[:3], at_once=3)
+    assert together == [said(net, tokenizer, [row], 1)[0] for row in rows_of(tokenizer, limit=8)[:3]]
+    assert together == [of_transformers(net, tokenizer, row) for row in rows_of(tokenizer, limit=8)[:3]]
+    assert "Paris" in tokenizer.decode(together[0])
+
+
+@pytest.mark.skipif(
+    torch.cpu._is_amx_tile_supported(),
+    reason="on CPUs with AMX, bf16 products of two rows round otherwise than of three",
+)
+def test_scores_over_four_bits_are_bit_for_bit_those_of_a_row_alone():
+    """Products of one row round otherwise than those of more: nothing may ever be computed for one row."""
+    net, tokenizer = loaded("smollm2_135m", quant="nf4", dtype=torch.bfloat16)
+    seen = {}
+
+    def run(rows):
+        decoder = Decoder(net, ends=())
+        score = decoder.logits
+
+        def watched(hidden):
+            scores = score(hidden)
+            for row, scores_V in zip(decoder.running, scores, strict=False):
+                seen.setdefault(tuple(row.prompt), []).append(scores_V)
+            return scores
+
+        decoder.logits = watched
+        for row in rows:
+            decoder.add(row)
+        while decoder:
+            decoder.step()
+
+    before, found = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        with at_rest(net):
+            for groups in ([rows_of(tokenizer, limit=6)[:3]], [[row] for row in rows_of(tokenizer, limit=6)[:3]]):
+                seen.clear()
+                for group in groups:
+                    run(group)
+                found.append({key: torch.stack(scores) for key, scores in seen.items()})
+    finally:
+        torch.set_num_threads(before)
+    for key, scores_SV in found[0].items():
+        assert torch.equal(scores_SV, found[1][key])
+
+
+def test_choosing_by_row_leaves_the_active_adapter_alone(tiny):
+    net, tokenizer = tiny
+    said(net, tokenizer, rows_of(tokenizer, limit=2), at_once=5)
+    assert net.active_adapter == "a0"
+    assert all(parameter.requires_grad for name, parameter in net.named_parameters() if ".lora_A.a0." in name)
+
+
+def test_variants_of_lora_keep_pefts_arithmetic_row_by_row():
+    net, tokenizer = loaded("tiny", spread=1.0, use_dora=True)
+    together = said(net, tokenizer, rows_of(tokenizer, limit=8), at_once=5)
+    assert together == [of_transformers(net, tokenizer, row) for row in rows_of(tokenizer, limit=8)]
+
+
+def test_a_seed_draws_the_same_whatever_the_neighbours():
+    net, tokenizer = loaded("tiny", spread=1.0, dtype=torch.bfloat16)  # where products round the same for any rows
+    together = said(net, tokenizer, rows_of(tokenizer, temperature=0.8, top_p=0.9), at_once=4)
+    alone = [said(net, tokenizer, [row], 1)[0] for row in rows_of(tokenizer, temperature=0.8, top_p=0.9)]
+    assert together == alone
+    greedy = said(net, tokenizer, rows_of(tokenizer), at_once=4)
+    assert together != greedy
+
+
+def test_a_tiny_top_p_is_greedy(tiny):
+    net, tokenizer = tiny
+    nucleus = said(net, tokenizer, rows_of(tokenizer, temperature=1.0, top_p=1e-6), at_once=4)
+    assert nucleus == said(net, tokenizer, rows_of(tokenizer), at_once=4)
+
+
+def test_an_end_token_ends_its_row_alone_and_the_limit_says_length(tiny):
+    net, tokenizer = tiny
+    rows = rows_of(tokenizer)
+    free = said(net, tokenizer, rows_of(tokenizer), at_once=5)
+    end = free[1][5]
+    with at_rest(net):
+        list(decode(net, rows, ends=[end], at_once=5))
+    for row, before in zip(rows, free, strict=True):
+        cut = before.index(end) if end in before else len(before)
+        assert row.said == before[:cut]
+        assert row.finish == ("stop" if end in before else "length")
+
+
+def test_a_dropped_row_frees_its_slot_and_disturbs_nobody(tiny):
+    net, tokenizer = tiny
+    free = said(net, tokenizer, rows_of(tokenizer), at_once=5)
+    rows = rows_of(tokenizer)
+    decoder = Decoder(net, ends=end_tokens(tokenizer), rows=4)
+    for row in rows:
+        decoder.add(row)
+    with at_rest(net):
+        for step in range(200):
+            if step == 3:
+                decoder.drop(rows[0])
+                assert len(decoder.slots.lengths) == 3
+            if not decoder:
+                break
+            decoder.step()
+    assert len(rows[0].said) == 3
+    assert [row.said for row in rows[1:]] == free[1:]
+    assert not decoder.slots.lengths
+
+
+def test_answers_stream_their_text_and_say_why_they_ended(tiny):
+    net, tokenizer = tiny
+    pieces = dict.fromkeys(range(len(PROMPTS)), "")
+
+    def hear(index, piece):
+        pieces[index] += piece
+
+    prompts = [conversation(text) for text in PROMPTS]
+    answers = answer(net, tokenizer, prompts, max_new_tokens=12, adapters=NAMES, on_token=hear)
+    assert [a.text for a in answers] == [pieces[i].strip() for i in pieces]
+    assert all(a.finish_reason == ("stop" if a.ended else "length") for a in answers)
+    assert [a.text for a in answers] == [
+        answer(net, tokenizer, [p], max_new_tokens=12, adapters=[n])[0].text
+        for p, n in zip(prompts, NAMES, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("names", [["a0"] * 5, None])
+def test_without_names_the_active_adapter_answers(tiny, names):
+    net, tokenizer = tiny
+    prompts = [conversation(text) for text in PROMPTS]
+    by_default = answer(net, tokenizer, prompts, max_new_tokens=8)
+    assert by_default == answer(net, tokenizer, prompts, max_new_tokens=8, adapters=names)
+
+
+def test_at_rest_no_4_bit_layer_repacks_its_weights():
+    """bitsandbytes does so in eval mode on some CPUs, and DoRA would take the norms of what it finds there."""
+    from bitsandbytes.nn import Linear4bit
+
+    net = torch.nn.Sequential(Linear4bit(4, 4), torch.nn.Dropout()).eval()
+    rest(net)
+    assert [module.training for module in net] == [True, False]

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from hafs.data.samples import Sample
+from hafs.modeling.packing import pack, row, supervised_tokens
+
+
+def sample(*tokens, supervised=()):
+    mask = np.zeros(len(tokens), dtype=bool)
+    mask[list(supervised)] = True
+    return Sample("x", np.array(tokens, dtype=np.int32), mask)
+
+
+@pytest.mark.parametrize("capacity", [1, 7, 10, 64, 1000])
+def test_every_sample_is_in_exactly_one_row_and_no_row_of_several_is_over_full(capacity):
+    lengths = np.random.default_rng(0).integers(1, 60, size=40).tolist()
+    rows = pack(lengths, capacity)
+    assert sorted(i for r in rows for i in r) == list(range(40))
+    assert all(len(r) == 1 or sum(lengths[i] for i in r) <= capacity for r in rows)
+
+
+def test_rows_are_about_equally_full():
+    rows = pack([30] * 8, 128)
+    assert [len(r) for r in rows] == [4, 4]
+    assert len(pack([100] * 9, 1000)) == 1
+
+
+def test_a_row_restarts_positions_and_predicts_nothing_across_a_border():
+    packed = row([sample(1, 2, 3, supervised=[0, 2]), sample(4, 5, supervised=[0, 1])])
+    assert packed.tokens_T.tolist() == [1, 2, 3, 4, 5]
+    assert packed.positions_T.tolist() == [0, 1, 2, 0, 1]
+    assert packed.borders == [0, 3, 5]
+    assert packed.predicts_N.tolist() == [1, 3]
+    assert packed.target_N.tolist() == [3, 5]
+
+
+def test_supervised_tokens_are_those_that_rows_predict():
+    samples = [sample(1, 2, 3, supervised=[0, 2]), sample(4, 5, supervised=[0, 1])]
+    assert supervised_tokens(samples) == len(row(samples).target_N) == 2
