@@ -163,7 +163,8 @@ def predicted(words: list[str], here: Path) -> dict[str, Any]:
     typed = [
         sys.executable,
         "-m",
-        "hafs.commands.plan",
+        "hafs",
+        "plan",
         *COMMON,
         *words,
         "hardware=local",
@@ -182,7 +183,7 @@ def count_tokens(words: list[str], here: Path) -> None:
     kept = ("dataset", "model=", "seed")
     typed = [word for word in [*COMMON, *words] if word.startswith(kept)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "hafs.commands.validate", *typed]
+    command = [sys.executable, "-m", "hafs", "validate", *typed]
     subprocess.run(command, cwd=here, env=env, capture_output=True, check=True)
 
 

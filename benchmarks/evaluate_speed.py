@@ -2,10 +2,10 @@
 
     python benchmarks/evaluate_speed.py [RUN]
 
-Evaluates a finished run of the shipped sample (its whole test split, 64 new tokens, base and tuned) through the command's
-own function, in all the seconds that its user waits; then answers some prompts again one at a time, holds the answers
-against the evaluation's, and compares seconds a token. Also holds the perplexity of both sides against transformers'
-own loss on the same tokens.
+Evaluates a finished run of the shipped sample (its whole test split, 64 new tokens, base and tuned) through the
+command's own function, timed as its user waits; then answers some prompts again one at a time, compares the answers
+with the evaluation's, and compares seconds per token. Also compares the perplexity of both sides with transformers' own
+loss on the same tokens.
 """
 
 import json
@@ -32,7 +32,7 @@ def main() -> None:
     with suppress(GateRefused):
         evaluate(compose("evaluate", ["max_new_tokens=64", f"name={folder}"]))
     print(f"\nevaluation: {time.perf_counter() - began:.1f} s, loading included")
-    subject, measured = open_run(folder), gate.read(folder).metrics["seconds_a_token"]
+    subject, measured = open_run(folder), gate.read(folder).metrics["seconds_per_token"]
     loaded = Loaded(subject)
     split = held_out(subject, data_of(subject, loaded.tokenizer))
     conversations = [split.conversation(i) for i in range(len(split))]

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import replace
 
 from hafs.config import build, compose
-from hafs.council import council
+from hafs.council.assembly import council
 from hafs.council.router.routing_report import fit, measure
 from hafs.council.router.rows import dealt, read_rows
 

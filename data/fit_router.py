@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hafs.council import council
+from hafs import council
 from hafs.council.router.classifier import name_of
 
 FOLDER = Path(__file__).resolve().parent / "router"

@@ -11,7 +11,7 @@ if is_the_program():
     quiet_until_a_command_runs()
 
 if TYPE_CHECKING:
-    from hafs.council import council
+    from hafs.council.assembly import council
 
 __all__ = ["council"]
 
@@ -19,7 +19,7 @@ __all__ = ["council"]
 def __getattr__(name: str) -> Any:
     """`from hafs import council` without making `import hafs` heavy."""
     if name == "council":
-        from hafs.council import council
+        from importlib import import_module
 
-        return council
+        return import_module("hafs.council")
     raise AttributeError(f"module 'hafs' has no attribute {name!r}")

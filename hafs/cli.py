@@ -1,4 +1,4 @@
-"""The installed script: `hafs COMMAND ...` is `python -m hafs.COMMAND ...`, with tab completion."""
+"""The installed script: `hafs COMMAND ...`, the same as `python -m hafs COMMAND ...`, with tab completion."""
 
 import ast
 import importlib
@@ -15,20 +15,24 @@ COMPLETION = """_hafs() {
 complete -o nospace -F _hafs hafs
 """
 SHORT = {"runs": ("dashboard", "table=true", "A table of runs: status, stage, step, loss, best, time left.")}
-"""Short forms: the command they are, the word they stand for, and their line in the overview."""
+"""Short forms: the command they stand for, its override, and their line in the overview."""
+RENAMED = {"rollback": "revert"}
+"""Commands by the name they had in 0.1; both names work until 0.3."""
+_PACKAGE = Path(__file__).parent
 
 
 def commands() -> list[str]:
-    """Names of the commands: every primary config that has a module of its name."""
-    from hafs.config import conf_folder
+    """Names of the commands: `train`, and every module of `hafs.commands`."""
+    return sorted(["train", *(path.stem for path in (_PACKAGE / "commands").glob("[a-z]*.py"))])
 
-    return sorted(
-        path.stem for path in conf_folder().glob("*.yaml") if (Path(__file__).parent / f"{path.stem}.py").exists()
-    )
+
+def module_of(command: str) -> str:
+    """Dotted name of the module of a command."""
+    return f"hafs.{command}" if command == "train" else f"hafs.commands.{command}"
 
 
 def main() -> None:
-    """Find the command and go through it."""
+    """Find the command and run it."""
     words = sys.argv[1:]
     if words[:1] == ["--complete"]:
         from hafs.config.completion import complete
@@ -42,16 +46,17 @@ def main() -> None:
         print(_version())
     elif words[0] in commands():
         _enter(words[0], words[1:])
+    elif words[0] in RENAMED:
+        print(f"hafs: {words[0]} is now hafs {RENAMED[words[0]]}; the old name works until 0.3", file=sys.stderr)
+        _enter(RENAMED[words[0]], words[1:])
     elif words[0] in SHORT:
-        command, word, _ = SHORT[words[0]]
-        _enter(command, [word, *words[1:]])
+        command, override, _ = SHORT[words[0]]
+        _enter(command, [override, *words[1:]])
     else:
         from hafs.config.check import did_you_mean
 
-        print(
-            f"hafs: there is no command {words[0]!r}\n-> {did_you_mean(words[0], [*commands(), *SHORT])}",
-            file=sys.stderr,
-        )
+        hint = did_you_mean(words[0], [*commands(), *SHORT])
+        print(f"hafs: there is no command {words[0]!r}\n-> {hint}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -64,7 +69,7 @@ def _completed(line: str) -> str:
 
 
 def _enter(command: str, words: list[str]) -> None:
-    name = f"hafs.{command}"
+    name = module_of(command)
     # processes that Lightning starts for more devices are started as this one says it was: python -m hafs.train ...
     sys.modules["__main__"].__spec__ = importlib.util.find_spec(name)
     sys.argv = [name, *words]
@@ -82,9 +87,8 @@ def _version() -> str:
 def _overview() -> str:
     lines = [f"{_version()}: raw JSONL to a routed council of fine-tuned experts", ""]
     for command in commands():
-        words = (
-            ast.get_docstring(ast.parse((Path(__file__).parent / f"{command}.py").read_text(encoding="utf-8"))) or ""
-        )
+        path = _PACKAGE.joinpath(*module_of(command).split(".")[1:]).with_suffix(".py")
+        words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         lines.append(f"  hafs {command:<12} {words.splitlines()[0]}")
     lines += [f"  hafs {name:<12} {words}" for name, (_, _, words) in SHORT.items()]
     lines += [

@@ -4,16 +4,16 @@ import re
 import shlex
 from importlib import import_module
 
-from hafs.cli import SHORT, commands
+from hafs.cli import SHORT, commands, module_of
 from hafs.config import check, compose
 from hafs.council.settings import CouncilSettings
 
-_TYPED = re.compile(r"^ *(?:\$ )?(?:python -m hafs\.|hafs )(\w+)(?: +(.*?))?(?: {2,}#.*)?$", re.MULTILINE)
+_TYPED = re.compile(r"^ *(?:\$ )?(?:python -m hafs[. ]|hafs )(\w+)(?: +(.*?))?(?: {2,}#.*)?$", re.MULTILINE)
 _OVERRIDE = re.compile(r"^[+~]{0,2}[\w.@/]+=")
 _SWEPT = re.compile(r"^([\w.]+=)([\w.-]+)(?:,[\w.-]+)+$")
 
 
-def commands(text):
+def commands_in(text):
     """Every command in indented lines of a document: its name and the words after it."""
     return [(name, words) for name, words in _TYPED.findall(text) if name in {*commands(), *SHORT}]
 
@@ -32,4 +32,4 @@ def composes(name, words):
     typed = [word for word in words if _OVERRIDE.match(word)]
     if {"-m", "--multirun"} & set(words):
         typed = [word if word.startswith("stage=") else _SWEPT.sub(r"\1\2", word) for word in typed]
-    check(compose(name, typed), getattr(import_module(f"hafs.{name}"), "Settings", CouncilSettings))
+    check(compose(name, typed), getattr(import_module(module_of(name)), "Settings", CouncilSettings))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hafs.cli import commands
+from hafs.cli import commands, module_of
 from hafs.config import check, compose
 from hafs.council.settings import CouncilSettings
 
@@ -21,7 +21,7 @@ COMMANDS = [(command, words) for command, words in COMMANDS if command in comman
 def test_every_command_composes_and_passes_the_check(command, words):
     typed = [word for word in shlex.split(words) if re.match(r"^[\w.]+=", word)]
     typed = [re.sub(r"^(adapter\.r)=4,8,16$", r"\1=4", word) for word in typed]
-    check(compose(command, typed), getattr(import_module(f"hafs.{command}"), "Settings", CouncilSettings))
+    check(compose(command, typed), getattr(import_module(module_of(command)), "Settings", CouncilSettings))
 
 
 def test_the_readme_names_commands_and_make_targets_that_exist():

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/provider"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/providers"))
 
 import measure
 from chains import remote, scripted

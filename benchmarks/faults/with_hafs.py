@@ -13,7 +13,7 @@ if not Path("rows.jsonl").exists():
     Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
 from hafs import train  # noqa: E402
-from hafs.training import step
+from hafs.training import step  # noqa: E402
 from hafs.training.callbacks.journal import Journal  # noqa: E402
 from hafs.training.module import FineTuning  # noqa: E402
 

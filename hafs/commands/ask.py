@@ -40,7 +40,7 @@ def ask(config: DictConfig) -> None:
     """
     question = with_standard_input(config.question)
 
-    from hafs.council import assemble
+    from hafs.council.assembly import assemble
     from hafs.council.receipt_terminal import show_receipt, show_routing
 
     council = assemble(config)

@@ -1,7 +1,7 @@
 """Let a registered version answer for its family from now on.
 
     hafs promote hyrule-asm-v2                                experts with adapter: hyrule-asm answer with it
-    hafs rollback hyrule-asm                                  undoes it
+    hafs revert hyrule-asm                                  undoes it
 
 A `hafs serve` that runs keeps the version it started with. Exit code 2: there is no such version, or its bytes have
 changed.

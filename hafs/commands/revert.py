@@ -1,6 +1,6 @@
 """Undo the last promotion of a family: the version before it answers again.
 
-    hafs rollback hyrule-asm
+    hafs revert hyrule-asm
 
 Exit code 2: there is none before it.
 """
@@ -13,12 +13,12 @@ from hafs.config import build, command
 
 
 class Settings(TypedDict):
-    """The command's own keys in `conf/rollback.yaml`."""
+    """The command's own keys in `conf/revert.yaml`."""
 
     family: str | None
 
 
-def rollback(config: DictConfig) -> None:
+def revert(config: DictConfig) -> None:
     """Put the version before into production again.
 
     Raises:
@@ -27,12 +27,12 @@ def rollback(config: DictConfig) -> None:
     from hafs.core.errors import ConfigError
 
     if not config.family:
-        raise ConfigError("there is no family to roll back", hint="hafs rollback hyrule-asm")
-    left, again = build(config.registry).rollback(config.family)
+        raise ConfigError("no model family was given", hint="hafs revert hyrule-asm")
+    left, again = build(config.registry).revert(config.family)
     print(f"{again} answers for {config.family} again; {left} is retired")
 
 
-main = command("rollback", rollback, words=__doc__ or "", settings=Settings, positional="family")
+main = command("revert", revert, words=__doc__ or "", settings=Settings, positional="family")
 
 if __name__ == "__main__":
     main()

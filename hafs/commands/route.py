@@ -37,7 +37,7 @@ def route(config: DictConfig) -> None:
     import asyncio
 
     from hafs.core.errors import DataError
-    from hafs.council import assemble
+    from hafs.council.assembly import assemble
     from hafs.council.router.report_terminal import show_fit, show_report, show_wrong
     from hafs.council.router.routing_report import fit, measure
     from hafs.council.router.rows import dealt, read_rows

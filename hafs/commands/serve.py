@@ -33,7 +33,7 @@ def serve(config: DictConfig) -> None:
     Raises:
         ConfigError: The address needs a token, the port is taken, an adapter is missing, or no provider has its key.
     """
-    from hafs.council import assemble
+    from hafs.council.assembly import assemble
     from hafs.server.app import Limits, application
     from hafs.server.listen import bound, run, token_of
 

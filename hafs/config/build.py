@@ -7,11 +7,11 @@ from importlib import import_module
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 
 from hafs.config.extras import missing_extra
+from hafs.config.group_map import current_target, in_modules, modules
 from hafs.config.plugins import plugins
-from hafs.config.tree import groups
 from hafs.core.errors import ConfigError
 
 FOREIGN = ("pytorch_lightning.callbacks", "pytorch_lightning.loggers", "pytorch_lightning.strategies", "torch.optim")
@@ -32,6 +32,18 @@ def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
     elif isinstance(node, ListConfig) and not node._is_none():
         for i in range(len(node)):
             yield from targets(node._get_node(i), f"{path}[{i}]")
+
+
+def renew_targets(node: Any) -> list[str]:
+    """Give every `_target_` that an earlier release named its present name, in place; returns a line for each name."""
+    lines = []
+    for _, sub in targets(node):
+        before, now = str(sub["_target_"]), current_target(str(sub["_target_"]))
+        if now != before:
+            with flag_override(sub, ["readonly", "struct"], [False, False]):
+                sub["_target_"] = now
+            lines.append(f"_target_: {before} is now {now}; the old name works until 0.3")
+    return list(dict.fromkeys(lines))
 
 
 def refuse_foreign(node: Any, where: str = "") -> None:
@@ -64,14 +76,13 @@ def _may_be_called(target: str) -> bool:
     if target == "pytorch_lightning.Trainer":
         return True
     module, _, name = target.rpartition(".")
-    ours = module.split(".")[0] == "hafs" and module.split(".")[1:2] in [[group] for group in groups()]
-    if not ours:
+    if not in_modules(module, modules()):
         return is_class_of(target, (*FOREIGN, *plugins()))
     try:
         found = getattr(import_module(module), name, None)
     except ImportError as error:
         _say_what_is_missing(error)
-        return module.count(".") == 1  # a group's own module that does not load: `check` says why
+        return module in modules()  # a group's own module that does not load: `check` says why
     home = str(getattr(found, "__module__", ""))
     return found is None or ((inspect.isroutine(found) or inspect.isclass(found)) and home.startswith("hafs."))
 
@@ -112,6 +123,7 @@ def build(node: Any, **runtime: Any) -> Any:
     """
     if node is None:
         return None
+    renew_targets(node)
     refuse_foreign(node)
     if runtime:
         return instantiate(node, _convert_="object", _partial_=True)(**runtime)

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, get_type_hints
 
@@ -12,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from hafs.config.build import refuse_foreign, targets
+from hafs.config.build import refuse_foreign, renew_targets, targets
 from hafs.config.extras import missing_extra
 from hafs.core.errors import ConfigError
 
@@ -41,6 +42,8 @@ def check(config: DictConfig, settings: type | None = None, *, unused: Collectio
     Raises:
         ConfigError: One line for each wrong type, unknown key, impossible value, missing value and written-out secret.
     """
+    for line in renew_targets(config):
+        print(f"hafs: {line}", file=sys.stderr)
     for key in config:  # what a target names is looked up in its module, so only where something will be built
         if key not in unused and OmegaConf.is_config(child := config._get_node(key)):
             refuse_foreign(child, str(key))

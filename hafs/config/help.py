@@ -1,4 +1,4 @@
-"""What `--help` prints: the command's own words, its groups and their options, its values; read from `conf/` as it is."""
+"""What `--help` prints: the command's docstring, its groups and their options, its keys; read from `conf/`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ def _defaults(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _values(path: Path) -> str:
-    """The command's own keys, with their comments, as they stand in its file and in that of a command that it begins with."""
+    """The command's own keys, with their comments, from its file and from that of the command that it extends."""
     first = yaml.safe_load(path.read_text()).get("defaults", ["command"])[0]
     before = _values(path.with_name(f"{first}.yaml")) + "\n" if first != "command" else ""
     text = path.read_text().split("\n\n", 1)[1]

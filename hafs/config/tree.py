@@ -35,7 +35,7 @@ def conf_folder() -> Path:
 
 def shipped(name: str) -> str:
     """The path of a file of the shipped `data/`."""
-    candidates = (_PACKAGE / "data", _PACKAGE.parent / "data")
+    candidates = (_PACKAGE / "sample_data", _PACKAGE.parent / "data")
     return str(next((path / name for path in candidates if (path / name).exists()), candidates[-1] / name))
 
 

@@ -131,7 +131,9 @@ def stop_is_an_error() -> Iterator[None]:
 
 
 def is_the_program(command: str = "") -> bool:
-    """Whether this process is `python -m hafs.COMMAND` or `hafs COMMAND`, and not somebody else's who imports hafs.
+    """Whether this process is a command of hafs, and not another program that imports hafs.
+
+    `hafs COMMAND`, `python -m hafs COMMAND`, `python -m hafs.train` and `python -m hafs.commands.COMMAND` are commands.
 
     To be asked while `hafs` itself is imported: `sys.argv` is not the module's yet.
 
@@ -139,10 +141,13 @@ def is_the_program(command: str = "") -> bool:
         command: One of them; any, where none is named.
     """
     if sys.argv[:1] == ["-m"]:
-        name = f"hafs.{command}"
-        modules = [word.removeprefix("-m") for word in sys.orig_argv[1:]]
-        return name in modules if command else any(word.startswith(name) for word in modules)
-    return bool(sys.argv) and Path(sys.argv[0]).stem == "hafs" and command in ("", *sys.argv[1:2])
+        words = [word.removeprefix("-m") for word in sys.orig_argv[1:]]
+        module = next((word for word in words if word == "hafs" or word.startswith("hafs.")), "")
+        if module != "hafs":
+            return module in (f"hafs.{command}", f"hafs.commands.{command}") if command else bool(module)
+    elif not sys.argv or Path(sys.argv[0]).stem != "hafs":
+        return False
+    return command in ("", *sys.argv[1:2])
 
 
 def quiet_until_a_command_runs() -> None:

@@ -1,1 +1,1 @@
-""""""
+"""Rows in; checked, deduplicated, split, tokenized samples out."""

@@ -34,7 +34,7 @@ from hafs.evaluation.subject import Loaded, Subject, data_of, held_out, refuse_s
 
 Say = Callable[[str], None]
 JUDGE = "judge"
-OF_ONE_TOKENIZER = ("perplexity", "token_accuracy", "answer_length", "seconds_a_token", FORGETTING)
+OF_ONE_TOKENIZER = ("perplexity", "token_accuracy", "answer_length", "seconds_per_token", FORGETTING)
 """Metrics that count tokens: over two tokenizers they compare nothing."""
 
 

@@ -1,1 +1,1 @@
-""""""
+"""Base model, quantization, adapter, attention, loss, generation, likelihood, hardware."""

@@ -150,7 +150,7 @@ def _quoted(value: Any) -> str:
 
 def _train(words: Sequence[str], folder: Path) -> int:
     """Peak bytes of a training in a process of its own."""
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     if Path("conf").is_dir():  # a model of one's own
         (folder / "conf").symlink_to(Path("conf").absolute())

@@ -7,12 +7,15 @@ two products a token in training (forward, gradient of the input), a trained one
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hafs.modeling.hardware import Hardware
 from hafs.planning.architecture import Architecture
 from hafs.planning.memory import Setup, adapted, trained_parameters
 from hafs.planning.workload import Workload
-from hafs.training.stage import Stage
+
+if TYPE_CHECKING:
+    from hafs.training.stage import Stage
 
 START = {"cpu": 12.0, "cuda": 25.0, "mps": 20.0}
 """Seconds before the first step that do not depend on the model: libraries, data, the driver."""
@@ -76,7 +79,7 @@ def estimate(
     shapes: Architecture,
     setup: Setup,
     load: Workload,
-    stages: Sequence[Stage],
+    stages: "Sequence[Stage]",
     hardware: Hardware,
     *,
     row_tokens: int,

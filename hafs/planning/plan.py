@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hafs.modeling.hardware import GIB, Hardware
 from hafs.planning import duration, memory
@@ -10,7 +10,9 @@ from hafs.planning.architecture import Architecture
 from hafs.planning.duration import Duration, Measured
 from hafs.planning.memory import Constants, Setup, Term
 from hafs.planning.workload import Row, Workload, fullest_row, fullest_step
-from hafs.training.stage import Stage
+
+if TYPE_CHECKING:
+    from hafs.training.stage import Stage
 
 HEADROOM = 0.08
 """Free share of the memory below which a plan is marginal: about the error of its figures."""
@@ -30,7 +32,7 @@ class Asked:
     dataset: str
     max_length: int
     load: Workload
-    stages: Sequence[Stage]
+    stages: "Sequence[Stage]"
     hardware: Hardware
     micro_batch_tokens: int | None
     """As configured; None: `max_length` on a CPU, on a GPU what fits."""

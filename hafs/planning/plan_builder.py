@@ -1,8 +1,8 @@
-"""From a composed config to a plan, and to what could be done instead; used by the plan command and in front of a run."""
+"""From a composed config to a plan, and to what could be done instead; used by `hafs plan` and before a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 import yaml
@@ -27,7 +27,9 @@ from hafs.planning.fits import Fit, Option, nearest
 from hafs.planning.memory import Setup
 from hafs.planning.plan import Asked
 from hafs.planning.workload import Workload, workload
-from hafs.training.stage import Stage
+
+if TYPE_CHECKING:
+    from hafs.training.stage import Stage
 
 
 class Proposal:
@@ -80,7 +82,7 @@ def asked(
     quant: Quant,
     adapter: Adapter,
     dataset: Dataset,
-    stages: Sequence[Stage],
+    stages: "Sequence[Stage]",
     hardware: Hardware,
     load: Workload,
     product_bytes: Literal[2, 4],

@@ -4,11 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hafs.modeling.kernel_limits import SHORT
-from hafs.training.stage import Stage
+
+if TYPE_CHECKING:
+    from hafs.training.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,20 +86,20 @@ class Row:
     """Whether other rows of the run have other lengths."""
 
 
-def fullest_step(load: Workload, stages: Sequence[Stage]) -> int:
+def fullest_step(load: Workload, stages: "Sequence[Stage]") -> int:
     """Tokens of the longest optimizer step that the stages are likely to see."""
     return int(_steps(load, tuple(stages)).max())
 
 
 @lru_cache(maxsize=64)
-def _steps(load: Workload, stages: tuple[Stage, ...], *, draws: int = 300) -> np.ndarray:
+def _steps(load: Workload, stages: "tuple[Stage, ...]", *, draws: int = 300) -> np.ndarray:
     """Tokens of steps as the stages will draw them; a few hundred stand for all."""
     size = max(stage.batch_size for stage in stages)
     steps = min(draws, sum(stage.steps(load.train) for stage in stages))
     return np.random.default_rng(0).choice(np.asarray(load.lengths), (steps, size)).sum(1)
 
 
-def fullest_row(load: Workload, stages: Sequence[Stage], row_tokens: int) -> Row:
+def fullest_row(load: Workload, stages: "Sequence[Stage]", row_tokens: int) -> Row:
     """The fullest row that packing makes of steps whose rows hold at most `row_tokens`.
 
     Rows are filled evenly (`packing.pack`), so the fullest is seldom quite full.

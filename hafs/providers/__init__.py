@@ -1,1 +1,1 @@
-""""""
+"""Who answers: hosts and local models behind failover, quotas and policy."""

@@ -1,1 +1,1 @@
-""""""
+"""Registered models: their records and files, model cards, exports, backups."""

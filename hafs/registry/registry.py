@@ -160,7 +160,7 @@ class Registry:
             self._verify_all(page, entry)
             return _put_into_production(page, entry, [*_history(page, names.family(name)), name])
 
-    def rollback(self, family: str) -> tuple[str, str]:
+    def revert(self, family: str) -> tuple[str, str]:
         """Undo the last promotion of a family; returns the version that leaves and the one that answers again.
 
         Raises:
@@ -169,7 +169,7 @@ class Registry:
         with self.book.change() as page:
             if names.is_version(family):
                 raise RegistryError(
-                    f"{family!r} is one version, expected a family", hint=f"hafs rollback {names.family(family)}"
+                    f"{family!r} is one version, expected a family", hint=f"hafs revert {names.family(family)}"
                 )
             leaving = _get(page, family)
             before = [name for name in _history(page, family) if name != leaving.name and name in page.entries]

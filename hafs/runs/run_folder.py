@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
+from hafs.config.group_map import current_target
 from hafs.core import durable
 from hafs.core.errors import FAILURE, OUR_BUG, RunError
 from hafs.core.failpoints import failpoint
@@ -240,7 +241,7 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted keys and leaf values of nested mappings."""
     if isinstance(node, Mapping) and node:
         return {k: v for key, child in node.items() for k, v in flat(child, f"{prefix}.{key}".strip(".")).items()}
-    return {prefix: node}
+    return {prefix: current_target(str(node)) if prefix.endswith("_target_") else node}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

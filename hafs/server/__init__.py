@@ -1,1 +1,1 @@
-""""""
+"""The OpenAI-compatible server over a council."""

@@ -1,1 +1,1 @@
-""""""
+"""The LightningModule, its callbacks, stages, optimizer, micro-batches and rollback."""

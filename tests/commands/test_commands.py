@@ -15,13 +15,13 @@ ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 WARMUP = [word for word in COMMON if not word.startswith(("stage.main", "stage.cooldown"))] + ["stage=warmup"]
 
 
-def command(*words, command="train"):
-    return [sys.executable, "-m", f"hafs.{command}", *words]
+def argv(*words, command="train"):
+    return [sys.executable, "-m", "hafs", command, *words]
 
 
 def typed(*words, command="train", here):
     return subprocess.run(
-        command(*words, command=command),
+        argv(*words, command=command),
         check=False,
         cwd=here,
         env=ONE_THREAD,
@@ -116,7 +116,7 @@ LONG = [*WARMUP, "stage.warmup.epochs=12", "stage.warmup.samples=40", "stage.war
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_same_command_continues_to_the_same_adapter(rows, number):
-    process = subprocess.Popen(command(*LONG), cwd=rows, env=ONE_THREAD, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(argv(*LONG), cwd=rows, env=ONE_THREAD, stderr=subprocess.PIPE, text=True)
     wait_for_step(rows / "outputs/run", 3, process)
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
@@ -132,7 +132,7 @@ def test_a_signal_saves_and_the_same_command_continues_to_the_same_adapter(rows,
 
 def test_a_pause_file_saves_and_waits_until_it_is_gone(rows):
     process = subprocess.Popen(
-        command(*LONG, "callbacks.pause.poll_seconds=0.05"), cwd=rows, env=ONE_THREAD, stderr=subprocess.PIPE, text=True
+        argv(*LONG, "callbacks.pause.poll_seconds=0.05"), cwd=rows, env=ONE_THREAD, stderr=subprocess.PIPE, text=True
     )
     folder = rows / "outputs/run"
     wait_for_step(folder, 2, process)

@@ -3,7 +3,7 @@ from typing import get_type_hints
 
 import pytest
 
-from hafs.cli import commands
+from hafs.cli import commands, module_of
 from hafs.config import build, check, compose
 from hafs.config.check import _adapter
 from hafs.core.errors import ConfigError
@@ -97,6 +97,6 @@ def _problems(config):
 
 @pytest.mark.parametrize("command", commands())
 def test_every_key_of_a_command_has_a_type_that_is_checked(command):
-    settings = getattr(importlib.import_module(f"hafs.{command}"), "Settings", None)
+    settings = getattr(importlib.import_module(module_of(command)), "Settings", None)
     hints = get_type_hints(settings, include_extras=True) if settings else {}
     assert [key for key, hint in hints.items() if _adapter(hint) is None] == []

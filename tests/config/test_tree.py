@@ -1,5 +1,6 @@
 """The pins of the design: what holds for every option of every group."""
 
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -9,16 +10,17 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from hafs.config import check, compose, conf_folder
+from hafs.cli import commands
+from hafs.config import build, check, compose, conf_folder
 from hafs.config.build import targets
+from hafs.config.group_map import FOREIGN_GROUPS, MODULES, NO_CODE, current_target, in_modules, modules
 from hafs.config.overrides import SEQUENCES
 from hafs.train import Settings
 
 GROUPS = sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
 COMMANDS = [path.stem for path in sorted(conf_folder().glob("*.yaml")) if path.stem not in {"command", "train"}]
-LIGHTNINGS = {"trainer", "logger"}
-NOUNS = [group for group in GROUPS if group not in LIGHTNINGS | {"experiment"}]
+WITH_CODE = [group for group in GROUPS if group in MODULES]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -46,11 +48,11 @@ def test_every_option_composes_and_passes_the_check(group, option):
     check(composed(group, option), Settings if command_of(group) == "train" else None)
 
 
-@pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if pair[0] in NOUNS])
-def test_every_target_of_an_option_lives_in_the_module_of_its_group(group, option):
+@pytest.mark.parametrize(("group", "option"), [pair for pair in OPTIONS if pair[0] in WITH_CODE])
+def test_every_target_of_an_option_lives_where_the_map_says(group, option):
     found = [sub["_target_"] for _, sub in targets(node_of(group, option))]
     assert found
-    assert all(target.startswith(f"hafs.{group}.") for target in found)
+    assert all(in_modules(target, MODULES[group]) for target in found)
 
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if group not in {"experiment", "logger"}])
@@ -61,16 +63,49 @@ def test_every_option_of_a_group_has_the_same_keys(group):
     assert len(set(map(frozenset, keys.values()))) == 1, keys
 
 
-def test_every_config_group_with_code_is_a_module_of_that_name():
-    for group in NOUNS:
-        assert (ROOT / "hafs" / f"{group}.py").exists() or (ROOT / "hafs" / group / "__init__.py").exists(), group
+def test_every_config_group_is_on_the_map_once_and_the_map_names_modules_that_exist():
+    assert sorted([*MODULES, *FOREIGN_GROUPS, *NO_CODE]) == GROUPS
+    for module in modules():
+        assert importlib.util.find_spec(module), module
+
+
+def test_every_command_has_a_primary_config_of_its_name():
+    assert sorted(["train", *COMMANDS]) == commands()
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("hafs.expert.Expert", "hafs.council.expert.Expert"),
+        ("hafs.model.hub", "hafs.modeling.weights.hub"),
+        ("hafs.model.causal_lm", "hafs.modeling.base_model.causal_lm"),
+        ("hafs.registry.registry", "hafs.registry.registry.registry"),
+        ("hafs.metrics.ended.Ended", "hafs.evaluation.metrics.eos_rate.EosRate"),
+        ("hafs.council.expert.Expert", "hafs.council.expert.Expert"),
+        ("os.system", "os.system"),
+    ],
+)
+def test_a_target_that_an_earlier_release_named_is_found_under_its_present_name(before, now):
+    assert current_target(before) == now
+    assert current_target(now) == now
+
+
+def test_a_users_own_config_with_an_old_target_works_and_is_told_the_new_one(here, capsys):
+    shipped = (conf_folder() / "expert/asm.yaml").read_text()
+    (here / "conf/expert").mkdir(parents=True)
+    old = shipped.replace("hafs.council.expert.Expert", "hafs.expert.Expert").replace("asm", "mine")
+    (here / "conf/expert/mine.yaml").write_text(old)
+    config = compose("ask", ["expert=mine", "provider=scripted"])
+    check(config)
+    assert "hafs.expert.Expert is now hafs.council.expert.Expert" in capsys.readouterr().err
+    assert type(build(config.experts.mine)).__name__ == "Expert"
 
 
 def test_no_value_has_a_default_in_two_places():
     """What YAML sets has no default in a signature."""
     twice = []
     for group, option in OPTIONS:
-        if group in LIGHTNINGS | {"experiment"}:
+        if group not in MODULES:
             continue
         for path, node in targets(composed(group, option)):
             target = node["_target_"]

@@ -11,7 +11,7 @@ from tiny_runs import run, write_rows
 from hafs.core import malloc_tuning
 
 SCRIPT = str(Path(sys.executable).parent / "hafs")
-TRAIN, PLAN = ["-m", "hafs.train", "--help"], ["-m", "hafs.commands.plan", "--help"]
+TRAIN, PLAN = ["-m", "hafs.train", "--help"], ["-m", "hafs", "plan", "--help"]
 pytestmark = pytest.mark.skipif(not malloc_tuning._is_glibc(), reason="the C library is not glibc")
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from hafs.council import council
+from hafs.council.assembly import council
 
 
 @pytest.fixture(autouse=True)

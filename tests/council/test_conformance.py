@@ -10,7 +10,7 @@ from functools import cache
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
-from hafs.council import council
+from hafs.council.assembly import council
 from hafs.council.chat_model import Council
 
 

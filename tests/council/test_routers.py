@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage
 
 from hafs.config import build, compose
 from hafs.core.errors import ConfigError
-from hafs.council import council
+from hafs.council.assembly import council
 from hafs.council.expert import Expert
 from hafs.council.router import Method, Router, picked
 from hafs.council.router.llm import label_sets, read_scores

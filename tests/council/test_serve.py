@@ -221,7 +221,7 @@ def test_other_addresses_take_a_token_and_a_taken_port_is_told(monkeypatch):
 def test_a_command_that_cannot_answer_says_why_in_few_lines(own_state, command, words, code, said):
     env = {key: value for key, value in os.environ.items() if not key.endswith(("_API_KEY", "_TOKEN"))}
     more = ["router=keyword"] if "router=keyword" not in words and command == "ask" else []
-    command = [sys.executable, "-m", f"hafs.{command}", *words, *more]
+    command = [sys.executable, "-m", "hafs", command, *words, *more]
     out = subprocess.run(
         command, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60
     )
@@ -232,7 +232,7 @@ def test_a_command_that_cannot_answer_says_why_in_few_lines(own_state, command, 
 
 
 def test_standard_input_is_appended_to_the_question(own_state):
-    command = [sys.executable, "-m", "hafs.commands.ask", "Why, a=b?", "provider=scripted", "router=keyword"]
+    command = [sys.executable, "-m", "hafs", "ask", "Why, a=b?", "provider=scripted", "router=keyword"]
     out = subprocess.run(command, capture_output=True, text=True, check=True, input="trace 42\n", timeout=60)
     assert out.stdout == "A scripted answer to: Why, a=b?\n\ntrace 42\n"
     assert "routed by" in out.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from journals import step, whole_run, write
-from test_training import events, run, write_rows
+from tiny_runs import events, run, write_rows
 
 from hafs.cli import _completed, _overview
 from hafs.commands import dashboard as command

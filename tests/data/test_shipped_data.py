@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+DATA = Path(__file__).resolve().parents[2] / "data"
 sys.path.insert(0, str(DATA))
 
 from generate import asm, debug, routing, yaze  # noqa: E402

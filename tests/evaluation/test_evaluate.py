@@ -118,7 +118,7 @@ def test_a_good_run_passes_and_leaves_record_page_and_rows(at, capsys):
     found = record("good")
     assert found.verdict.passed
     assert found.metrics["perplexity"].ratio_high < 0.9
-    assert {"token_accuracy", "rouge_l", "chrf", "ended", "seconds_a_token", "forgetting"} <= found.metrics.keys()
+    assert {"token_accuracy", "rouge_l", "chrf", "eos_rate", "seconds_per_token", "forgetting"} <= found.metrics.keys()
     assert not {"assembles", "tool_calls", "diagnosis"} & found.metrics.keys()
     lines = [json.loads(line) for line in Path("outputs/good/evaluation_rows.jsonl").read_text().splitlines()]
     assert len(lines) == found.split.rows >= 30

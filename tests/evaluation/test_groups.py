@@ -12,7 +12,7 @@ from hafs.evaluation.evaluation_terminal import interval, judged
 from hafs.evaluation.figures import figures
 from hafs.evaluation.metrics import Said
 from hafs.evaluation.metrics.perplexity import Perplexity
-from hafs.evaluation.metrics.seconds_per_token import SecondsAToken
+from hafs.evaluation.metrics.seconds_per_token import SecondsPerToken
 from hafs.registry.model_card import _interval
 from hafs.registry.record import Measured
 
@@ -32,7 +32,7 @@ def better(rows):
     return [replace(row, nats=row.nats / 2, seconds=row.seconds / 2) for row in rows]
 
 
-METRICS = {"perplexity": Perplexity(), "seconds_a_token": SecondsAToken()}
+METRICS = {"perplexity": Perplexity(), "seconds_a_token": SecondsPerToken()}
 CASES = {
     "66 rows of one prompt": (
         said(66, lambda i: "  how  do I wait\nfor vblank?" if i % 2 else "how do I wait for vblank?"),

@@ -1,4 +1,4 @@
-"""Signals that come before a command is open, while Python imports what hafs needs; Ctrl-C at commands that do not save."""
+"""Signals that come before a command runs, while Python imports what hafs needs; Ctrl-C at commands without saves."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def test_ctrl_c_while_the_config_is_composed_ends_in_two_lines(here, hooked):
 
 
 def test_ctrl_c_at_another_command_ends_in_a_line(hooked):
-    words = ["-m", "hafs.commands.plan", "model=tiny"]
+    words = ["-m", "hafs", "plan", "model=tiny"]
     done = hooked([sys.executable, *words], at="hafs.planning.plan_builder", number=signal.SIGINT)
     assert (done.returncode, done.stderr) == (130, "hafs: stopped by SIGINT\n")
 

@@ -15,7 +15,7 @@ from hafs.planning.diagnostics.software import bad_releases, differing
 def test_a_sound_machine_is_told_so_in_time_and_keys_are_never_shown(here):
     secret = "sk-canary-0123456789abcdef"
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENROUTER_API_KEY": secret, "COLUMNS": "140"}
-    command = [sys.executable, "-m", "hafs.commands.doctor", "json=true", "time_source=null"]
+    command = [sys.executable, "-m", "hafs", "doctor", "json=true", "time_source=null"]
     out = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True, timeout=60, check=False)
     found = {one["name"]: one for one in json.loads(out.stdout)}
     assert out.returncode == (2 if any(one["state"] == "broken" for one in found.values()) else 0), out.stderr
@@ -85,9 +85,7 @@ def test_something_broken_ends_with_exit_code_2(here, monkeypatch):
     ],
 )
 def test_wrong_words_are_one_line_and_exit_code_2(here, word, said):
-    told = subprocess.run(
-        [sys.executable, "-m", "hafs.commands.doctor", word], capture_output=True, text=True, check=False
-    )
+    told = subprocess.run([sys.executable, "-m", "hafs", "doctor", word], capture_output=True, text=True, check=False)
     assert (told.returncode, told.stdout) == (2, "")
     assert told.stderr.startswith(f"hafs: {said}")
     assert len(told.stderr.splitlines()) <= 2

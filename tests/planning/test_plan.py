@@ -27,7 +27,7 @@ def planned(*words):
 
 
 def typed(*words, here):
-    command = [sys.executable, "-m", "hafs.commands.plan", *words]
+    command = [sys.executable, "-m", "hafs", "plan", *words]
     return subprocess.run(command, cwd=here, env=ONE_THREAD, capture_output=True, text=True, check=False)
 
 

@@ -169,7 +169,7 @@ def test_the_request_carries_what_was_asked(server):
 
 def test_a_process_leaves_nothing_open(server):
     code = (
-        "import sys, asyncio; sys.path.insert(0, 'tests/provider'); from chains import ask, chain, remote, MODES\n"
+        "import sys, asyncio; sys.path.insert(0, 'tests/providers'); from chains import ask, chain, remote, MODES\n"
         "model = chain(remote(sys.argv[1]))\n"
         "for mode in MODES: ask(model, mode)\n"
         "from hafs.providers.provider import sessions; assert len(sessions._SESSIONS) == 1, sessions._SESSIONS"

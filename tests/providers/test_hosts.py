@@ -73,7 +73,7 @@ def test_tools_go_over_the_wire_in_openais_form(server):
 def command(*words, state, **environment):
     clean = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
     return subprocess.run(
-        [sys.executable, "-m", "hafs.commands.providers", *words],
+        [sys.executable, "-m", "hafs", "providers", *words],
         env={**clean, "COLUMNS": "200", "HAFS_STATE": str(state), "PYTHONPATH": str(ROOT), **environment},
         cwd=state,
         check=False,

@@ -16,7 +16,7 @@ import uvicorn
 from chains import POLICY, remote
 from fault_server import ANSWER, FAULTS
 
-from hafs.council import council
+from hafs.council.assembly import council
 from hafs.providers.policy import Policy
 from hafs.providers.quota import Ledger
 from hafs.server.app import Limits, application
@@ -96,7 +96,7 @@ def test_the_command_serves_through_a_broken_provider(server, tmp_path):
     words = ["provider=first,second", "router=keyword", "port=0", "receipts=null"]
     environment = {**os.environ, "HAFS_STATE": str(tmp_path / "state"), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [sys.executable, "-m", "hafs.commands.serve", *words],
+        [sys.executable, "-m", "hafs", "serve", *words],
         cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:

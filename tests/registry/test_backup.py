@@ -9,12 +9,12 @@ import subprocess
 import time
 
 import pytest
-from test_registering import go, make_run
+from test_registration import go, make_run
 from tiny_runs import write_rows
 
 from hafs.commands import backup, register, restore
 from hafs.core.errors import HafsError
-from hafs.registry import backup
+from hafs.registry.backup import remote
 from hafs.registry.registry import Registry
 
 rclone = pytest.mark.skipif(shutil.which("rclone") is None, reason="rclone is not installed")
@@ -173,10 +173,10 @@ def test_a_transfer_killed_halfway_goes_on_and_is_never_taken_for_whole(register
         out, err = process.communicate()
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
-    monkeypatch.setattr(backup.remote.subprocess, "run", killed)
+    monkeypatch.setattr(remote.subprocess, "run", killed)
     with pytest.raises(HafsError, match="failed"):
         go(backup, "target=disk")
-    monkeypatch.setattr(backup.remote.subprocess, "run", real)
+    monkeypatch.setattr(remote.subprocess, "run", real)
     with pytest.raises(HafsError, match="there is no model"):
         go(restore, "target=disk", "names=hyrule-asm-v1")
     go(backup, "target=disk")

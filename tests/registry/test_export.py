@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_registering import go, make_run
+from test_registration import go, make_run
 from tiny_runs import write_rows
 
 from hafs.commands import export, register
 from hafs.core.errors import GateRefused, HafsError
-from hafs.registry import export
+from hafs.registry import export as exports
 from hafs.registry.export.compare import Partial, Place, distance
 from hafs.registry.export.modelfile import modelfile
 from hafs.registry.registry import Registry
@@ -117,7 +117,7 @@ def test_dora_is_merged_and_refused_where_nobody_could_load_it(here, monkeypatch
     folder = here / "outputs/exports/hyrule-asm-v1/ollama"
     assert {path.name for path in folder.glob("*.gguf")} == {"hyrule-asm-v1.gguf"}
     assert "ADAPTER" not in (folder / "Modelfile").read_text()
-    monkeypatch.setattr(export.nets, "original", lambda source: pytest.fail("loaded before it was refused"))
+    monkeypatch.setattr(exports.nets, "original", lambda source: pytest.fail("loaded before it was refused"))
     for form, hint in (("lora_gguf", "format=gguf"), ("ollama", "ollama.adapter=false"), ("vllm", "format=merged")):
         with pytest.raises(HafsError, match="use_dora") as refused:
             go(export, "model_name=hyrule-asm-v1", f"format={form}")
@@ -141,7 +141,7 @@ def test_a_modelfile_that_ollama_would_refuse_is_not_written(here, word, said):
 
 def test_parameters_are_written_in_ollamas_words(here):
     put(here, "model=tiny")
-    source = export.source(Registry.open("mine.toml"), "hyrule-asm-v1")
+    source = exports.source(Registry.open("mine.toml"), "hyrule-asm-v1")
     given = {"temperature": 0, "use_mmap": True, "stop": ["END"]}
     text = modelfile(source.model.tokenizer(), model="m.gguf", adapter=None, parameters=given)
     wanted = [
@@ -172,7 +172,7 @@ def test_an_export_that_is_not_the_original_is_removed_and_the_one_before_stands
     go(export, "model_name=hyrule-asm-v1")
     target = here / "outputs/exports/hyrule-asm-v1/merged"
     before = (target / "model.safetensors").read_bytes()
-    write = export.forms.Merged.write
+    write = exports.forms.Merged.write
 
     def spoiled(self, folder, net):
         write(self, folder, net)
@@ -180,7 +180,7 @@ def test_an_export_that_is_not_the_original_is_removed_and_the_one_before_stands
         save_file({k: v * 0 if "layers." in k else v for k, v in tensors.items()}, folder / "model.safetensors",
                   metadata={"format": "pt"})  # fmt: skip
 
-    monkeypatch.setattr(export.forms.Merged, "write", spoiled)
+    monkeypatch.setattr(exports.forms.Merged, "write", spoiled)
     with pytest.raises(GateRefused, match="mean KL") as refused:
         go(export, "model_name=hyrule-asm-v1")
     assert refused.value.exit_code == 4

@@ -192,7 +192,7 @@ def test_the_commands_take_their_words_as_typed(rows):
     go(register, "name=hyrule-asm-v1")
     for command, word in (("promote", "hyrule-asm-v1"), ("models", "show hyrule-asm")):
         out = subprocess.run(
-            [sys.executable, "-m", f"hafs.{command}", *word.split(), "registry.path=mine.toml"],
+            [sys.executable, "-m", "hafs", command, *word.split(), "registry.path=mine.toml"],
             check=False, capture_output=True, text=True, timeout=60, cwd=rows,
         )  # fmt: skip
         assert out.returncode == 0, out.stderr

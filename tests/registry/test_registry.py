@@ -44,14 +44,14 @@ def test_one_version_answers_and_the_promotion_can_be_undone(registry, make, mon
     assert registry.promote("hyrule-asm-v3") == "hyrule-asm-v2"
     monkeypatch.setenv("HAFS_REGISTRY", str(registry.path))
     assert production("hyrule-asm").name == "hyrule-asm-v3"
-    assert registry.rollback("hyrule-asm") == ("hyrule-asm-v3", "hyrule-asm-v2")
-    assert registry.rollback("hyrule-asm") == ("hyrule-asm-v2", "hyrule-asm-v1")
+    assert registry.revert("hyrule-asm") == ("hyrule-asm-v3", "hyrule-asm-v2")
+    assert registry.revert("hyrule-asm") == ("hyrule-asm-v2", "hyrule-asm-v1")
     assert production("hyrule-asm").name == "hyrule-asm-v1"
     assert production("hyrule-asm-v3").name == "hyrule-asm-v3"
     assert {n: e.status for n, e in registry.entries().items()} == {
         "hyrule-asm-v1": "production", "hyrule-asm-v2": "retired", "hyrule-asm-v3": "retired"}  # fmt: skip
     with pytest.raises(HafsError, match="none to go back to"):
-        registry.rollback("hyrule-asm")
+        registry.revert("hyrule-asm")
 
 
 def test_a_promotion_by_hand_counts(registry, make):
@@ -60,7 +60,7 @@ def test_a_promotion_by_hand_counts(registry, make):
     registry.path.write_text(registry.path.read_text().replace('"candidate"', '"production"', 1))
     assert registry.get("hyrule-asm").name == "hyrule-asm-v1"
     assert registry.promote("hyrule-asm-v2") == "hyrule-asm-v1"
-    assert registry.rollback("hyrule-asm") == ("hyrule-asm-v2", "hyrule-asm-v1")
+    assert registry.revert("hyrule-asm") == ("hyrule-asm-v2", "hyrule-asm-v1")
 
 
 def test_a_name_is_never_given_to_other_bytes(registry, make):

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import tiny_runs
-from test_registering import go
+from test_registration import go
 from tiny_runs import write_rows
 
 from hafs import council

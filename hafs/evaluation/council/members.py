@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from hafs.config import compose
 from hafs.config.check import did_you_mean
 from hafs.core.errors import ConfigError
-from hafs.council import assemble
+from hafs.council.assembly import assemble
 from hafs.council.expert import Expert
 from hafs.council.router import Panel
 from hafs.evaluation.subject import Subject, open_registered, open_run
@@ -23,8 +23,8 @@ def seated(config: DictConfig) -> tuple[Any, dict[str, Subject]]:
     """The council that the words describe, its experts with the adapters that are scored, and the runs behind them.
 
     Args:
-        config: Of the command. `council` is a list of experts, of registered models or one mixture of them, or a mapping
-            from experts to runs.
+        config: Of the command. `council` is a list of experts, of registered models or one mixture of them, or a
+            mapping from experts to runs.
 
     Raises:
         ConfigError: There is no such expert, or nothing was trained for it.

@@ -1,4 +1,4 @@
-"""Ended: whether the model knows when it is done."""
+"""EOS rate: whether the model knows when it is done."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from hafs.evaluation.metrics import Metric, Parts, Said
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended(Metric):
+class EosRate(Metric):
     """Share of answers that end by themselves within the limit."""
 
     def parts(self, said: Said) -> Parts | None:

@@ -1,4 +1,4 @@
-"""Seconds a token: what an answer costs, with as many answers in the making as the evaluation has at once."""
+"""Seconds per token: what an answer costs, with as many answers in the making as the evaluation has at once."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from hafs.evaluation.metrics import Metric, Parts, Said
 
 
 @dataclass(frozen=True, kw_only=True)
-class SecondsAToken(Metric):
-    """Time of generating over tokens; a step's time is shared out over the answers it worked on.
+class SecondsPerToken(Metric):
+    """Generation time divided by tokens; a step's time is shared out over the answers it worked on.
 
     Both sides were timed once: what else the machine did meanwhile is in all rows alike, so there is no interval.
     """

@@ -82,7 +82,7 @@ def _known_card(name: str, memory_mib: float) -> Hardware | None:
 
 def cards() -> list[Hardware]:
     """The shipped options, the local one left out."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     folder = next(path for path in (root / "conf", root.parent / "conf") if path.is_dir()) / "hardware"
     nodes: list[dict[str, Any]] = [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))]
     return [machine(**{k: v for k, v in node.items() if k != "_target_"}) for node in nodes if node["title"]]
