@@ -127,7 +127,9 @@ def composed(command: str, words: Sequence[str]) -> DictConfig:
         resolvers()
         path = create_config_search_path(str(conf_folder()))
         if UserConf not in Plugins.instance().discover(SearchPathPlugin):
+            schema = path.get_path().pop()  # must stay the last
             UserConf().manipulate_search_path(path)
+            path.get_path().append(schema)
         config = ConfigLoaderImpl(path).load_configuration(
             command, list(words), run_mode=RunMode.RUN, from_shell=False, validate_sweep_overrides=True
         )
