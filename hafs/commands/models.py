@@ -95,7 +95,7 @@ def _show(console: Any, registry: "Registry", entry: "Entry") -> None:
         return
     print(f"{entry.name}: {entry.status}, {registry.book.adapter_folder(entry)}")
     console.print(Markdown(body(entry)))
-    registry.verified(entry)
+    registry.whole(entry)
 
 
 main = command("models", models, words=__doc__ or "", settings=Settings, positional="what")

@@ -99,6 +99,8 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> HafsError |
             f"the disk refuses: {error.strerror}{where}",
             hint="make room, or let it be written; the same command continues",
         )
+    if isinstance(error, PermissionError):
+        return RunError(f"{error.filename}: {error.strerror}", hint="let this user read and write it, or use your own")
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     if isinstance(error.__cause__, HafsError):  # a builder of ours refused; Hydra only wrapped it

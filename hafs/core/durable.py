@@ -10,12 +10,15 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import xxhash
+from filelock import FileLock
 
 from hafs.core.failpoints import failpoint
 
@@ -59,6 +62,7 @@ def _replace(path: Path, data: bytes) -> None:
     draft = _beside(path, _DRAFT, os.getpid())
     try:
         draft.write_bytes(data)
+        share(draft)
         failpoint("text.written", path.name)
         sync_file(draft)
         failpoint("text.synced", path.name)
@@ -152,6 +156,7 @@ def commit(target: Path, write: Callable[[Path], object]) -> Path:
     make_folders(target.parent)
     try:
         draft.mkdir()
+        share(draft)
         failpoint("commit.begun", target.name)
         write(draft)
         failpoint("commit.written", target.name)
@@ -170,6 +175,29 @@ def commit(target: Path, write: Callable[[Path], object]) -> Path:
     return target
 
 
+def share(path: Path) -> None:
+    """Let those read and write a file or a folder who may do so with the folder it is in; never everybody write.
+
+    Libraries make files that only their owner reads (safetensors: 0600), whatever the folder of a group says.
+    """
+    around = stat.S_IMODE(path.parent.stat().st_mode)
+    if path.is_symlink():
+        return
+    mode = around & 0o2775 | 0o700 if path.is_dir() else around & 0o664 | 0o600
+    with suppress(PermissionError):  # another user's
+        path.chmod(mode)
+
+
+def lock(path: Path, *, seconds: float = -1) -> FileLock:
+    """A lock between processes, and between the users of a group where its folder is theirs.
+
+    Args:
+        path: Of the lock's file; its folder is there.
+        seconds: How long to wait for it; -1: for as long as it takes.
+    """
+    return FileLock(path, timeout=seconds, mode=stat.S_IMODE(path.parent.stat().st_mode) & 0o664 | 0o600)
+
+
 def make_folders(folder: Path) -> None:
     """Make a folder and those above it, each a name that survives a power cut."""
     if not folder.is_dir():
@@ -182,12 +210,15 @@ def _seal(draft: Path, thing: str) -> None:
     """Fsync what was written, then say in the manifest what it is."""
     files = {}
     for path in _files(draft):
+        share(path)
         sync_file(path)
         files[str(path.relative_to(draft))] = [path.stat().st_size, sha256(path)]
     for folder in sorted({path.parent for path in _files(draft)} - {draft}):
+        share(folder)
         sync_folder(folder)
     failpoint("commit.synced", thing)
     (draft / MANIFEST).write_text(json.dumps({"files": files}, indent=1))
+    share(draft / MANIFEST)
     failpoint("commit.listed", thing)
     sync_file(draft / MANIFEST)
     sync_folder(draft)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from filelock import FileLock
 
 from hafs.core import durable
 from hafs.core.durable import hash_file
@@ -35,7 +34,7 @@ def cached(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
     if intact(entry):
         return entry
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{key}.lock"):
+    with durable.lock(cache / f"{key}.lock"):
         if not intact(entry):
             if entry.exists():
                 durable.say_damaged(entry, "its files are not those of its manifest", "the data is prepared again")
@@ -52,7 +51,9 @@ def _build(cache: Path, key: str, build: Callable[[Path], None]) -> None:
         files = {path.name: [path.stat().st_size, hash_file(path)] for path in sorted(draft.iterdir())}
         (draft / MANIFEST).write_text(json.dumps({"files": files}))
         for path in draft.iterdir():
+            durable.share(path)
             _sync(path)
+        durable.share(draft)
         _sync(draft)
         draft.rename(cache / key)
         _sync(cache)

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
 from hafs.core import durable
 from hafs.core.errors import ConfigError
 
@@ -39,7 +37,7 @@ def prepared(target: Path, *, label: str, make: Callable[[Path], object]) -> Pat
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_suffix(".lock")):
+        with durable.lock(target.with_suffix(".lock")):
             durable.drop_drafts(target)
             if damage := _damage(target):
                 _make(target, damage, label, make)

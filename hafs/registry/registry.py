@@ -101,11 +101,30 @@ class Registry:
             raise RegistryError(
                 f"{record.name!r} has lost {error.filename}", hint=f"hafs restore target=... {record.name}"
             ) from error
+        except OSError as error:
+            raise RegistryError(f"{record.name!r} cannot be read: {error.strerror}: {error.filename}") from error
         if not same:
             raise RegistryError(
                 f"the bytes in {folder} are not those that were registered as {record.name!r}",
                 hint=f"hafs restore target=... {record.name}",
             )
+        return folder
+
+    def whole(self, record: Record) -> Path:
+        """The folder of a record with all that is kept in it: run.json, held-out prompts and the card among it.
+
+        Raises:
+            RegistryError: A file is not what was registered.
+        """
+        folder = self.verified(record)
+        try:
+            durable.verify(folder)
+        except durable.Damaged as damage:
+            raise RegistryError(
+                f"the files kept with {record.name!r} in {folder} are damaged: {damage}",
+                hint=f"hafs register name={record.run} under={record.name} writes them again, or hafs restore "
+                f"target=... {record.name}",
+            ) from damage
         return folder
 
     def propose(self, family: str, bytes_: tuple[str, ...] | None = None) -> str:

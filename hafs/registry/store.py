@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from tomlkit.exceptions import TOMLKitError
 
 from hafs.core import durable
@@ -156,8 +156,11 @@ class Book:
             RegistryError: Another process holds the lock for a minute, the file is damaged, or the disk refuses.
         """
         try:
-            self.backups.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / "lock", timeout=LOCK_SECONDS):
+            for folder in (self.folder, self.backups):
+                if not folder.is_dir():
+                    folder.mkdir(parents=True, exist_ok=True)
+                    durable.share(folder)
+            with durable.lock(self.folder / "lock", seconds=LOCK_SECONDS):
                 self._sweep()
                 page = self.read()
                 yield page

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock
-
 from hafs.core import durable
 from hafs.modeling.adapter.folder import CONFIG, TENSORS, read_config
 from hafs.modeling.gguf.adapter import write_adapter
@@ -69,7 +67,7 @@ def _kept(facts: str, ending: str, write: Callable[[Path], object]) -> Path:
             os.utime(target)  # when it was last asked for
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
+    with durable.lock(folder / "lock"):
         if damage := _damage(target):
             if target.exists():
                 print(f"{target} is damaged ({damage}); writing it again", file=sys.stderr)

@@ -32,7 +32,7 @@ def backup(registry: Registry, remote: Remote, *, names: Sequence[str], delete: 
         raise BackupError(f"there is nothing to back up, {registry.path} is empty", hint="hafs register name=RUN")
     done: set[tuple[str, Path]] = set()
     for record in (entry for entry in chosen if isinstance(entry, Record)):
-        folder, target = registry.verified(record), place(remote, record)
+        folder, target = registry.whole(record), place(remote, record)
         _refuse_other_bytes(remote, record)
         remote.settle(folder, target, "--exclude", durable.MANIFEST, "--exclude", RECORD, delete=delete)
         remote.copy(str(folder / durable.MANIFEST), target)  # last: a folder without it was cut off

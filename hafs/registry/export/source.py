@@ -47,7 +47,7 @@ def source(registry: Registry, name: str) -> Source:
     record = registry.get(name)
     if not isinstance(record, Record):
         raise RunError(f"{record.name!r} is a mixture", hint=f"export its experts: {', '.join(record.experts)}")
-    folder = registry.verified(record)
+    folder = registry.whole(record)
     try:
         recorded = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]
         config = OmegaConf.create({key: recorded[key] for key in ("model", "quant")})
