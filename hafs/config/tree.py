@@ -43,10 +43,15 @@ class UserConf(SearchPathPlugin):
     """`./conf` of the user's own folder adds options; it never replaces shipped ones."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append `./conf` when it is there and is not ours."""
-        here = Path.cwd() / "conf"
-        if here.is_dir() and here.resolve() != conf_folder().resolve():
-            search_path.append("user", f"file://{here.resolve()}")
+        """Append `./conf`."""
+        if (folder := user_folder()) is not None:
+            search_path.append("user", f"file://{folder}")
+
+
+def user_folder() -> Path | None:
+    """`./conf` of the user's own folder, when it is there and is not ours."""
+    here = Path.cwd() / "conf"
+    return here.resolve() if here.is_dir() and here.resolve() != conf_folder().resolve() else None
 
 
 def options(group: str) -> list[str]:
@@ -126,10 +131,9 @@ def composed(command: str, words: Sequence[str]) -> DictConfig:
     with _COMPOSING, _version_base():
         resolvers()
         path = create_config_search_path(str(conf_folder()))
-        if UserConf not in Plugins.instance().discover(SearchPathPlugin):
-            schema = path.get_path().pop()  # must stay the last
-            UserConf().manipulate_search_path(path)
-            path.get_path().append(schema)
+        folder = user_folder()
+        if folder is not None and all(entry.provider != "user" for entry in path.get_path()):
+            path.prepend("user", f"file://{folder}", "schema")  # which has to be the last one
         config = ConfigLoaderImpl(path).load_configuration(
             command, list(words), run_mode=RunMode.RUN, from_shell=False, validate_sweep_overrides=True
         )

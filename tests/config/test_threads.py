@@ -1,5 +1,7 @@
 """Configs are composed in any thread, and inside an application that uses Hydra itself."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +14,7 @@ from hydra.version import getbase
 from omegaconf import OmegaConf
 
 from hafs import council
-from hafs.config import compose
+from hafs.config import compose, conf_folder
 
 
 def test_councils_are_made_in_eight_threads_at_once():
@@ -65,6 +67,17 @@ def test_an_application_composes_while_councils_are_made(application):
             over.set()
         assert running.result(30)
     assert len(made) == 6 and not wrong
+
+
+def test_the_users_own_options_are_found_from_python(here):
+    """In a process where no command has made `./conf` known to Hydra."""
+    folder = here / "conf/expert"
+    folder.mkdir(parents=True)
+    shipped = (conf_folder() / "expert/asm.yaml").read_text()
+    (folder / "mine.yaml").write_text(shipped.replace("experts.asm", "experts.mine").replace("name: asm", "name: mine"))
+    code = "from hafs import council\nprint(*council(['expert=mine,asm', 'provider=scripted']).panel.experts)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.split() == ["mine", "asm"], done.stderr
 
 
 def test_a_failed_word_leaves_their_hydra_too(application):
