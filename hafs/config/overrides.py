@@ -10,7 +10,7 @@
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -112,16 +112,37 @@ def rewrite(argv: Sequence[str], *, demo: bool = False) -> list[str]:
 
 
 def _name_jobs_by_what_varies(words: Iterable[str], parser: OverridesParser) -> str:
-    fixed, swept = {"experiment": None}, set()
+    swept, fixed = _swept_and_fixed(words, parser)
+    quoted = ",".join(f"'{key}'" for key in ["experiment", *fixed] if key not in swept)
+    return f"hydra.job.config.override_dirname.exclude_keys=[{quoted}]"
+
+
+def _swept_and_fixed(words: Iterable[str], parser: OverridesParser) -> tuple[list[str], list[str]]:
+    """Keys that vary between the jobs, and the others; each once, as typed."""
+    keys: dict[bool, dict[str, None]] = {True: {}, False: {}}
     for word in words:
         try:
             override = parser.parse_override(word)
         except HydraException:
             continue
-        key = override.get_key_element().lstrip("+~")
-        if override.is_sweep_override():
-            swept.add(key)
-        else:
-            fixed[key] = None
-    quoted = ",".join(f"'{key}'" for key in fixed if key not in swept)
-    return f"hydra.job.config.override_dirname.exclude_keys=[{quoted}]"
+        keys[override.is_sweep_override()][override.get_key_element().lstrip("+~")] = None
+    return list(keys[True]), list(keys[False])
+
+
+def name_of_sweep(name: str, words: Iterable[str], parts: Mapping[str, str]) -> str:
+    """The name of a sweep's folder: the run's, with what varies between the jobs in the place of what it has of it.
+
+    Args:
+        name: Of a run with none of the varied values.
+        words: Overrides; a name that is typed is the sweep's as it is.
+        parts: For groups that a name is made of, what stands in it for them.
+    """
+    swept, fixed = _swept_and_fixed(words, OverridesParser.create())
+    if "name" in fixed:
+        return name
+    pieces = name.split("-")
+    for key in swept:
+        part = parts.get(key.split(".")[0].split("@")[0], "").split("-")
+        at = next((i for i in range(len(pieces)) if pieces[i : i + len(part)] == part), len(pieces))
+        pieces[at : at + len(part)] = [re.sub(r"[^\w.+]", "_", key)]
+    return "-".join(pieces)

@@ -17,12 +17,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import TypeAdapter
 
-from hafs.config.overrides import SEQUENCES, RunName
+from hafs.config.overrides import SEQUENCES, RunName, name_of_sweep
 from hafs.core.errors import ConfigError
 
 VERSION = "1.3"
 """Of Hydra, whose behaviour `conf/` is written for."""
-_LONGEST_NAME = 200
+_LONGEST_NAME, _LONGEST_SWEEP = 200, 160
 _COMPOSING = threading.Lock()
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -69,9 +69,18 @@ SWEEP = "HAFS_SWEEP"
 """Environment variable with the name of the sweep that runs; jobs in processes of their own inherit it."""
 
 
-def _sweep_name(name: str) -> str:
+_PARTS_OF_A_NAME = ("model", "quant", "dataset", "adapter")
+"""Groups whose names the default name of a run is made of."""
+
+
+def _sweep_name(name: str, _root_: DictConfig) -> str:
     """The folder of a sweep: what its first words gave, though each job's own words may give another name."""
-    return os.environ.get(SWEEP) or _run_name(name)
+    if SWEEP in os.environ:
+        return os.environ[SWEEP]
+    nodes = {group: _root_.get(group) for group in _PARTS_OF_A_NAME}
+    parts = {group: str(node.get("name", "")) for group, node in nodes.items() if isinstance(node, DictConfig)}
+    whole = name_of_sweep(_run_name(name), _root_.hydra.overrides.task, parts)
+    return whole if len(whole) <= _LONGEST_SWEEP else f"{whole[:_LONGEST_SWEEP]}-{_digest(whole)}"
 
 
 def _job_name(varied: str) -> str:
@@ -79,7 +88,11 @@ def _job_name(varied: str) -> str:
     name = varied.replace("/", "_").replace("\0", "_")
     if len(name.encode()) <= _LONGEST_NAME:
         return name
-    return f"{name[: _LONGEST_NAME // 4]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return f"{name[: _LONGEST_NAME // 4]}-{_digest(name)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def register() -> None:

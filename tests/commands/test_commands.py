@@ -74,6 +74,7 @@ def test_a_sweep_keeps_its_ranked_table_when_a_job_fails(rows):
     out = typed("-m", *words, "adapter.r=0,2,8", here=rows)
     assert out.returncode == 2, out.stderr
     (sweep,) = (rows / "multirun").iterdir()  # one folder, though each job's own name says another rank
+    assert sweep.name == "tiny-none-jsonl-adapter.r"
     folder = f"multirun/{sweep.name}"
     table = out.stdout[out.stdout.index(f"sweep {folder}") :]
     done = [line for line in table.splitlines() if "adapter.r=" in line and "│" in line]

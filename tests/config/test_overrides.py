@@ -1,6 +1,6 @@
 import pytest
 
-from hafs.config.overrides import rewrite
+from hafs.config.overrides import name_of_sweep, rewrite
 from hafs.core.errors import ConfigError
 
 
@@ -52,3 +52,27 @@ def test_choosing_a_model_or_a_dataset_leaves_the_demo_unless_it_is_asked_for(wo
 def test_a_job_of_a_sweep_is_named_by_what_varies():
     words = rewrite(["-m", "adapter.r=4,8", "stage=warmup,main", "seed=1"])
     assert "hydra.job.config.override_dirname.exclude_keys=['experiment','stage','seed']" in words
+
+
+DEFAULT, PARTS = (
+    "tiny-none-my-rows-lora16",
+    {"model": "tiny", "quant": "none", "dataset": "my-rows", "adapter": "lora16"},
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["adapter.r=4,8"], "tiny-none-my-rows-adapter.r"),
+        (["adapter=lora,rslora", "adapter.r=4"], "tiny-none-my-rows-adapter"),
+        (["adapter=lora,rslora", "adapter.r=4,8"], "tiny-none-my-rows-adapter-adapter.r"),
+        (["dataset=a,b", "seed=1"], "tiny-none-dataset-lora16"),
+        (["model=choice(tiny,qwen7b)", "seed=range(1,3)"], "model-none-my-rows-lora16-seed"),
+        (["+adapter.layers_to_transform=[0],[1]"], "tiny-none-my-rows-adapter.layers_to_transform"),
+        (["stages.main.lr=1e-3,1e-4", "optimizer=adamw,other"], f"{DEFAULT}-stages.main.lr-optimizer"),
+        (["stage=[warmup,main]", "adapter.r=4"], DEFAULT),
+        (["adapter.r=4,8", "name=mine"], DEFAULT),
+    ],
+)
+def test_a_sweep_is_named_by_what_varies_in_it(words, name):
+    assert name_of_sweep(DEFAULT, words, PARTS) == name
