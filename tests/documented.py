@@ -8,14 +8,19 @@ from hafs.cli import SHORT, commands, module_of
 from hafs.config import check, compose
 from hafs.council.settings import CouncilSettings
 
-_TYPED = re.compile(r"^ *(?:\$ )?(?:python -m hafs[. ]|hafs )(\w+)(?: +(.*?))?(?: {2,}#.*)?$", re.MULTILINE)
+_TYPED = re.compile(
+    r"^ *(?:\$ )?(?:[A-Z_]+=\S+ |until )?(?:python -m hafs[. ]|hafs )(\w+)(?: +(.*?))?(?:;.*)?(?: {2,}#.*)?$",
+    re.MULTILINE,
+)
+_INLINE = re.compile(r"`(?:python -m hafs[. ]|hafs )(\w+)(?: +([^`]*))?`")
 _OVERRIDE = re.compile(r"^[+~]{0,2}[\w.@/]+=")
 _SWEPT = re.compile(r"^([\w.]+=)([\w.-]+)(?:,[\w.-]+)+$")
 
 
 def commands_in(text):
-    """Every command in indented lines of a document: its name and the words after it."""
-    return [(name, words) for name, words in _TYPED.findall(text) if name in {*commands(), *SHORT}]
+    """Every command of a document, in a line of its own or between backticks: its name and the words after it."""
+    found = [*_TYPED.findall(text), *_INLINE.findall(text)]
+    return [(name, words) for name, words in dict.fromkeys(found) if name in {*commands(), *SHORT}]
 
 
 def composes(name, words):

@@ -1,0 +1,110 @@
+"""The manual: it builds without a warning, is complete, and what it tells people to type is real."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from documented import commands_in, composes
+
+from hafs.cli import commands
+from hafs.config import check, compose, conf_folder
+from hafs.config.tree import groups
+from hafs.core.errors import HafsError
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "examples").rglob("*.md")])
+GIVEN = re.compile(r"`\./(conf/(\w+)/(\w+)\.yaml)`:\n\n((?: {4}.*\n|\n)+)")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The built manual."""
+    folder = tmp_path_factory.mktemp("site")
+    quiet = {"NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}
+    build = [Path(sys.executable).parent / "mkdocs", "build", "--strict", "-d", folder, "-f", ROOT / "mkdocs.yml"]
+    out = subprocess.run(build, check=False, cwd=ROOT, env={**os.environ, **quiet}, capture_output=True, text=True)
+    assert out.returncode == 0, out.stdout + out.stderr
+    return folder
+
+
+def test_the_manual_builds_without_a_warning_and_has_a_page_for_every_command_and_group(site):
+    for name in commands():
+        assert (site / "reference/commands" / name / "index.html").is_file(), name
+    for group in groups():
+        assert (site / "reference/config" / group / "index.html").is_file(), group
+
+
+@pytest.mark.parametrize("group", groups())
+def test_every_key_of_a_config_group_is_in_the_reference(site, group):
+    page = (site / "reference/config" / group / "index.html").read_text()
+    for path in (conf_folder() / group).glob("*.yaml"):
+        assert f"{group}={path.stem}" in page
+        values = yaml.safe_load(path.read_text()) or {}
+        for key in set(values) - {"defaults", "_target_", "hydra"}:
+            assert f"<code>{key}" in page, f"{path.name}: {key}"
+
+
+def test_the_reference_names_types_and_meanings(site):
+    page = re.sub(r"<[^>]+>", " ", (site / "reference/config/stage/index.html").read_text())
+    assert re.search(r"schedule\s+cosine\s+constant or linear or cosine", page)
+    assert "Peak learning rate" in page
+
+
+@pytest.fixture
+def folder_of_the_reader(here, monkeypatch):
+    """A folder with what the pages tell people to put there."""
+    for example in (ROOT / "examples").iterdir():
+        if (example / "conf").is_dir():
+            shutil.copytree(example / "conf", here / "conf", dirs_exist_ok=True)
+        for file in example.glob("*.py"):
+            shutil.copy(file, here)
+    monkeypatch.syspath_prepend(str(here))
+    monkeypatch.setenv("HAFS_PLUGINS", "brevity")
+    return here
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if commands_in(p.read_text())], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_every_command_of_a_page_composes_and_passes_the_check(page, folder_of_the_reader):
+    for name, words in commands_in(page.read_text()):
+        try:
+            composes(name, words)
+        except HafsError as error:
+            raise AssertionError(f"hafs {name} {words}: {error}") from error
+
+
+@pytest.mark.parametrize(
+    ("path", "group", "option", "text"),
+    [found for page in PAGES for found in GIVEN.findall(page.read_text())],
+    ids=lambda value: value if re.fullmatch(r"conf/\S+", value) else "",
+)
+def test_every_file_that_a_page_gives_is_an_option(here, path, group, option, text):
+    (here / path).parent.mkdir(parents=True)
+    (here / path).write_text(re.sub(r"^ {4}", "", text, flags=re.MULTILINE))
+    check(compose("train", [f"{group}={option}"]))
+
+
+def test_pages_give_files_and_commands():
+    assert sum(len(commands_in(page.read_text())) for page in DOCS.rglob("*.md")) >= 80
+    assert sum(len(GIVEN.findall(page.read_text())) for page in DOCS.rglob("*.md")) >= 2
+
+
+def test_every_term_of_the_glossary_is_there_once_and_in_order():
+    terms = re.findall(r"^\| ([^|]+) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)[1:]
+    assert terms == sorted(set(terms), key=str.lower)
+
+
+def test_every_link_between_pages_leads_somewhere():
+    generated = {f"reference/{kind}/" for kind in ("commands", "config")}
+    for page in [page for page in PAGES if page.name != "SUMMARY.md"]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", page.read_text()):
+            target = (page.parent / link).resolve()
+            made = DOCS in target.parents and str(target.relative_to(DOCS)).startswith(tuple(generated))
+            assert made or target.exists(), f"{page.name}: {link}"
