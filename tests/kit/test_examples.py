@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from documented import commands, composes
+from documented import commands_in, composes
 
 from hafs.config import check, compose
 
@@ -98,7 +98,7 @@ def test_the_fastapi_service_streams_an_explanation_and_scores_a_question(servic
 
 def test_an_expert_in_one_file_is_routed_to_and_answers(example):
     folder = example("own_expert")
-    shown, asked = [words for name, words in commands((folder / "README.md").read_text()) if name == "ask"]
+    shown, asked = [words for name, words in commands_in((folder / "README.md").read_text()) if name == "ask"]
     script = str(Path(sys.executable).parent / "hafs")
     table = typed(script, "ask", *shlex.split(shown))
     assert re.search(r"\* music +0\.\d\d", table) or re.search(r"\* music +1\.00", table)
@@ -108,7 +108,7 @@ def test_an_expert_in_one_file_is_routed_to_and_answers(example):
 def test_a_metric_of_ones_own_is_measured_beside_the_shipped_ones(example, monkeypatch):
     folder = example("own_metric")
     text = (folder / "README.md").read_text()
-    (name, words), *_ = commands(text.replace("HAFS_PLUGINS=brevity ", ""))
+    (name, words), *_ = commands_in(text.replace("HAFS_PLUGINS=brevity ", ""))
     monkeypatch.setenv("HAFS_PLUGINS", "brevity")
     composes(name, words)
 
