@@ -6,16 +6,34 @@ python data/fit_router.py --check    # exit status 1 when the shipped files are 
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from hafs import council
 from hafs.council.router.classifier import name_of
+from hafs.council.router.encoder import Encoder
 
 FOLDER = Path(__file__).resolve().parent / "router"
-PANELS = ("asm,debug,general,yaze", "asm,debug,yaze", "asm,debug", "asm,yaze", "debug,yaze")
+EXPERTS = ("asm", "debug", "general", "yaze")
+PANELS = [",".join(some) for size in (4, 3, 2) for some in combinations(EXPERTS, size)]
 """The shipped panel, and what people make of it by `expert=`; another one is fitted when it is first asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remembering(Encoder):
+    """Reads each question once, whatever the panel."""
+
+    known: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """As `Encoder.vectors`."""
+        new = [text for text in dict.fromkeys(texts) if text not in self.known]
+        self.known.update(zip(new, super().vectors(new), strict=True) if new else ())
+        return np.stack([self.known[text] for text in texts])
 
 
 def main() -> int:
@@ -40,9 +58,11 @@ def main() -> int:
         return int(bool(missing or old))
     for path in old:
         path.unlink()
+    reading = None
     for path in missing:
         panel, router, experts = wanted[path]
-        np.save(path, router.fitted(experts).astype(np.float32))
+        reading = reading or Remembering(**vars(router.encoder))
+        np.save(path, replace(router, encoder=reading).fitted(experts).astype(np.float32))
         print(f"{panel}: {path.name}, {path.stat().st_size:,} bytes")
     return 0
 

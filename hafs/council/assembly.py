@@ -50,6 +50,7 @@ def assemble(config: DictConfig) -> "Council":
     panel = Panel(
         experts=experts,
         default=config.default_expert if config.default_expert in experts else next(iter(experts)),
+        generalists=frozenset(config.generalists),
         multi_threshold=config.multi_threshold,
         most=config.most_experts,
     )

@@ -41,6 +41,8 @@ class Receipt:
     experts: list[Part] = field(default_factory=list)
     synthesizer: Part | None = None
     finish_reason: str = "stop"
+    ended: str = "complete"
+    """Or `continued`, by another provider after it broke off; or `restarted`, begun anew for the reader to see."""
 
     def facts(self) -> dict[str, Any]:
         """The receipt as plain values."""
@@ -53,6 +55,7 @@ class Receipt:
             "routing": self.routing.facts() if self.routing else None,
             "experts": [part.facts() for part in self.experts],
             "synthesizer": self.synthesizer.facts() if self.synthesizer else None,
+            "ended": self.ended,
             "calls": len(attempts),
             "input_tokens": total(attempts, "input_tokens"),
             "output_tokens": total(attempts, "output_tokens"),

@@ -194,6 +194,7 @@ class Turn:
     def _count(self, metadata: dict[str, Any], usage: UsageMetadata | None, part: Part) -> None:
         part.attempts = metadata.get("attempts", [])
         self.receipt.finish_reason = metadata.get("finish_reason") or "stop"
+        self.receipt.ended = metadata.get("ended") or "complete"
         if usage:
             self.usage = add_usage(self.usage, usage)
 
@@ -230,7 +231,8 @@ class Turn:
 
     def _metadata(self) -> dict[str, Any]:
         facts = self.receipt.write(self.council.receipts)
-        return {"model_name": MODEL, "finish_reason": self.receipt.finish_reason, "receipt": facts}
+        ended = {"finish_reason": self.receipt.finish_reason, "ended": self.receipt.ended}
+        return {"model_name": MODEL, **ended, "receipt": facts}
 
     def _finished(self, message: AIMessage) -> ChatResult:
         whole = AIMessage(

@@ -10,6 +10,7 @@ class CouncilSettings(TypedDict):
 
     mixture: str | None
     default_expert: str
+    generalists: list[str]
     multi_threshold: Annotated[float, Field(ge=0, le=1)]
     most_experts: Annotated[int, Field(gt=0)]
     receipts: str | None

@@ -16,7 +16,7 @@ FINAL: frozenset[Kind] = frozenset({"too_long", "rejected", "filtered", "unsent"
 """Refusals that the same candidate would only repeat within one request."""
 WHOLE_ACCOUNT: frozenset[Kind] = frozenset({"quota_exhausted", "unauthorized", "unreachable", "busy"})
 """Refusals that say something about the account, not about one of its models."""
-NO_REST: frozenset[Kind] = frozenset({"too_long", "rejected", "filtered"})
+NO_REST: frozenset[Kind] = frozenset({"too_long", "rejected", "filtered", "unjoined"})
 """Refusals that say something about the request, not about the host."""
 UNAUTHORIZED_REST_SECONDS = 600.0
 
@@ -60,6 +60,7 @@ class Plan:
     _calls: Counter[str] = field(default_factory=Counter)
     _tried: list[Candidate] = field(default_factory=list)
     _closed: list[Candidate] = field(default_factory=list)
+    _unjoined: bool = False
 
     def __post_init__(self) -> None:
         self.order = [candidate for candidate in self.order if self._fits(candidate)]
@@ -130,6 +131,12 @@ class Plan:
         kind, retry_after, said = refusal.kind, refusal.retry_after, refusal.said
         if kind in FINAL:
             self._closed.append(candidate)
+        if kind == "unjoined":  # once in a request it is as if the candidate had not been asked to go on
+            if self._unjoined:
+                self._closed.append(candidate)
+            else:
+                self._calls[candidate.account] -= 1
+            self._unjoined = True
         if kind == "unsent" or in_our_haste:  # nothing about the host
             self.ledger.leave(candidate.account, candidate.model, well=False)
             return

@@ -4,7 +4,7 @@ plan.next                    who may be asked now; waits only when nobody may
 -> call within its time      attempt, first token, between pieces, deadline of the whole
 -> hold it against the rules an end without finish_reason, nothing in it, a filter: refusals like any other
 -> refused?                  the ledger remembers, the next one is asked at once
--> a broken stream           the next one continues what the reader has (`seam.py`)
+-> a broken stream           the next one continues what the reader has, or begins anew (`seam.py`)
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from hafs.providers.classify import before_sending, from_error
 from hafs.providers.policy import Policy
 from hafs.providers.provider_error import Refused
 from hafs.providers.reply import Ending, cost_of, finish_of, has_content, hold_against_the_rules
-from hafs.providers.stream_continuation import ANEW, GO_ON, Seam
+from hafs.providers.stream_continuation import Seam, go_on
 
 T = TypeVar("T")
 CALL_WORDS = frozenset({"tools", "tool_choice", "response_format", "stop", "parallel_tool_calls"})
@@ -74,28 +74,28 @@ class Request:
         Raises:
             AllProvidersDown: Nobody gave a whole answer in time; `partial` is what had been given.
         """
-        given, how = "", self.policy.on_cut
+        given, sealed = "", "response_format" in self.words
+        how = "restart" if sealed and self.policy.on_cut == "continue" else self.policy.on_cut
         while True:
             candidate = await self._next(given)
-            seam = Seam(given, "continue" if how == "error" else how)
+            seam = Seam(given, "continue" if how == "error" else how, sealed=sealed)
             with self._attempt(candidate) as attempt:
                 async with aclosing(self._stream(attempt, seam)) as stream:
                     async for chunk in stream:
-                        given += str(chunk.message.content)
                         yield chunk
                 return
-            if seam.ended == "restarted":
-                self.restarted = True
-                given = given.rpartition(ANEW)[2]
+            given, self.restarted = seam.answer, self.restarted or seam.ended == "restarted"
             if given and how == "error":
                 raise self._defeat(given)
+            if self.refusal and self.refusal.kind == "unjoined":
+                how = "restart"
 
     async def _stream(self, attempt: Attempt, seam: Seam) -> AsyncGenerator[ChatGenerationChunk]:
         """One candidate's pieces, then the closing one; raises what it refuses with."""
         model, call = self._model(attempt)
         messages = list(self.messages)
         if seam.given and seam.how == "continue":
-            messages += [AIMessage(content=seam.given), HumanMessage(content=GO_ON)]
+            messages += [AIMessage(content=seam.given.rstrip()), HumanMessage(content=go_on(seam.given))]
         end = Ending()
         blank = ""
         async for chunk in self._timed(_open(model, messages, call), attempt):

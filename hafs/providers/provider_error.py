@@ -18,6 +18,7 @@ Kind = Literal[
     "rejected",
     "filtered",
     "unsent",
+    "unjoined",
     "failed",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -41,6 +42,7 @@ class Refused(Exception):
     rejected         the host does not take this request (4xx); another may
     filtered         the host's filter withheld the answer
     unsent           our own error before anything was sent; says nothing about the host
+    unjoined         asked to go on with a broken answer, it did not say where it goes on
     failed           anything else
     """
 

@@ -3,6 +3,7 @@ import random
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
@@ -11,7 +12,8 @@ from hafs.config import build, compose
 from hafs.core.errors import ConfigError
 from hafs.council.assembly import council
 from hafs.council.expert import Expert
-from hafs.council.router import Method, Router, picked
+from hafs.council.router import NOBODY, Method, Router, picked
+from hafs.council.router.encoder import Encoder
 from hafs.council.router.llm import label_sets, read_scores
 from hafs.council.router.routing_report import calibration_error, fit, measure
 from hafs.council.router.rows import dealt, read_rows
@@ -89,6 +91,50 @@ def test_a_keyword_counts_once_and_the_score_saturates(panel):
 )
 def test_thresholds_decide_who_answers(panel, scores, expected):
     assert route(fixed(scores), "?", panel).picked == expected
+
+
+def part(panel, *names):
+    return replace(panel, experts={name: panel.experts[name] for name in names}, default=names[0])
+
+
+def test_a_default_that_is_a_specialist_sits_on_panels_like_any_other(panel):
+    three = part(panel, "asm", "yaze", "debug")
+    assert three.default == "asm"
+    assert route(fixed({"asm": 0.9, "debug": 0.8}), "?", three).picked == ("asm", "debug")
+    assert route(fixed({"debug": 0.9, "asm": 0.8}), "?", three).picked == ("debug", "asm")
+    assert route(fixed({"debug": 0.9}), "?", three).picked == ("debug",)
+    assert route(fixed({}), "?", three).picked == ("asm",)
+
+
+def test_a_router_sure_that_nobody_is_meant_decides_for_the_default_expert(panel):
+    found = route(fixed({NOBODY: 0.9, "yaze": 0.1}), "?", part(panel, "debug", "yaze"))
+    assert (found.picked, found.decided_by, found.nobody) == (("debug",), "fixed", 0.9)
+    assert set(found.scores) == {"debug", "yaze"}
+
+
+def test_any_part_of_the_experts_is_chosen_from_as_the_whole_panel_is(panel, monkeypatch):
+    """The right experts of a part are those of the whole that are in it, else its default expert, whoever that is."""
+    rows = read_rows(str(compose("ask", ["router=embedding"]).router.method.rows))
+    _, held = dealt(rows, 0.2, seed=7)
+    made, read, known = router("embedding"), Encoder.vectors, {}
+    monkeypatch.setattr(Encoder, "vectors", lambda self, texts: np.stack([known[text] for text in texts]))
+    known |= {row.question: read(made.method.encoder, [row.question])[0] for row in held}
+    for names in (("asm", "yaze", "debug"), ("debug", "yaze", "asm"), ("yaze", "debug", "general"), ("asm", "debug")):
+        some = part(panel, *names)
+        right = [
+            set(route(made, row.question, some).picked) == (row.experts & set(names) or {names[0]}) for row in held
+        ]
+        assert sum(right) >= 0.95 * len(held), names
+
+
+def test_labels_of_a_panel_without_a_generalist_end_with_the_one_for_none_of_it(panel):
+    assert label_sets(part(panel, "asm", "debug")) == [("asm",), ("debug",), ("asm", "debug"), ("general",)]
+
+    async def scorer(messages, given, *, adapter):
+        return [0.1, 0.1, 0.1, 0.7]
+
+    asked = replace(part(panel, "debug", "asm"), scorer=scorer)
+    assert route(router("llm"), "Why?", asked).picked == ("debug",)
 
 
 def test_most_experts_limits_a_panel(panel):
@@ -190,11 +236,12 @@ def test_an_llm_router_over_the_local_base_scores_labels_without_an_answer():
 def test_a_cascade_asks_the_next_only_where_one_abstains(panel):
     made = router("cascade")
     routers = made.method.routers
-    replaced = {"keyword": routers["keyword"], "embedding": fixed({"yaze": 0.9}), "llm": fixed(RuntimeError("asked"))}
+    assert list(routers) == ["embedding", "keyword", "llm"]
+    replaced = {**routers, "embedding": fixed({"yaze": 0.9}), "llm": fixed(RuntimeError("asked"))}
     made = replace(made, method=replace(made.method, routers=replaced))
-    assert route(made, "Does lda, sta, adc and rts make a routine?", panel).decided_by == "keyword"
-    assert route(made, "Hello there", panel).picked == ("yaze",)
+    assert route(made, "Does lda, sta, adc and rts make a routine?", panel).picked == ("yaze",)
     replaced["embedding"] = fixed({"asm": 0.3})
+    assert route(made, "Does lda, sta, adc and rts make a routine?", panel).decided_by == "keyword"
     last = route(made, "Hello there", panel)
     assert last.decided_by == "default"
     assert last.scores["asm"] == 0.3

@@ -6,6 +6,7 @@ benchmarks in a process of its own (`python tests/providers/fault_server.py`, wh
 
 import asyncio
 import json
+import re
 import socket
 import struct
 import sys
@@ -290,11 +291,12 @@ class FaultServer:
 
 
 def remaining(messages):
-    """The answer's tokens; those that are left when the last answer is to be continued, as a good model would."""
+    """The answer's tokens; the quote and those that are left when it is to be continued, as a good model would."""
     given = next((m["content"] for m in messages[-2:] if m["role"] == "assistant" and m["content"]), "")
-    if given and ANSWER.startswith(given):
-        return TOKENS[len([t for i, t in enumerate(TOKENS) if len("".join(TOKENS[: i + 1])) <= len(given)]) :]
-    return TOKENS
+    if not given or not ANSWER.startswith(given):
+        return TOKENS
+    quote = re.search(r"<last>.*?</last>", messages[-1]["content"], re.S)
+    return [*([quote[0]] if quote else []), *re.findall(r"\s*\S+", ANSWER[len(given) :])]
 
 
 def usage(tokens):

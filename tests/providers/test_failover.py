@@ -30,8 +30,9 @@ def test_a_healthy_provider_answers_alone(mode):
 def test_every_fault_of_the_first_ends_in_the_whole_answer_of_the_second(mode, fault):
     message = ask(chain(scripted(faults=[fault], repeat_faults=True), scripted()), mode)
     assert message.text == "one two three"
-    assert len(outcomes(message)) == 2
-    assert outcomes(message)[-1] == "answered"
+    broken = mode in ("stream", "astream") and fault in ("unfinished", "cut_after_2")
+    between = ["unjoined"] if broken else []  # it repeats what the reader has, so it is asked the whole question
+    assert outcomes(message)[1:] == [*between, "answered"]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -3,8 +3,12 @@
 Methods differ in `score` alone; what follows from scores is decided here, once:
 
 * one expert at or above its own threshold answers alone;
-* several at or above `multi_threshold` answer together, the best first, at most `most` of them;
-* with neither, the router abstains and the default expert answers. The default expert never sits on a panel.
+* several at or above `multi_threshold` answer together, the best first, at most `most` of them; a generalist
+  (`Panel.generalists`) never answers together with others;
+* where the method is sure that the question is for none of the panel (`NOBODY`), the default expert answers;
+* with none of these, the router abstains and the default expert answers.
+
+The default expert is any expert of the panel. Being the default changes nothing else about it.
 """
 
 import logging
@@ -21,9 +25,11 @@ from hafs.config.extras import missing_extra
 from hafs.core.errors import ConfigError
 from hafs.council.expert import Expert
 
-__all__ = ["Method", "Panel", "Router", "Routing", "picked"]
+__all__ = ["NOBODY", "Method", "Panel", "Router", "Routing", "picked"]
 
 _log = logging.getLogger(__name__)
+NOBODY = ""
+"""Where a method's scores name it: how sure it is that the question is for none of the panel."""
 LONGEST_QUESTION = 4000
 """Characters a router reads of a question: its beginning and its end."""
 
@@ -34,7 +40,9 @@ class Panel:
 
     experts: Mapping[str, Expert]
     default: str
-    """Who answers when nobody is confident."""
+    """Who answers when nobody is confident; it may be a specialist."""
+    generalists: frozenset[str] = frozenset()
+    """Experts that are for whatever no specialist is for: they answer alone and sit on no panel of several."""
     multi_threshold: float
     most: int
     """Experts that answer together."""
@@ -62,6 +70,8 @@ class Routing:
     decided_by: str
     """The router that decided, or `default`."""
     seconds: float
+    nobody: float = 0.0
+    """How sure the router is that none of them should, in [0, 1]."""
     notes: tuple[str, ...] = ()
     """Why a router abstained, where it says so."""
 
@@ -81,7 +91,10 @@ class Method(ABC):
 
     @abstractmethod
     async def score(self, question: str, panel: Panel) -> "Mapping[str, Any] | Routing | None":
-        """Scores by expert, anything in [0, 1]; what is left out counts as 0. None, or an exception: it abstains."""
+        """Scores by expert, and of `NOBODY`, anything in [0, 1]; what is left out counts as 0.
+
+        None, or an exception: it abstains.
+        """
 
     @property
     def adapters(self) -> Sequence[str]:
@@ -106,22 +119,24 @@ class Router:
     async def consider(self, question: str, panel: Panel) -> Routing:
         """Its own opinion: `picked` is empty when it abstains."""
         began = time.perf_counter()
-        scores, notes = dict.fromkeys(panel.experts, 0.0), ()
+        scores, nobody, notes = dict.fromkeys(panel.experts, 0.0), 0.0, ()
         try:
             given = await self.method.score(shortened(question), panel)
             if isinstance(given, Routing):
                 return given
-            scores |= {name: sane(given.get(name)) for name in panel.experts} if given else {}
+            if given:
+                scores = {name: sane(given.get(name)) for name in panel.experts}
+                nobody = sane(given.get(NOBODY))
         except Exception as error:  # whatever a model, a file or a network did: a question is still answered
             if missing := missing_extra(error):  # except by an install that lacks what the router is made of
                 raise missing from error
             _log.debug("router %s abstains", self.name, exc_info=True)
             notes = (f"{self.name}: {type(error).__name__}",)
-        chosen = picked(scores, panel)
+        chosen = picked(scores, panel, nobody)
         left_out = max((score for name, score in scores.items() if name not in chosen), default=0.0)
         return Routing(
             scores=scores, picked=chosen if left_out <= self.doubt else (), decided_by=self.name,
-            seconds=time.perf_counter() - began, notes=notes,
+            seconds=time.perf_counter() - began, nobody=nobody, notes=notes,
         )  # fmt: skip
 
     async def route(self, question: str, panel: Panel) -> Routing:
@@ -130,15 +145,22 @@ class Router:
         return found if found.picked else replace(found, picked=(panel.default,), decided_by="default")
 
 
-def picked(scores: Mapping[str, float], panel: Panel) -> tuple[str, ...]:
-    """Who answers at these scores, the best first; nobody: the router abstains."""
+def picked(scores: Mapping[str, float], panel: Panel, nobody: float = 0.0) -> tuple[str, ...]:
+    """Who answers at these scores, the best first; nobody: the router abstains.
+
+    Args:
+        scores: Of every expert of the panel.
+        panel: The experts, and from which scores on they answer.
+        nobody: How sure the method is that none of them should.
+    """
+    if nobody >= panel.multi_threshold:
+        return (panel.default,)
     ranked = sorted(panel.experts, key=lambda name: -scores[name])  # stable: the panel's order breaks ties
     several = [name for name in ranked if scores[name] >= panel.multi_threshold]
-    if several and several[0] == panel.default:
-        several = several[:1]
-    several = [name for name in several if name != panel.default or len(several) == 1][: panel.most]
-    if len(several) > 1:
-        return tuple(several)
+    if several and several[0] not in panel.generalists:
+        several = [name for name in several if name not in panel.generalists][: panel.most]
+        if len(several) > 1:
+            return tuple(several)
     return tuple(name for name in ranked[:1] if scores[name] >= panel.experts[name].threshold)
 
 

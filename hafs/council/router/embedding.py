@@ -2,8 +2,10 @@
 
 What it learns from: each expert's own `examples`, the shipped lessons, and the rows of a routing file that are not
 held out. One multinomial logistic regression (L2) over the sentence vector and the keyword scores; its classes are the
-sets of experts that occur. Its weights for the shipped panel are shipped; for another panel they are fitted when the
-router is first asked, and kept in the cache. An expert's score is the summed probability of the sets it is in.
+sets of experts that occur. Its weights for the shipped experts and every part of them are shipped; for another panel
+they are fitted when the router is first asked, and kept in the cache. An expert's score is the summed probability of the
+sets it is in. Questions for experts that are not in the panel are learned as questions for the others or for nobody, so
+that a smaller panel is asked as the larger one would be.
 
 A new expert, of which no labelled question tells, is a new file with a few examples: its score says how much nearer the
 question is to one of them than to anything else that is known.
@@ -22,7 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from hafs.council.expert import Expert
-from hafs.council.router import Method, Panel
+from hafs.council.router import NOBODY, Method, Panel
 from hafs.council.router.classifier import kept, logistic
 from hafs.council.router.encoder import Encoder
 from hafs.council.router.keyword import hits
@@ -75,7 +77,7 @@ class Embedding(Method):
         return await asyncio.to_thread(self.probabilities, question, panel)
 
     def probabilities(self, question: str, panel: Panel) -> dict[str, float]:
-        """The probability that each expert should answer."""
+        """The probability that each expert should answer, and that none should."""
         familiar, strangers = self.known(panel)
         vectors_1D = self.encoder.vectors([question])
         scores = self._classified(question, vectors_1D, familiar)
@@ -96,7 +98,8 @@ class Embedding(Method):
         logits_S = (self._features([question], vectors_1D, experts) @ learned.weights_DS)[0]
         chances_S = np.exp(self.sharpness * (logits_S - logits_S.max()))
         chances_S /= chances_S.sum()
-        return {name: float(chances_S[[name in who for who in learned.sets]].sum()) for name in experts}
+        scores = {name: float(chances_S[[name in who for who in learned.sets]].sum()) for name in experts}
+        return scores | {NOBODY: float(chances_S[[not who for who in learned.sets]].sum())}
 
     def _near(self, vectors_1D: np.ndarray, familiar: Experts, strangers: Experts) -> dict[str, float]:
         """For each expert that no labelled question tells of: is the nearest text one of its own examples?"""
@@ -126,7 +129,7 @@ class Embedding(Method):
             return self._learned[key]
 
     def sets(self, experts: Experts) -> list[frozenset[str]]:
-        """The sets of experts that occur, in the order of the classifier's columns."""
+        """The sets of experts that occur, in the order of the classifier's columns; an empty one is nobody."""
         return sorted({who for _, who in self.examples(experts)}, key=sorted)
 
     def made_of(self, experts: Experts) -> tuple[Any, ...]:
@@ -144,9 +147,12 @@ class Embedding(Method):
         return logistic(features_ND, [sets.index(who) for _, who in examples], strength=self.strength)
 
     def examples(self, experts: Experts) -> list[tuple[str, frozenset[str]]]:
-        """What is learned from: questions, and who should answer each."""
+        """What is learned from: questions, and who of these experts should answer each."""
         own = [(text, frozenset({e.name})) for e in experts.values() for text in e.examples]
-        return own + [(row.question, row.experts) for row in self._told()[0] if row.experts <= set(experts)]
+        rows, names = self._told()
+        if not names & experts.keys():  # the rows are of another subject
+            return own
+        return own + [(row.question, row.experts.intersection(experts)) for row in rows]
 
     def _told(self) -> tuple[list[Row], frozenset[str]]:
         """Labelled questions that may be learned from, and the experts they tell of."""

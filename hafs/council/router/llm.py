@@ -16,9 +16,11 @@ from typing import Annotated, Any
 from langchain_core.messages import HumanMessage, SystemMessage
 from pydantic import Field
 
-from hafs.council.router import Method, Panel
+from hafs.council.router import NOBODY, Method, Panel
 
 MOST_LABELS = 64
+NONE = "general"
+"""The label of questions for no specialist, as in the routing data."""
 _MOST_TRIES, _LONGEST = 8, 4000
 """Brackets that are tried as the beginning of JSON, and characters that are read of an answer."""
 _SAID = 0.9
@@ -52,17 +54,20 @@ class Llm(Method):
     async def _scored(self, scorer: Any, messages: Sequence[Any], panel: Panel) -> dict[str, float]:
         labels = label_sets(panel)
         chances = await scorer(messages, [",".join(label) for label in labels], adapter=self.adapter)
-        return {
-            name: sum(chance for label, chance in zip(labels, chances, strict=True) if name in label)
-            for name in panel.experts
-        }
+        told = list(zip(labels, chances, strict=True))
+        scores = {name: sum(chance for label, chance in told if name in label) for name in panel.experts}
+        return scores | {NOBODY: sum(chance for label, chance in told if not set(label) & panel.experts.keys())}
 
 
 def label_sets(panel: Panel) -> list[tuple[str, ...]]:
-    """The sets of experts that may answer together, small ones first: sorted names, as in the routing data."""
-    names = sorted(name for name in panel.experts if name != panel.default)
+    """The sets of experts that may answer together, small ones first: sorted names, as in the routing data.
+
+    Generalists come last, each alone; a panel without one has the label `NONE` for what none of it is for.
+    """
+    names = sorted(name for name in panel.experts if name not in panel.generalists)
     sets = [chosen for size in range(1, min(panel.most, len(names)) + 1) for chosen in combinations(names, size)]
-    return [*sets[:MOST_LABELS], (panel.default,)]
+    alone = [(name,) for name in panel.experts if name in panel.generalists]
+    return [*sets[:MOST_LABELS], *(alone or [(NONE,)])]
 
 
 def instructions(question: str, panel: Panel) -> list[Any]:

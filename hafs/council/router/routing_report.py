@@ -90,10 +90,11 @@ async def fit(router: Router, panel: Panel, rows: Sequence[Row]) -> Panel:
     Coordinate by coordinate over a grid of twentieths, until nothing gets better; ties keep the value nearest to the
     old one. Scores are asked for once. Fit on rows that you do not measure on.
     """
-    scored = [(row.experts, (await router.consider(row.question, panel)).scores) for row in rows]
+    scored = [(row.experts, await router.consider(row.question, panel)) for row in rows]
 
     def right(candidate: Panel) -> int:
-        return sum(who == set(picked(scores, candidate) or (panel.default,)) for who, scores in scored)
+        chosen = ((who, picked(found.scores, candidate, found.nobody)) for who, found in scored)
+        return sum(who == set(experts or (panel.default,)) for who, experts in chosen)
 
     best, count = panel, right(panel)
     for _ in range(len(panel.experts) + 1):
