@@ -4,7 +4,7 @@ plan.next                    who may be asked now; waits only when nobody may
 -> call within its time      attempt, first token, between pieces, deadline of the whole
 -> hold it against the rules an end without finish_reason, nothing in it, a filter: refusals like any other
 -> refused?                  the ledger remembers, the next one is asked at once
--> a broken stream           the next one continues what the reader has, or begins anew (`seam.py`)
+-> a broken stream           the next one continues what the reader has, or begins anew (`stream_continuation.py`)
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from hafs.providers.classify import before_sending, from_error
 from hafs.providers.policy import Policy
 from hafs.providers.provider_error import Refused
 from hafs.providers.reply import Ending, cost_of, finish_of, has_content, hold_against_the_rules
-from hafs.providers.stream_continuation import Seam, go_on
+from hafs.providers.stream_continuation import StreamContinuation, go_on
 
 T = TypeVar("T")
 CALL_WORDS = frozenset({"tools", "tool_choice", "response_format", "stop", "parallel_tool_calls"})
@@ -78,24 +78,25 @@ class Request:
         how = "restart" if sealed and self.policy.on_cut == "continue" else self.policy.on_cut
         while True:
             candidate = await self._next(given)
-            seam = Seam(given, "continue" if how == "error" else how, sealed=sealed)
+            continuation = StreamContinuation(given, "continue" if how == "error" else how, sealed=sealed)
             with self._attempt(candidate) as attempt:
-                async with aclosing(self._stream(attempt, seam)) as stream:
+                async with aclosing(self._stream(attempt, continuation)) as stream:
                     async for chunk in stream:
                         yield chunk
                 return
-            given, self.restarted = seam.answer, self.restarted or seam.ended == "restarted"
+            given, self.restarted = continuation.answer, self.restarted or continuation.ended == "restarted"
             if given and how == "error":
                 raise self._defeat(given)
             if self.refusal and self.refusal.kind == "unjoined":
                 how = "restart"
 
-    async def _stream(self, attempt: Attempt, seam: Seam) -> AsyncGenerator[ChatGenerationChunk]:
+    async def _stream(self, attempt: Attempt, continuation: StreamContinuation) -> AsyncGenerator[ChatGenerationChunk]:
         """One candidate's pieces, then the closing one; raises what it refuses with."""
         model, call = self._model(attempt)
         messages = list(self.messages)
-        if seam.given and seam.how == "continue":
-            messages += [AIMessage(content=seam.given.rstrip()), HumanMessage(content=go_on(seam.given))]
+        if continuation.given and continuation.how == "continue":
+            given = continuation.given
+            messages += [AIMessage(content=given.rstrip()), HumanMessage(content=go_on(given))]
         end = Ending()
         blank = ""
         async for chunk in self._timed(_open(model, messages, call), attempt):
@@ -107,18 +108,18 @@ class Request:
                 if not blank.strip():
                     continue
                 text, attempt.first_token_seconds = blank, _now() - attempt.began
-            if text := seam.feed(text):
+            if text := continuation.feed(text):
                 yield _piece(text)
         attempt.count(end.usage, end.info.get("cost"))
         hold_against_the_rules(end.finish, attempt.first_token_seconds is not None or bool(end.held))
-        if text := seam.end():
+        if text := continuation.end():
             yield _piece(text)
         for chunk in end.held:
             yield chunk
         attempt.ended(_now())
         self._settle(attempt)
-        self.restarted = self.restarted or seam.ended == "restarted"
-        yield self._closing(attempt, end, "restarted" if self.restarted else seam.ended)
+        self.restarted = self.restarted or continuation.ended == "restarted"
+        yield self._closing(attempt, end, "restarted" if self.restarted else continuation.ended)
 
     async def _timed(
         self, chunks: AsyncIterator[ChatGenerationChunk], attempt: Attempt

@@ -1,34 +1,35 @@
-"""Where a broken stream and the answer that goes on meet: nothing twice, nothing lost, nothing hidden.
+"""Joins an answer that broke off to the stream that goes on: nothing twice, nothing lost, nothing hidden.
 
-Where a text that goes on begins cannot be found by comparing it: code and tables repeat their lines. So whoever is asked
-to go on is asked to quote the last words first (`go_on`). One that does is believed; one that does not is asked the whole
-question again, and the reader is told where the answer begins anew, unless it says what the reader has already.
+Comparing texts cannot show where a continuation begins: code and tables repeat their lines. So the next provider is
+asked to quote the last words first (`go_on`). If it does, its text is joined behind the quote. If it does not, it is
+asked the whole question again, and the reader is told where the answer begins anew, unless it repeats what the reader
+has.
 """
 
 import re
-from os.path import commonprefix
 from typing import Literal
 
 from hafs.providers.provider_error import Refused
 
 ANEW = "\n\n[the answer was interrupted and begins anew]\n\n"
 SHORTEST_QUOTE, LONGEST_QUOTE = 24, 120
-"""Characters of the last words that are quoted: whole lines from the shortest on, never more than the longest."""
+"""Characters of the quote: whole last lines that have at least the former; never more than the latter."""
 _OPEN, _CLOSE = "<last>", "</last>"
 _FENCE = re.compile(r"^ {0,3}```", re.M)
 
 
 def go_on(given: str) -> str:
-    """What is asked of whoever goes on, after the question and the text that was given, without the space at its end."""
+    """The request to continue; it follows the question and the given text without its trailing whitespace."""
     return (
-        "Your answer above was interrupted. Continue it exactly where it stops, in the middle of a word if need be. Begin "
-        f"your reply with its last words between tags, exactly so: {_OPEN}{_quote(given)}{_CLOSE} and write what comes next "
-        "right behind the closing tag. Repeat nothing else of it and do not comment on it."
+        "Your answer above was interrupted. Continue it exactly where it stops, in the middle of a word if need be. "
+        "Begin your reply with its last words between tags, exactly like this: "
+        f"{_OPEN}{_quote(given)}{_CLOSE} and write what comes next directly after the closing tag. "
+        "Do not repeat anything else and do not comment on it."
     )
 
 
 def _quote(given: str) -> str:
-    """The last words: the last lines where they are short, else the end of the last one, from a word on."""
+    """The last lines where they are short, else the end of the last line, from a word boundary on."""
     text = given.rstrip()
     if len(text) <= SHORTEST_QUOTE:
         return text
@@ -39,42 +40,42 @@ def _quote(given: str) -> str:
     return text[word or -SHORTEST_QUOTE :].lstrip()
 
 
-class Seam:
-    """Joins the text of a new stream to text that was already given.
+class StreamContinuation:
+    """Joins the text of a new stream to the text that the reader has.
 
     Args:
         given: What the reader has.
         how: `continue`: the new stream was asked to go on, by `go_on`; `restart`: it was asked the question again.
-        sealed: Whether the reader cannot be told that an answer begins anew, as inside a JSON document.
+        sealed: The reader cannot be told that an answer begins anew, for example inside a JSON document.
     """
 
     def __init__(self, given: str, how: Literal["continue", "restart"], *, sealed: bool = False) -> None:
         self.given, self.how, self.sealed = given, how, sealed
         self.ended: Literal["complete", "continued", "restarted"] = "complete" if not given else "continued"
         self.answer = given
-        """The text of the answer so far; of one that began anew, without what came before."""
+        """The answer so far; after a restart, without the text before it."""
         self._held, self._joined = "", not given
         self._wanted = f"{_OPEN}{_quote(given)}{_CLOSE}"
         self._space = given[len(given.rstrip()) :]
-        """At the end of what was given, and not of what the new stream was told."""
+        """Trailing whitespace of the given text, which the new stream was not shown."""
 
     def feed(self, text: str) -> str:
-        """The part of new text that can be given on now.
+        """The part of new text that can be passed on now.
 
         Raises:
-            Refused: `unjoined`: it does not begin as it was asked to.
+            Refused: `unjoined`: the new stream does not begin as it was asked to.
         """
         if self._joined:
             self.answer += text
             return text
         self._held += text
-        return self._behind_the_quote() if self.how == "continue" else self._behind_the_same()
+        return self._after_quote() if self.how == "continue" else self._after_repetition()
 
     def end(self) -> str:
-        """What is still held when the new stream is over.
+        """The text that is still held back when the new stream ends.
 
         Raises:
-            Refused: `unjoined`: it did not begin as it was asked to.
+            Refused: `unjoined`: the new stream did not begin as it was asked to.
         """
         if self._joined:
             return ""
@@ -84,21 +85,24 @@ class Seam:
             raise _unjoined()
         return self._join(rest)
 
-    def _behind_the_quote(self) -> str:
+    def _after_quote(self) -> str:
         rest = self._rest()
         if rest is None and not self._wanted.startswith(self._held.lstrip()):
             raise _unjoined()
-        return self._join(rest) if rest and rest.strip() else ""  # how much of a space is new shows at its end
+        return self._join(rest) if rest and rest.strip() else ""  # the end of leading whitespace must be seen first
 
     def _rest(self) -> str | None:
-        """The text behind the quote, without the space that the reader has; None: no quote yet."""
+        """The text after the quote, without the whitespace that the reader has; None: the quote is not complete."""
         held = self._held.lstrip()
         if not held.startswith(self._wanted):
             return None
         rest = held[len(self._wanted) :]
-        return rest[len(commonprefix([self._space, rest])) :]
+        same = 0
+        while same < min(len(rest), len(self._space)) and rest[same] == self._space[same]:
+            same += 1
+        return rest[same:]
 
-    def _behind_the_same(self) -> str:
+    def _after_repetition(self) -> str:
         if self.given.startswith(self._held):
             return ""
         if self._held.startswith(self.given):
@@ -119,4 +123,4 @@ class Seam:
 
 
 def _unjoined() -> Refused:
-    return Refused("unjoined", "what it says does not join what was given")
+    return Refused("unjoined", "the new stream does not join the text that was given")

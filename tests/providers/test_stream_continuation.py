@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from hafs.core.errors import AllProvidersDown
 from hafs.providers.provider_error import Refused
 from hafs.providers.scripted import Scripted
-from hafs.providers.stream_continuation import ANEW, Seam, go_on
+from hafs.providers.stream_continuation import ANEW, StreamContinuation, go_on
 
 GIVEN = "The routine loads A from $7E0010 and "
 CODE = "mul16:\n" + "    asl a\n" * 4 + "    clc\n    adc $10\n" * 3 + "    asl a\n" * 4 + "    rts\n"
@@ -112,9 +112,9 @@ def test_what_begins_anew_with_other_words_is_told_and_is_whole():
 
 
 def test_an_answer_that_begins_anew_inside_a_code_block_closes_it_first():
-    seam = Seam("Like this:\n```asm\nlda $10\n", "restart")
-    assert seam.feed("No: like that.") == "\n```" + ANEW + "No: like that."
-    assert seam.answer == "No: like that."
+    continuation = StreamContinuation("Like this:\n```asm\nlda $10\n", "restart")
+    assert continuation.feed("No: like that.") == "\n```" + ANEW + "No: like that."
+    assert continuation.answer == "No: like that."
 
 
 def test_a_document_of_json_never_begins_anew_inside_itself():
@@ -126,10 +126,10 @@ def test_a_document_of_json_never_begins_anew_inside_itself():
 
 
 def joined(given, how, pieces):
-    seam = Seam(given, how)
-    text = "".join(map(seam.feed, pieces)) + seam.end()
-    assert seam.answer == (given + text if seam.ended == "continued" else text.rpartition(ANEW)[2])
-    return text, seam.ended
+    continuation = StreamContinuation(given, how)
+    text = "".join(map(continuation.feed, pieces)) + continuation.end()
+    assert continuation.answer == (given + text if continuation.ended == "continued" else text.rpartition(ANEW)[2])
+    return text, continuation.ended
 
 
 @pytest.mark.parametrize("given", [GIVEN, GIVEN.rstrip(), "a", "    asl a\n", "one\n\n    two\n    "])

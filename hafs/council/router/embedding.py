@@ -1,11 +1,11 @@
-"""Routing by meaning: labelled questions as vectors, and a small classifier on top of them.
+"""Routing by meaning: a small classifier over the sentence vectors of labelled questions.
 
-What it learns from: each expert's own `examples`, the shipped lessons, and the rows of a routing file that are not
-held out. One multinomial logistic regression (L2) over the sentence vector and the keyword scores; its classes are the
-sets of experts that occur. Its weights for the shipped experts and every part of them are shipped; for another panel
-they are fitted when the router is first asked, and kept in the cache. An expert's score is the summed probability of the
-sets it is in. Questions for experts that are not in the panel are learned as questions for the others or for nobody, so
-that a smaller panel is asked as the larger one would be.
+It learns from each expert's own `examples`, the shipped router training questions, and the rows of a routing file that
+are not held out. The model is one multinomial logistic regression (L2) over the sentence vector and the keyword scores;
+its classes are the sets of experts that occur. An expert's score is the summed probability of the sets that contain it.
+The weights for the shipped experts and each of their subsets are shipped; for another panel they are fitted when the
+router is first asked, and kept in the cache. A question for an expert outside of the panel is learned as a question for
+the other experts or for nobody, so the router chooses from a subset as it does from the whole panel.
 
 A new expert, of which no labelled question tells, is a new file with a few examples: its score says how much nearer the
 question is to one of them than to anything else that is known.
