@@ -19,10 +19,10 @@ import torch
 from hafs.commands.evaluate import evaluate
 from hafs.config import compose
 from hafs.core.errors import GateRefused
-from hafs.evaluation import gate
 from hafs.evaluation.rows import answers, asked, put_to
 from hafs.evaluation.subject import Loaded, data_of, find_run, held_out, open_run
 from hafs.modeling.generation import at_rest
+from hafs.runs import evaluation_record
 
 ALONE = 8
 
@@ -32,7 +32,7 @@ def main() -> None:
     with suppress(GateRefused):
         evaluate(compose("evaluate", ["max_new_tokens=64", f"name={folder}"]))
     print(f"\nevaluation: {time.perf_counter() - began:.1f} s, loading included")
-    subject, measured = open_run(folder), gate.read(folder).metrics["seconds_per_token"]
+    subject, measured = open_run(folder), evaluation_record.read(folder).metrics["seconds_per_token"]
     loaded = Loaded(subject)
     split = held_out(subject, data_of(subject, loaded.tokenizer))
     conversations = [split.conversation(i) for i in range(len(split))]

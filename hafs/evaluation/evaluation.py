@@ -20,7 +20,7 @@ from hafs.chat import Conversation, template_fingerprint
 from hafs.core.errors import DataError
 from hafs.data.samples import Split
 from hafs.evaluation.figures import figure, figures
-from hafs.evaluation.gate import Figure, Gate, Verdict
+from hafs.evaluation.gate import Gate
 from hafs.evaluation.general import NAME as FORGETTING
 from hafs.evaluation.general import Forgetting, general_set
 from hafs.evaluation.groups import group_in, numbered
@@ -31,6 +31,7 @@ from hafs.evaluation.metrics import Metric
 from hafs.evaluation.outcome import Outcome, Sheet, outcome
 from hafs.evaluation.rows import put_to
 from hafs.evaluation.subject import Loaded, Subject, data_of, held_out, refuse_seen
+from hafs.runs.evaluation_record import Figure, Verdict
 
 Say = Callable[[str], None]
 JUDGE = "judge"

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from hafs.evaluation.evaluation_terminal import conclusion, interval, judged, number, signed
-from hafs.evaluation.gate import Evaluation, Figure
 from hafs.evaluation.metrics import Said
 from hafs.evaluation.outcome import Outcome
+from hafs.runs.evaluation_record import Evaluation, Figure
 
 _WIDTH, _ROW, _LEFT = 760, 26, 250  # SVG units
 SHOWN = 200  # rows whose answers are on the page; all are in evaluation_rows.jsonl

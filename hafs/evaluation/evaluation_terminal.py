@@ -5,8 +5,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hafs.core.errors import GateRefused
-from hafs.evaluation.gate import Evaluation, Figure
 from hafs.evaluation.outcome import Outcome
+from hafs.runs.evaluation_record import Evaluation, Figure
 
 COLORS = {"better": "green", "worse": "red", "": ""}
 

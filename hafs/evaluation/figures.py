@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hafs.data.enough import too_few
-from hafs.evaluation.gate import Figure
 from hafs.evaluation.groups import numbered
 from hafs.evaluation.intervals import Compared, Sides, compare
 from hafs.evaluation.metrics import Better, Metric, Said
+from hafs.runs.evaluation_record import Figure
 
 
 def figures(

@@ -16,8 +16,8 @@ import numpy as np
 from hafs.config.check import did_you_mean
 from hafs.core.errors import ConfigError, HafsError
 from hafs.evaluation.figures import figure
-from hafs.evaluation.gate import Figure
 from hafs.evaluation.intervals import Sides, compare
+from hafs.runs.evaluation_record import Figure
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from hafs.core import durable
 from hafs.data.samples import Prepared, Split
-from hafs.evaluation.gate import Evaluation, Figure, HeldOut, Verdict
 from hafs.evaluation.harness import Scores
 from hafs.evaluation.metrics import Said
 from hafs.evaluation.subject import Subject
+from hafs.runs.evaluation_record import Evaluation, Figure, HeldOut, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,19 +16,19 @@ from hafs.config.check import did_you_mean
 from hafs.core import durable
 from hafs.core.errors import ConfigError, GateRefused, HafsError, RunError
 from hafs.data.dataset import Dataset, prepare
-from hafs.evaluation import gate
 from hafs.modeling.base_folder import base_folder, base_sha256, weights_sha256
 from hafs.modeling.base_model import Hub, Model
 from hafs.modeling.weights import Weights, cache_folder
 from hafs.registry import names
 from hafs.registry.model_card import card
 from hafs.registry.registry import GateRecord, Measured, Mixture, Record, Registry, fingerprint
+from hafs.runs import evaluation_record
 from hafs.runs.run_folder import same_base
 
 HELD_OUT = "held_out.jsonl"
 """Conversations that no training saw, kept with a model: exports are checked on them."""
 HELD_OUT_ROWS = 50
-KEPT = ("run.json", gate.FILE, "data_report.json", "summary.json")
+KEPT = ("run.json", evaluation_record.FILE, "data_report.json", "summary.json")
 """What goes with an adapter into its own folder."""
 
 
@@ -101,7 +101,7 @@ def passed_gate(run: FinishedRun, *, force: bool) -> tuple[dict[str, Measured], 
         GateRefused: It refused, and nobody forces it.
         RunError: The run was never evaluated as it is now.
     """
-    found = gate.read(run.folder)
+    found = evaluation_record.read(run.folder)
     hint = f"hafs evaluate name={run.folder.name} (or force=true, which the record will say)"
     if found is None:
         if force:

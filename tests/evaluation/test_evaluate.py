@@ -15,7 +15,7 @@ from hafs.commands.evaluate import Settings, evaluate
 from hafs.config import check, compose
 from hafs.core import durable
 from hafs.core.errors import ConfigError, DataError, GateRefused, RunError
-from hafs.evaluation import gate
+from hafs.runs import evaluation_record
 from hafs.train import Settings as TrainSettings
 from hafs.train import train
 
@@ -108,7 +108,7 @@ def evaluated(*words):
 
 
 def record(name):
-    found = gate.read(Path("outputs") / name)
+    found = evaluation_record.read(Path("outputs") / name)
     assert found is not None
     return found
 
@@ -162,8 +162,8 @@ def test_five_rows_are_too_few_to_say_and_a_certain_gate_refuses_them(at, capsys
 
 def test_two_runs_are_held_against_each_other_without_touching_the_record(at, capsys):
     evaluated("a=untrained", "b=good")
-    assert gate.read(Path("outputs/good")) is None
-    found = gate.read(Path("outputs/good/against/untrained"))
+    assert evaluation_record.read(Path("outputs/good")) is None
+    found = evaluation_record.read(Path("outputs/good/against/untrained"))
     assert (found.name, found.base) == ("good", "untrained")
     assert found.metrics["perplexity"].ratio_high < 1
     assert "good against untrained: surely better in perplexity" in capsys.readouterr().out

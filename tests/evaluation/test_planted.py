@@ -11,7 +11,7 @@ from hafs.commands.evaluate import Settings, evaluate
 from hafs.config import check, compose
 from hafs.core import durable
 from hafs.core.errors import GateRefused
-from hafs.evaluation import gate
+from hafs.runs import evaluation_record
 from hafs.train import Settings as TrainSettings
 from hafs.train import train
 
@@ -49,7 +49,7 @@ def judged(name):
         evaluate(config)
     except GateRefused:
         refused = True
-    found = gate.read(Path("outputs") / name)
+    found = evaluation_record.read(Path("outputs") / name)
     assert found.verdict.passed is not refused
     return found.metrics, {ruling.metric for ruling in found.verdict.rules if not ruling.passed}
 

@@ -13,9 +13,9 @@ from hafs.commands import models, promote, register, revert
 from hafs.config import check, compose
 from hafs.core import durable
 from hafs.core.errors import GateRefused, HafsError
-from hafs.evaluation import gate
 from hafs.registry import names
 from hafs.registry.registry import Registry, fingerprint
+from hafs.runs import evaluation_record
 
 
 def make_run(here, name="hyrule-asm-v1", seed=0, passed=True, evaluated=True):
@@ -33,27 +33,29 @@ def make_run(here, name="hyrule-asm-v1", seed=0, passed=True, evaluated=True):
 
     durable.commit(folder / "adapter", write)
     if evaluated:
-        figure = gate.Figure(
+        figure = evaluation_record.Figure(
             base=9.0, tuned=3.5, difference=-5.5, low=-6.0, high=-5.0, ratio=0.39, ratio_low=0.3, ratio_high=0.5,
             rows=80, better="lower",
         )  # fmt: skip
-        ruling = gate.Ruling(
+        ruling = evaluation_record.Ruling(
             metric="perplexity", rule="max_ratio", limit=0.9, figure=0.39, low=0.3, high=0.5, passed=passed,
             words="perplexity: tuned over base is 0.39 [0.3, 0.5], wanted at most 0.9",
         )  # fmt: skip
-        split = gate.HeldOut(dataset="jsonl", fingerprint="gone", rows=80, tokens=4000, files={})
-        gate.Evaluation(
+        split = evaluation_record.HeldOut(dataset="jsonl", fingerprint="gone", rows=80, tokens=4000, files={})
+        evaluation_record.Evaluation(
             name=name, base="tiny-none", adapter_sha256=fingerprint(folder / "adapter")[0], split=split,
-            metrics={"perplexity": figure}, verdict=gate.Verdict(passed=passed, rules=(ruling,)), skipped={},
+            metrics={"perplexity": figure}, verdict=evaluation_record.Verdict(passed=passed, rules=(ruling,)),
+            skipped={},
             max_new_tokens=64, date="2026-11-25T01:00:00Z", seconds=1.0,
         ).write(folder)  # fmt: skip
     return folder
 
 
 def go(command, *words):
-    config = compose(command.__name__.removeprefix("hafs."), [*words, "registry.path=mine.toml"])
+    name = command.__name__.rsplit(".", 1)[-1]
+    config = compose(name, [*words, "registry.path=mine.toml"])
     check(config, command.Settings)
-    return getattr(command, command.__name__.removeprefix("hafs."))(config)
+    return getattr(command, name)(config)
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from hafs.core.errors import DataError
 from hafs.evaluation.council.sides import Question
 from hafs.evaluation.evaluation_terminal import interval, judged, number, signed
 from hafs.evaluation.figures import Alone, alone, figures
-from hafs.evaluation.gate import Figure
 from hafs.evaluation.metrics import Metric, Said
 from hafs.evaluation.subject import Subject
+from hafs.runs.evaluation_record import Figure
 
 Sheets = dict[str, list[Said]]
 """What each side said, the council's first, the perfect routing's last."""
