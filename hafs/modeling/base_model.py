@@ -101,11 +101,21 @@ class Model:
         if settings is None:
             net = net.to(device)
         if self.gradient_checkpointing:
-            net.activation_checkpointing_enable()
-        if self.embedding_on_cpu and not net.config.tie_word_embeddings:
+            _checkpointed(net)
+        if self.embedding_on_cpu and not getattr(net.config, "tie_word_embeddings", False):
             keep_on_cpu(net.get_input_embeddings())
         guard(net)
         return net.train()
+
+
+def _checkpointed(net: Any) -> None:
+    from hafs.modeling.guard import UnsupportedModel
+
+    try:
+        net.activation_checkpointing_enable()
+    except ValueError as error:
+        hint = "model.gradient_checkpointing=false"
+        raise UnsupportedModel(net, "checkpointing", str(error).strip().splitlines()[0], hint=hint) from error
 
 
 KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}

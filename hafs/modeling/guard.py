@@ -32,11 +32,12 @@ ROUGH = 0.2
 class UnsupportedModel(HafsError):
     """hafs does not compute what transformers computes for a base."""
 
-    def __init__(self, net: Any, place: str, why: str) -> None:
+    def __init__(self, net: Any, place: str, why: str, *, hint: str | None = None) -> None:
         kind = inside.base_of(net).config.get_text_config(decoder=True).model_type
         super().__init__(
-            f"models of type {kind!r} are not supported: {place}: {why}",
-            hint="choose another base; docs/conformance.md lists the types that are computed as transformers does",
+            f"models of type {kind!r} are not supported, {place}: {why}",
+            hint=hint
+            or "choose another base; docs/conformance.md lists the types that are computed as transformers does",
         )
 
 

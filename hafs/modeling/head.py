@@ -67,23 +67,18 @@ def head_of(base: Any) -> Head:
     return Head(
         weight_VD=weight_VD,
         bias_V=bias_V,
-        scale=_scale(config),
+        scale=_scale(config) * (getattr(base, "logit_scale", None) or 1.0),
         cap=next((float(cap) for name in _CAPS if (cap := getattr(config, name, None))), None),
     )
 
 
 _CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
-_MULTIPLIERS = ("logit_scale", "lm_head_multiplier")
-_DIVISORS = ("logits_mup_width_multiplier",)
 _SCALING_MULTIPLIES = ("hyperclovax",)
 """Types that multiply by `logits_scaling`, by which Granite and MiniCPM3 divide."""
 
 
 def _scale(config: Any) -> float:
-    scale = 1.0
-    for name in _MULTIPLIERS:
-        scale *= getattr(config, name, None) or 1.0
-    for name in _DIVISORS:
-        scale /= getattr(config, name, None) or 1.0
+    scale = getattr(config, "lm_head_multiplier", None) or 1.0
+    scale /= getattr(config, "logits_mup_width_multiplier", None) or 1.0
     scaling = getattr(config, "logits_scaling", None) or 1.0
     return scale * scaling if config.model_type in _SCALING_MULTIPLIES else scale / scaling

@@ -44,7 +44,10 @@ def decoder_of(net: Any) -> Any:
     """The part of a model from token ids to last hidden states."""
     base = base_of(net)
     found = base.get_decoder()
-    return found if found is not base else getattr(base, base.base_model_prefix, base.base_model)
+    if found is not base:
+        return found
+    names = (base.base_model_prefix, "model", "transformer", "decoder")
+    return next((part for name in names if (part := getattr(base, name, None)) is not None), base)
 
 
 def head(net: Any) -> Head:

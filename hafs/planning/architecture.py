@@ -20,10 +20,14 @@ from hafs.core import durable
 from hafs.core.errors import ConfigError
 from hafs.modeling.base_model import Hub, Model, PackagedGguf, RandomWeights
 from hafs.modeling.weights import cache_folder
+from hafs.planning.words import NEEDED, config_object, in_llamas_words
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 
-Kind = Literal["linear", "embedding", "head", "norm"]
+COUNTED_AS = 2
+"""Grows when `_grouped` counts otherwise, so that what the cache holds is counted again."""
+Kind = Literal["linear", "experts", "embedding", "head", "norm"]
+"""Norms are also what else stays as it is: sinks, states, gates that are no linear layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,7 @@ class Leaf:
     """As in the net, the number of the decoder layer replaced by `*`."""
     kind: Kind
     weight: tuple[int, ...]
-    """Its shape; linear layers: out, in."""
+    """Its shape; linear layers: out, in; experts of a layer in one tensor: how many, then those two in either order."""
     bias: int
     """Elements of the bias, or 0."""
     times: int
@@ -63,6 +67,8 @@ class Architecture:
     tied: bool
     """Whether the vocabulary projection is the embedding."""
     leaves: tuple[Leaf, ...]
+    experts_a_token: int = 0
+    """How many of a layer's experts see a token."""
 
     def of(self, *kinds: Kind) -> list[Leaf]:
         """The leaves of some kinds."""
@@ -71,7 +77,8 @@ class Architecture:
     @property
     def parameters(self) -> int:
         """All of them, each once."""
-        return sum((leaf.elements + leaf.bias) * leaf.times for leaf in self.leaves if not self._is_copy(leaf))
+        weights = (leaf.elements * (not self._is_copy(leaf)) + leaf.bias for leaf in self.leaves)
+        return sum(count * leaf.times for count, leaf in zip(weights, self.leaves, strict=True))
 
     @property
     def linear_parameters(self) -> int:
@@ -79,8 +86,19 @@ class Architecture:
         return sum(leaf.elements * leaf.times for leaf in self.of("linear"))
 
     @property
+    def expert_parameters(self) -> int:
+        """Weights of experts that a layer holds in one tensor, which quantization leaves alone."""
+        return sum(leaf.elements * leaf.times for leaf in self.of("experts"))
+
+    @property
+    def worked_parameters(self) -> int:
+        """Weights that a token is multiplied with: linear layers, and of the experts those that see it."""
+        share = (leaf.elements * leaf.times * self.experts_a_token / leaf.weight[0] for leaf in self.of("experts"))
+        return self.linear_parameters + int(sum(share))
+
+    @property
     def kept_parameters(self) -> int:
-        """What quantization leaves alone: embeddings, head, norms, biases."""
+        """What quantization leaves alone: embeddings, head, norms, biases, experts in one tensor."""
         return self.parameters - self.linear_parameters
 
     @property
@@ -159,18 +177,27 @@ def _config_file(weights: Any) -> Path | None:
 
 
 def described(config: Mapping[str, Any]) -> Architecture:
-    """The shapes that a config means."""
-    heads = config["num_attention_heads"]
+    """The shapes that a config means.
+
+    Raises:
+        ConfigError: transformers knows no causal model for this config.
+    """
+    said = config if {*NEEDED, "tie_word_embeddings"}.issubset(config) else in_llamas_words(config)
+    heads, experts = said["num_attention_heads"], int(said.get("num_experts_per_tok") or 0)
+    width = said["intermediate_size"]
+    if experts and said.get("moe_intermediate_size"):
+        width = experts * said["moe_intermediate_size"] + (said.get("shared_expert_intermediate_size") or 0)
     return Architecture(
-        hidden=config["hidden_size"],
-        layers=config["num_hidden_layers"],
+        hidden=said["hidden_size"],
+        layers=said["num_hidden_layers"],
         heads=heads,
-        kv_heads=config.get("num_key_value_heads") or heads,
-        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-        intermediate=config["intermediate_size"],
-        vocab=config["vocab_size"],
-        tied=bool(config.get("tie_word_embeddings")),
+        kv_heads=said.get("num_key_value_heads") or heads,
+        head_dim=said.get("head_dim") or said["hidden_size"] // heads,
+        intermediate=width,
+        vocab=said["vocab_size"],
+        tied=bool(said.get("tie_word_embeddings")),
         leaves=tuple(_leaf(leaf) for leaf in _leaves(config)),
+        experts_a_token=experts,
     )
 
 
@@ -183,7 +210,7 @@ def _leaves(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     for entry in entries().values():
         if entry["config"] == config and entry["leaves"]:
             return entry["leaves"]
-    key = xxhash.xxh3_64_hexdigest(orjson.dumps(config, option=orjson.OPT_SORT_KEYS))
+    key = xxhash.xxh3_64_hexdigest(orjson.dumps([COUNTED_AS, config], option=orjson.OPT_SORT_KEYS))
     path = cache_folder() / "shapes" / f"{key}.json"
     try:
         if kept := durable.read_record(path):
@@ -204,14 +231,15 @@ def counted(config: Mapping[str, Any]) -> list[Leaf]:
         ConfigError: transformers knows no causal model for this config.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    options = {key: value for key, value in config.items() if key not in ("model_type", "quantization_config")}
+    settings = config_object(config)
     try:
         with torch.device("meta"):
-            net = AutoModelForCausalLM.from_config(AutoConfig.for_model(config["model_type"], **options))
-    except (KeyError, ValueError) as error:
-        raise ConfigError(f"transformers builds no causal model of {config.get('model_type')!r}: {error}") from error
+            net = AutoModelForCausalLM.from_config(settings)
+    except (KeyError, ValueError, ImportError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise ConfigError(f"transformers builds no causal model of {config.get('model_type')!r}: {why}") from error
     return list(_grouped(net))
 
 
@@ -219,15 +247,28 @@ def _grouped(net: Any) -> Iterator[Leaf]:
     import torch
 
     head = net.get_output_embeddings()
+    looked_up = net.get_input_embeddings()
+    tied = getattr(
+        net.config, "tie_word_embeddings", False
+    )  # as its config says; some have a matrix of their own nevertheless
+    head_kind = "embedding" if tied and head is not None and head.weight is not looked_up.weight else "head"
     kinds: Counter[Any] = Counter()
+    seen: set[int] = set()
     for name, module in net.named_modules():
-        if not any(True for _ in module.parameters(recurse=False)):
-            continue
-        kind = "linear" if isinstance(module, torch.nn.Linear) else "norm"
-        kind = "embedding" if isinstance(module, torch.nn.Embedding) else "head" if module is head else kind
-        bias = getattr(module, "bias", None)
+        own = {
+            field: p for field, p in module.named_parameters(recurse=False) if id(p) not in seen or field == "weight"
+        }
+        seen |= {id(parameter) for parameter in own.values()}
         plain = re.sub(r"\.\d+\.", ".*.", name)
-        kinds[plain, kind, tuple(module.weight.shape), bias.numel() if bias is not None else 0] += 1
+        weight = own.pop("weight", None)
+        if weight is not None:
+            kind = "linear" if isinstance(module, torch.nn.Linear) else "norm"
+            kind = "embedding" if isinstance(module, torch.nn.Embedding) else head_kind if module is head else kind
+            bias = own.pop("bias", None)
+            kinds[plain, kind, tuple(weight.shape), bias.numel() if bias is not None else 0] += 1
+        for field, parameter in own.items():
+            kind = "experts" if parameter.ndim == 3 and "expert" in f"{name}.{field}" else "norm"
+            kinds[f"{plain}.{field}".lstrip("."), kind, tuple(parameter.shape), 0] += 1
     found: Any = kinds.items()
     for (name, kind, weight, bias), times in found:
         yield Leaf(name=name, kind=kind, weight=weight, bias=bias, times=times)

@@ -52,7 +52,7 @@ class Duration:
 def flops_a_token(shapes: Architecture, setup: Setup, load: Workload) -> float:
     """Of training, averaged over all tokens, supervised or not."""
     full, again = setup.rank is None, setup.checkpointing
-    linear = shapes.linear_parameters * (6 if full else 4) + (2 * shapes.linear_parameters if again else 0)
+    linear = shapes.worked_parameters * ((6 if full else 4) + (2 if again else 0))
     branch = 0
     if not full:
         low_rank = sum(leaf.times * (setup.rank or 0) * sum(leaf.weight) for leaf in adapted(shapes, setup))
@@ -72,7 +72,7 @@ def attention_flops(shapes: Architecture, setup: Setup, load: Workload) -> float
 def evaluation_flops_a_token(shapes: Architecture, setup: Setup, load: Workload) -> float:
     """Of a forward pass."""
     head = load.supervised * shapes.vocab * shapes.hidden * 2
-    return 2 * shapes.linear_parameters + attention_flops(shapes, setup, load) + head
+    return 2 * shapes.worked_parameters + attention_flops(shapes, setup, load) + head
 
 
 def estimate(

@@ -349,7 +349,7 @@ class FineTuning(pl.LightningModule):
         return best.epoch
 
     def on_validation_model_eval(self) -> None:
-        """Dropout off; the layers themselves stay in train mode, as 4-bit layers must."""
+        """Dropout of every kind off."""
         set_dropout(self.net, training=False)
 
     def on_validation_model_train(self) -> None:
@@ -358,7 +358,12 @@ class FineTuning(pl.LightningModule):
 
 
 def set_dropout(net: torch.nn.Module, *, training: bool) -> None:
-    """Switch dropout layers, and nothing else, between training and inference."""
+    """Switch all that is random between training and inference: dropout layers, attention's, routers' jitter.
+
+    Layers of bitsandbytes stay as they are: 4-bit ones repack their weights in eval mode on some CPUs.
+    """
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+
     for module in net.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.train(training)
+        if not isinstance(module, Linear4bit | Linear8bitLt):
+            module.training = training

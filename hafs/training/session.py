@@ -22,6 +22,7 @@ from hafs.data import report_files
 from hafs.data.dataset import Dataset, prepare
 from hafs.data.samples import Prepared
 from hafs.modeling import hardware
+from hafs.modeling.adapted import tried
 from hafs.modeling.adapter import Adapter, Full
 from hafs.modeling.base_folder import weights_sha256
 from hafs.modeling.base_model import Model
@@ -152,6 +153,7 @@ class Training:
         base = weights_sha256(nouns.model)
         torch.manual_seed(key(config.seed, "adapter"))
         net = nouns.adapter.attach(net)
+        tried(net)
         if device.type == "cpu":
             malloc_tuning.stock_tiny_blocks()
         self.module = FineTuning(

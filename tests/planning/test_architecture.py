@@ -49,3 +49,43 @@ def test_a_hub_model_without_its_config_on_this_machine_is_refused_in_one_line(t
     model = build(compose("train", ["model=qwen7b", "model.weights.repo=nobody/nothing"]).model)
     with pytest.raises(ConfigError, match=r"needs the config.json of 'nobody/nothing'"):
         architecture_of(model)
+
+
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 120}
+OTHERS = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 120, "n_positions": 64},
+    "qwen3_moe": TINY | {"intermediate_size": 48, "moe_intermediate_size": 16, "num_experts": 8,
+                         "num_experts_per_tok": 2, "num_key_value_heads": 2, "head_dim": 8},
+    "gpt_oss": TINY | {"intermediate_size": 48, "num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 8,
+                       "num_key_value_heads": 2},
+    "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "vocab_size": 120, "state_size": 4},
+    "bart": {"d_model": 32, "decoder_layers": 2, "decoder_ffn_dim": 48, "decoder_attention_heads": 4, "vocab_size": 120,
+             "encoder_layers": 2, "encoder_ffn_dim": 48, "encoder_attention_heads": 4},
+    "bamba": TINY | {"intermediate_size": 48, "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8,
+                     "attn_layer_indices": [1], "time_step_limit": [0.0, {"__float__": "Infinity"}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_types_of_every_make_are_counted_to_the_last_parameter(kind, tmp_path, monkeypatch):
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+    monkeypatch.setenv("HAFS_CACHE", str(tmp_path))
+    fields = {name: value for name, value in OTHERS[kind].items() if name != "time_step_limit"}
+    net = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**fields))
+    shapes = described(OTHERS[kind] | {"model_type": kind})
+    assert shapes.parameters == sum(parameter.numel() for parameter in net.parameters())
+    assert (shapes.hidden, shapes.layers) == (32, 2)
+
+
+def test_experts_in_one_tensor_stay_unquantized_and_few_of_them_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("HAFS_CACHE", str(tmp_path))
+    shapes = described(OTHERS["qwen3_moe"] | {"model_type": "qwen3_moe"})
+    assert shapes.expert_parameters == 2 * 8 * 3 * 32 * 16
+    assert shapes.kept_parameters > shapes.expert_parameters
+    assert shapes.worked_parameters == shapes.linear_parameters + shapes.expert_parameters // 4
+
+
+def test_a_type_that_transformers_does_not_know_is_refused_in_one_line():
+    with pytest.raises(ConfigError, match="'nosuch'"):
+        described({"model_type": "nosuch", "hidden_size": 8})

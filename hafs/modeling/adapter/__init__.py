@@ -50,27 +50,35 @@ class Lora(Adapter):
         """The net as a PeftModel with one adapter, `default`, in float32 over the frozen base.
 
         Raises:
-            ConfigError: `target_modules` matches no layer.
+            ConfigError: `target_modules` matches no layer, or PEFT refuses.
         """
         from peft import LoraConfig, get_peft_model
 
         from hafs.modeling.adapter.lora_forward import fuse
 
+        config = dict(self.config)
+        if config.get("target_modules") == "all-linear" and not config.get("exclude_modules"):
+            config["exclude_modules"] = beside_decoder(net) or None
         try:
-            net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", **self.config))
+            net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", **config))
         except ValueError as error:
-            targets = self.config.get("target_modules")
-            if "target modules" not in str(error).lower():
-                raise
-            raise ConfigError(
-                f"adapter.target_modules {targets!r} matches no layer of the model",
-                hint=f"all-linear, or a list out of: {', '.join(linear_layers(net))}",
-            ) from error
+            raise self._refused(net, error) from error
         net.requires_grad_(requires_grad=False)
         for name, parameter in net.named_parameters():
             parameter.requires_grad_("lora_" in name or "modules_to_save" in name)
         fuse(net)
         return net
+
+    def _refused(self, net: Any, error: ValueError) -> ConfigError:
+        """What PEFT would not do, in our words where they are clearer."""
+        said, targets = str(error).strip().splitlines()[0], self.config.get("target_modules")
+        if "target modules" in said.lower() and "not found" in said.lower():
+            fact = f"adapter.target_modules {targets!r} matches no layer of the model"
+            return ConfigError(fact, hint=f"all-linear, or a list out of: {', '.join(linear_layers(net))}")
+        possible = ",".join(name for name in linear_layers(net) if f"'{name}'" not in said)
+        return ConfigError(
+            f"PEFT puts no such adapter on this model: {said}", hint=f"adapter.target_modules=[{possible}], or fewer"
+        )
 
     def save(self, net: Any, folder: Path) -> None:
         """Write `adapter_config.json` and `adapter_model.safetensors`."""
@@ -175,6 +183,16 @@ def full(
 ) -> Full:
     """Full fine-tuning; the fields of a LoRA have no meaning here and are null."""
     return Full(name=name)
+
+
+def beside_decoder(net: Any) -> list[str]:
+    """Names of linear layers that no text goes through: the towers for images and sound of a larger model."""
+    import torch
+
+    inside = {id(module) for part in (net.get_decoder(), net.get_output_embeddings()) for module in part.modules()}
+    return [
+        name for name, module in net.named_modules() if isinstance(module, torch.nn.Linear) and id(module) not in inside
+    ]
 
 
 def linear_layers(net: Any) -> list[str]:
