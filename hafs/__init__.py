@@ -17,7 +17,7 @@ __all__ = ["council"]
 
 
 def __getattr__(name: str) -> Any:
-    """`from hafs import council` without making `import hafs` heavy."""
+    """`from hafs import council`, loaded only when it is used, so that `import hafs` stays fast."""
     if name == "council":
         from importlib import import_module
 

@@ -17,7 +17,7 @@ complete -o nospace -F _hafs hafs
 SHORT = {"runs": ("dashboard", "table=true", "A table of runs: status, stage, step, loss, best, time left.")}
 """Short forms: the command they stand for, its override, and their line in the overview."""
 RENAMED = {"rollback": "revert"}
-"""Commands by the name they had in 0.1; both names work until 0.3."""
+"""Commands by their names in 0.1; the old names work until 0.3."""
 _PACKAGE = Path(__file__).parent
 
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _completed(line: str) -> str:
-    """A line with its short form, once it is whole, written out."""
+    """The line, with a complete short form replaced by its command."""
     words = line.split(" ")
     if len(words) > 2 and words[1] in SHORT:
         words[1] = SHORT[words[1]][0]
@@ -70,14 +70,14 @@ def _completed(line: str) -> str:
 
 def _enter(command: str, words: list[str]) -> None:
     name = module_of(command)
-    # processes that Lightning starts for more devices are started as this one says it was: python -m hafs.train ...
+    # Lightning starts its processes for further devices by this name: python -m hafs.train ...
     sys.modules["__main__"].__spec__ = importlib.util.find_spec(name)
     sys.argv = [name, *words]
     importlib.import_module(name).main()
 
 
 def _version() -> str:
-    """Of the installed package; a folder of the source that was never installed has none."""
+    """Of the installed package; a source folder that was never installed has none."""
     try:
         return f"hafs {version('hafs')}"
     except PackageNotFoundError:
@@ -93,7 +93,7 @@ def _overview() -> str:
     lines += [f"  hafs {name:<12} {words}" for name, (_, _, words) in SHORT.items()]
     lines += [
         "",
-        "hafs --version, hafs --help",
-        'hafs COMMAND --help tells more; tab completion: eval "$(hafs completion bash)"',
+        "hafs --version prints the version",
+        'hafs COMMAND --help says more; tab completion: eval "$(hafs completion bash)"',
     ]
     return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""How configuration becomes code: composed from `conf/`, checked whole, then built by `build` and nothing else.
+"""From configuration to objects: a config is composed from `conf/`, checked as a whole, and built by `build` alone.
 
-The only room besides the commands that knows Hydra.
+Only this package and the commands import Hydra.
 """
 
 from hafs.config.build import build

@@ -15,12 +15,12 @@ from hafs.config.plugins import plugins
 from hafs.core.errors import ConfigError
 
 FOREIGN = ("pytorch_lightning.callbacks", "pytorch_lightning.loggers", "pytorch_lightning.strategies", "torch.optim")
-"""Libraries whose classes a `_target_` may name; Hydra's own blocklist is no boundary: `torch.load` passes it."""
+"""Libraries whose classes a `_target_` may name. Hydra's own blocklist is not a boundary: it allows `torch.load`."""
 _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 
 
 def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """Every sub-node that has a `_target_`, with its dotted path, outermost first."""
+    """Every node with a `_target_`, with its dotted path, outermost first."""
     if isinstance(node, DictConfig):
         if node._is_none() or node._is_missing() or OmegaConf.is_missing(node, "_target_"):
             return
@@ -35,7 +35,7 @@ def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 
 def renew_targets(node: Any) -> list[str]:
-    """Give every `_target_` that an earlier release named its present name, in place; returns a line for each name."""
+    """Replace the `_target_`s of earlier releases by today's names, in place; returns one line per replaced name."""
     lines = []
     for _, sub in targets(node):
         before, now = str(sub["_target_"]), current_target(str(sub["_target_"]))
@@ -50,26 +50,26 @@ def refuse_foreign(node: Any, where: str = "") -> None:
     """Refuse a `_target_` outside the allowlist.
 
     Args:
-        node: Looked through with all it holds.
+        node: Checked together with all nodes inside it.
         where: Its dotted path, for the message.
 
     Raises:
-        ConfigError: It names something that configuration must not call.
+        ConfigError: A `_target_` names something that a config may not call.
     """
     for path, sub in targets(node, where):
         target = str(sub["_target_"])
         if not _may_be_called(target):
             raise ConfigError(
                 f"{path or 'the node'}._target_ names {target!r}, which a config may not call",
-                hint=f"allowed: what hafs' groups are built with, pytorch_lightning.Trainer, {', '.join(FOREIGN)}; "
-                "your own module: HAFS_PLUGINS=NAME",
+                hint=f"allowed: the classes of hafs' config groups, pytorch_lightning.Trainer, {', '.join(FOREIGN)}; "
+                "for a module of your own, set HAFS_PLUGINS=NAME",
             )
 
 
 def _may_be_called(target: str) -> bool:
-    """Whether it names a public function or class in a module of one of hafs' groups, or a class of a few libraries.
+    """Whether the name is a public function or class of a module in the group map, or a class of a few libraries.
 
-    What a module merely imports (`hafs.core.durable.os.system`, `torch.optim.adam.torch.load`) is not in it.
+    What such a module only imports (`hafs.core.durable.os.system`, `torch.optim.adam.torch.load`) is refused.
     """
     if not _NAME.fullmatch(target):
         return False
@@ -81,20 +81,20 @@ def _may_be_called(target: str) -> bool:
     try:
         found = getattr(import_module(module), name, None)
     except ImportError as error:
-        _say_what_is_missing(error)
-        return module in modules()  # a group's own module that does not load: `check` says why
+        _raise_if_extra_is_missing(error)
+        return module in modules()  # the module of a group does not load: `check` reports why
     home = str(getattr(found, "__module__", ""))
     return found is None or ((inspect.isroutine(found) or inspect.isclass(found)) and home.startswith("hafs."))
 
 
 def is_class_of(target: str, libraries: Iterable[str]) -> bool:
-    """Whether it names a class that a module of one of these libraries holds and does not merely import from another.
+    """Whether the name is a class that one of these libraries defines, not one that it imports from another library.
 
-    A name that the module does not hold passes: whoever looks it up says so better.
+    A name that the module does not have passes: the lookup that follows gives a better message.
 
     Args:
         target: A dotted name.
-        libraries: Dotted names of modules; those below them count.
+        libraries: Dotted names of modules; their submodules count.
     """
     module, _, name = target.rpartition(".")
     if not f"{module}.".startswith(tuple(f"{library}." for library in libraries)):
@@ -102,21 +102,23 @@ def is_class_of(target: str, libraries: Iterable[str]) -> bool:
     try:
         found = getattr(import_module(module), name, None)
     except ImportError as error:
-        _say_what_is_missing(error)
+        _raise_if_extra_is_missing(error)
         return False
     return found is None or (inspect.isclass(found) and found.__module__.split(".")[0] == module.split(".")[0])
 
 
-def _say_what_is_missing(error: ImportError) -> None:
-    """Tell a module that an extra would bring from one that there is not."""
+def _raise_if_extra_is_missing(error: ImportError) -> None:
+    """Raise the error that names the extra, if an extra of hafs provides the module."""
     if missing := missing_extra(error):
         raise missing from error
 
 
 def build(node: Any, **runtime: Any) -> Any:
-    """The object a node describes; `runtime` is what only exists at run time (tensors, other objects).
+    """Build the object that a node describes.
 
-    Returns None for a node that is null.
+    Args:
+        node: With a `_target_`; null gives None.
+        runtime: Arguments that exist only at run time, such as tensors and other objects.
 
     Raises:
         ConfigError: The node, or one inside it, names a `_target_` outside the allowlist.

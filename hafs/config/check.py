@@ -1,4 +1,4 @@
-"""All that is wrong with a composed config, at once, before anything is loaded."""
+"""The check of a composed config: reports all its errors together, before anything is loaded."""
 
 import difflib
 import inspect
@@ -23,7 +23,7 @@ _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The nearest known word as a question, else the known words; empty when there are none."""
+    """A question with the closest known word, else the list of known words; empty if there are none."""
     known = sorted(known)
     near = difflib.get_close_matches(word, known, 1, 0.6)
     if near:
@@ -32,19 +32,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def check(config: DictConfig, settings: type | None = None, *, unused: Collection[str] = ()) -> None:
-    """Hold a composed config against the signatures of what it will build.
+    """Check a composed config against the signatures of the classes and functions that it names.
 
     Args:
         config: The whole composed config of a command.
         settings: A TypedDict of the command's own top-level keys.
-        unused: Top-level keys that are not looked at, because nothing will be built from them.
+        unused: Top-level keys that are not checked, because this command builds nothing from them.
 
     Raises:
-        ConfigError: One line for each wrong type, unknown key, impossible value, missing value and written-out secret.
+        ConfigError: One line per wrong type, unknown key, impossible value, missing value and plain-text secret.
     """
     for line in renew_targets(config):
         print(f"hafs: {line}", file=sys.stderr)
-    for key in config:  # what a target names is looked up in its module, so only where something will be built
+    for key in config:  # a lookup imports the module, so only keys that will be built are looked at
         if key not in unused and OmegaConf.is_config(child := config._get_node(key)):
             refuse_foreign(child, str(key))
     problems = [*_unresolvable(config), *_secrets(config)]
@@ -71,10 +71,10 @@ def _unresolvable(config: DictConfig) -> list[str]:
 
 
 def refuse_secrets(config: DictConfig) -> None:
-    """Refuse a config with a secret in clear, before Hydra writes it down beside a sweep's jobs.
+    """Refuse a config with a plain-text secret, before Hydra writes it into the folders of a sweep.
 
     Raises:
-        ConfigError: One line for each.
+        ConfigError: One line per secret.
     """
     if problems := _secrets(config):
         raise ConfigError("\n".join(problems))
@@ -86,33 +86,38 @@ def _secrets(config: DictConfig) -> list[str]:
         key = path.rsplit(".", 1)[-1]
         named = isinstance(value, str) and (not value or value.startswith("${"))
         if isinstance(value, str) and not named and (_SECRET_KEY.search(key) or _SECRET_VALUE.search(value)):
-            found.append(f"{path} holds a secret in clear; name its environment variable: {key}_env: MY_VARIABLE")
+            found.append(
+                f"{path} contains a secret in plain text; name its environment variable instead: {key}_env: MY_VARIABLE"
+            )
     return found
 
 
-def refuse_typed(words: Iterable[str]) -> None:
-    """Refuse words that must not even reach Hydra, which writes them down and acts on its own nodes.
+def refuse_typed(arguments: Iterable[str]) -> None:
+    """Refuse arguments that must not reach Hydra, which writes them to disk and acts on its own nodes.
 
     Raises:
-        ConfigError: A word holds a secret in clear, tells Hydra itself what to call, or is not UTF-8.
+        ConfigError: An argument contains a plain-text secret, sets a `_target_` of Hydra's, or is not UTF-8.
     """
-    for word in words:
-        if not word.isascii() and _is_malformed(word):
-            raise ConfigError(f"{word!r} is not valid text: the shell gave bytes that are not UTF-8")
-        key, equals, value = word.lstrip("+~").partition("=")
+    for argument in arguments:
+        if not argument.isascii() and _is_malformed(argument):
+            raise ConfigError(f"{argument!r} is not valid text: it contains bytes that are not UTF-8")
+        key, equals, value = argument.lstrip("+~").partition("=")
         last = key.rsplit(".", 1)[-1]
         if key.startswith("hydra.") and last == "_target_":
-            raise ConfigError(f"{key} cannot be set on the command line", hint="hafs chooses what Hydra calls")
+            raise ConfigError(
+                f"{key} cannot be set on the command line", hint="hafs decides which classes Hydra may call"
+            )
         named = not value or value.startswith(("$", "'$", '"$'))
         if equals and not named and (_SECRET_KEY.search(last) or _SECRET_VALUE.search(value)):
             raise ConfigError(
-                f"{key} holds a secret in clear", hint=f"name its environment variable: {last}_env=MY_VARIABLE"
+                f"{key} contains a secret in plain text",
+                hint=f"name its environment variable instead: {last}_env=MY_VARIABLE",
             )
 
 
-def _is_malformed(word: str) -> bool:
-    """Whether it holds a lone surrogate: Python's stand-in for a byte that is not UTF-8."""
-    return any("\ud800" <= character <= "\udfff" for character in word)
+def _is_malformed(text: str) -> bool:
+    """Whether the text contains a lone surrogate, Python's stand-in for a byte that is not UTF-8."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _leaves(node: Any, path: str = "") -> Iterable[tuple[str, Any]]:
@@ -139,7 +144,7 @@ def _node(path: str, node: DictConfig) -> list[str]:
     given: dict[str, Any] = {str(key): node[key] for key in node if key not in _HYDRA_KEYS}
     unknown = [] if open_ended else [key for key in given if key not in parameters]
     problems = [f"{path} has no {key!r}; {did_you_mean(key, parameters)}".rstrip("; ") for key in unknown]
-    check_more: Any = getattr(builder, "check", None)  # a builder that takes more than its signature says what it knows
+    check_more: Any = getattr(builder, "check", None)  # a builder with open-ended arguments checks them itself
     if check_more is not None:
         problems += [f"{path}.{line}" for line in check_more(given)]
     return problems + _values(given, _hints(builder), f"{path}.")
@@ -166,7 +171,7 @@ def _values(given: Mapping[str, Any], hints: Mapping[str, Any], prefix: str) -> 
 
 
 def _mismatch(value: Any, hint: Any) -> str | None:
-    """Why the value does not fit, in pydantic's words; None when it fits or the annotation says nothing to us."""
+    """Why the value has the wrong type, in pydantic's words; None if it is valid or cannot be checked."""
     adapter = _adapter(hint)
     if adapter is None:
         return None
@@ -179,8 +184,8 @@ def _mismatch(value: Any, hint: Any) -> str | None:
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any] | None:
-    """Strict, so that "8" is no number and 1 no truth; None for annotations that are not pydantic's."""
-    for settings in (ConfigDict(strict=True), None):  # a type with a config of its own takes no other
+    """A strict validator ("8" is not a number, 1 is not a boolean); None for types unknown to pydantic."""
+    for settings in (ConfigDict(strict=True), None):  # a type with its own pydantic config accepts no other
         try:
             return TypeAdapter(hint, config=settings)
         except PydanticUserError:

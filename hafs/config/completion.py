@@ -1,4 +1,4 @@
-"""Tab completion: commands first, then what Hydra knows of groups, options and keys."""
+"""Tab completion: commands first, then the groups, options and keys that Hydra knows."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from hafs.core.errors import HafsError
 
 
 def complete(line: str, commands: Sequence[str]) -> list[str]:
-    """What the word being typed may become.
+    """Completions of the last word of a command line.
 
     Args:
         line: The command line up to the cursor, beginning with the program's name.

@@ -1,4 +1,4 @@
-"""Composing a config without a command line."""
+"""Compose a config from Python, without a command line."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from hafs.core.redaction import scrub
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The config as plain values, fit to be written down: what comes from the environment stays a reference."""
+    """The config as plain values that may be written to disk: values from the environment stay references."""
     resolved: Any = OmegaConf.to_container(config, resolve=True)
     return _named(resolved, OmegaConf.to_container(config, resolve=False))
 
@@ -28,19 +28,19 @@ def _named(value: Any, written: Any) -> Any:
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The config a command would get for these words, without running it.
+    """The config that a command would get for these overrides; the command is not run.
 
     Args:
         command: Name of a primary config: `train`, `validate`, ...
-        overrides: Words as typed on the command line.
+        overrides: As typed on the command line: `["model=tiny", "adapter.r=8"]`.
 
     Raises:
-        ConfigError: A word is malformed, or names a group, option or key that does not exist.
+        ConfigError: An override is malformed, or names a group, option or key that does not exist.
     """
-    words = rewrite(overrides, demo=command in DEMO_COMMANDS)
+    rewritten = rewrite(overrides, demo=command in DEMO_COMMANDS)
     try:
-        config = composed(command, words)
-        drop_unchosen(config, words)
+        config = composed(command, rewritten)
+        drop_unchosen(config, rewritten)
         return config
     except Exception as error:
-        raise explain(error, command, words) or error from error
+        raise explain(error, command, rewritten) or error from error

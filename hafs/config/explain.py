@@ -1,4 +1,4 @@
-"""What Hydra's refusals mean, in one line, with the word that was probably meant."""
+"""Turns errors of Hydra and of the file system into one line each, with the word that was probably meant."""
 
 import errno
 import re
@@ -14,7 +14,7 @@ from hafs.config.overrides import ALIASES, SEQUENCES
 from hafs.config.tree import composed, groups, not_chosen, options
 from hafs.core.errors import ConfigError, HafsError, RunError
 
-_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -34,11 +34,11 @@ def _unknown_option(message: str) -> ConfigError | None:
     return ConfigError(f"{group} has no option {name!r}", hint=did_you_mean(name, options(group)))
 
 
-def _unknown_key(command: str, words: Sequence[str]) -> ConfigError | None:
-    """The first word whose key the rest of the words does not compose."""
-    keyed = [word for word in words if "=" in word and "." in word.split("=", 1)[0]]
+def _unknown_key(command: str, overrides: Sequence[str]) -> ConfigError | None:
+    """The first override whose key is not in the config that the other overrides give."""
+    keyed = [word for word in overrides if "=" in word and "." in word.split("=", 1)[0]]
     try:
-        config = composed(command, [word for word in words if "=" in word and word not in keyed])
+        config = composed(command, [word for word in overrides if "=" in word and word not in keyed])
     except (HydraException, OmegaConfBaseException):
         return None
     known = [key for key in _keys(config) if not key.startswith("hydra.")]
@@ -85,34 +85,36 @@ def _no_value(message: str, command: str) -> ConfigError | None:
     found = re.search(r"parsing override '([^'=]*)' missing EQUAL", message)
     if not found:
         return None
-    fact = f"{found[1]!r} says nothing to hafs {command}: its words are key=value"
-    return ConfigError(fact, hint=f"hafs {command} --help shows them")
+    fact = f"{found[1]!r} is not an override of hafs {command}: overrides have the form key=value"
+    return ConfigError(fact, hint=f"hafs {command} --help lists them")
 
 
-def explain(error: Exception, command: str, words: Sequence[str]) -> HafsError | None:
-    """One clear error for what Hydra or the disk refused, or an extra would bring; None for anything else."""
+def explain(error: Exception, command: str, overrides: Sequence[str]) -> HafsError | None:
+    """One clear error for what Hydra or the file system refused, or a missing extra; None for anything else."""
     if missing := missing_extra(error):
         return missing
-    if isinstance(error, OSError) and error.errno in _DISK_REFUSES:
-        where = f": {error.filename}" if error.filename else ""
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+        where = f" {error.filename}" if error.filename else " to disk"
         return RunError(
-            f"the disk refuses: {error.strerror}{where}",
-            hint="make room, or let it be written; the same command continues",
+            f"cannot write{where}: {error.strerror}",
+            hint="free some space or change the permissions; the same command continues",
         )
     if isinstance(error, PermissionError):
-        return RunError(f"{error.filename}: {error.strerror}", hint="let this user read and write it, or use your own")
+        return RunError(
+            f"{error.filename}: {error.strerror}", hint="give this user read and write access, or choose another path"
+        )
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
-    if isinstance(error.__cause__, HafsError):  # a builder of ours refused; Hydra only wrapped it
+    if isinstance(error.__cause__, HafsError):  # hafs' own code raised it; Hydra only wrapped it
         return error.__cause__
     message = " ".join(str(error).split())
     cause = " ".join(str(error.__cause__ or "").split())
     return (
         _unknown_option(message)
-        or _unknown_key(command, words)
+        or _unknown_key(command, overrides)
         or _unknown_group(command, f"{message} {cause}")
         or _no_value(message, command)
-        or ConfigError(_first_sentence(message), hint="HYDRA_FULL_ERROR=1 shows where")
+        or ConfigError(_first_sentence(message), hint="HYDRA_FULL_ERROR=1 prints the traceback")
     )
 
 

@@ -1,4 +1,4 @@
-"""Packages that only some commands need: which extra of hafs brings one that is not installed."""
+"""Packages that only some commands need: finds the extra of hafs that provides a missing one."""
 
 import importlib.util
 import re
@@ -18,63 +18,63 @@ PURPOSES = {
     "wandb": "to log to Weights & Biases",
     "gpu": "to read a GPU's load",
 }
-"""What each extra of `pyproject.toml` is for; the order in which they are offered."""
+"""What each extra of `pyproject.toml` is for, in the order in which they are offered."""
 _DISTRIBUTIONS = {"pynvml": "nvidia-ml-py"}
-"""Modules that are not named like the package that has them."""
+"""Packages whose name differs from their module's."""
 _DECLARED = re.compile(r"""([\w.-]+)(?:\[([\w, .-]+)\])?.*;.*extra == ['"]([\w.-]+)['"]""")
 
 
 class MissingExtra(ConfigError):
-    """A package is not installed that an extra of hafs brings."""
+    """A package is not installed, and an extra of hafs provides it."""
 
 
 def missing_extra(error: BaseException | None) -> MissingExtra | None:
-    """What to tell people about a failed import.
+    """The error to report for a failed import.
 
     Args:
-        error: It, or an error that it caused.
+        error: The import error, or an error that it caused.
 
     Returns:
-        None where no import failed, or one of a module that no extra of hafs has.
+        None if no import failed, if no extra of hafs provides the module, or if it is installed and lacks a submodule.
     """
     while error is not None and not isinstance(error, ModuleNotFoundError):
         error = error.__cause__ or error.__context__
     module = str(getattr(error, "name", None) or "").partition(".")[0]
-    if not module or not extras_with(module):
+    if not module or not extras_with(module) or installed(module):
         return None
     return MissingExtra(f"this needs {module}, which is not installed", hint=how_to_install(module))
 
 
 def how_to_install(module: str) -> str:
-    """What to type for a module that is missing."""
+    """The pip command that installs a missing module."""
     ways = [f"pip install 'hafs[{name}]' {PURPOSES[name]}" for name in extras_with(module)]
     return ", or ".join(ways) or f"pip install {module}"
 
 
 @cache
 def installed(module: str) -> bool:
-    """Whether a top-level module could be imported; looked up once."""
+    """Whether a top-level module can be imported; looked up once per process."""
     return importlib.util.find_spec(module) is not None
 
 
 def extras_with(module: str) -> list[str]:
-    """Extras that bring a module, by themselves or by another extra; best first."""
+    """Extras that provide a module, directly or through another extra; the best one first."""
     declared, package = _declared(), _normal(_DISTRIBUTIONS.get(module, module))
 
-    def brought(extra: str) -> Iterator[str]:
+    def provided(extra: str) -> Iterator[str]:
         for name in declared.get(extra, ()):
-            yield from brought(name.removeprefix("hafs ")) if name.startswith("hafs ") else (name,)
+            yield from provided(name.removeprefix("hafs ")) if name.startswith("hafs ") else (name,)
 
-    return [extra for extra in PURPOSES if package in brought(extra)]
+    return [extra for extra in PURPOSES if package in provided(extra)]
 
 
 @cache
 def _declared() -> dict[str, list[str]]:
-    """By extra: the packages that it names, and `hafs EXTRA` for another extra."""
+    """By extra: the packages that it lists, and `hafs EXTRA` for another extra that it includes."""
     found: dict[str, list[str]] = {}
     try:
         lines = metadata.requires("hafs") or []
-    except metadata.PackageNotFoundError:  # a folder of the source that was never installed
+    except metadata.PackageNotFoundError:  # run from a source folder that was never installed
         lines = []
     for line in lines:
         if match := _DECLARED.match(line):

@@ -1,4 +1,4 @@
-"""Where the options of each config group are built, and where today's names were before.
+"""Which modules build the options of each config group, and where these modules were in earlier releases.
 
 A folder in `conf/` is a group; the map says in which modules the `_target_`s of its options live. A config may call
 what these modules define, and little else (`build.FOREIGN`).
@@ -25,7 +25,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "router": ("hafs.council.router",),
     "synthesizer": ("hafs.council.synthesizer",),
 }
-"""Config group: dotted names of modules; those below a package count."""
+"""By config group: dotted names of modules; submodules of a package count."""
 
 FOREIGN_GROUPS = ("trainer", "logger")
 """Groups whose options are Lightning's own classes."""
@@ -56,7 +56,7 @@ _MOVED: dict[str, str] = {
     "hafs.stage": "hafs.training.stage",
     "hafs.synthesizer": "hafs.council.synthesizer",
 }
-"""What 0.1 called them: prefixes of a `_target_`, the longest one counts. Read until 0.3."""
+"""Names of release 0.1: prefixes of a `_target_`; the longest match counts. Accepted until 0.3."""
 
 
 def modules() -> tuple[str, ...]:
@@ -65,12 +65,12 @@ def modules() -> tuple[str, ...]:
 
 
 def in_modules(target: str, names: tuple[str, ...]) -> bool:
-    """Whether a dotted name lies in one of these modules, or in one below."""
+    """Whether a dotted name is in one of these modules, or in a submodule."""
     return f"{target}.".startswith(tuple(f"{name}." for name in names))
 
 
 def current_target(target: str) -> str:
-    """Today's name of what a `_target_` names, whichever release wrote it."""
+    """Today's name for a `_target_` of any release."""
     if target not in _MOVED and in_modules(target, modules()):
         return target
     parts = target.split(".")

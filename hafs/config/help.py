@@ -10,15 +10,15 @@ import yaml
 from hafs.config.tree import conf_folder, options
 
 
-def help_text(command: str, words: str) -> str:
+def help_text(command: str, about: str) -> str:
     """The help of a command.
 
     Args:
         command: Name of its primary config.
-        words: What it does and how it is called.
+        about: What the command does and how it is called: its docstring.
     """
     path = conf_folder() / f"{command}.yaml"
-    parts = [words.strip(), "Groups, chosen with GROUP=OPTION:\n\n" + _groups(path)]
+    parts = [about.strip(), "Groups, chosen with GROUP=OPTION:\n\n" + _groups(path)]
     parts.append("Values, set with KEY=VALUE:\n\n" + _values(path))
     parts.append("--cfg job prints the composed config and runs nothing; --hydra-help shows Hydra's own flags.")
     return "\n\n".join(parts) + "\n"
@@ -34,7 +34,7 @@ def _groups(path: Path) -> str:
 
 
 def _defaults(path: Path) -> Iterator[tuple[str, Any]]:
-    """Groups and their defaults, those of a command that this one begins with included."""
+    """Groups and their defaults, including those of a config that this one extends."""
     for entry in yaml.safe_load(path.read_text())["defaults"]:
         if isinstance(entry, str) and entry not in ("command", "_self_"):
             yield from _defaults(path.with_name(f"{entry}.yaml"))

@@ -1,4 +1,4 @@
-"""A command: one Hydra app whose errors are for people and whose exit code tells a script what happened."""
+"""A command: one Hydra app with error messages for people and exit codes for scripts."""
 
 import json
 import logging
@@ -29,19 +29,19 @@ from hafs.core.signals import raise_at_ctrl_c, stop_is_an_error
 
 
 class SweepFolder(Callback):
-    """Remembers where a sweep writes, so that its command can show the table even when a job failed."""
+    """Remembers the folder of a sweep, so that the command can show its table even if a job failed."""
 
     current: Path | None = None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Note the folder, for this process and for those of the jobs."""
+        """Note the folder, for this process and for the processes of the jobs."""
         os.environ.pop(SWEEP, None)
         SweepFolder.current = Path(config.hydra.sweep.dir)
         os.environ[SWEEP] = SweepFolder.current.name
 
 
 def job_folder() -> Path | None:
-    """The folder of this job inside a sweep; None outside a sweep."""
+    """The folder of this job within a sweep; None outside a sweep."""
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         folder, root = Path(HydraConfig.get().runtime.output_dir), Path(HydraConfig.get().sweep.dir)
         if not folder.resolve().is_relative_to(root.resolve()):
@@ -66,13 +66,13 @@ def command(
     """The `main` of a command.
 
     Args:
-        name: Its primary config in `conf/`, without the ending.
-        enter: What it does with a checked config.
-        words: What `--help` begins with.
+        name: Name of its primary config in `conf/`, without the suffix.
+        enter: The function that runs it, called with the checked config.
+        words: The first part of `--help`.
         settings: TypedDict of the command's own top-level keys, for the check.
-        after_sweep: Called with a sweep's folder when all jobs ended, failed ones included; returns the exit code.
-        positional: The key that takes the words which are no overrides, literally and joined by spaces.
-        unused: Top-level keys whose objects this command never builds, so that checking them would import for nothing.
+        after_sweep: Called with the sweep's folder after all jobs, including failed ones; returns the exit code.
+        positional: The key for the arguments that are not overrides, taken literally and joined by spaces.
+        unused: Top-level keys that this command never builds, so they are not checked and nothing is imported for them.
     """
     outcome: dict[str, Exception] = {}
 
@@ -83,7 +83,7 @@ def command(
                 check(config, settings, unused=unused)
                 return enter(config)
         except Exception as error:
-            if job_folder() is None:  # kept from Hydra, which would print its own words first
+            if job_folder() is None:  # not raised through Hydra, which would print its own message first
                 outcome["error"] = error
                 return None
             if isinstance(error, Interrupted):  # ends the sweep, not just this job
@@ -92,7 +92,7 @@ def command(
             if "BasicSweeper" in HydraConfig.get().sweeper._target_:
                 report(error, name, [], traceback=False)
                 return None
-            raise  # a sweeper that learns from results must see that there is none
+            raise  # a sweeper that optimizes must see that this job has no result
 
     checked.__module__ = enter.__module__
 
@@ -119,7 +119,7 @@ def command(
 
 @contextmanager
 def _ctrl_c_in_a_line(*, traceback: bool) -> Iterator[None]:
-    """Leave with `BY_CTRL_C` where nobody else hears the signal; what was begun has been cleaned up by then."""
+    """Exit with `BY_CTRL_C` if nothing else handles the signal; cleanup is done by then."""
     raise_at_ctrl_c()
     try:
         yield
@@ -131,7 +131,7 @@ def _ctrl_c_in_a_line(*, traceback: bool) -> Iterator[None]:
 
 
 def _note_failure(job: Path | None, error: Exception) -> None:
-    """Leave in a job's folder why it failed, for the sweep's table."""
+    """Write into the job's folder why it failed, for the table of the sweep."""
     if job:
         job.mkdir(parents=True, exist_ok=True)
         code = error.exit_code if isinstance(error, HafsError) else OUR_BUG
@@ -143,7 +143,10 @@ def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Pa
     register()
     guard_hydra()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints tracebacks itself and exits with 1
-    for library in ("hydra", "bitsandbytes"):  # the one repeats our errors, the other advises a package nobody needs
+    for library in (
+        "hydra",
+        "bitsandbytes",
+    ):  # the first repeats our errors, the second recommends a package that is not needed
         logging.getLogger(library).setLevel(logging.CRITICAL)
     failure: BaseException | None = None
     try:
@@ -161,12 +164,12 @@ def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Pa
 
 
 def report(error: Exception, command_name: str, typed: list[str], *, traceback: bool) -> int:
-    """Print an error for its reader; returns the exit code."""
+    """Print an error; returns the exit code."""
     told = error if isinstance(error, HafsError) else explain(error, command_name, typed)
     if told is None or traceback:
         print(scrub("".join(format_exception(error))), end="", file=sys.stderr)
     if told is None:
-        print("hafs: this is a bug in hafs, not in what you typed", file=sys.stderr)
+        print("hafs: this is a bug in hafs, not a user error", file=sys.stderr)
         return OUR_BUG
     for line in scrub(str(told)).splitlines():
         print(line if line.startswith("->") else f"hafs: {line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What Hydra itself may call and write: it acts on a composed config before the command does."""
+"""Limits what Hydra itself calls and writes: it acts on a composed config before the command does."""
 
 import re
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from hafs.core.errors import ConfigError
 
 _OURS = "hafs.config.hydra_command.SweepFolder"
 _PLUGINS = ("hydra._internal.core_plugins", "hydra_plugins", "optuna.samplers", "optuna.pruners")
-"""Where launchers, sweepers and what they are made of live."""
+"""Packages of launchers, sweepers and their parts."""
 _LOGGING = re.compile(r"logging(\.handlers)?\.[A-Z]\w*|colorlog\.ColoredFormatter|ext://sys\.std(out|err)", re.ASCII)
-"""What Hydra's own ways of logging are made of."""
+"""Classes that Hydra's logging configs may use."""
 
 
 def guard_hydra() -> None:
-    """Let Hydra refuse a composed config, a sweep's jobs included, before it acts on its own node; safe to call again.
+    """Check every config that Hydra composes, also for jobs of a sweep, before Hydra acts on it; safe to call again.
 
-    Hydra has no place for that: callbacks are made right after composing.
+    Hydra has no hook for that: it creates its callbacks right after composing.
     """
     load = ConfigLoaderImpl.load_configuration
     if hasattr(load, "__wrapped__"):
@@ -39,10 +39,10 @@ def guard_hydra() -> None:
 
 
 def refuse_in_hydra(node: DictConfig) -> None:
-    """Hold Hydra's node against what belongs into it.
+    """Refuse classes in the `hydra` node that do not belong there.
 
     Raises:
-        ConfigError: It names something else to call, as a `_target_` or to log with.
+        ConfigError: A `_target_` or a logging config names anything else.
     """
     for path, sub in targets(node, "hydra"):
         target = str(sub["_target_"])
@@ -50,13 +50,13 @@ def refuse_in_hydra(node: DictConfig) -> None:
             raise _foreign(f"{path}._target_", target)
     for group in ("job_logging", "hydra_logging"):
         written = OmegaConf.to_container(node[group], resolve=True) if group in node else None
-        for path, word in _called(written, f"hydra.{group}"):
-            if not _LOGGING.fullmatch(word):
-                raise _foreign(path, word)
+        for path, name in _called(written, f"hydra.{group}"):
+            if not _LOGGING.fullmatch(name):
+                raise _foreign(path, name)
 
 
 def _called(node: Any, path: str) -> Iterator[tuple[str, str]]:
-    """What Python's `logging.config` would look up and call."""
+    """Names that Python's `logging.config` would look up and call, with their paths."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in items:
         if key in ("()", "class") or (isinstance(value, str) and value.startswith("ext://")):
@@ -66,5 +66,6 @@ def _called(node: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def _foreign(path: str, target: str) -> ConfigError:
     return ConfigError(
-        f"{path} names {target!r}, which a config may not call", hint="hafs chooses what Hydra calls; take it out"
+        f"{path} names {target!r}, which a config may not call",
+        hint="hafs decides which classes Hydra may call; remove it",
     )

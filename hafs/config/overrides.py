@@ -1,12 +1,12 @@
-"""What the words of a command line mean, before Hydra reads them.
+"""Rewrites overrides before Hydra parses them.
 
-* `stage=warmup,main` is one sequence (Hydra would call it a sweep); `choice(...)` and `[a],[b]` still sweep. So are
-  `provider=openai,local`, a fallback chain, and `expert=asm,debug`, a panel.
-* `stage.main.lr=` is an alias of `stages.main.lr=`, where the composed stages live; the same for `provider.NAME.` and
-  `expert.NAME.`. Each file of these groups says where: `# @package stages.main`.
-* Choosing a model or a dataset leaves the demo: `experiment=sample` sizes the shipped sample for a small CPU, so it is
-  switched off unless it was asked for by name.
-* Under `-m`, the folder of a job is named by what varies between the jobs.
+* `stage=warmup,main` is one sequence (Hydra would sweep); `choice(...)` and `[a],[b]` still sweep. The same holds for
+  `provider=openai,local`, a fallback chain, and for `expert=asm,debug`, a panel.
+* `stage.main.lr=` is an alias of `stages.main.lr=`, where the composed stages are; the same holds for `provider.NAME.`
+  and `expert.NAME.`. Each file of these groups names its place: `# @package stages.main`.
+* Choosing a model or a dataset switches the demo off: `experiment=sample` sets sizes for the shipped sample on a small
+  CPU, so it applies to another model or dataset only if it is given explicitly.
+* With `-m`, the folder of a job is named by the keys that vary between the jobs.
 """
 
 import re
@@ -25,17 +25,17 @@ SEQUENCES = {
     "provider": "a provider has one place in the chain",
     "expert": "an expert has one place in the panel",
 }
-"""Groups whose bare comma list has an order, and why no name may come twice."""
+"""Groups whose bare comma list is a sequence, and why a name may be listed only once."""
 LISTS = ("council", "tasks")
 """Keys whose bare comma list is a list."""
 ALIASES = {f"{group}.": f"{group}s." for group in SEQUENCES}
 DEMO = "sample"
 DEMO_COMMANDS = ("train", "plan")
-"""Commands whose default is the demo."""
+"""Commands that run the demo by default."""
 LEAVES_THE_DEMO = ("model", "dataset")
 
 RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+\-\[\]]*$", max_length=120)]
-"""A folder name that stays inside the run root on every file system."""
+"""A folder name that is valid on every file system and stays inside the folder of runs."""
 
 TAKES_A_VALUE = {"-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"}
 TAKES_A_VALUE |= {"-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--experimental-rerun"}
@@ -43,10 +43,10 @@ _HEAD = re.compile(r"^\+{0,2}(?P<key>[A-Za-z_][\w/]*)=")
 
 
 def as_sequence(word: str, parser: OverridesParser) -> str:
-    """`stage=a,b` as `stage=[a,b]`; any other word as it is.
+    """`stage=a,b` becomes `stage=[a,b]`; any other override is returned as it is.
 
     Raises:
-        ConfigError: A name is listed twice, or a comma stands alone.
+        ConfigError: A name is listed twice, or there is a stray comma.
     """
     head = _HEAD.match(word)
     if head is None or head["key"] not in (*SEQUENCES, *LISTS):
@@ -59,7 +59,7 @@ def as_sequence(word: str, parser: OverridesParser) -> str:
     try:
         override = parser.parse_override(word)
     except HydraException:
-        return word  # malformed: Hydra says where
+        return word  # malformed: Hydra reports where
     names = _names(override)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -68,7 +68,7 @@ def as_sequence(word: str, parser: OverridesParser) -> str:
 
 
 def _names(override: Override) -> list[str]:
-    """The names of a plain sequence; empty for a real sweep."""
+    """The names of a plain sequence; empty for a sweep."""
     value: Any = override._value
     if override.value_type is ValueType.SIMPLE_CHOICE_SWEEP and not any(isinstance(x, list | dict) for x in value.list):
         return [str(name) for name in value.list]
@@ -78,7 +78,7 @@ def _names(override: Override) -> list[str]:
 
 
 def overrides_among(argv: Iterable[str]) -> list[int]:
-    """Positions of the words that are overrides, not flags or their values."""
+    """Positions of the arguments that are overrides, not flags or values of flags."""
     positions, value_follows = [], False
     for i, word in enumerate(argv):
         if value_follows or word.startswith("-"):
@@ -89,11 +89,11 @@ def overrides_among(argv: Iterable[str]) -> list[int]:
 
 
 def rewrite(argv: Sequence[str], *, demo: bool = False) -> list[str]:
-    """The words as Hydra should read them.
+    """The arguments as Hydra should parse them.
 
     Args:
         argv: The command line without the program's name.
-        demo: Whether this command's default is the shipped demo.
+        demo: Whether this command runs the shipped demo by default.
     """
     parser, places = OverridesParser.create(), set(overrides_among(argv))
     flags = [word for i, word in enumerate(argv) if i not in places]
@@ -108,7 +108,7 @@ def rewrite(argv: Sequence[str], *, demo: bool = False) -> list[str]:
         words.append("experiment=none")
     if {"-m", "--multirun"} & set(flags):
         words.append(_name_jobs_by_what_varies(words, parser))
-    return words + flags  # in one piece: argparse takes overrides from one place only
+    return words + flags  # together: argparse accepts overrides in one place only
 
 
 def _name_jobs_by_what_varies(words: Iterable[str], parser: OverridesParser) -> str:
@@ -118,7 +118,7 @@ def _name_jobs_by_what_varies(words: Iterable[str], parser: OverridesParser) -> 
 
 
 def _swept_and_fixed(words: Iterable[str], parser: OverridesParser) -> tuple[list[str], list[str]]:
-    """Keys that vary between the jobs, and the others; each once, as typed."""
+    """Keys that vary between the jobs, and the other keys; each once, as typed."""
     keys: dict[bool, dict[str, None]] = {True: {}, False: {}}
     for word in words:
         try:
@@ -130,12 +130,12 @@ def _swept_and_fixed(words: Iterable[str], parser: OverridesParser) -> tuple[lis
 
 
 def name_of_sweep(name: str, words: Iterable[str], parts: Mapping[str, str]) -> str:
-    """The name of a sweep's folder: the run's, with what varies between the jobs in the place of what it has of it.
+    """The name of a sweep's folder: the run's name, in which each varied part is replaced by its key.
 
     Args:
-        name: Of a run with none of the varied values.
-        words: Overrides; a name that is typed is the sweep's as it is.
-        parts: For groups that a name is made of, what stands in it for them.
+        name: Of a run without the varied values.
+        words: Overrides; `name=` among them is the sweep's name as it is.
+        parts: By group, its part of the name.
     """
     swept, fixed = _swept_and_fixed(words, OverridesParser.create())
     if "name" in fixed:

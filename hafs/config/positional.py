@@ -1,7 +1,7 @@
-"""Words that are no overrides: what a command such as `hafs ask` takes literally.
+"""Arguments that are not overrides: commands such as `hafs ask` take them literally.
 
-hafs ask "Why is A=$00, not [$7E0010]?" router=llm      the first word is the question, the second an override
-hafs ask -- --cfg what does this flag do                after `--` every word is literal
+hafs ask "Why is A=$00, not [$7E0010]?" router=llm      the first argument is the question, the second an override
+hafs ask -- --cfg what does this flag do                after `--` every argument is literal
 """
 
 import difflib
@@ -21,7 +21,7 @@ _ALONE = re.compile(r"^[A-Za-z_][\w.]*=\S*$")
 
 
 def known_keys(command: str) -> set[str]:
-    """What may begin an override of a command: the keys of its config, every group, and where groups compose to."""
+    """What an override of a command may begin with: keys of its config, config groups, and packages of groups."""
     tree = yaml.safe_load((conf_folder() / f"{command}.yaml").read_text(encoding="utf-8"))
     shared = [entry for entry in tree["defaults"] if isinstance(entry, str) and entry != "_self_"]
     keys = {key for key in tree if key != "defaults"}.union(*map(known_keys_of_file, shared))
@@ -35,17 +35,17 @@ def known_keys_of_file(name: str) -> set[str]:
 
 
 def collect(argv: Sequence[str], key: str | None, command: str) -> list[str]:
-    """The words with the literal ones, joined by spaces, as the value of `key`.
+    """The overrides, and the literal arguments joined by spaces as the value of `key`.
 
-    The value reaches the config through a resolver, so nothing in it is ever parsed: commas, quotes, `${...}`, `???`.
+    The value reaches the config through a resolver, so nothing in it is parsed: commas, quotes, `${...}`, `???`.
 
     Args:
         argv: The command line without the program's name.
-        key: The key that takes the literal words; None: the command takes none, and the words stay as they are.
-        command: Name of the command, whose keys may begin an override.
+        key: The key for the literal arguments; None: the command has none, and `argv` is returned as it is.
+        command: Name of the command.
 
     Raises:
-        ConfigError: A word is a mistyped override, or the key is given twice.
+        ConfigError: An argument is a mistyped override, or the key is given twice.
     """
     if key is None:
         return list(argv)
@@ -85,6 +85,6 @@ def _is_override(word: str, known: Collection[str]) -> bool:
     if near:
         raise ConfigError(
             f"there is no group or key {found['key']!r}",
-            hint=f"did you mean {near[0]!r}? (after -- every word is literal)",
+            hint=f"did you mean {near[0]!r}? (after -- every argument is literal)",
         )
     return False

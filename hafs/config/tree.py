@@ -1,4 +1,4 @@
-"""The tree of configuration: where `conf/` is, what its groups offer, and Hydra's composing of it."""
+"""The configuration tree: where `conf/` is, which options its groups have, and how Hydra composes it."""
 
 import hashlib
 import os
@@ -21,26 +21,26 @@ from hafs.config.overrides import SEQUENCES, RunName, name_of_sweep
 from hafs.core.errors import ConfigError
 
 VERSION = "1.3"
-"""Of Hydra, whose behaviour `conf/` is written for."""
+"""The version of Hydra's behaviour that `conf/` is written for."""
 _LONGEST_NAME, _LONGEST_SWEEP = 200, 160
 _COMPOSING = threading.Lock()
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def conf_folder() -> Path:
-    """The shipped `conf/`: inside the installed package, or beside it in a checkout."""
+    """The shipped `conf/`: inside the installed package, or next to it in a source checkout."""
     candidates = (_PACKAGE / "conf", _PACKAGE.parent / "conf")
     return next(path for path in candidates if (path / "train.yaml").is_file())
 
 
 def shipped(name: str) -> str:
-    """The path of a file of the shipped `data/`."""
+    """The path of a file in the shipped `data/`."""
     candidates = (_PACKAGE / "sample_data", _PACKAGE.parent / "data")
     return str(next((path / name for path in candidates if (path / name).exists()), candidates[-1] / name))
 
 
 class UserConf(SearchPathPlugin):
-    """`./conf` of the user's own folder adds options; it never replaces shipped ones."""
+    """`./conf` of the current folder adds options; it never replaces shipped ones."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append `./conf`."""
@@ -49,32 +49,32 @@ class UserConf(SearchPathPlugin):
 
 
 def user_folder() -> Path | None:
-    """`./conf` of the user's own folder, when it is there and is not ours."""
+    """`./conf` of the current folder, if it exists and is not the shipped one."""
     here = Path.cwd() / "conf"
     return here.resolve() if here.is_dir() and here.resolve() != conf_folder().resolve() else None
 
 
 def options(group: str) -> list[str]:
-    """Names of a group's options, the user's own included."""
+    """Names of a group's options, including the user's own."""
     folders = {conf_folder() / group, Path.cwd() / "conf" / group}
     return sorted({file.stem for folder in folders if folder.is_dir() for file in folder.glob("*.yaml")})
 
 
 def _run_name(name: str) -> str:
-    """A name that cannot lead a sweep out of its folder; Hydra makes that folder before the check of the config."""
+    """A name that cannot lead out of the folder of sweeps; Hydra makes that folder before the config is checked."""
     return TypeAdapter(RunName).validate_python(name)
 
 
 SWEEP = "HAFS_SWEEP"
-"""Environment variable with the name of the sweep that runs; jobs in processes of their own inherit it."""
+"""Environment variable with the name of the running sweep; jobs in their own processes inherit it."""
 
 
 _PARTS_OF_A_NAME = ("model", "quant", "dataset", "adapter")
-"""Groups whose names the default name of a run is made of."""
+"""Groups that the default name of a run consists of."""
 
 
 def _sweep_name(name: str, _root_: DictConfig) -> str:
-    """The folder of a sweep: what its first words gave, though each job's own words may give another name."""
+    """The folder of a sweep: decided once, though the overrides of a job may give another name."""
     if SWEEP in os.environ:
         return os.environ[SWEEP]
     nodes = {group: _root_.get(group) for group in _PARTS_OF_A_NAME}
@@ -84,7 +84,7 @@ def _sweep_name(name: str, _root_: DictConfig) -> str:
 
 
 def _job_name(varied: str) -> str:
-    """One folder inside the sweep's, whatever paths vary between the jobs."""
+    """One folder inside the sweep's, even if the varied values are paths."""
     name = varied.replace("/", "_").replace("\0", "_")
     if len(name.encode()) <= _LONGEST_NAME:
         return name
@@ -96,29 +96,29 @@ def _digest(text: str) -> str:
 
 
 def register() -> None:
-    """Make the user's `./conf` and our resolvers known to Hydra; safe to call again."""
+    """Register the user's `./conf` and our resolvers with Hydra; safe to call again."""
     Plugins.instance().register(UserConf)
     resolvers()
 
 
 def resolvers() -> None:
-    """Make the resolvers of `conf/` known; safe to call again."""
+    """Register the resolvers that `conf/` uses; safe to call again."""
     OmegaConf.register_new_resolver("shipped", shipped, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
     OmegaConf.register_new_resolver("sweep_name", _sweep_name, replace=True)
     OmegaConf.register_new_resolver("job_name", _job_name, replace=True)
 
 
-def drop_unchosen(config: DictConfig, words: Sequence[str]) -> None:
-    """Take out stages, providers and experts that an experiment tunes and nobody chose: they have values and no name.
+def drop_unchosen(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Remove stages, providers and experts that an experiment tunes but that are not selected: these have no name.
 
     Raises:
-        ConfigError: A word sets a value of such a one.
+        ConfigError: An override sets a value of one that is not selected.
     """
     for group in SEQUENCES:
         chosen = config.get(f"{group}s") or {}
         for name in [name for name, node in chosen.items() if "name" not in node]:
-            for word in words:
+            for word in overrides:
                 if word.lstrip("+~").startswith(f"{group}s.{name}."):
                     raise not_chosen(group, name, word, [n for n, node in chosen.items() if "name" in node])
             with open_dict(config):
@@ -126,8 +126,8 @@ def drop_unchosen(config: DictConfig, words: Sequence[str]) -> None:
 
 
 def not_chosen(group: str, name: str, word: str, chosen: Sequence[str]) -> ConfigError:
-    """The error for a value of a stage, provider or expert that was not chosen."""
-    fact = f"{group} {name!r} is not in the sequence, so {word!r} sets nothing"
+    """The error for an override of a stage, provider or expert that is not selected."""
+    fact = f"{group} {name!r} is not selected, so {word!r} has no effect"
     return ConfigError(fact, hint=f"{group}={','.join([*chosen, name])}")
 
 
@@ -136,19 +136,19 @@ def groups() -> list[str]:
     return sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
 
 
-def composed(command: str, words: Sequence[str]) -> DictConfig:
-    """The config for words that are rewritten already, or Hydra's own error.
+def composed(command: str, overrides: Sequence[str]) -> DictConfig:
+    """The config for overrides that are rewritten already; raises Hydra's own errors.
 
-    Hydra's global state is left as it is: other threads, and the application that hafs runs in, may be using it.
+    Hydra's global state does not change: other threads, and the application that embeds hafs, may use it.
     """
     with _COMPOSING, _version_base():
         resolvers()
         path = create_config_search_path(str(conf_folder()))
         folder = user_folder()
         if folder is not None and all(entry.provider != "user" for entry in path.get_path()):
-            path.prepend("user", f"file://{folder}", "schema")  # which has to be the last one
+            path.prepend("user", f"file://{folder}", "schema")  # which must stay the last
         config = ConfigLoaderImpl(path).load_configuration(
-            command, list(words), run_mode=RunMode.RUN, from_shell=False, validate_sweep_overrides=True
+            command, list(overrides), run_mode=RunMode.RUN, from_shell=False, validate_sweep_overrides=True
         )
     with open_dict(config):
         config.pop("hydra", None)
@@ -157,7 +157,7 @@ def composed(command: str, words: Sequence[str]) -> DictConfig:
 
 @contextmanager
 def _version_base() -> Iterator[None]:
-    """Hydra's behaviour of the version that `conf/` is written for."""
+    """Compose with the version of Hydra's behaviour that `conf/` is written for."""
     before = version.getbase()
     version.setbase(VERSION)
     try:

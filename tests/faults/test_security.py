@@ -281,7 +281,7 @@ def test_a_secret_in_a_file_of_the_users_own_is_refused_and_written_nowhere_else
     for words in (["experiment=evil"], ["-m", "experiment=evil", "seed=1,2"], ["-m", "experiment=evil,none"]):
         (rows / "said").unlink(missing_ok=True)
         assert train(rows, *words) == 2, said(rows)
-        assert "x.api_key holds a secret in clear" in said(rows)
+        assert "x.api_key contains a secret in plain text" in said(rows)
         assert CANARY.encode() not in everywhere(rows)
 
 
@@ -296,7 +296,7 @@ def test_a_secret_is_in_no_byte_of_what_a_run_writes_or_says(rows):
     assert "Traceback" in said(rows)
     for key in ("x.api_key", "x.password", "x.auth_token"):
         assert train(rows, "-m", f"+{key}={CANARY}", "name=a,b", environ=environ) == 2
-    assert "holds a secret in clear" in said(rows)
+    assert "contains a secret in plain text" in said(rows)
     assert CANARY.encode() not in everywhere(rows)
 
 

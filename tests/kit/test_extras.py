@@ -137,3 +137,4 @@ def test_an_extra_that_brings_another_offers_its_packages_too():
 def test_a_failed_import_of_anything_else_is_not_explained_away():
     assert missing_extra(ModuleNotFoundError("No module named 'hafs.nothing'", name="hafs.nothing")) is None
     assert missing_extra(ValueError("torch")) is None
+    assert missing_extra(ModuleNotFoundError("No module named 'torch.nothing'", name="torch.nothing")) is None

@@ -81,7 +81,7 @@ def test_something_broken_ends_with_exit_code_2(here, monkeypatch):
     [
         ("json=3", "json is 3"),
         ("time_source=nonsense", "time_source is 'nonsense'"),
-        ("x", "'x' says nothing to hafs doctor"),
+        ("x", "'x' is not an override of hafs doctor"),
     ],
 )
 def test_wrong_words_are_one_line_and_exit_code_2(here, word, said):

@@ -107,5 +107,5 @@ def test_the_command_leaves_with_69_when_nobody_could_answer(tmp_path):
     assert address.stderr.startswith("hafs: base_url is 'example.com'")
     key = command("provider=openai", "+provider.openai.host.api_key=sk-abcdefghijklmnop1234", state=tmp_path)
     assert key.returncode == 2
-    assert "secret in clear" in key.stderr
+    assert "secret in plain text" in key.stderr
     assert "abcdefghijklmnop" not in key.stderr
