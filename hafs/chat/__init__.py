@@ -16,12 +16,13 @@ from typing import Any
 
 import xxhash
 
-from hafs.chat.messages import TEXT_ROLE, Conversation, Message, Rendered, learned_part
+from hafs.chat.messages import TEXT_ROLE, Call, Conversation, Message, Rendered, learned_part
 from hafs.chat.renderer import Renderer
 from hafs.chat.template import control_tokens
 
 __all__ = [
     "TEXT_ROLE",
+    "Call",
     "Conversation",
     "Message",
     "Rendered",
@@ -30,6 +31,7 @@ __all__ = [
     "learned_part",
     "render",
     "render_many",
+    "shows_reasoning",
     "template_fingerprint",
     "unfold",
 ]
@@ -72,10 +74,16 @@ def unfold(tokenizer: Any, conversation: Conversation) -> list[Conversation]:
     return _renderer(tokenizer).unfold(conversation)
 
 
+def shows_reasoning(tokenizer: Any) -> bool:
+    """Whether what was thought before an answer is part of what is learned."""
+    renderer = _renderer(tokenizer)
+    return renderer.template.thinks or renderer.turns.opens_thinking
+
+
 def end_tokens(tokenizer: Any) -> list[int]:
     """Token ids that end an answer in generation: the template's own first, then the tokenizer's end of sequence."""
     renderer = _renderer(tokenizer)
-    found = [renderer.template.control[renderer.turns.ending.token], tokenizer.eos_token_id]
+    found = [*(renderer.template.control[token] for token in renderer.turns.ends), tokenizer.eos_token_id]
     return [token for token in dict.fromkeys(found) if token is not None]
 
 

@@ -1,9 +1,10 @@
 """How a chat template closes an answer: probed with an answer that is the last turn, and with one that is not."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hafs.chat.messages import Conversation, Message
+from hafs.chat.messages import Call, Conversation, Message
+from hafs.chat.rows import TOOL
 from hafs.chat.template import Template
 from hafs.core.errors import HafsError
 
@@ -24,6 +25,8 @@ class Ending:
     """What is put after an answer that the template leaves open: what closes it once the talk goes on, or EOS."""
     token: str
     """The control token at which generation stops."""
+    times: int = 1
+    """How often it stands after an answer with which the conversation ends; the first time ends the answer."""
 
 
 def find_ending(template: Template) -> Ending:
@@ -33,7 +36,11 @@ def find_ending(template: Template) -> Ending:
         HafsError: Answers end with text, or with a token that also stands before them.
     """
     asked, said = Message(role="user", content=_ASKED), Message(role="assistant", content=_SAID)
-    last = template.write((asked, said))
+    try:
+        last = template.write((asked, said))
+    except HafsError:
+        asked = replace(asked, tools=(TOOL,))  # some templates take no conversation without
+        last = template.write((asked, said))
     if _SAID not in last:
         raise HafsError("the chat template leaves out what the assistant says", hint="use another chat template")
     before, _, tail = last.rpartition(_SAID)
@@ -47,6 +54,33 @@ def find_ending(template: Template) -> Ending:
         raise HafsError(f"the chat template ends answers with {token!r}, which also opens them",
                         hint="use another chat template")  # fmt: skip
     return Ending(tail=tail, text=text, added=added, token=token)
+
+
+def find_call_ending(template: Template) -> Ending:
+    """How the template closes an answer that calls a tool; its `tail` is empty, for it begins with the call's own end.
+
+    Raises:
+        HafsError: Such an answer ends with no control token.
+    """
+    asked = Message(role="user", content=_ASKED, tools=(TOOL,))
+    call = Call(name="hafs7tool", arguments={"hafs7key": _SAID}, id="call_hafs7call")
+    said = Message(role="assistant", content="", calls=(call,))
+    result = Message(role="tool", content=_NEXT, name=call.name, call_id=call.id)
+    tail = template.write((asked, said)).rpartition(_SAID)[2]
+    following = template.write((asked, said, result)).rpartition(_NEXT)[0].rpartition(_SAID)[2]
+    shared = template.control_pattern.findall(shared_start(template, tail, following))
+    own, later = template.control_pattern.findall(tail), template.control_pattern.findall(following)
+    eos = template.tokenizer.eos_token
+    for tokens in (shared, [token for token in own if token in later]):
+        if tokens:
+            token = eos if eos in tokens else tokens[-1]
+            return Ending(tail="", text=token, added="", token=token, times=own.count(token))
+    if own or not (later or eos):
+        raise HafsError("the chat template ends an answer that calls a tool with no control token",
+                        hint="leave the tools out, or use another chat template")  # fmt: skip
+    token = later[0] if later else eos
+    space = re.search(r"\s*$", following.partition(token)[0]) if later and not tail.endswith("\n") else None
+    return Ending(tail="", text="", added=(space[0] if space else "") + token, token=token)
 
 
 def _following(template: Template, answered: Conversation) -> str | None:

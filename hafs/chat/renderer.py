@@ -95,8 +95,11 @@ class Renderer:
 
     def unfold(self, conversation: Conversation) -> list[Conversation]:
         """The samples of a conversation; most templates make one."""
-        if len(conversation) < 4 or (len(conversation) == 1 and conversation[0].role == TEXT_ROLE):
+        if len(conversation) < 4:
             return [conversation]
+        settled = self.template.settled(conversation)
+        if settled is not conversation:
+            return [_matched(sample, conversation) for sample in self.unfold(settled)]
         if self.plan(conversation, False) is None:
             return self.turns.unfold(conversation)
         pattern = _pattern(conversation)
@@ -166,6 +169,7 @@ class Renderer:
     def _recipe(self, conversation: Conversation, generation: bool, waiting: "Waiting") -> "Recipe":
         if len(conversation) == 1 and conversation[0].role == TEXT_ROLE:
             return self._plain_recipe(conversation[0].content, generation, waiting)
+        conversation = self.template.settled(conversation)
         plan = self.plan(conversation, generation)
         if plan is None or not self._holds(plan, conversation, generation):
             return self._slow_recipe(conversation, generation, waiting)
@@ -225,6 +229,20 @@ def _marked(pattern: Pattern) -> tuple[list[str], Conversation]:
         Message(role=role.partition(",")[0], content=_PAD + mark + _PAD, learned=role != _CONTEXT)
         for role, mark in zip(pattern, marks, strict=True)
     )
+
+
+def _matched(sample: Conversation, conversation: Conversation) -> Conversation:
+    """The beginning of a conversation, with as many answers as a sample of its told form, learned as there."""
+    learned = iter([message.learned for message in sample if message.role == "assistant"])
+    found: list[Message] = []
+    for message in conversation:
+        flag = next(learned, None) if message.role == "assistant" else message.learned
+        if flag is None:
+            break
+        found.append(message if message.learned == flag else replace(message, learned=flag))
+    while found and found[-1].role != "assistant":
+        found.pop()
+    return tuple(found)
 
 
 def _as(pattern: Pattern, conversation: Conversation) -> Conversation:

@@ -7,10 +7,12 @@ A template may write an answer differently once the talk goes on (thinking is cu
 learned in a sample of its own, in which it is the last turn. `unfold` says which samples those are.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 
-from hafs.chat.ending import TAG, Ending, find_ending, shared_start
+from hafs.chat.ending import TAG, Ending, find_call_ending, find_ending, shared_start
 from hafs.chat.messages import Conversation, Message
+from hafs.chat.rows import THOUGHT
 from hafs.chat.template import Template
 from hafs.core.errors import HafsError
 
@@ -25,6 +27,7 @@ class Turns:
     def __init__(self, template: Template) -> None:
         self.template = template
         self._ending: Ending | None = None
+        self._call_ending: Ending | None = None
         self._shown: dict[tuple[str, ...], str | None] = {}
 
     @property
@@ -33,6 +36,27 @@ class Turns:
         if self._ending is None:
             self._ending = find_ending(self.template)
         return self._ending
+
+    @property
+    def call_ending(self) -> Ending:
+        """How answers end that call a tool."""
+        if self._call_ending is None:
+            self._call_ending = find_call_ending(self.template)
+        return self._call_ending
+
+    @property
+    def ends(self) -> list[str]:
+        """The control tokens at which generation stops, the usual one first."""
+        found = [self.ending.token]
+        with suppress(HafsError):  # a template without calls, or whose calls cannot be learned
+            found += [self.call_ending.token] if self.template.knows_tools else []
+        return list(dict.fromkeys(found))
+
+    @property
+    def opens_thinking(self) -> bool:
+        """Whether a prompt ends within what the model thinks."""
+        asked = Message(role="user", content="hafs7question")
+        return bool(_closing(self.template.write((asked,), True).rpartition(asked.content)[2]))
 
     def asked(self, conversation: Conversation, place: int) -> str:
         """The prompt for the answer at `place`; empty where the conversation begins with it."""
@@ -44,25 +68,37 @@ class Turns:
         Raises:
             HafsError: The template writes other turns than in the prompt before the answer.
         """
-        whole, end = self.template.write(conversation[: place + 1]), self.ending
-        body = whole[len(prompt) :] if whole.startswith(prompt) else self._rewritten(prompt, whole, place)
-        if body.endswith(end.tail):
+        calls = conversation[place].calls
+        whole, end = self.template.write(conversation[: place + 1]), self.call_ending if calls else self.ending
+        body = whole[len(prompt) :] if whole.startswith(prompt) else self._rewritten(prompt, whole, conversation[place])
+        if body.endswith(end.tail) and not (calls and end.text):
             return body[: len(body) - len(end.tail)] + end.text + end.added
-        stop = body.rfind(end.text)
+        stop = len(body)
+        for _ in range(end.times):
+            stop = body.rfind(end.text, 0, stop)
         if not end.text or stop < 0:
             raise HafsError(f"the chat template does not close turn {place + 1} as it closes other answers",
                             hint="use another chat template")  # fmt: skip
         return body[:stop] + end.text
 
-    def _rewritten(self, prompt: str, whole: str, place: int) -> str:
+    def _rewritten(self, prompt: str, whole: str, message: Message) -> str:
         """The answer where the prompt ends with an opening that the template does not write before a given answer."""
         before = shared_start(self.template, prompt, whole, tags=True)
-        opening = prompt[len(before) :]
-        if len(opening) > _LONGEST_OPENING:
-            raise HafsError(f"the chat template writes the turns before turn {place + 1} differently once it is there",
-                            hint="split the conversation at this turn, or use another chat template")  # fmt: skip
+        opening, end = prompt[len(before) :], self.ending.token
+        if end in opening:  # the turn before is written differently; the answer still has the header of the prompt
+            opening = opening.rpartition(end)[2].lstrip()
+            place = whole.rfind(opening, len(before)) if opening else -1
+            if place >= 0:
+                return whole[place + len(opening) :]
+        if end in prompt[len(before) :] or len(opening) > _LONGEST_OPENING:
+            raise HafsError("the chat template writes the turns before an answer differently once it is there",
+                            hint="split the conversation at this answer, or use another chat template")  # fmt: skip
         rest = whole[len(before) :]
         closing = _closing(opening)
+        found = THOUGHT.match(message.content)
+        thought = message.reasoning or (found[1].strip() if found else "")
+        if closing and thought and thought not in rest:  # the template leaves it out of answers that are given
+            return thought + closing + rest
         return rest if rest.lstrip().startswith(closing.strip()) else closing + rest
 
     def cut(self, conversation: Conversation, generation: bool) -> Parts:
@@ -117,22 +153,29 @@ class Turns:
         Raises:
             HafsError: It leaves one out.
         """
-        roles = (*(message.role for message in conversation), "?" if generation else "")
+        roles = (*(m.role + "!" * bool(m.calls) for m in conversation), "?" if generation else "")
         if roles not in self._shown:
-            self._shown[roles] = self._left_out(roles[:-1], generation)
+            self._shown[roles] = self._left_out(conversation, generation)
         if left_out := self._shown[roles]:
             raise HafsError(f"the chat template leaves out {left_out}, so a model would learn from what it never reads",
                             hint="put it into another turn, or use another chat template")  # fmt: skip
 
-    def _left_out(self, roles: tuple[str, ...], generation: bool) -> str | None:
-        marks = [f"hafs7mark{place}x" for place in range(len(roles))]
-        marked = tuple(Message(role=role, content=mark) for role, mark in zip(roles, marks, strict=True))
+    def _left_out(self, conversation: Conversation, generation: bool) -> str | None:
+        marks = [f"hafs7mark{place}x" for place in range(len(conversation))]
+        marked = tuple(_marked(message, mark) for message, mark in zip(conversation, marks, strict=True))
         try:
             text = self.template.write(marked, generation)
         except HafsError:
             return None  # the conversation itself will be refused, or holds what the template wants
         missing = [place for place, mark in enumerate(marks) if mark not in text]
-        return f"the {roles[missing[0]]} message of turn {missing[0] + 1}" if missing else None
+        return f"the {conversation[missing[0]].role} message of turn {missing[0] + 1}" if missing else None
+
+
+def _marked(message: Message, mark: str) -> Message:
+    """The message with a mark in the place of what it says."""
+    if not message.calls:
+        return replace(message, content=mark, reasoning="")
+    return replace(message, content="", reasoning="", calls=(replace(message.calls[0], arguments={"mark": mark}),))
 
 
 def _learning(conversation: Conversation, answers: list[int]) -> Conversation:

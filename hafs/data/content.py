@@ -4,6 +4,7 @@ import unicodedata
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 import xxhash
 
 from hafs.chat import TEXT_ROLE, Conversation, Message
@@ -35,10 +36,10 @@ def keys_of(conversation: Conversation, split_group: object = None) -> tuple[Key
         conversation: What the row says.
         split_group: The row's own word for what it belongs to, of any text; anything else counts as none.
     """
-    turns = [(_role(message), normalize(message.content)) for message in conversation]
+    turns = [(_role(message), normalize(_said(message))) for message in conversation]
     parts = [f"{role}\x1f{text}" for role, text in turns]
     content = _hash("\x1e".join(parts))
-    exact = _hash("\x1e".join(f"{_role(m)}\x1f{m.content}" for m in conversation))
+    exact = _hash("\x1e".join(f"{_role(m)}\x1f{_said(m)}" for m in conversation))
     said = " ".join(text for role, text in turns if role != "system").encode()
     family = group_key(split_group) if isinstance(split_group, str) and split_group else None
     if turns[0][0] == TEXT_ROLE:
@@ -51,6 +52,14 @@ def keys_of(conversation: Conversation, split_group: object = None) -> tuple[Key
 def _role(message: Message) -> str:
     """The role as rows are compared by it: an answer that is not learned is another thing than one that is."""
     return message.role if message.learned else f"{message.role}\x1d"
+
+
+def _said(message: Message) -> str:
+    """All that a message says: calls, thinking and tools as well."""
+    if message.plain:
+        return message.content
+    more = {key: value for key, value in message.as_row().items() if key not in ("role", "content", "weight")}
+    return f"{message.content}\n{orjson.dumps(more).decode()}" if more else message.content
 
 
 def group_key(split_group: str) -> int:

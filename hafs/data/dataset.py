@@ -5,6 +5,7 @@
 Everything streams in chunks, so memory does not grow with the file; the result is cached by content and memory-mapped.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -34,6 +35,8 @@ class Dataset:
     drop_near_duplicates: bool
     system: str | None
     max_samples: int | None
+    columns: Mapping[str, str] | None
+    reasoning: Literal["keep", "drop"]
 
 
 def jsonl(
@@ -49,6 +52,8 @@ def jsonl(
     drop_near_duplicates: bool,
     system: str | None,
     max_samples: PositiveInt | None,
+    columns: dict[str, str] | None,
+    reasoning: Literal["keep", "drop"],
 ) -> Dataset:
     """Describe JSONL files of instruction, chat, ShareGPT, prompt/completion or plain-text rows; nothing is read yet.
 
@@ -64,6 +69,8 @@ def jsonl(
         drop_near_duplicates: Keep one row of each near-duplicate cluster instead of all in one split.
         system: A system message for rows that have none, or null.
         max_samples: Use at most this many samples, chosen by seed and content, or null.
+        columns: Keys of the rows, and as which keys they are read: `{my_question: prompt}`; or null.
+        reasoning: What was thought before an answer: keep it where the chat template has a place for it, or drop it.
 
     Raises:
         DataError: The two fractions leave nothing to train on.
@@ -79,7 +86,7 @@ def jsonl(
         name=name, path=(path,) if isinstance(path, str) else tuple(path), max_length=max_length, overlong=overlong,
         val_fraction=val_fraction, test_fraction=test_fraction, max_rejected=max_rejected,
         near_duplicate_threshold=near_duplicate_threshold, drop_near_duplicates=drop_near_duplicates,
-        system=system, max_samples=max_samples,
+        system=system, max_samples=max_samples, columns=columns, reasoning=reasoning,
     )  # fmt: skip
 
 

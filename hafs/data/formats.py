@@ -1,32 +1,44 @@
-"""One JSON object becomes a conversation, whichever of the five known formats it is in."""
+"""One JSON object becomes a conversation, whichever of the known formats it is in.
+
+A row is a list of turns, a question with its answer, or plain text; which it is follows from its keys, the first of
+`CHATS`, `PAIRS` and `text` that says something.
+"""
 
 import difflib
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from hafs.chat import TEXT_ROLE, Conversation, Message, learned_part
+from hafs.chat import TEXT_ROLE, Conversation, Message
+from hafs.data.calls import call_of, tools_of
+from hafs.data.chats import REASONING, ordered, read_chat, says_nothing, shown, thoughtful
 from hafs.data.decode import Reject, Unusable
-from hafs.data.wanted import TURN_WORDS, is_learned, row_words, unwanted
+from hafs.data.wanted import row_words, unwanted
 
-ROLES = {
-    "system": "system", "developer": "system",
-    "user": "user", "human": "user",
-    "assistant": "assistant", "gpt": "assistant", "model": "assistant", "chatgpt": "assistant",
-    "function_call": "assistant",
-    "tool": "tool", "function": "tool", "observation": "tool", "function_response": "tool",
-}  # fmt: skip
-_MAY_FOLLOW = {
-    None: ("system", "user"), "system": ("user",), "user": ("assistant",),
-    "assistant": ("user", "tool"), "tool": ("assistant", "tool"),
-}  # fmt: skip
-
-_LONGEST_KEY = 60  # characters of a key that are shown
+CHATS = {"messages": "messages", "conversations": "sharegpt", "conversation": "conversation", "dialog": "dialog",
+         "dialogue": "dialogue"}  # fmt: skip
+"""Keys of lists of turns, and what a report calls such rows."""
+PAIRS = {
+    "instruction": ("output", "response", "completion", "answer"),
+    "prompt": ("completion", "response", "output", "answer"),
+    "question": ("answer", "response", "output"),
+    "query": ("response", "answers", "answer", "output"),
+    "problem": ("solution", "answer", "response", "output"),
+    "input": ("output", "response", "target"),
+}
+"""Keys of questions, and of the answers that may go with each; the first that is there is taken."""
+_NAMES = {("instruction", "output"): "instruction", ("prompt", "completion"): "prompt_completion"}
+_MORE = {"instruction": ("input", "context"), "question": ("context",)}  # put below the question
+_SYSTEM = ("system", "system_prompt")
+_TOOLS = ("tools", "functions", "parallel_tool_calls")
 
 
 class Parsed(NamedTuple):
     """A row that is a conversation."""
 
     format: str
+    """Which reading was taken: `messages`, `question/answer`, ..."""
     conversation: Conversation
     metadata: dict[str, Any]
     """Every key of the row that the format does not use."""
@@ -34,61 +46,131 @@ class Parsed(NamedTuple):
     """Keys of the row and of its turns that say something nobody reads."""
 
 
-def parse(row: dict[str, Any], *, system: str | None = None) -> Parsed | Reject:
+class _Read(NamedTuple):
+    name: str
+    conversation: Conversation
+    used: Sequence[str]
+
+
+def parse(
+    row: dict[str, Any], *, system: str | None = None, columns: Mapping[str, str] | None = None, reasoning: bool = True
+) -> Parsed | Reject:
     """Detect a row's format by its keys and read it.
 
     Args:
         row: One decoded JSON object.
         system: A system message to put in front of conversations that have none.
+        columns: Keys of the row and the keys as which they are read.
+        reasoning: Keep what was thought before an answer.
     """
+    if columns:
+        named = {key: value for key, value in row.items() if key not in columns and key not in columns.values()}
+        row = named | {columns[key]: value for key, value in row.items() if key in columns}
     try:
-        for key, (name, read, used) in _FORMATS.items():
-            if row.get(key) is not None:
-                if reject := unwanted(row, pair=key == "prompt"):
-                    return reject
-                unused: list[str] = []
-                conversation = read(row, unused)
-                metadata = {key: value for key, value in row.items() if key not in used}
-                if metadata:
-                    unused += _unread(metadata, row_words(row, pair=key == "prompt"))
-                return Parsed(name, _with_system(conversation, system), metadata, unused)
-        return _unknown(row)
+        key = next((key for key in (*CHATS, *PAIRS, "text") if row.get(key) is not None), None)
+        if key is None:
+            return _unknown(row)
+        if reject := unwanted(row, pair=key == "prompt"):
+            return reject
+        unused: list[str] = []
+        name, conversation, used = _read(row, key, unused, reasoning)
+        metadata = {each: value for each, value in row.items() if each not in used}
+        if metadata:
+            unused += _unread(metadata, row_words(row, pair=key == "prompt"))
+        return Parsed(name, _with_system(conversation, system), metadata, unused)
     except Unusable as bad:
         return bad.reject
 
 
-def _unread(metadata: dict[str, Any], read: set[str]) -> list[str]:
-    if isinstance(metadata.get("split_group"), str):
-        read |= {"split_group"}
-    return [_shown(key) for key, value in metadata.items() if key not in read and not _says_nothing(value)]
+def _read(row: dict[str, Any], key: str, unused: list[str], reasoning: bool) -> _Read:
+    if key == "text":
+        return _Read("text", (Message(role=TEXT_ROLE, content=_string(row, "text")),), ("text",))
+    if key in CHATS:
+        turns = read_chat(row[key], key, row, unused, reasoning=reasoning)
+        return _Read(CHATS[key], _led(row, turns), (key, *_SYSTEM, *_TOOLS))
+    if isinstance(row.get("prompt"), list) and isinstance(row.get("completion"), list):
+        listed = row["prompt"] + row["completion"]
+        turns = read_chat(listed, "prompt/completion", row, unused, reasoning=reasoning)
+        return _Read("prompt_completion", _led(row, turns), ("prompt", "completion", *_SYSTEM, *_TOOLS))
+    return _pair(row, key, reasoning)
 
 
-def _says_nothing(value: object) -> bool:
-    return value is None or (isinstance(value, str | list | dict) and not value)
+def _pair(row: dict[str, Any], key: str, reasoning: bool) -> _Read:
+    """A question, its answer, and what was said before them."""
+    said = next((each for each in PAIRS[key] if each in row), PAIRS[key][0])
+    more = [each for each in _MORE.get(key, ()) if isinstance(row.get(each), str | None) or each == "input"]
+    parts = [_string(row, key), *(_string(row, each, optional=True) for each in more)]
+    asked = "\n\n".join([parts[0], *(part for part in parts[1:] if part.strip())])
+    turns = [Message(role="user", content=asked), _answer(row, said, reasoning)]
+    history, tools = _history(row), tools_of(row)
+    conversation = ordered([*history, *turns], tools) if history or tools else tuple(turns)
+    name = _NAMES.get((key, said), f"{key}/{said}")
+    return _Read(name, _led(row, conversation), (key, said, *more, "history", *REASONING, *_SYSTEM, *_TOOLS))
 
 
-def _shown(key: str, inside: str = "") -> str:
-    key = key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}..."
-    return inside + (key if key.isprintable() else repr(key))
+def _answer(row: dict[str, Any], key: str, reasoning: bool) -> Message:
+    """The answer; where it is a list of calls (APIGen's form, also as JSON text), those calls."""
+    listed = row.get(key)
+    if key == "answers" and isinstance(listed, str):
+        try:
+            listed = json.loads(listed)
+        except (ValueError, RecursionError):
+            listed = None
+    if key == "answers" and isinstance(listed, list) and listed and all(isinstance(each, dict) for each in listed):
+        return Message(role="assistant", content="", calls=tuple(call_of(each, repr(key)) for each in listed))
+    return thoughtful(Message(role="assistant", content=_string(row, key)), row, keep=reasoning)
+
+
+def _history(row: dict[str, Any]) -> list[Message]:
+    """Earlier pairs of a question and its answer."""
+    pairs = row.get("history") or []
+    fits = isinstance(pairs, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) and text.strip() for text in pair)
+        for pair in pairs
+    )
+    if not fits:
+        raise Unusable("wrong_type", "'history' is no list of pairs of a question and its answer")
+    roles = ("user", "assistant")
+    return [Message(role=role, content=text) for pair in pairs for role, text in zip(roles, pair, strict=True)]
+
+
+def _led(row: dict[str, Any], conversation: Conversation) -> Conversation:
+    """With the row's own system message, where the conversation has none."""
+    for key in _SYSTEM:
+        text = _string(row, key, optional=True)
+        if text.strip():
+            return _with_system(conversation, text)
+    return conversation
 
 
 def _with_system(conversation: Conversation, system: str | None) -> Conversation:
     if not system or conversation[0].role in ("system", TEXT_ROLE):
         return conversation
-    return (Message(role="system", content=system), *conversation)
+    first = conversation[0]
+    if not first.tools:
+        return (Message(role="system", content=system), *conversation)
+    led = Message(role="system", content=system, tools=first.tools)
+    return (led, replace(first, tools=()), *conversation[1:])
+
+
+def _unread(metadata: dict[str, Any], read: set[str]) -> list[str]:
+    if isinstance(metadata.get("split_group"), str):
+        read |= {"split_group"}
+    return [shown(key) for key, value in metadata.items() if key not in read and not says_nothing(value)]
 
 
 def _unknown(row: dict[str, Any]) -> Reject:
-    for key in _FORMATS:
+    known = [*CHATS, *PAIRS, "text"]
+    for key in known:
         if key in row:
             return Reject("missing_field", f"{key!r} is null")
-    known = "'instruction', 'messages', 'conversations', 'prompt' or 'text'"
-    close = [(key, match[0]) for key in list(row)[:20] if (match := difflib.get_close_matches(key, _FORMATS, n=1))]
+    words = "'instruction', 'messages', 'conversations', 'prompt' or 'text'"
+    close = [(key, match[0]) for key in list(row)[:20] if (match := difflib.get_close_matches(key, known, n=1))]
     hint = f"; did you mean {close[0][1]!r} where it says {close[0][0]!r}?" if close else ""
-    return Reject("missing_field", f"no field {known}, got {', '.join(map(repr, list(row)[:5])) or 'none'}{hint}")
+    return Reject("missing_field", f"no field {words}, got {', '.join(map(repr, list(row)[:5])) or 'none'}{hint}")
 
 
-def _string(row: dict[str, Any], key: str, *, optional: bool = False) -> str:
+def _string(row: Mapping[str, Any], key: str, *, optional: bool = False) -> str:
     value = row.get(key)
     if value is None:
         if optional:
@@ -100,120 +182,3 @@ def _string(row: dict[str, Any], key: str, *, optional: bool = False) -> str:
     if not optional and not value.strip():
         raise Unusable("empty_field", f"{key!r} is empty; every sample needs one")
     return value
-
-
-def _instruction(row: dict[str, Any], unused: list[str]) -> Conversation:
-    asked, more, said = _string(row, "instruction"), _string(row, "input", optional=True), _string(row, "output")
-    return _pair(row, f"{asked}\n\n{more}" if more.strip() else asked, said)
-
-
-def _prompt_completion(row: dict[str, Any], unused: list[str]) -> Conversation:
-    prompt, completion = row.get("prompt"), row.get("completion")
-    if isinstance(prompt, list) and isinstance(completion, list):
-        return _ordered(
-            [_message(item, "prompt/completion", place, unused) for place, item in enumerate(prompt + completion, 1)]
-        )
-    return _pair(row, _string(row, "prompt"), _string(row, "completion"))
-
-
-def _pair(row: dict[str, Any], asked: str, said: str) -> Conversation:
-    system = _string(row, "system", optional=True)
-    turns = (Message(role="user", content=asked), Message(role="assistant", content=said))
-    return (Message(role="system", content=system), *turns) if system.strip() else turns
-
-
-def _plain(row: dict[str, Any], unused: list[str]) -> Conversation:
-    return (Message(role=TEXT_ROLE, content=_string(row, "text")),)
-
-
-def _chat(key: str) -> "Reader":
-    def read(row: dict[str, Any], unused: list[str]) -> Conversation:
-        turns = row[key]
-        if not isinstance(turns, list):
-            raise Unusable("wrong_type", f"{key!r} is {type(turns).__name__}, expected a list of turns")
-        if not turns:
-            raise Unusable("empty_field", f"{key!r} is an empty list")
-        messages = [_message(turn, key, place, unused) for place, turn in enumerate(turns, 1)]
-        system = _string(row, "system", optional=True)
-        if system.strip() and messages[0].role != "system":
-            messages.insert(0, Message(role="system", content=system))
-        return _ordered(messages)
-
-    return read
-
-
-def _message(turn: object, key: str, place: int, unused: list[str]) -> Message:
-    where = f"{key!r} turn {place}"
-    if not isinstance(turn, dict):
-        raise Unusable("wrong_type", f"{where} is {type(turn).__name__}, expected an object")
-    name = turn.get("role", turn.get("from"))
-    if not isinstance(name, str):
-        state = "no role" if name is None else f"a role of type {type(name).__name__}"
-        raise Unusable("missing_field" if name is None else "wrong_type", f"{where} has {state}")
-    role = ROLES.get(name.strip().lower())
-    if role is None:
-        raise Unusable("unknown_role", f"{where} has the role {name[:40]!r}, expected system, user, assistant or tool")
-    for field in ("tool_calls", "function_call"):
-        if turn.get(field):
-            raise Unusable("unsupported_field", f"{where} has {field!r}; write the call into its content")
-    content = _content(turn, where, role)
-    if len(turn) == 2 and isinstance(turn.get("content", turn.get("value")), str):
-        return Message(role=role, content=content)
-    unused += _unread_inside(turn, f"{key}[]", role)
-    return Message(role=role, content=content, learned=role != "assistant" or is_learned(turn, where))
-
-
-def _unread_inside(turn: dict[str, Any], inside: str, role: str) -> list[str]:
-    """Keys of a turn, and of the parts of its content, that say something nobody reads."""
-    read = {"role" if "role" in turn else "from", "content" if "content" in turn else "value"}
-    wanted = role == "assistant"  # elsewhere, a word that asks to learn the turn is not followed
-    read |= {name for name in TURN_WORDS if wanted or not turn.get(name)}
-    found = [_shown(key, f"{inside}.") for key, value in turn.items() if key not in read and not _says_nothing(value)]
-    parts = turn.get("content", turn.get("value"))
-    for part in parts if isinstance(parts, list) else ():
-        more = (key for key, value in part.items() if key not in ("type", "text") and not _says_nothing(value))
-        found += [_shown(key, f"{inside}.content[].") for key in more]
-    return found
-
-
-def _content(turn: dict[str, Any], where: str, role: str) -> str:
-    content = turn.get("content", turn.get("value"))
-    if content is None:
-        raise Unusable("missing_field", f"{where} ({role}) has no content")
-    if isinstance(content, list) and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in content):
-        content = "".join(part["text"] for part in content)
-    if not isinstance(content, str):
-        raise Unusable(
-            "wrong_type", f"{where} ({role}) has content of type {type(content).__name__}, expected a string"
-        )
-    if role != "tool" and not content.strip():
-        raise Unusable("empty_field", f"{where} ({role}) is empty")
-    return content
-
-
-def _ordered(messages: list[Message]) -> Conversation:
-    before = None
-    for place, message in enumerate(messages, 1):
-        if message.role not in _MAY_FOLLOW[before]:
-            after = f"after {before}" if before else "first"
-            raise Unusable("role_order", f"turn {place} is {message.role}, which cannot come {after}")
-        before = message.role
-    if all(message.role != "assistant" for message in messages):
-        raise Unusable("no_supervised_token", "no assistant turn, so there is nothing to learn from")
-    if before != "assistant":
-        raise Unusable("role_order", f"the conversation ends with {before}, expected an assistant's answer")
-    conversation = learned_part(tuple(messages))
-    if not conversation:
-        raise Unusable("no_supervised_token", "every answer says that it is not to be learned")
-    return conversation
-
-
-Reader: TypeAlias = Callable[[dict[str, Any], list[str]], Conversation]
-"""Reads a row, and appends to the list the keys within it that nobody reads."""
-_FORMATS: dict[str, tuple[str, Reader, frozenset[str]]] = {
-    "messages": ("messages", _chat("messages"), frozenset({"messages", "system"})),
-    "conversations": ("sharegpt", _chat("conversations"), frozenset({"conversations", "system"})),
-    "instruction": ("instruction", _instruction, frozenset({"instruction", "input", "output", "system"})),
-    "prompt": ("prompt_completion", _prompt_completion, frozenset({"prompt", "completion", "system"})),
-    "text": ("text", _plain, frozenset({"text"})),
-}

@@ -136,13 +136,17 @@ class Ingest:
 
     def _checked(self, place: Place, raw: bytes, ended: bool) -> Good | Bad:
         row = decode(raw, ended=ended)
-        parsed = row if isinstance(row, Reject) else parse(row, system=self.dataset.system)
+        parsed = row if isinstance(row, Reject) else self._parse(row)
         if isinstance(parsed, Reject):
             return self._bad(place, parsed, raw)
         self.counts.rows += 1
         if parsed.unused:
             self.counts.count_unused(parsed.unused)
         return Good(place, parsed, *keys_of(parsed.conversation, parsed.metadata.get("split_group")))
+
+    def _parse(self, row: dict[str, Any]) -> Parsed | Reject:
+        options = self.dataset
+        return parse(row, system=options.system, columns=options.columns, reasoning=options.reasoning == "keep")
 
     def _bad(self, place: Place, reject: Reject, raw: bytes) -> Bad:
         self.counts.rows += 1

@@ -91,10 +91,12 @@ def _text_pieces(tokenizer: Any, conversation: Conversation, max_length: int) ->
 def _turn_pieces(tokenizer: Any, conversation: Conversation, max_length: int) -> list[tuple[Conversation, Rendered]]:
     """Runs of whole exchanges, as long as fit, each with the system message; an exchange too long stands alone."""
     system = conversation[:1] if conversation[0].role == "system" else ()
+    tools = () if system else conversation[0].tools
     pieces: list[tuple[Conversation, Rendered]] = []
     current: Sequence[Message] = ()
     kept: Rendered | None = None
     for exchange in exchanges(conversation[len(system) :]):
+        exchange[0] = replace(exchange[0], tools=tools) if tools else exchange[0]
         longer = (*system, *current, *exchange)
         done = render(tokenizer, longer)
         if kept is not None and len(done.tokens) > max_length:

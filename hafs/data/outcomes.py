@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from hafs.chat import Conversation, Rendered, render_many, unfold
+from hafs.chat import Conversation, Rendered, render_many, shows_reasoning, unfold
 from hafs.core.errors import HafsError
 from hafs.data.dataset import Dataset
 from hafs.data.decode import Reject
@@ -25,6 +25,8 @@ class Counts:
     rejected: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     formats: Counter[str] = field(default_factory=Counter)
+    thoughts_left_out: int = 0
+    """Answers whose reasoning the chat template has no place for."""
     unused: Counter[str] = field(default_factory=Counter)
     """Keys of good rows that nothing reads, and in how many rows or turns they say something."""
     overlong: Counter[str] = field(default_factory=Counter)
@@ -45,6 +47,7 @@ def outcomes(
     """Tokenize conversations and apply the policy on length; `counts` gains what was too long, and what that cost."""
     small = [conversation for conversation in conversations if characters(conversation) <= HUGE]
     rendered = iter(_render(tokenizer, small))
+    counts.thoughts_left_out += _left_out(tokenizer, conversations)
     found: list[Fitted | Reject] = []
     for conversation in conversations:
         try:
@@ -56,6 +59,11 @@ def outcomes(
         except HafsError as error:
             found.append(Reject("template", error.fact))
     return found
+
+
+def _left_out(tokenizer: Any, conversations: list[Conversation]) -> int:
+    thoughts = sum(bool(message.reasoning) for conversation in conversations for message in conversation)
+    return 0 if not thoughts or shows_reasoning(tokenizer) else thoughts
 
 
 def _render(tokenizer: Any, conversations: list[Conversation]) -> list[list[Sample] | Reject]:

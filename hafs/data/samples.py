@@ -24,7 +24,7 @@ from hafs.data.size import decided_options, remember
 from hafs.data.sources import find_files
 from hafs.data.store import cached, load_array, release_memory
 
-VERSION = 4  # of what is written; a change makes old caches strangers
+VERSION = 5  # of what is written; a change makes old caches strangers
 _COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size")
 _SHOWN_TOKENS = 400  # the report's sample is at most this long, if there is one
 
@@ -168,7 +168,7 @@ def _report(
     fingerprint: str, hashes: dict[str, str], tokenizer: Any,
 ) -> Report:  # fmt: skip
     lengths = np.concatenate([load_array(folder / f"{name}-length.npy") for name in SPLITS])
-    notes = [*counts.notes, *_grouping_notes(assigned)]
+    notes = [*counts.notes, *_thought_notes(counts), *_grouping_notes(assigned)]
     return Report(
         name="", files=hashes, rows=counts.rows, blank_lines=counts.blank_lines, rejected=_ranked(counts.rejected),
         reject_examples=counts.examples, formats=_ranked(counts.formats), unused=_ranked(counts.unused),
@@ -179,6 +179,12 @@ def _report(
         histogram=histogram(lengths), splits=sizes, sample=_shown(folder, tokenizer), notes=notes,
         file_problems=counts.file_problems, fingerprint=fingerprint, refusal=None, rejected_file=None,
     )  # fmt: skip
+
+
+def _thought_notes(counts: Counts) -> list[str]:
+    if not counts.thoughts_left_out:
+        return []
+    return [f"the chat template has no place for reasoning: that of {counts.thoughts_left_out:,} answers is left out"]
 
 
 def _grouping_notes(assigned: Assignment) -> list[str]:

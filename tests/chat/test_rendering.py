@@ -2,7 +2,7 @@ import importlib.util
 
 import pytest
 
-from hafs.chat import Message, end_tokens, render, render_many, template_fingerprint, unfold
+from hafs.chat import Call, Message, end_tokens, render, render_many, shows_reasoning, template_fingerprint, unfold
 from hafs.core.errors import HafsError
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -273,3 +273,97 @@ def test_rendering_leaves_the_tokenizers_own_settings_alone(tokenizer):
 def test_the_fingerprint_follows_the_template(tokenizer, with_template):
     assert template_fingerprint(tokenizer) == template_fingerprint(with_template(tokenizer.chat_template))
     assert template_fingerprint(tokenizer) != template_fingerprint(with_template(LLAMA3))
+
+
+TOOL = {"type": "function", "function": {"name": "find_tile", "description": "Finds.", "parameters": {
+    "type": "object", "properties": {"tile": {"type": "string"}}, "required": ["tile"]}}}  # fmt: skip
+CALLING = (
+    Message(role="user", content="Where?", tools=(TOOL,)),
+    Message(
+        role="assistant", content="", calls=(Call(name="find_tile", arguments={"tile": "it's <|im_end|>"}, id="c1"),)
+    ),
+    Message(role="tool", content='{"at": 3}', call_id="c1"),
+    Message(role="assistant", content="At 3."),
+)  # fmt: skip
+TOOLS = "{% if tools %}<file_sep>tools:{% for t in tools %}{{ t | tojson }}{% endfor %}<|im_end|>{% endif %}"
+CALLS = {
+    "arguments are an object": (
+        "{% for c in m.tool_calls %}<call>{{ c.function | tojson }}</call>{% endfor %}<|im_end|>",
+        '<call>{"name": "find_tile", "arguments": {"tile": "it\'s <|im_end|>"}}</call><|im_end|>'),
+    "arguments are text": (
+        "{% for c in m.tool_calls %}<call>{{ c.function.name + ':' + c.function.arguments }}{% endfor %}<|im_end|>",
+        '<call>find_tile:{"tile": "it\'s <|im_end|>"}<|im_end|>'),
+    "ids have nine letters": (
+        "{% for c in m.tool_calls %}{% if c.id | length != 9 %}{{ raise_exception('nine') }}{% endif %}"
+        "{{ c.function.name }}{{ c.function.arguments | tojson }}{% endfor %}<|im_end|>",
+        'find_tile{"tile": "it\'s <|im_end|>"}<|im_end|>'),
+    "ids say the name": (
+        "{% for c in m.tool_calls %}{{ c.id }}{{ c.function.arguments | tojson }}{% endfor %}<|im_end|>",
+        'functions.find_tile:1{"tile": "it\'s <|im_end|>"}<|im_end|>'),
+    "a call ends otherwise": (
+        "{% for c in m.tool_calls %}{{ c.function | tojson }}{% endfor %}<gh_stars>",
+        '{"name": "find_tile", "arguments": {"tile": "it\'s <|im_end|>"}}<gh_stars>'),
+    "a call is closed by its result": (
+        "{% for c in m.tool_calls %}{{ c.function | tojson }}{% endfor %}",
+        '{"name": "find_tile", "arguments": {"tile": "it\'s <|im_end|>"}}<file_sep>'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", CALLS)
+def test_calls_are_learned_as_the_template_writes_them(with_template, form):
+    written, expected = CALLS[form]
+    own = with_template(TOOLS + LOOP % (
+        "<file_sep>{{ m.role }}:{% if m.tool_calls %}" + written + "{% else %}{{ m.content }}<|im_end|>{% endif %}",
+        "<file_sep>assistant:"))  # fmt: skip
+    (sample,) = unfold(own, CALLING)
+    done = render(own, sample)
+    assert learned(own, done) == [expected, "At 3.<|im_end|>"]
+    for place in (1, 3):
+        prompt = render(own, CALLING[:place], for_generation=True).tokens
+        assert done.tokens[: len(prompt)] == prompt
+        assert '"find_tile"' in own.decode(prompt)
+    controls = {own.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<gh_stars>", "<file_sep>")}
+    pairs = zip(done.tokens, done.supervised, [*done.supervised[1:], False], strict=True)
+    last = {token for token, flag, after in pairs if flag and not after}
+    assert last <= controls and last <= set(end_tokens(own))
+
+
+def test_tools_are_text_for_a_template_that_knows_none(tokenizer):
+    (sample,) = unfold(tokenizer, CALLING)
+    assert sample == CALLING
+    done = render(tokenizer, sample)
+    assert learned(tokenizer, done) == [
+        '{"name": "find_tile", "arguments": {"tile": "it\'s <|im_end|>"}}<|im_end|>',
+        '{"name": "answer_in_words", "arguments": {}}\nAt 3.<|im_end|>']  # fmt: skip
+    text = tokenizer.decode(done.tokens)
+    assert "You have these tools:" in text and '"description": "Finds."' in text
+    assert 'user\nResult of find_tile: {"at": 3}<|im_end|>' in text
+    prompt = render(tokenizer, CALLING[:3], for_generation=True).tokens
+    assert done.tokens[: len(prompt)] == prompt
+
+
+def test_other_tools_are_another_prompt_and_the_same_conversation_is_not_mixed_up(with_template):
+    own = with_template(TOOLS + LOOP % ("<file_sep>{{ m.role }}:{{ m.content }}<|im_end|>", "<file_sep>assistant:"))
+    asked = chat("Where?", "There.")
+    other = (Message(role="user", content="Where?", tools=(TOOL,)), asked[1])
+    assert render(own, asked).tokens != render(own, other).tokens
+    assert render_many(own, [other, asked]) == [render(own, other), render(own, asked)]
+
+
+KEEPS = "{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}<|im_end|>"
+
+
+def test_reasoning_goes_where_the_template_puts_it(with_template, tokenizer):
+    own = with_template(LOOP % ("<file_sep>{{ m.role }}:" + KEEPS, "<file_sep>assistant:"))
+    beside = (chat("q")[0], Message(role="assistant", content="a", reasoning="r"))
+    inline = chat("q", "<think>\nr\n</think>\n\na")
+    assert shows_reasoning(own) and not shows_reasoning(tokenizer)
+    for conversation in (beside, inline):
+        assert learned(own, render(own, conversation)) == ["<think>r</think>a<|im_end|>"]
+    assert learned(tokenizer, render(tokenizer, beside)) == ["a<|im_end|>"]
+    assert learned(tokenizer, render(tokenizer, inline)) == ["<think>\nr\n</think>\n\na<|im_end|>"]
+    opened = with_template(LOOP % ("<file_sep>{{ m.role }}:{{ m.content.split('</think>')[-1].strip() }}<|im_end|>",
+                                   "<file_sep>assistant:<think>\n"))  # fmt: skip
+    assert shows_reasoning(opened)
+    for conversation in (beside, inline):
+        assert learned(opened, render(opened, conversation)) == ["r\n</think>\n\na<|im_end|>"]

@@ -171,7 +171,7 @@ def chats(*weights):
     for number, weight in enumerate(weights):
         messages = [{"role": role, "content": f"{number} {text}"} for role, text in said]
         messages[1] |= {} if weight is None else {"weight": weight}
-        yield {"messages": messages, "tools": [number], "id": None}
+        yield {"messages": messages, "tags": [number], "id": None}
 
 
 def test_an_answer_of_no_weight_is_read_and_not_learned(write, described, tokenizer, here):
@@ -227,11 +227,31 @@ def test_each_answer_is_learned_as_it_is_asked_where_the_past_is_written_differe
     assert (short.rejected, short.overlong["rows"]) == ({"too_long": 2}, 2)
 
 
+def test_rows_of_tools_become_samples_with_their_calls(write, described, tokenizer, here):
+    tools = [{"type": "function", "function": {"name": f"find_{n}", "parameters": {"type": "object"}}} for n in (1, 2)]
+    rows = [{"messages": [
+        {"role": "user", "content": "Where?"},
+        {"role": "assistant", "tool_calls": [{"function": {"name": "find_1", "arguments": '{"at": 3}'}}]},
+        {"role": "tool", "content": "here"}, {"role": "assistant", "content": "There.", "thinking": "hm"}],
+        "tools": tools[:count]} for count in (1, 2)]  # fmt: skip
+    done = prepare(described(write(rows), val_fraction=0.0, test_fraction=0.0, max_length=512), tokenizer, seed=1,
+                   cache=here / "cache")  # fmt: skip
+    split = done.splits["train"]
+    assert (len(split), done.report.exact_duplicates, done.report.unused) == (2, 0, {})
+    assert done.report.notes[0].endswith("that of 2 answers is left out")
+    for place in range(2):
+        conversation = split.conversation(place)
+        assert conversation[1].calls[0].arguments == {"at": 3}
+        assert conversation[3].reasoning == "hm"
+        assert render(tokenizer, conversation).tokens == split[place].tokens.tolist()
+    assert sorted(len(split.conversation(place)[0].tools) for place in range(2)) == [1, 2]
+
+
 def test_keys_that_nobody_reads_are_counted_once_in_the_report(write, described, tokenizer, here):
     found = report(described(write(chats(0, 1, None))), tokenizer, seed=1, cache=here / "cache")
-    assert found.unused == {"tools": 3}
+    assert found.unused == {"tags": 3}
     again = report(described("rows.jsonl"), tokenizer, seed=1, cache=here / "cache")
-    assert again.unused_keys() == "tools 3"
+    assert again.unused_keys() == "tags 3"
 
 
 def test_max_samples_takes_the_same_few_whatever_the_order(write, described, tokenizer, rows, here):
