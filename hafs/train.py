@@ -20,6 +20,7 @@ from pydantic import Field
 from hafs.config import RunName, command, plain
 from hafs.config.hydra_command import job_folder
 from hafs.core.errors import INTERRUPTED, Interrupted
+from hafs.core.launched import rank, started_by_rank_zero
 from hafs.core.signals import CONTINUES, StopNow, listening
 
 
@@ -43,17 +44,18 @@ def train(config: DictConfig) -> float:
     with listening() as stop:
         stop.obey()
         from hafs.runs.run_folder import Run, run_folder
-        from hafs.training.session import Training, chosen, is_rank_zero
+        from hafs.training.session import Training, chosen
 
         values = plain(config)
         nouns = chosen(config)
-        folder = job_folder() or run_folder(config.name, config.resume)
-        with Run(folder, writes=is_rank_zero()) as run:
+        folder = started_by_rank_zero() or job_folder() or run_folder(config.name, config.resume)
+        with Run(folder, writes=rank() == 0) as run:
             run.compare(values)
             training = Training(config, nouns, run, stop)
             training.prepare()
-            training.load(values)
-            return training.go()
+            with training.ranks():
+                training.load(values)
+                return training.go()
 
 
 def after_sweep(folder: Path) -> int:
@@ -74,7 +76,8 @@ def main() -> None:
         with listening(for_good=True):
             enter()
     except (Interrupted, StopNow) as stop:  # a signal came when the command had its exit code already
-        print(f"hafs: {stop.args[0]}\n-> {CONTINUES}", file=sys.stderr)
+        if rank() == 0:
+            print(f"hafs: {stop.args[0]}\n-> {CONTINUES}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

@@ -24,6 +24,7 @@ from hafs.config.overrides import DEMO_COMMANDS, rewrite
 from hafs.config.positional import collect
 from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register
 from hafs.core.errors import BY_CTRL_C, FAILURE, OUR_BUG, ConfigError, HafsError, Interrupted
+from hafs.core.launched import rank
 from hafs.core.redaction import scrub
 from hafs.core.signals import raise_at_ctrl_c, stop_is_an_error
 
@@ -51,6 +52,15 @@ def job_folder() -> Path | None:
             )
         return Path(os.path.relpath(folder))
     return None
+
+
+def typed_words() -> list[str] | None:
+    """The words of this job, for another process that is to do the same one; None where no command is at work."""
+    if not HydraConfig.initialized():
+        return None
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return [*HydraConfig.get().overrides.task, "hydra.mode=RUN"]
+    return sys.argv[1:]
 
 
 def command(
@@ -171,6 +181,8 @@ def report(error: Exception, command_name: str, typed: list[str], *, traceback: 
     if told is None:
         print("hafs: this is a bug in hafs, not a user error", file=sys.stderr)
         return OUR_BUG
+    if isinstance(told, Interrupted) and rank() > 0:
+        return told.exit_code  # the first process of the run says it
     for line in scrub(str(told)).splitlines():
         print(line if line.startswith("->") else f"hafs: {line}", file=sys.stderr)
     return told.exit_code

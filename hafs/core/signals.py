@@ -36,6 +36,7 @@ class StopSignals:
         self.raised = False
         """Whether it was raised where it came."""
         self._deferred = False
+        self._why: str | None = None
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():
@@ -54,9 +55,14 @@ class StopSignals:
     def deferred(self) -> Iterator[None]:
         """Only note the signal; who defers looks at `asked` where it can save.
 
+        Within another `deferred()` it does nothing: the outer one's owner decides when to stop.
+
         Raises:
             Interrupted: On entering or leaving, if a signal came that nobody obeyed yet.
         """
+        if self._deferred:
+            yield
+            return
         self.obey()
         self._deferred = True
         try:
@@ -64,6 +70,16 @@ class StopSignals:
         finally:
             self._deferred = False
         self.obey()
+
+    def ask(self, why: str) -> None:
+        """Ask the main thread to stop as a signal does; for other threads.
+
+        Args:
+            why: What stands in a signal's place, in words.
+        """
+        if not self.asked and signal.getsignal(signal.SIGTERM) == self._hear:
+            self._why = why
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def interrupted(self) -> Interrupted:
         """The error that ends the run in good order."""
@@ -80,10 +96,13 @@ class StopSignals:
             raise self.interrupted()
 
     def _hear(self, number: int, _: FrameType | None) -> None:
+        why, self._why = self._why, None
+        if self.asked and why:
+            return  # another thread asked for what was asked for already
         if self.asked:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        self.asked = signal.Signals(number).name
+        self.asked = why or signal.Signals(number).name
         if not self._deferred:
             self.raised = True
             raise StopNow(self.interrupted().fact)

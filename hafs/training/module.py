@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
 
 from hafs.chat import Conversation
@@ -86,6 +87,9 @@ class FineTuning(pl.LightningModule):
         self.held_out: dict[str, float] = {}
         self.held_out_at: tuple[int, int] | None = None
         self._resume_optimizer: dict[str, Any] | None = None
+        self._saved_at: int | None = None
+        self.updating = False
+        """Whether an optimizer step is under way: weights, optimizer and cursor are not of one moment."""
 
     @property
     def devices(self) -> Devices:
@@ -110,6 +114,7 @@ class FineTuning(pl.LightningModule):
         self.stage_steps, self.epoch_samples = stage.steps(available), stage.drawn(available)
         self.cursor = Cursor(stage=index, total=total)
         self.held_out_at = None
+        self._saved_at, self.updating = None, False
         self.best.restore([])
         self._resume_optimizer = None
 
@@ -145,6 +150,7 @@ class FineTuning(pl.LightningModule):
     def save(self) -> None:
         """Write a checkpoint; a disk that refuses costs the checkpoint, never the run."""
         state = self.state()
+        self._saved_at = self.cursor.total
         if not self.run.writes:
             return
         try:
@@ -154,6 +160,31 @@ class FineTuning(pl.LightningModule):
             rank_zero_warn(f"no checkpoint at step {self.cursor.total}: {error}; training goes on")
         else:
             self.event("saved", total=self.cursor.total, checkpoint=folder.name)
+
+    def save_here(self) -> None:
+        """Write a checkpoint of a stage under way, unless one of this very step was written."""
+        if self.trainer.state.fn == TrainerFn.FITTING and self._saved_at != self.cursor.total:
+            self.save()
+
+    def stop_if_asked(self) -> None:
+        """Where all devices look: save and leave if any of them was asked to; a checkpoint of this very step will do.
+
+        Raises:
+            Interrupted: One was.
+        """
+        if not self.devices.anywhere(bool(self.stop.asked)):
+            return
+        self.save_here()
+        self.event("interrupted", signal=self.stop.asked, total=self.cursor.total)
+        raise self.stop.interrupted()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Behind the callbacks."""
+        self.stop_if_asked()
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """In the middle of a measurement too: the weights have not changed since the last step."""
+        self.stop_if_asked()
 
     def event(self, kind: str, **facts: Any) -> None:
         """One line of `events.jsonl`."""
@@ -219,8 +250,10 @@ class FineTuning(pl.LightningModule):
             supervised=supervised,
             rows=rows,
         )
+        self.updating = True
         self._update(optimizer, samples)
         self.cursor = self.cursor.after(len(samples), of=self.epoch_samples)
+        self.updating = False
 
     def _update(self, optimizer: Any, samples: Sequence[Sample]) -> None:
         """Let the optimizer change the weights.
@@ -335,6 +368,7 @@ class FineTuning(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Behind the callbacks, the checkpoint's among them: keep the best weights where no disk does."""
         self.best.hold(self.cursor, self.trainable())
+        self.stop_if_asked()
 
     def take_best(self) -> int | None:
         """Hold the weights and the figures of the stage's best measured epoch; returns which one it was, from 1.

@@ -1,10 +1,10 @@
 """From configured nouns to a run: what the training command does, one function a sentence."""
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +15,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from hafs.config import build
+from hafs.config.hydra_command import typed_words
 from hafs.core import malloc_tuning
 from hafs.core.errors import ConfigError
+from hafs.core.launched import rank, was_launched
 from hafs.core.signals import StopSignals
 from hafs.data import report_files
 from hafs.data.dataset import Dataset, prepare
@@ -33,19 +35,15 @@ from hafs.modeling.weights import cache_folder
 from hafs.planning import preflight
 from hafs.runs.run_folder import Run
 from hafs.training.module import FineTuning
+from hafs.training.ranks import Ranks
 from hafs.training.result import Result
 from hafs.training.safe_logger import Unfailing
 from hafs.training.stage import Stage, key
 from hafs.training.stage_runner import Shown, Stages
 from hafs.training.summary import show, summarize
-from hafs.training.trainer import with_our_signals
+from hafs.training.trainer import refuse_unknown_name, refuse_unknown_strategy, with_our_signals
 
 _UNUSED_SHOWN = 12  # keys; the data report has all
-
-
-def is_rank_zero() -> bool:
-    """Whether this process is the one that writes and speaks."""
-    return all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "NODE_RANK"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +83,7 @@ class Training:
     def __init__(self, config: DictConfig, nouns: Nouns, run: Run, stop: StopSignals) -> None:
         self.config, self.nouns, self.run, self.stop = config, nouns, run, stop
         self.began = time.perf_counter()
-        self.console = Console(quiet=not is_rank_zero())
+        self.console = Console(quiet=rank() > 0)
 
     def say(self, line: str) -> None:
         """One line for whoever is watching."""
@@ -101,6 +99,10 @@ class Training:
         self.run.begin(**{noun: getattr(self.nouns, noun).name for noun in ("model", "quant", "adapter", "dataset")})
         preflight.logger_key(self.config.get("logger"))
         self.logger = self._logger()
+        refuse_unknown_name(self.config.trainer.strategy)
+        probe = self._trainer()
+        refuse_unknown_strategy(probe)
+        self.world = probe.world_size
         self.tokenizer = self.nouns.model.tokenizer()
         self.data: Prepared = prepare(
             self.nouns.dataset, self.tokenizer, seed=self.config.seed, cache=cache_folder() / "datasets"
@@ -127,6 +129,20 @@ class Training:
             raise ConfigError(
                 " ".join(fact.split()), hint="install it (pip install 'hafs[wandb]'), or logger=csv"
             ) from error
+
+    def ranks(self) -> Ranks:
+        """The processes of all devices, from the loading to the end.
+
+        Raises:
+            ConfigError: There are several devices, and nobody can say with which words to start their processes.
+        """
+        words = typed_words()
+        if self.world > 1 and words is None and not was_launched():
+            raise ConfigError(
+                "several devices want processes of their own, and this one is no hafs train",
+                hint="start it with torchrun, or trainer.devices=1",
+            )
+        return Ranks(self.world, stop=self.stop, folder=self.run.folder, words=words or ())
 
     def load(self, values: Any) -> None:
         """Load the base, attach the adapter, and note what the run is made of."""
@@ -193,7 +209,8 @@ class Training:
             num_workers=self.config.num_workers,
             say=self.say,
         )
-        results = stages.go(self.nouns.stages)
+        with self.stop.deferred() if self.world > 1 else nullcontext():  # ranks stop together, where all of them look
+            results = stages.go(self.nouns.stages)
         return self._finish(results)
 
     def _finish(self, results: Sequence[Result]) -> float:

@@ -1,8 +1,15 @@
-"""What hafs takes over from Lightning's Trainer: nobody but `signals.py` hears a signal."""
+"""What hafs takes over from Lightning's Trainer: signals are heard by `signals.py`, processes started by `ranks.py`."""
 
 from typing import Any
 
+from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
+
+from hafs.core.errors import ConfigError
+
+_KNOWN = (SingleDeviceStrategy, DDPStrategy, FSDPStrategy)
+_NAMES = ("auto", "ddp", "fsdp")
 
 
 class Unheard(_SignalConnector):
@@ -24,3 +31,33 @@ def with_our_signals(trainer: Any) -> Any:
     """The Trainer, without handlers of its own while it is at work."""
     trainer._signal_connector = Unheard(trainer)
     return trainer
+
+
+def refuse_unknown_name(strategy: Any) -> None:
+    """Hold the name of a strategy against those that a step knows; for before Lightning looks for its package.
+
+    Raises:
+        ConfigError: It is none of them.
+    """
+    if isinstance(strategy, str) and strategy not in _NAMES:
+        raise _unknown(repr(strategy))
+
+
+def refuse_unknown_strategy(trainer: Any) -> None:
+    """The same for what Lightning made of it.
+
+    Raises:
+        ConfigError: It is of another class (one that derives from a known one included), or forks this process.
+    """
+    name = type(trainer.strategy).__name__
+    if type(trainer.strategy) not in _KNOWN:
+        raise _unknown(name)
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise _unknown(f"{name} that forks or spawns")
+
+
+def _unknown(which: str) -> ConfigError:
+    return ConfigError(
+        f"trainer.strategy is {which}, and hafs knows {', '.join(_NAMES)}",
+        hint="trainer=ddp for several devices, or one device: trainer=auto",
+    )

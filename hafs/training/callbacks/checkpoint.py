@@ -1,12 +1,14 @@
-"""Checkpoints every so many steps, at each epoch's end, and when the run is asked to stop."""
+"""Checkpoints every so many steps, and at each epoch's end."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
 from pydantic import Field
-from pytorch_lightning.trainer.states import TrainerFn
 
+from hafs.core.errors import HafsError
 from hafs.core.failpoints import failpoint
+from hafs.training.rollback import Rewind
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -27,17 +29,14 @@ class Checkpoint(pl.Callback):
         module.run.checkpoints.keep = self.keep
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        """Save if it is time, or if somebody asked to stop."""
+        """Save if it is time; where somebody asked to stop, the module saves behind all callbacks."""
         failpoint("step.done", f"step-{module.cursor.total:08d}")
-        self._stop_if_asked(module)
         if module.cursor.total % self.every_steps == 0 and not trainer.is_last_batch:  # an epoch's end saves anyway
             module.save()
 
     def on_validation_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        """Stop in the middle of a measurement too: the weights have not changed since the last step."""
+        """A place to fail at."""
         failpoint("validation.batch", f"step-{module.cursor.total:08d}")
-        if trainer.state.fn == TrainerFn.FITTING:
-            self._stop_if_asked(module)
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         """A place to fail at."""
@@ -47,11 +46,10 @@ class Checkpoint(pl.Callback):
         """Save, with the cursor at the next epoch."""
         module.save()
         failpoint("epoch.done", f"step-{module.cursor.total:08d}")
-        self._stop_if_asked(module, saved=True)
 
-    def _stop_if_asked(self, module: Any, *, saved: bool = False) -> None:
-        if module.devices.anywhere(bool(module.stop.asked)):
-            if not saved:
-                module.save()
-            module.event("interrupted", signal=module.stop.asked, total=module.cursor.total)
-            raise module.stop.interrupted()
+    def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
+        """Save before the failed step if another device's process was lost, so that not even that step's past is."""
+        lost = isinstance(exception, Exception) and not isinstance(exception, HafsError | Rewind)
+        if lost and module.devices.replicated and not module.updating:
+            with suppress(Exception):  # a device in trouble; the checkpoint before it is there
+                module.save_here()

@@ -1,0 +1,145 @@
+"""The processes of one run on several devices (ranks): started, watched and ended by hafs.
+
+Rank 0 starts the others with its own words, or a launcher such as torchrun has started all of them. A thread in each
+watches the processes that it depends on. When one of them is gone, the run stops: whoever waits for it in a collective
+operation gets an error, or, where a library waits on, the thread ends the process. Checkpoints are on disk by then, so
+the same command continues the run.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hafs.core.errors import INTERRUPTED, HafsError, Interrupted, RunError
+from hafs.core.launched import RANK_FOLDER, rank, started_by_rank_zero, was_launched
+from hafs.core.signals import CONTINUES, StopSignals
+
+_OURS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
+LOOK_SECONDS, GRACE_SECONDS = 0.2, 12.0
+"""Between two looks at the others; from the loss of one until the process ends, whatever it does."""
+
+
+class Ranks:
+    """The other processes of a run; entered around everything that they do together.
+
+    Args:
+        world: How many there are, this one included.
+        stop: Told when one is gone.
+        folder: Of the run.
+        words: Overrides for the ranks that are started here.
+    """
+
+    def __init__(self, world: int, *, stop: StopSignals, folder: Path, words: Sequence[str]) -> None:
+        self.world, self.stop, self.folder, self.words = world, stop, folder, words
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.lost: str | None = None
+        """Which rank is gone, in words, once one is."""
+        self.lost_code = INTERRUPTED
+        self._parent = os.getppid() if started_by_rank_zero() or "TORCHELASTIC_RUN_ID" in os.environ else None
+        self._ended = threading.Event()
+
+    def __enter__(self) -> "Ranks":
+        if self.world > 1:
+            if not was_launched():
+                self._start()
+            threading.Thread(target=self._watch, name="hafs-ranks", daemon=True).start()
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        gone = isinstance(error, Exception) and not isinstance(error, HafsError) and self.is_one_gone()
+        self._ended.set()
+        if self.children:
+            self._end_children(patient=error is None)
+            for name in _OURS:
+                os.environ.pop(name, None)
+        if self.world > 1:
+            _leave_group()
+        if gone:
+            raise self.ending() from error
+
+    def _start(self) -> None:
+        os.environ.update(
+            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_free_port()), NODE_RANK="0", LOCAL_RANK="0",
+            WORLD_SIZE=str(self.world),
+        )  # fmt: skip
+        command = [sys.executable, "-m", "hafs.train", *self.words]
+        for local in range(1, self.world):
+            environ = {**os.environ, "LOCAL_RANK": str(local), RANK_FOLDER: str(self.folder)}
+            environ.pop("HYDRA_FULL_ERROR", None)  # set by the command itself; debugging is among the words
+            self.children.append(subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL))
+
+    # the others -------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            self._look()
+            if self.lost:
+                self.stop.ask(self.lost)
+                if not self._ended.wait(GRACE_SECONDS):
+                    self._end_now()
+                return
+
+    def _look(self) -> None:
+        if self._parent is not None and os.getppid() != self._parent:
+            self.lost = "the end of the process that started this one"
+        for number, child in enumerate(self.children, start=1):
+            if child.poll():
+                self.lost, self.lost_code = f"the end of rank {number}", _exit_code(child.returncode)
+
+    def _end_now(self) -> None:
+        """End this process from the thread: the main one waits for somebody who will not come."""
+        if rank() == 0:
+            print(f"hafs: {self.ending()}", file=sys.stderr, flush=True)
+        for child in self.children:
+            child.kill()
+        os._exit(self.lost_code)
+
+    def ending(self) -> Interrupted | RunError:
+        """The error that a lost rank means for this one."""
+        if self.lost_code == INTERRUPTED:
+            return Interrupted(f"stopped by {self.stop.asked or self.lost}; nothing is lost", hint=CONTINUES)
+        error = RunError(f"{self.lost}, with exit code {self.lost_code}", hint="what it said is above")
+        error.exit_code = self.lost_code
+        return error
+
+    def is_one_gone(self, *, seconds: float = 5.0) -> bool:
+        """Whether a rank is gone, or shows to be within some seconds: its loss is noticed by errors first."""
+        deadline = time.monotonic() + seconds
+        while self.world > 1 and not self.lost and not self.stop.asked and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self.world > 1 and bool(self.lost or self.stop.asked)
+
+    def _end_children(self, *, patient: bool) -> None:
+        """Let the children end; a run that failed ends those that wait for somebody."""
+        for seconds, end in ((60.0 if patient else 2.0, "terminate"), (3.0, "kill"), (3.0, "kill")):
+            deadline = time.monotonic() + seconds
+            while any(child.poll() is None for child in self.children) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            for child in self.children:
+                if child.poll() is None:
+                    getattr(child, end)()
+
+
+def _exit_code(code: int) -> int:
+    """What a rank's end means for the run: one that a signal ended can be started again."""
+    return INTERRUPTED if code < 0 or code in (INTERRUPTED, 128 + signal.SIGKILL, 128 + signal.SIGTERM) else code
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _leave_group() -> None:
+    """Leave the process group, so that the next run of this process makes its own."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

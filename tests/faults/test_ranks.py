@@ -1,0 +1,115 @@
+"""Two processes of one run: a signal to one or to both, and the death of one, end in 75 and continue bit for bit."""
+
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+
+import psutil
+import pytest
+from harness import Started, assert_same, events, outcome, said, seeded, train
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+CONTINUES = "; nothing is lost\n-> the same command continues"
+
+
+class Pair(Started):
+    """A run on two devices; its second process may be signalled too."""
+
+    def __init__(self, folder, *words):
+        super().__init__(folder, *TWO, *words)
+
+    def other(self):
+        """The second process; None before it is there."""
+        try:
+            children = psutil.Process(self.pid).children()
+        except psutil.NoSuchProcess:
+            return None
+        return next((child for child in children if "hafs.train" in _words(child)), None)
+
+    def until_both_are_there(self):
+        self.until(self.other, 120)
+        return self.other()
+
+
+def _words(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def gone(process, seconds=30):
+    """Whether a process has ended within some seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(process.pid) or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def amid_a_step(rows, steps=3):
+    """Both processes, after some steps."""
+    pair, reached = Pair(rows), len(events(rows / "outputs/run", "step"))
+    other = pair.until_both_are_there()
+    pair.until(lambda: len(events(rows / "outputs/run", "step")) >= reached + steps, 120)
+    return pair, other
+
+
+def test_a_signal_to_one_process_stops_both_and_the_death_of_one_stops_the_other(rows):
+    pair, other = amid_a_step(rows, 2)
+    other.send_signal(signal.SIGTERM)
+    assert pair.ended(60) == 75, said(rows)[-3000:]
+    assert gone(other, 5)
+    run = rows / "outputs/run"
+    assert events(run, "saved")[-1]["total"] == events(run, "step")[-1]["total"] + 1
+    pair, other = amid_a_step(rows, 1)
+    killed = time.monotonic()
+    other.kill()
+    assert pair.ended(30) == 75, said(rows)[-3000:]
+    assert time.monotonic() - killed < 30
+    assert said(rows).count(CONTINUES) == 2
+    assert "Traceback" not in said(rows)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_the_death_of_the_first_process_leaves_no_orphan(rows):
+    pair, other = amid_a_step(rows, 1)
+    pair.kill()
+    assert gone(other, 30)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_fifty_signals_and_kills_over_two_processes_change_nothing(rows):
+    assert train(rows, *TWO, "name=whole") == 0, said(rows)[-3000:]
+    undisturbed = outcome(rows / "outputs/whole")
+    accidents = seeded(random.randrange(2**32))
+    done = generation = 0
+    while done < 50:
+        name, generation, code = f"run{generation}", generation + 1, None
+        while code != 0:
+            before, pair = len(said(rows)), Pair(rows, f"name={name}")
+            other = pair.until_both_are_there()
+            time.sleep(accidents.uniform(0, 25))
+            number, whom = accidents.choice((*SIGNALS, signal.SIGKILL)), accidents.choice(("first", "other", "both"))
+            if done < 50 and other is not None and pair.alive():
+                _send(number, pair, other, whom)
+                done += 1
+            code = pair.ended(120)
+            told = said(rows)[before:]
+            killed = number == signal.SIGKILL and whom != "other"
+            assert code in (0, 75) or (killed and code == -9), (number, whom, told)
+            assert other is None or gone(other, 30), (number, whom)
+            assert "Traceback" not in told, (number, whom, told)
+        assert_same(rows / "outputs" / name, undisturbed)
+
+
+def _send(number, pair, other, whom):
+    for pid in [pair.pid] * (whom != "other") + [other.pid] * (whom != "first"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
