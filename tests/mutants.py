@@ -261,9 +261,9 @@ MUTANTS = [
     ),
     Mutant(
         "a stop within a measurement",
-        "hafs/training/callbacks/checkpoint.py",
-        "        if trainer.state.fn == TrainerFn.FITTING:",
-        "        if False:",
+        "hafs/training/module.py",
+        'measurement too: the weights have not changed since the last step."""\n        self.stop_if_asked()\n',
+        'measurement too: the weights have not changed since the last step."""\n',
         f"{SIGNALS} -k within",
     ),
     Mutant(
@@ -336,6 +336,20 @@ MUTANTS = [
         "    trainer._signal_connector = Unheard(trainer)\n",
         "",
         "tests/faults/test_every_boundary.py -k of_a_step",
+    ),
+    Mutant(
+        "all ranks look together",
+        "hafs/training/session.py",
+        "        with self.stop.deferred() if self.world > 1 else nullcontext():",
+        "        with nullcontext():",
+        "tests/faults/test_ranks.py",
+    ),
+    Mutant(
+        "a lost rank ends the run",
+        "hafs/training/ranks.py",
+        "        if gone:\n",
+        "        if False:\n",
+        "tests/faults/test_ranks.py",
     ),
     Mutant("nohup", "hafs/core/signals.py", " if signal.getsignal(n) != signal.SIG_IGN]", "]", f"{SIGNALS} -k ignore"),
     Mutant("Ctrl-C before the command", "hafs/__init__.py", "if is_the_program():", "if False:", EARLY),

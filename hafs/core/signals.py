@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from hafs.core.errors import INTERRUPTED, Interrupted
+from hafs.core.launched import started_by_rank_zero
 
 CONTINUES = "the same command continues"
 MEAN_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -42,6 +43,8 @@ class StopSignals:
         if threading.current_thread() is threading.main_thread():
             heard = [n for n in MEAN_STOP if signal.getsignal(n) != signal.SIG_IGN]  # nohup means: go on
             self._before = {number: signal.signal(number, self._hear) for number in heard}
+            if started_by_rank_zero():
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return self
 
     def __exit__(self, *_: object) -> None:

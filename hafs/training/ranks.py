@@ -69,10 +69,14 @@ class Ranks:
             WORLD_SIZE=str(self.world),
         )  # fmt: skip
         command = [sys.executable, "-m", "hafs.train", *self.words]
-        for local in range(1, self.world):
-            environ = {**os.environ, "LOCAL_RANK": str(local), RANK_FOLDER: str(self.folder)}
-            environ.pop("HYDRA_FULL_ERROR", None)  # set by the command itself; debugging is among the words
-            self.children.append(subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL))
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it: Ctrl-C waits for a listener
+        try:
+            for local in range(1, self.world):
+                environ = {**os.environ, "LOCAL_RANK": str(local), RANK_FOLDER: str(self.folder)}
+                environ.pop("HYDRA_FULL_ERROR", None)  # set by the command itself; debugging is among the words
+                self.children.append(subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     # the others -------------------------------------------------------------------------------------------------
 

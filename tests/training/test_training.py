@@ -5,12 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from safetensors.torch import load_file
 from tiny_runs import events, run, steps, write_rows
 
-from hafs.core.errors import HafsError, RunError
+from hafs.core.errors import ConfigError, HafsError, RunError
 from hafs.runs.run_folder import Checkpoints, Run
+from hafs.training.trainer import refuse_unknown_strategy
 
 TOO_FAST = ("stage.main.lr=1.0", "max_grad_norm=null", "stage.main.warmup_steps=0", "adapter.lora_alpha=512")
 
@@ -283,3 +286,23 @@ def test_a_loss_that_is_not_a_number_is_not_learnt_from(rows, monkeypatch):
     assert skipped["why"] == "the loss is nan"
     assert [s["skipped"] for s in steps(folder)] == [None, None, "the loss is nan", None, None]
     assert all(t.isfinite().all() for t in load_file(folder / "adapter/adapter_model.safetensors").values())
+
+
+@pytest.mark.parametrize("strategy", ["deepspeed", "ddp_spawn", "ddp_notebook"])
+def test_a_strategy_that_hafs_does_not_know_is_refused_in_one_line(rows, strategy):
+    with pytest.raises(ConfigError) as refused:
+        run(f"trainer.strategy={strategy}", "trainer.devices=2")
+    assert refused.value.fact == f"trainer.strategy is '{strategy}', and hafs knows auto, ddp, fsdp"
+
+
+def test_several_devices_are_refused_where_nobody_can_start_their_processes(rows):
+    with pytest.raises(ConfigError, match="no hafs train"):
+        run("trainer.strategy=ddp", "trainer.devices=2")
+
+
+def test_a_class_that_derives_from_a_known_strategy_is_not_taken_for_it():
+    class Other(DDPStrategy):
+        pass
+
+    with pytest.raises(ConfigError, match="is Other, and hafs knows"):
+        refuse_unknown_strategy(pl.Trainer(accelerator="cpu", devices=1, strategy=Other(), logger=False))
