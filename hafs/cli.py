@@ -85,7 +85,7 @@ def _version() -> str:
 
 
 def _overview() -> str:
-    lines = [f"{_version()}: raw JSONL to a routed council of fine-tuned experts", ""]
+    lines = [f"{_version()}: from JSONL to fine-tuned experts and one assistant that routes between them", ""]
     for command in commands():
         path = _PACKAGE.joinpath(*module_of(command).split(".")[1:]).with_suffix(".py")
         words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

@@ -4,10 +4,10 @@
     python -m hafs.train dataset=jsonl dataset.path=my.jsonl name=my-expert-v1
     python -m hafs.train model=qwen14b stage=warmup,main,cooldown   stages run in the order typed
     python -m hafs.train -m adapter.r=4,8,16 stage=warmup,main      a sweep, ranked at the end
-    python -m hafs.train experiment=hyrule_asm_v1                   a whole recipe by name
+    python -m hafs.train experiment=hyrule_asm_v1                   a complete recipe by name
 
-The same command again continues where it stopped. Ctrl-C saves first; `touch outputs/NAME/pause` saves, frees the GPU
-and waits until the file is gone. Exit codes: 0 done, 2 yours to mend, 3 diverged, 75 stopped and resumable, 1 our bug.
+Run the same command again to resume. Ctrl-C saves first; `touch outputs/NAME/pause` saves, frees the GPU and waits
+until the file is removed. Exit codes: 0 done, 2 user error, 3 diverged, 75 interrupted and resumable, 1 a bug in hafs.
 """
 
 import sys
@@ -67,7 +67,7 @@ def after_sweep(folder: Path) -> int:
     return show_sweep(Console(), folder)
 
 
-enter = command("train", train, words=__doc__ or "", settings=Settings, after_sweep=after_sweep)
+enter = command("train", train, description=__doc__ or "", settings=Settings, after_sweep=after_sweep)
 
 
 def main() -> None:

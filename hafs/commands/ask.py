@@ -1,15 +1,15 @@
-"""Ask the council: routed to experts, answered, merged; the answer as it comes, then its receipt.
+"""Ask the council: a router picks experts, they answer, a synthesizer merges.
 
     hafs ask "Add an item to ALTTP that uses custom graphics from YAZE"
     hafs ask "Why does this crash?" < trace.txt                   standard input is appended
     hafs ask "..." provider=openai,openrouter,ollama              a fallback chain, in this order
-    hafs ask "..." expert=asm,debug router=llm                    a panel of your own
-    hafs ask "..." mixture=triforce-moe                           experts and router that hafs register put together
-    hafs ask "..." explain=true                                   scores and plan; nothing is called
-    hafs ask -- expert=asm is part of this question               after -- every word is literal
+    hafs ask "..." expert=asm,debug router=llm                    choose the experts and the router
+    hafs ask "..." mixture=triforce-moe                           a registered mixture: its experts and its router
+    hafs ask "..." explain=true                                   print scores and plan; call no provider
+    hafs ask -- expert=asm is part of this question               after -- every word is part of the question
 
-A word that is no override is the question, taken literally. The answer goes to standard output, the receipt to standard
-error and to outputs/council/. Exit codes: 0 answered, 2 yours to mend, 69 no provider gave an answer, 1 our bug.
+Words that are not overrides are the question, taken literally. The answer goes to standard output, the receipt to
+standard error and to outputs/council/. Exit codes: 0 answered, 2 user error, 69 no provider answered, 1 a bug in hafs.
 """
 
 import sys
@@ -36,7 +36,7 @@ def ask(config: DictConfig) -> None:
 
     Raises:
         ConfigError: There is no question.
-        AllProvidersDown: Nobody gave an answer.
+        AllProvidersDown: No provider answered.
     """
     question = with_standard_input(config.question)
 
@@ -51,11 +51,11 @@ def ask(config: DictConfig) -> None:
 
 
 def with_standard_input(question: str | None) -> str:
-    """The question with what was piped in.
+    """The question, with standard input appended.
 
     Raises:
         ConfigError: Both are empty.
-        InputError: What was piped in is not UTF-8.
+        InputError: Standard input is not UTF-8.
     """
     from hafs.core.errors import ConfigError
 
@@ -78,12 +78,12 @@ def _piped() -> str:
     except UnicodeDecodeError as error:
         raise InputError(
             f"standard input is not UTF-8 text: byte {raw[error.start]:#04x} at offset {error.start}",
-            hint="iconv -f LATIN1 -t UTF-8 notes.txt | hafs ask ...; a binary file cannot be asked about",
+            hint="convert it first, e.g. iconv -f LATIN1 -t UTF-8 notes.txt | hafs ask ...",
         ) from None
 
 
 def _answer(council: "Council", question: str) -> dict:
-    """Write the answer as it comes; returns its receipt."""
+    """Print the answer while it streams; returns its receipt."""
     receipt: dict = {}
     written = ""
     try:
@@ -99,7 +99,7 @@ def _answer(council: "Council", question: str) -> dict:
     return receipt
 
 
-main = command("ask", ask, words=__doc__ or "", settings=Settings, positional="question")
+main = command("ask", ask, description=__doc__ or "", settings=Settings, positional="question")
 
 if __name__ == "__main__":
     main()

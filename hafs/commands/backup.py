@@ -3,8 +3,8 @@
     hafs backup target=remote:hafs                            everything in the registry
     hafs backup target=/mnt/disk/hafs hyrule-asm-v1           one model
 
-Copies only what is new, goes on where it was cut off, and deletes nothing unless delete=true. Exit code 2: rclone is
-missing, or a copy failed; the same command again goes on.
+Copies only new files, resumes an interrupted copy, and deletes nothing unless delete=true. Exit code 2: rclone is
+missing or a copy failed; run the same command again to resume.
 """
 
 from typing import TypedDict
@@ -26,7 +26,7 @@ def backup(config: DictConfig) -> None:
     """Copy and verify.
 
     Raises:
-        HafsError: rclone is missing, a copy failed, or there is no such model.
+        HafsError: rclone is missing, a copy failed, or the registry has no such model.
     """
     from hafs.registry.backup import Remote
     from hafs.registry.backup import backup as copy
@@ -38,7 +38,7 @@ def backup(config: DictConfig) -> None:
     )  # fmt: skip
 
 
-main = command("backup", backup, words=__doc__ or "", settings=Settings, positional="names")
+main = command("backup", backup, description=__doc__ or "", settings=Settings, positional="names")
 
 if __name__ == "__main__":
     main()

@@ -1,13 +1,13 @@
 """Watch runs: curves, progress, events and answers, while they train or afterwards.
 
     python -m hafs dashboard                          the newest run, on this terminal
-    python -m hafs dashboard name=hyrule-asm-v1       a run by name, or by its folder
-    python -m hafs dashboard first-run second-run     several compared; the name of a sweep means all its jobs
-    python -m hafs dashboard web=true                 the same in a browser, on this machine only
+    python -m hafs dashboard name=hyrule-asm-v1       a run, by its name or folder
+    python -m hafs dashboard first-run second-run     compare several; a sweep's name stands for all its jobs
+    python -m hafs dashboard web=true                 the same in a browser, served to this machine only
     python -m hafs dashboard table=true               a table of all runs: hafs runs
 
-Reads events.jsonl and nothing else, so it works over a live, finished, crashed or copied run and slows none. On the
-terminal: p pauses, r resumes, s stops safely (saved; the same command continues), q leaves and the run goes on.
+Reads only events.jsonl, so it works on a live, finished, crashed or copied run and does not slow it down. Keys in the
+terminal: p pauses, r resumes, s saves and stops (the same command continues), q quits while the run goes on.
 """
 
 import sys
@@ -33,11 +33,11 @@ class Settings(TypedDict):
 
 
 ROOTS = (Path("outputs"), Path("multirun"))
-"""Where runs and sweeps live."""
+"""Folders that contain runs and sweeps."""
 
 
 def names(text: str | None) -> list[str]:
-    """The runs that were named, with commas or spaces between; a folder's name may hold commas itself."""
+    """The named runs, separated by commas or spaces; the name of an existing folder may contain commas."""
     if not text:
         return []
     if any((root / text).exists() for root in (*ROOTS, Path())):
@@ -80,11 +80,11 @@ def _print_table(journals: Sequence) -> None:
     )
 
 
-_enter = command("dashboard", dashboard, words=__doc__ or "", settings=Settings, positional="name")
+_enter = command("dashboard", dashboard, description=__doc__ or "", settings=Settings, positional="name")
 
 
 def main() -> None:
-    """Let names with commas and equal signs through as they are typed, then enter."""
+    """Pass names that contain commas or equal signs on literally, then run the command."""
     typed = sys.argv[1:]
     given = [word.removeprefix("name=") for word in typed if word.startswith("name=") and word != "name=null"]
     sys.argv[1:] = [word for word in typed if not word.startswith("name=")] + (["--", *given] if given else [])

@@ -1,9 +1,9 @@
-"""Check this machine: Python, versions, the GPU and a real 4-bit product, disk, memory, keys; and what to do.
+"""Check this machine: Python, packages, GPU, 4-bit products, disk, memory, keys; with advice.
 
     python -m hafs doctor
     python -m hafs doctor json=true
 
-Keys are looked for, never shown. Exit codes: 0 nothing needed is broken, 2 something is.
+API keys are detected, never shown. Exit codes: 0 everything required works, 2 something required is broken.
 """
 
 from typing import Annotated, TypedDict
@@ -22,10 +22,10 @@ class Settings(TypedDict):
 
 
 def doctor(config: DictConfig) -> None:
-    """Look at everything and print what was found.
+    """Run all checks and print the findings.
 
     Raises:
-        RunError: Something that is needed is broken.
+        RunError: Something required is broken.
     """
     import sys
 
@@ -41,10 +41,10 @@ def doctor(config: DictConfig) -> None:
         Console(width=None if sys.stdout.isatty() else 120).print(table(findings))
     broken = [finding.name for finding in findings if finding.state == "broken"]
     if broken:
-        raise RunError(f"broken: {', '.join(broken)}", hint="the last column says what to do")
+        raise RunError(f"broken: {', '.join(broken)}", hint="see the last column for the fix")
 
 
-main = command("doctor", doctor, words=__doc__ or "", settings=Settings)
+main = command("doctor", doctor, description=__doc__ or "", settings=Settings)
 
 if __name__ == "__main__":
     main()

@@ -1,15 +1,15 @@
 """Evaluate a finished run: is it better than its base, and did it forget anything?
 
-    hafs evaluate name=hyrule-asm-v1                        base against tuned, on the held-out test split
-    hafs evaluate name=hyrule-asm-v1 gate=asm               with the rules of another gate
-    hafs evaluate a=hyrule-asm-v1 b=hyrule-asm-v2           two runs against each other
-    hafs evaluate name=hyrule-asm-v1 tasks=arc_easy,piqa    and tasks of lm-eval, where it is installed
+    hafs evaluate name=hyrule-asm-v1                        compare base and tuned model on the test split
+    hafs evaluate name=hyrule-asm-v1 gate=asm               apply the rules of another gate
+    hafs evaluate a=hyrule-asm-v1 b=hyrule-asm-v2           compare two runs
+    hafs evaluate name=hyrule-asm-v1 tasks=arc_easy,piqa    add tasks of lm-eval, if it is installed
     hafs evaluate council=asm,yaze,debug                    does routing help? the council, each expert alone, the base
     hafs evaluate council=triforce-moe-v1                   a registered mixture, or registered models
     hafs evaluate 'council={asm: RUN, yaze: RUN}'           experts whose runs are not registered
 
-Every difference has a paired bootstrap 95 % interval. Writes evaluation.json, an HTML page and every row into the run's
-folder; `hafs register` reads the verdict. Exit codes: 0 the gate passed, 4 it refused, 2 yours to mend.
+Every difference has a paired bootstrap 95 % interval. Writes evaluation.json, an HTML page and every row to the run's
+folder; `hafs register` reads the verdict. Exit codes: 0 the gate passed, 4 the gate refused, 2 user error.
 """
 
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def evaluate(config: DictConfig) -> None:
 
 
 def council(config: DictConfig, console: "Console", say: Callable[[str], None]) -> None:
-    """Put the test rows of all experts to the council, to each expert alone and to the base."""
+    """Ask the council, each expert alone and the base model the test questions of all experts."""
     from hafs.evaluation.choice import scored
     from hafs.evaluation.council.council_page import page
     from hafs.evaluation.council.council_terminal import show
@@ -86,7 +86,7 @@ def council(config: DictConfig, console: "Console", say: Callable[[str], None]) 
         say(f"wrote {path}")
 
 
-main = command("evaluate", evaluate, words=__doc__ or "", settings=Settings)
+main = command("evaluate", evaluate, description=__doc__ or "", settings=Settings)
 
 if __name__ == "__main__":
     main()

@@ -1,13 +1,13 @@
-"""Write a registered model for another program; an export that does not answer as the original does is removed.
+"""Write a registered model for another program; an export that differs from the original is removed.
 
     hafs export hyrule-asm-v1                                 merged: 16-bit, for transformers without PEFT
     hafs export hyrule-asm-v1 format=gguf                     one file for llama.cpp
-    hafs export hyrule-asm-v1 format=lora_gguf                the adapter, for a llama.cpp server that has the base
-    hafs export hyrule-asm-v1 format=ollama                   a folder for ollama create: base and ADAPTER
-    hafs export hyrule-asm-v1 format=ollama ollama.adapter=false   the same of one merged file
+    hafs export hyrule-asm-v1 format=lora_gguf                the adapter alone, for a llama.cpp server with the base
+    hafs export hyrule-asm-v1 format=ollama                   a folder for ollama create, with base and ADAPTER
+    hafs export hyrule-asm-v1 format=ollama ollama.adapter=false   a folder for ollama create, with one merged file
     hafs export hyrule-asm-v1 format=vllm                     the adapter and vLLM's command line
 
-Exit codes: 0 written and checked, 4 it was not the original and is removed, 2 yours to mend.
+Exit codes: 0 written and verified, 4 it differed from the original and was removed, 2 user error.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
-from typing_extensions import TypedDict  # that of Python 3.11 is none that pydantic checks within another
+from typing_extensions import TypedDict  # pydantic does not check Python 3.11's own TypedDict when it is nested
 
 from hafs.config import build, command
 
@@ -30,7 +30,7 @@ class LimitSettings(TypedDict):
 
 
 class OllamaSettings(TypedDict):
-    """What the folder for Ollama is made of."""
+    """Contents of the folder for Ollama."""
 
     adapter: bool
     parameters: dict[str, Any]
@@ -48,18 +48,18 @@ class Settings(TypedDict):
 
 
 def export(config: DictConfig) -> None:
-    """Write, check, and say where it is.
+    """Write, verify, and print where it is.
 
     Raises:
-        GateRefused: The export is not the original.
-        HafsError: There is no such model, or it has no such form.
+        GateRefused: The export differs from the original.
+        HafsError: The registry has no such model, or the model has no such form.
     """
     from hafs.core.errors import ConfigError
     from hafs.registry.export import export as write
     from hafs.registry.export import source
 
     if not config.model_name:
-        raise ConfigError("there is no model to export", hint="hafs export hyrule-asm-v1; hafs models shows them")
+        raise ConfigError("no model was given", hint="hafs export hyrule-asm-v1; hafs models shows them")
     found = source(build(config.registry), config.model_name)
     target = Path(config.to or Path("outputs/exports") / found.record.name / config.format)
     write(
@@ -68,7 +68,7 @@ def export(config: DictConfig) -> None:
     )  # fmt: skip
 
 
-main = command("export", export, words=__doc__ or "", settings=Settings, positional="model_name")
+main = command("export", export, description=__doc__ or "", settings=Settings, positional="model_name")
 
 if __name__ == "__main__":
     main()

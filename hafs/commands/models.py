@@ -1,10 +1,10 @@
-"""Show the registry: every model and mixture, or one of them whole.
+"""Show the registry: all models and mixtures, or one in full.
 
     hafs models
     hafs models show hyrule-asm-v1
     hafs models show hyrule-asm                               the version in production
 
-Exit code 2: there is no such model, or its bytes have changed.
+Exit code 2: the registry has no such model, or the model's files have changed.
 """
 
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -27,7 +27,7 @@ def models(config: DictConfig) -> None:
     """Print the table, or one entry.
 
     Raises:
-        HafsError: There is no such model, or the registry is damaged.
+        HafsError: The registry has no such model, or it is damaged.
     """
     from rich.console import Console
 
@@ -42,7 +42,9 @@ def _name_among(words: list[str]) -> str:
     from hafs.core.errors import ConfigError
 
     if len(words) != 2 or words[0] != "show":
-        raise ConfigError(f"hafs models does not know {' '.join(words)!r}", hint="hafs models show NAME")
+        raise ConfigError(
+            f"hafs models got {' '.join(words)!r}, expected nothing or 'show NAME'", hint="hafs models show NAME"
+        )
     return words[1]
 
 
@@ -98,7 +100,7 @@ def _show(console: Any, registry: "Registry", entry: "Entry") -> None:
     registry.whole(entry)
 
 
-main = command("models", models, words=__doc__ or "", settings=Settings, positional="what")
+main = command("models", models, description=__doc__ or "", settings=Settings, positional="what")
 
 if __name__ == "__main__":
     main()

@@ -1,13 +1,13 @@
-"""Say whether a run will fit, how long it takes and what it costs, before anything is loaded.
+"""Predict whether a run fits in memory, how long it takes and what it costs; loads no weights.
 
     python -m hafs plan model=qwen14b hardware=rtx5060ti_16gb
-    python -m hafs plan model=qwen32b hardware=rtx5060ti_16gb          does not fit: prints what does
+    python -m hafs plan model=qwen32b hardware=rtx5060ti_16gb          does not fit: lists what does
     python -m hafs plan -m model=qwen14b,qwen32b hardware=rtx4090_24gb,h200 adapter.r=8,16,32
-    python -m hafs plan experiment=hyrule_asm_v1 hardware=a100_80gb    any words of `hafs train`
-    python -m hafs plan calibrate                                      a few real steps measure this machine
+    python -m hafs plan experiment=hyrule_asm_v1 hardware=a100_80gb    accepts all overrides of `hafs train`
+    python -m hafs plan calibrate                                      measure this machine with a few real steps
 
-Memory is counted term by term from the model's exact shapes, time from FLOPs and the hardware's rates. Exit codes:
-0 it was planned (fitting or not), 2 yours to mend.
+Memory is the sum of terms computed from the model's exact shapes; time comes from FLOPs and the hardware's rates. Exit
+codes: 0 planned (whether it fits or not), 2 user error.
 """
 
 import time
@@ -34,9 +34,9 @@ class Settings(TypedDict):
 
 UNUSED = ("trainer", "logger", "callbacks")
 PLAN = "plan.json"
-"""What a job of a sweep leaves for the table."""
+"""File that each job of a sweep writes for the table."""
 BEGAN = time.time()
-"""When this process did, before any job of a sweep."""
+"""Start time of this process, before any job of a sweep."""
 
 
 def plan(config: DictConfig) -> None:
@@ -62,7 +62,7 @@ def plan(config: DictConfig) -> None:
 
 
 def _width() -> int | None:
-    """As wide as the terminal; 120 where there is none."""
+    """The terminal's width; 120 columns if output is not a terminal."""
     import sys
 
     return None if sys.stdout.isatty() else 120
@@ -92,7 +92,7 @@ def after_sweep(folder: Path) -> int:
 main = command(
     "plan",
     plan,
-    words=__doc__ or "",
+    description=__doc__ or "",
     settings=Settings,
     after_sweep=after_sweep,
     positional="what",

@@ -1,10 +1,10 @@
-"""Show who could answer: each provider's key, whether it is reachable, what is left of its quota, and its models.
+"""Show the state of each provider: API key, reachable or not, remaining quota, models.
 
-    hafs providers                                   all of them, your own in ./conf/provider/ included
+    hafs providers                                   all providers, including yours in ./conf/provider/
     hafs providers provider=openrouter,ollama
     hafs providers provider=openai_compatible provider.openai_compatible.host.base_url=http://127.0.0.1:1234/v1
 
-Nothing is asked that costs tokens. Exit code 0: at least one could answer; 69: none.
+Uses no tokens. Exit codes: 0 at least one provider can answer, 69 none can.
 """
 
 import sys
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def providers(config: DictConfig) -> None:
-    """Look at every provider at once, and print what was found.
+    """Check all providers concurrently, and print the results.
 
     Raises:
-        AllProvidersDown: None of them could answer.
+        AllProvidersDown: No provider can answer.
     """
     from rich.console import Console
 
@@ -35,7 +35,7 @@ def providers(config: DictConfig) -> None:
         found = list(pool.map(lambda provider: provider.health(), chosen))
     Console().print(_table(chosen, found))
     if not any(health.reachable for health in found):
-        raise AllProvidersDown("none of them could answer", hint="set a key, or start a server")
+        raise AllProvidersDown("no provider can answer", hint="set an API key, or start a server")
 
 
 def _table(chosen: "list[Provider]", found: "list[Health]") -> Any:
@@ -68,11 +68,11 @@ def _offered(name: str, models: tuple[str, ...]) -> bool:
     return any(name == model or model in (f"{name}:latest", f"models/{name}") for model in models)
 
 
-_enter = command("providers", providers, words=__doc__ or "")
+_enter = command("providers", providers, description=__doc__ or "")
 
 
 def main() -> None:
-    """All options, unless some are named."""
+    """Check all providers unless some are chosen."""
     words = sys.argv[1:]
     if not any(word.lstrip("+").startswith("provider=") for word in words):
         sys.argv.append(f"provider=[{','.join(options('provider'))}]")

@@ -1,13 +1,13 @@
 """Register a finished run, or a mixture of registered models, as a candidate.
 
-    hafs register name=hyrule-asm-v1                          only if the gate passed it (hafs evaluate)
-    hafs register name=my-run under=hyrule-asm-v2             under another name than the run's
-    hafs register name=hyrule-asm-v1 force=true               whatever the gate said; the record says so
+    hafs register name=hyrule-asm-v1                          requires that the gate passed (hafs evaluate)
+    hafs register name=my-run under=hyrule-asm-v2             under a name other than the run's
+    hafs register name=hyrule-asm-v1 force=true               even if the gate refused; the record says so
     hafs register mixture=triforce-moe of=[hyrule-asm,yaze-sage] router=cascade
-                                                              hafs ask mixture=triforce-moe asks them together
+                                                              for hafs ask mixture=triforce-moe
 
-The adapter is copied beside the registry with its config, its figures and a model card, and answers only once it is
-promoted. Exit codes: 0 registered, 4 the gate refused it, 2 yours to mend.
+The adapter is copied to the registry with its config, its metrics and a model card. It answers only after
+`hafs promote`. Exit codes: 0 registered, 4 the gate refused the run, 2 user error.
 """
 
 from typing import TypedDict
@@ -30,11 +30,11 @@ class Settings(TypedDict):
 
 
 def register(config: DictConfig) -> None:
-    """Register, and say what comes next.
+    """Register, and print the next command.
 
     Raises:
         GateRefused: The gate refused the run.
-        HafsError: There is no such run, or its name is taken.
+        HafsError: There is no such run, or the name is already registered.
     """
     from hafs.core.errors import ConfigError
     from hafs.registry.registration import HELD_OUT, finished_run, register_mixture, register_run
@@ -47,7 +47,7 @@ def register(config: DictConfig) -> None:
         )  # fmt: skip
         print(f"registered {entry.name} ({entry.status}) in {registry.path}: {entry.described}")
     elif config.of:
-        raise ConfigError("of= lists the models of a mixture, which has no name", hint="mixture=triforce-moe")
+        raise ConfigError("of= lists the models of a mixture, but the mixture has no name", hint="mixture=triforce-moe")
     else:
         entry = register_run(
             registry, finished_run(config.name), under=config.under, specialization=config.specialization,
@@ -57,12 +57,14 @@ def register(config: DictConfig) -> None:
         print(f"registered {entry.name} ({entry.status}{forced}) in {registry.path}")
         print(f"model card {registry.verified(entry) / 'README.md'}")
         if not (registry.verified(entry) / HELD_OUT).read_bytes():
-            print("note: its data is gone or has changed, so no held-out prompts are kept and no export can be checked")
+            print(
+                "note: the run's data is missing or has changed: no held-out prompts kept, exports cannot be verified"
+            )
     if entry.status != "production":
-        print(f"-> hafs promote {entry.name} lets it answer")
+        print(f"-> hafs promote {entry.name} puts it into production")
 
 
-main = command("register", register, words=__doc__ or "", settings=Settings, unused=("router",))
+main = command("register", register, description=__doc__ or "", settings=Settings, unused=("router",))
 
 if __name__ == "__main__":
     main()

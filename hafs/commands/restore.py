@@ -1,9 +1,9 @@
-"""Bring registered models back from a backup; they answer the same, once they are promoted.
+"""Restore registered models from a backup; promote them to use them again.
 
     hafs restore target=remote:hafs hyrule-asm-v1
-    hafs restore target=remote:hafs triforce-moe-v1           a mixture, and those of its experts that are not here
+    hafs restore target=remote:hafs triforce-moe-v1           a mixture, with those of its experts that are missing here
 
-Every byte is verified before the registry knows it. Exit code 2: it is not there, or not whole.
+Every file is verified before the model is registered. Exit code 2: the backup is missing or incomplete.
 """
 
 from typing import TypedDict
@@ -24,7 +24,7 @@ def restore(config: DictConfig) -> None:
     """Fetch, verify, register.
 
     Raises:
-        HafsError: rclone is missing, or the backup is not whole.
+        HafsError: rclone is missing, or the backup is incomplete.
     """
     from hafs.core.errors import ConfigError
     from hafs.registry import names
@@ -33,16 +33,16 @@ def restore(config: DictConfig) -> None:
 
     chosen = (config.names or "").split()
     if not chosen:
-        fact = "there is no model to restore"
+        fact = "no model was given"
         raise ConfigError(fact, hint="hafs restore target=remote:hafs hyrule-asm-v1; rclone lsf remote:hafs/models")
     remote, registry = Remote(config.target or ""), build(config.registry)
     for name in map(names.checked, chosen):
         entry = fetch(registry, remote, name, lambda line: print(line, flush=True))
         if entry.status != "production":
-            print(f"-> hafs promote {name} lets it answer")
+            print(f"-> hafs promote {name} puts it into production")
 
 
-main = command("restore", restore, words=__doc__ or "", settings=Settings, positional="names")
+main = command("restore", restore, description=__doc__ or "", settings=Settings, positional="names")
 
 if __name__ == "__main__":
     main()

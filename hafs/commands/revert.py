@@ -1,8 +1,8 @@
-"""Undo the last promotion of a family: the version before it answers again.
+"""Undo the last promotion in a model family: the previous version is in production again.
 
     hafs revert hyrule-asm
 
-Exit code 2: there is none before it.
+Exit code 2: the family has no previous version.
 """
 
 from typing import TypedDict
@@ -19,10 +19,10 @@ class Settings(TypedDict):
 
 
 def revert(config: DictConfig) -> None:
-    """Put the version before into production again.
+    """Put the previous version into production again.
 
     Raises:
-        HafsError: There is none.
+        HafsError: There is no previous version.
     """
     from hafs.core.errors import ConfigError
 
@@ -32,7 +32,7 @@ def revert(config: DictConfig) -> None:
     print(f"{again} answers for {config.family} again; {left} is retired")
 
 
-main = command("revert", revert, words=__doc__ or "", settings=Settings, positional="family")
+main = command("revert", revert, description=__doc__ or "", settings=Settings, positional="family")
 
 if __name__ == "__main__":
     main()

@@ -1,12 +1,12 @@
-"""Measure a router on labelled questions: accuracy as exact sets, calibration, time; and fit thresholds to them.
+"""Measure a router on labelled questions: accuracy, calibration, time; optionally fit thresholds.
 
-    hafs route                                        the cascade, on the held-out part of the shipped sample
-    hafs route router=keyword wrong=true              another router, and what it got wrong
-    hafs route rows=my_questions.jsonl held_out=1     your own file, all of it
-    hafs route rows=my_questions.jsonl fit=true       thresholds fitted on the rest of it, as words to add
+    hafs route                                        the default router on the held-out part of the shipped questions
+    hafs route router=keyword wrong=true              another router, and list its errors
+    hafs route rows=my_questions.jsonl held_out=1     all of your own file
+    hafs route rows=my_questions.jsonl fit=true       fit thresholds on the rest, printed as overrides
 
-A row is {"instruction": "...", "output": "asm,debug"}: a question and the experts who should answer it; rows of one
-`split_group` are held out together. No expert is asked, and a model only by routers that ask one.
+A row is {"instruction": "...", "output": "asm,debug"}: a question and the experts that should answer it. Rows
+of one `split_group` are held out together. No expert is called; a model is called only by routers that use one.
 """
 
 from typing import Annotated
@@ -32,7 +32,7 @@ def route(config: DictConfig) -> None:
     """Print the report of a router.
 
     Raises:
-        DataError: The file cannot be read, or nothing of it is held out.
+        DataError: The file cannot be read, or it has no held-out rows.
     """
     import asyncio
 
@@ -57,7 +57,7 @@ def route(config: DictConfig) -> None:
         show_wrong(report)
 
 
-main = command("route", route, words=__doc__ or "", settings=Settings)
+main = command("route", route, description=__doc__ or "", settings=Settings)
 
 if __name__ == "__main__":
     main()

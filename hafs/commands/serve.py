@@ -2,10 +2,10 @@
 
     hafs serve                                            http://127.0.0.1:8484/v1
     hafs serve provider=openrouter,local port=9000
-    HAFS_SERVE_TOKEN=... hafs serve host=0.0.0.0          every request must bear the token
+    HAFS_SERVE_TOKEN=... hafs serve host=0.0.0.0          requests must carry the token
 
-/v1/models lists the council and each expert, /v1/chat/completions answers with and without streaming, /health says
-whether it is up. Any address that is not loopback needs a token.
+/v1/models lists the council and each expert, /v1/chat/completions answers with and without streaming, /health reports
+that the server is up. An address other than localhost requires a token.
 """
 
 from typing import Annotated
@@ -39,13 +39,13 @@ def serve(config: DictConfig) -> None:
 
     token = token_of(config.token_env, config.host)
     council = assemble(config)
-    _ = council.models  # adapters and keys are missed now, not at the first question
+    _ = council.models  # report missing adapters and keys now, not at the first question
     limits = Limits(max_body_bytes=config.max_body_bytes, max_requests=config.max_requests)
     with bound(config.host, config.port) as socket:
         run(application(council, token=token, limits=limits), socket)
 
 
-main = command("serve", serve, words=__doc__ or "", settings=Settings)
+main = command("serve", serve, description=__doc__ or "", settings=Settings)
 
 if __name__ == "__main__":
     main()

@@ -1,11 +1,11 @@
-"""Check a dataset: what is in it, what is wrong with it, and whether training would take it.
+"""Check a dataset: its contents, its errors, and whether training would accept it.
 
     python -m hafs validate                                               the shipped sample
     python -m hafs validate dataset=jsonl dataset.path=my.jsonl
     python -m hafs validate dataset=jsonl 'dataset.path="data/*.jsonl.gz"' dataset.overlong=split model=qwen14b
 
-Prints the report and writes it as JSON and as an HTML page, with every rejected row in rejected.jsonl. Lengths are
-counted with the model's tokenizer. Exit codes: 0 training would take it, 2 it would refuse.
+Prints the report and writes it as JSON and HTML, with every rejected row in rejected.jsonl. Lengths are in tokens of
+the model's tokenizer. Exit codes: 0 training would accept the dataset, 2 training would refuse it.
 """
 
 from pathlib import Path
@@ -44,10 +44,10 @@ def validate(config: DictConfig) -> None:
     for path in report_files.write(found, Path(config.out)):
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     if found.refusal:
-        raise DataError(found.refusal, hint="mend the rows in rejected.jsonl, or raise dataset.max_rejected")
+        raise DataError(found.refusal, hint="fix the rows in rejected.jsonl, or raise dataset.max_rejected")
 
 
-main = command("validate", validate, words=__doc__ or "", settings=Settings)
+main = command("validate", validate, description=__doc__ or "", settings=Settings)
 
 if __name__ == "__main__":
     main()

@@ -67,7 +67,7 @@ def command(
     name: str,
     enter: Callable[[DictConfig], Any],
     *,
-    words: str,
+    description: str,
     settings: type | None = None,
     after_sweep: Callable[[Path], int] | None = None,
     positional: str | None = None,
@@ -78,7 +78,7 @@ def command(
     Args:
         name: Name of its primary config in `conf/`, without the suffix.
         enter: The function that runs it, called with the checked config.
-        words: The first part of `--help`.
+        description: The first part of `--help`.
         settings: TypedDict of the command's own top-level keys, for the check.
         after_sweep: Called with the sweep's folder after all jobs, including failed ones; returns the exit code.
         positional: The key for the arguments that are not overrides, taken literally and joined by spaces.
@@ -110,7 +110,7 @@ def command(
         outcome.clear()  # of an earlier call in this process
         typed = sys.argv[1:]
         if {"-h", "--help"} & set(typed):
-            print(help_text(name, words), end="")
+            print(help_text(name, description), end="")
             return
         traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "hafs.debug=true" in typed
         try:

@@ -98,7 +98,7 @@ def test_the_command_shows_keys_reachability_and_models(server, tmp_path):
 def test_the_command_leaves_with_69_when_nobody_could_answer(tmp_path):
     told = command("provider=openai", state=tmp_path)
     assert told.returncode == 69
-    assert "none of them could answer" in told.stderr
+    assert "no provider can answer" in told.stderr
     wrong = command("provider=opnai", state=tmp_path)
     assert wrong.returncode == 2
     assert "did you mean 'openai'" in wrong.stderr

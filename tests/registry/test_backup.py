@@ -198,7 +198,7 @@ def test_a_missing_rclone_is_said_in_one_line(registered, monkeypatch):
         (backup, ["target=-x"], "is no place"),
         (backup, ["target=disk", "names=nothing"], "is not in the registry"),
         (backup, ["target='nowhere:x'"], "nowhere:x cannot be read: didn't find section"),
-        (restore, ["target=disk"], "no model to restore"),
+        (restore, ["target=disk"], "no model was given"),
         (restore, ["target=disk", "names=hyrule-asm-v7"], "there is no model"),
         (restore, ["target='nowhere:x'", "names=hyrule-asm-v1"], "nowhere:x cannot be read: didn't find section"),
         (restore, ["target=disk", "names=../x"], "no name for a model"),

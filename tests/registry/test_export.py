@@ -210,7 +210,7 @@ def test_distances_of_told_tokens_are_those_of_whole_distributions():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "no model to export"),
+        ([], "no model was given"),
         (["model_name=nothing"], "is not in the registry"),
         (["model_name=x", "limits.kl=-1"], "limits is .*greater than or equal to 0"),
         (["model_name=x", "ollama.adapter=maybe"], "ollama is .*valid boolean"),

@@ -70,7 +70,7 @@ def test_a_run_that_passed_is_registered_shown_promoted_and_rolled_back(rows, ca
     go(register, "name=hyrule-asm-v1", "specialization='65816 assembly'")
     said = capsys.readouterr().out
     assert "hafs promote hyrule-asm-v1" in said
-    assert "no export can be checked" in said  # the run's data is gone
+    assert "exports cannot be verified" in said  # the run's data is gone
     go(register, "name=my_run", "under=hyrule-asm-v2", "parents=[hyrule-asm-v1]")
     go(promote, "version=hyrule-asm-v1")
     go(promote, "version=hyrule-asm-v2")
@@ -113,7 +113,7 @@ def test_only_what_the_gate_passed_is_registered_unless_forced(rows, capsys):
     go(register, "name=bad-asm-v1", "force=true")
     go(register, "name=new-asm-v1", "force=true")
     go(promote, "version=bad-asm-v1")
-    assert "the gate did not pass it" in capsys.readouterr().out
+    assert "the gate refused this version" in capsys.readouterr().out
     assert Registry.open("mine.toml").get("bad-asm-v1").gate.forced
     assert "force=true" in (rows / "mine/new-asm-v1/README.md").read_text()
 
@@ -150,11 +150,11 @@ def test_other_bytes_want_another_name_and_a_name_is_proposed(rows):
         (register, ["mixture=triforce-moe", "of=[known-asm-v1]", "router=cascad"], "router has no option 'cascad'"),
         (register, ["mixture=triforce-moe", "of=[known-asm-v1,known-asm-v1]"], "listed twice"),
         (register, ["of=[known-asm-v1]"], "lists the models of a mixture"),
-        (promote, [], "no version to promote"),
+        (promote, [], "no version was given"),
         (promote, ["version=hyrule-asm"], "names no version"),
         (promote, ["version=hyrule-asm-v9"], "is not in the registry"),
         (revert, ["family=hyrule-asm"], "is not in the registry"),
-        (models, ["what=list"], "does not know 'list'"),
+        (models, ["what=list"], "got 'list', expected"),
         (models, ["what=show nothing"], "is not in the registry"),
     ],
 )
