@@ -108,3 +108,12 @@ def test_every_link_between_pages_leads_somewhere():
             target = (page.parent / link).resolve()
             made = DOCS in target.parents and str(target.relative_to(DOCS)).startswith(tuple(generated))
             assert made or target.exists(), f"{page.name}: {link}"
+
+
+def test_every_file_that_the_architecture_page_names_is_there():
+    page = (DOCS / "explanation/architecture.md").read_text()
+    named = set(re.findall(r"`((?:hafs/|conf/)?[a-z_]+/[\w/]*(?:\.py)?|train\.py)`", page))
+    packages = {path.name for path in (ROOT / "hafs").iterdir() if (path / "__init__.py").exists()}
+    assert {path.strip("/") for path in named if path.endswith("/") and path.count("/") == 1} >= packages
+    for path in named - {"conf/", "hafs/"}:
+        assert (ROOT / path).exists() or (ROOT / "hafs" / path).exists(), path
