@@ -36,7 +36,7 @@ NOTES = [
     "* Inside the process: hafs over `provider=scripted`, with_fallbacks over LangChain's fake model, LiteLLM over its",
     "  `mock_response`. Every side freezes what is loaded for the collector first (`gc.freeze`), as `hafs serve` does;",
     "  without it a pause of the collector of 70 ms shows in the 99th percentile.",
-    "* With httpx in place of aiohttp, a request of 64 concurrent ones took hafs 9.3 ms on a busy machine; aiohttp 1.7.",
+    "* With httpx, not aiohttp, a request of 64 concurrent ones took hafs 9.3 ms on a busy machine; aiohttp 1.7.",
 ]
 LABELS = {"hafs": "hafs", "with_fallbacks": "with_fallbacks", "litellm": "LiteLLM Router"}
 sys.path.insert(0, str(SERVER.parent))
