@@ -117,3 +117,42 @@ def test_every_file_that_the_architecture_page_names_is_there():
     assert {path.strip("/") for path in named if path.endswith("/") and path.count("/") == 1} >= packages
     for path in named - {"conf/", "hafs/"}:
         assert (ROOT / path).exists() or (ROOT / "hafs" / path).exists(), path
+
+
+def text_of(page):
+    return (DOCS / "reference" / page).read_text()
+
+
+SOURCE = "\n".join(path.read_text() for path in (ROOT / "hafs").rglob("*.py"))
+
+
+def test_every_event_is_in_the_reference():
+    written = set(re.findall(r"\bevent\(\s*\"(\w+)\"", SOURCE))
+    table = text_of("events.md").split("## events.jsonl")[1]
+    told = set(re.findall(r"\w+", " ".join(re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| ", table, re.MULTILINE))))
+    assert written == told
+
+
+def test_every_exit_code_is_in_the_reference():
+    from hafs.core import errors
+
+    codes = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
+    assert codes == {int(code) for code in re.findall(r"^\| (\d+) \|", text_of("exit-codes.md"), re.MULTILINE)}
+
+
+def test_every_variable_that_hafs_reads_is_in_the_reference():
+    read = set(re.findall(r"\"(HAFS_[A-Z]+)\"", SOURCE)) | set(
+        re.findall(r"token_env: (HAFS_\w+)", (ROOT / "conf/serve.yaml").read_text())
+    )
+    inside = {"HAFS_SWEEP"}  # from a sweep to the processes of its jobs
+    assert read - inside == set(re.findall(r"`(HAFS_[A-Z_]+)`", text_of("environment.md")))
+
+
+def test_every_field_of_the_registry_is_in_the_reference():
+    from dataclasses import fields
+
+    from hafs.registry.record import Mixture, Record
+
+    named = set(re.findall(r"`(\w+)`", text_of("registry.md")))
+    for kind in (Record, Mixture):
+        assert {field.name for field in fields(kind)} - {"name"} <= named
