@@ -2,11 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from hafs.core.malloc_tuning import restart_without_caches
 from hafs.core.signals import is_the_program, quiet_until_a_command_runs
 
-if is_the_program("train"):
-    restart_without_caches()
 if is_the_program():
     quiet_until_a_command_runs()
 

@@ -21,6 +21,7 @@ from hafs.config import RunName, command, plain
 from hafs.config.hydra_command import job_folder
 from hafs.core.errors import INTERRUPTED, Interrupted
 from hafs.core.launched import rank, started_by_rank_zero
+from hafs.core.malloc_tuning import restart_without_caches
 from hafs.core.signals import CONTINUES, StopNow, listening
 
 
@@ -72,6 +73,8 @@ enter = command("train", train, description=__doc__ or "", settings=Settings, af
 
 def main() -> None:
     """Go through the command; a signal is heard from here on, while what the config names is still being imported."""
+    if getattr(sys.modules["__main__"].__spec__, "name", None) == __spec__.name and not {"-h", "--help"} & {*sys.argv}:
+        restart_without_caches()  # this process is the command's own, and torch is not imported yet
     try:
         with listening(for_good=True):
             enter()

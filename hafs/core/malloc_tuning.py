@@ -15,6 +15,7 @@ import ctypes
 import os
 import sys
 from functools import cache
+from pathlib import Path
 
 TUNABLES = "GLIBC_TUNABLES"
 CACHES_OFF = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
@@ -24,16 +25,32 @@ CACHES_OFF = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
 def restart_without_caches() -> None:
     """Start this program anew, with the same words, where its C library is glibc and nobody has tuned its heap.
 
-    glibc reads the setting as a process begins and never again, so this is to be called before anything else is done.
+    glibc reads the setting as a process begins and never again, so this is to be called before anything large is done.
+    Where a GPU is visible, tensors live in its memory, and nothing is started anew.
     """
     said = os.environ.get(TUNABLES, "")
-    if "glibc.malloc." in said or not _is_glibc() or not sys.executable:
+    if "glibc.malloc." in said or not _is_glibc() or not sys.executable or gpu_is_visible():
         return
     os.environ[TUNABLES] = f"{said}:{CACHES_OFF}".lstrip(":")
     try:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     except OSError:  # no room for a new image: as it is, then
         return
+
+
+_HIDDEN = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+_DRIVERS = ("dev/nvidia[0-9]*", "dev/kfd", "usr/lib/wsl/lib/libcuda.so*")
+
+
+def gpu_is_visible(root: Path = Path("/")) -> bool:
+    """Whether a driver offers a GPU to this process (NVIDIA, ROCm, or WSL2), as far as its files tell without torch.
+
+    Args:
+        root: Where the file system begins.
+    """
+    if any(os.environ.get(name, "0").strip() in ("", "-1") for name in _HIDDEN):
+        return False
+    return any(any(root.glob(pattern)) for pattern in _DRIVERS)
 
 
 TINY, BORDER = 40, 24

@@ -152,24 +152,17 @@ def stop_is_an_error() -> Iterator[None]:
         raise
 
 
-def is_the_program(command: str = "") -> bool:
+def is_the_program() -> bool:
     """Whether this process is a command of hafs, and not another program that imports hafs.
 
     `hafs COMMAND`, `python -m hafs COMMAND`, `python -m hafs.train` and `python -m hafs.commands.COMMAND` are commands.
 
     To be asked while `hafs` itself is imported: `sys.argv` is not the module's yet.
-
-    Args:
-        command: One of them; any, where none is named.
     """
     if sys.argv[:1] == ["-m"]:
-        words = [word.removeprefix("-m") for word in sys.orig_argv[1:]]
-        module = next((word for word in words if word == "hafs" or word.startswith("hafs.")), "")
-        if module != "hafs":
-            return module in (f"hafs.{command}", f"hafs.commands.{command}") if command else bool(module)
-    elif not sys.argv or Path(sys.argv[0]).stem != "hafs":
-        return False
-    return command in ("", *sys.argv[1:2])
+        modules = [word.removeprefix("-m") for word in sys.orig_argv[1:]]
+        return any(word == "hafs" or word.startswith("hafs.") for word in modules)
+    return bool(sys.argv) and Path(sys.argv[0]).stem == "hafs"
 
 
 def quiet_until_a_command_runs() -> None:

@@ -11,7 +11,8 @@ from tiny_runs import run, write_rows
 from hafs.core import malloc_tuning
 
 SCRIPT = str(Path(sys.executable).parent / "hafs")
-TRAIN, PLAN = ["-m", "hafs.train", "--help"], ["-m", "hafs", "plan", "--help"]
+ASK = ["--cfg", "job", "--package", "name"]
+TRAIN, PLAN = ["-m", "hafs.train", *ASK], ["-m", "hafs", "plan", "--help"]
 pytestmark = pytest.mark.skipif(not malloc_tuning._is_glibc(), reason="the C library is not glibc")
 
 
@@ -26,7 +27,7 @@ def starts(tmp_path):
 
     def run(*words, tunables=None):
         path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-        env = {**os.environ, "PYTHONPATH": path, "SEEN": str(seen)}
+        env = {**os.environ, "PYTHONPATH": path, "SEEN": str(seen), "CUDA_VISIBLE_DEVICES": ""}
         env.pop(malloc_tuning.TUNABLES, None)
         if tunables is not None:
             env[malloc_tuning.TUNABLES] = tunables
@@ -39,13 +40,20 @@ def starts(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("words", [TRAIN, [SCRIPT, "train", "--help"]])
+@pytest.mark.parametrize("words", [TRAIN, [SCRIPT, "train", *ASK], ["-m", "hafs", "train", *ASK]])
 def test_training_starts_again_with_them_off(starts, words):
     assert starts(*words) == ["", malloc_tuning.CACHES_OFF]
 
 
 @pytest.mark.parametrize(
-    "words", [PLAN, [SCRIPT, "plan", "--help"], ["-c", "import hafs.train"], ["-c", "import hafs.train", "train"]]
+    "words",
+    [
+        PLAN,
+        [SCRIPT, "plan", "--help"],
+        ["-m", "hafs.train", "--help"],
+        ["-c", "import hafs.train"],
+        ["-c", "import hafs.train", "train"],
+    ],
 )
 def test_nothing_else_starts_again(starts, words):
     assert starts(*words) == [""]
@@ -59,6 +67,23 @@ def test_other_tunables_stay(starts):
 def test_whoever_tunes_the_heap_has_it_so(starts):
     said = "glibc.malloc.arena_max=2"
     assert starts(*TRAIN, tunables=said) == [said]
+
+
+@pytest.mark.parametrize("place", ["dev/nvidia0", "dev/kfd", "usr/lib/wsl/lib/libcuda.so.1"])
+def test_where_a_gpu_is_visible_nothing_starts_again(tmp_path, monkeypatch, place):
+    for name in malloc_tuning._HIDDEN:
+        monkeypatch.delenv(name, raising=False)
+    assert not malloc_tuning.gpu_is_visible(tmp_path)
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).touch()
+    assert malloc_tuning.gpu_is_visible(tmp_path)
+    monkeypatch.delenv(malloc_tuning.TUNABLES, raising=False)
+    monkeypatch.setattr(malloc_tuning, "gpu_is_visible", lambda: True)
+    malloc_tuning.restart_without_caches()
+    assert malloc_tuning.TUNABLES not in os.environ
+    monkeypatch.undo()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert not malloc_tuning.gpu_is_visible(tmp_path)
 
 
 CHECKPOINTED = """
