@@ -175,7 +175,7 @@ def reference(folder: Path) -> Any:
 def loaded(folder: Path, *, checkpointing: bool = False) -> Any:
     """As hafs loads it."""
     model = Model(name="t", weights=Hub(repo=str(folder), revision="main"), gradient_checkpointing=checkpointing,
-                  embedding_on_cpu=False)  # fmt: skip
+                  embedding_on_cpu=False, template=None)  # fmt: skip
     quant = Quant(name="none", bits=None, type=None, double=None)
     return model.load(quant=quant, dtype=torch.float32, device=torch.device("cpu"))
 

@@ -4,7 +4,9 @@ from test_guard import loaded, small
 
 from hafs.core.errors import ConfigError
 from hafs.modeling.adapted import tried
-from hafs.modeling.adapter import Lora
+from hafs.modeling.adapter import Lora, lora
+from hafs.modeling.generation import rest
+from hafs.modeling.generation.decoder import Row, decode
 from hafs.training.module import set_dropout
 
 FIELDS = {"r": 2, "lora_alpha": 4, "lora_dropout": 0.0, "use_rslora": False, "use_dora": False}
@@ -44,6 +46,75 @@ def test_an_adapter_that_is_reached_is_tried_without_a_trace(net, more):
 def test_an_adapter_on_the_vocabulary_projection_is_refused(net):
     with pytest.raises(ConfigError, match="lm_head"):
         tried(attached(net, target_modules=["q_proj", "lm_head"]))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_trained_token_vectors_are_trained_as_peft_trains_them_tied_to_the_projection_or_not(tied, tmp_path):
+    net = attached(loaded(small("llama", tie_word_embeddings=tied), tmp_path), trainable_token_indices=[7, 14])
+    tried(net)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter))
+    tried(net)
+
+
+def test_biases_are_trained_as_peft_trains_them(tmp_path):
+    net = attached(loaded(small("llama", attention_bias=True), tmp_path), bias="lora_only")
+    assert any(p.requires_grad for name, p in net.named_parameters() if name.endswith("q_proj.base_layer.bias"))
+    tried(net)
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora", "loftq", "eva"])
+def test_initializations_that_change_the_base_model_are_refused_before_anything_is_loaded(start):
+    with pytest.raises(ConfigError, match=start):
+        lora(name="l", target_modules="all-linear", init_lora_weights=start, **FIELDS)
+
+
+@pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys")
+def test_the_adapter_of_fused_experts_is_loaded_again(tmp_path):
+    fields = {"moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2, "router_aux_loss_coef": 0.0}
+    net = attached(loaded(small("qwen3_moe", **fields), tmp_path / "base"), target_parameters=["experts.gate_up_proj"])
+    tried(net)
+    adapter = Lora(name="l", config=FIELDS | {"target_modules": "all-linear"})
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(1.0)
+    before = {name: parameter.clone() for name, parameter in net.named_parameters() if "lora_" in name}
+    adapter.save(net, tmp_path / "saved")
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if "lora_" in name:
+                parameter.zero_()
+    adapter.load(net, tmp_path / "saved")
+    assert all(torch.equal(before[name], p) for name, p in net.named_parameters() if "lora_" in name)
+
+
+def test_answers_of_the_base_and_of_an_adapter_that_trains_whole_modules_do_not_mix(tmp_path):
+    net = attached(loaded(small("llama"), tmp_path), modules_to_save=["lm_head", "input_layernorm"])
+    prompts = [[5, 6, 7, 8], [9, 10, 11], [12, 13]]
+    rest(net)
+    with net.disable_adapter():
+        base = [said(net, prompt, "default") for prompt in prompts]
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if "modules_to_save" in name or "lora_B" in name:
+                parameter.add_(torch.randn_like(parameter))
+    tuned = [said(net, prompt, "default") for prompt in prompts]
+    assert tuned != base
+    rows = [Row(prompt, adapter=name, limit=6) for prompt in prompts for name in (None, "default")]
+    for _ in decode(net, rows, ends=()):
+        pass
+    assert [row.said for row in rows[0::2]] == base
+    assert [row.said for row in rows[1::2]] == tuned
+
+
+def said(net, prompt, adapter):
+    row = Row(prompt, adapter=adapter, limit=6)
+    for _ in decode(net, [row], ends=()):
+        pass
+    return row.said
 
 
 def test_what_peft_refuses_is_told_in_one_line_with_what_is_possible(net):

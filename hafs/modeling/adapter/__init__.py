@@ -63,9 +63,6 @@ class Lora(Adapter):
             net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", **config))
         except ValueError as error:
             raise self._refused(net, error) from error
-        net.requires_grad_(requires_grad=False)
-        for name, parameter in net.named_parameters():
-            parameter.requires_grad_("lora_" in name or "modules_to_save" in name)
         fuse(net)
         return net
 
@@ -141,6 +138,10 @@ class Full(Adapter):
                 own[name].copy_(file.get_tensor(name))
 
 
+_CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "eva")
+"""Initializations after which the base model without its adapter is another model, or that PEFT prepares with data."""
+
+
 def lora(
     *,
     name: str,
@@ -152,7 +153,17 @@ def lora(
     use_dora: bool,
     **more: Any,
 ) -> Lora:
-    """A LoRA adapter; `more` are further fields of PEFT's LoraConfig."""
+    """A LoRA adapter; `more` are further fields of PEFT's LoraConfig.
+
+    Raises:
+        ConfigError: `init_lora_weights` names an initialization that hafs does not support.
+    """
+    start = more.get("init_lora_weights", True)
+    if isinstance(start, str) and start.startswith(_CHANGE_THE_BASE):
+        raise ConfigError(
+            f"adapter.init_lora_weights={start!r} changes the weights of the base model or needs an extra data step",
+            hint="leave it out, or use gaussian or orthogonal",
+        )
     config = {
         "r": r,
         "lora_alpha": lora_alpha,

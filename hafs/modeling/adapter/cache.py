@@ -57,11 +57,11 @@ class Shelf:
         from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 
         same_base(folder, config, str(self.base.config._name_or_path or ""))
-        if config.get("modules_to_save"):
-            raise RunError(
-                f"{folder} trains whole modules beside its LoRA, which cannot be chosen for one request",
-                hint="train without adapter.modules_to_save, or merge it into its base",
-            )
+        for field in ("modules_to_save", "target_parameters", "trainable_token_indices"):
+            if config.get(field):
+                raise _not_per_request(folder, field)
+        if config.get("bias", "none") != "none":
+            raise _not_per_request(folder, "bias")
         tensors = read_tensors(folder)
         name, self._count = f"adapter{self._count}", self._count + 1
         try:
@@ -106,6 +106,13 @@ class Shelf:
             if ".lora_" in path and f".{name}." in f"{path}.":
                 parameter.data = parameter.data.to(dtype)
                 parameter.requires_grad_(False)
+
+
+def _not_per_request(folder: Path, field: str) -> RunError:
+    return RunError(
+        f"{folder} was trained with adapter.{field}, which cannot be selected for a single request",
+        hint=f"train without adapter.{field}, or merge the adapter into its base model (hafs export format=merged)",
+    )
 
 
 def _difference(got: dict[str, Any], expected: dict[str, Any]) -> str | None:

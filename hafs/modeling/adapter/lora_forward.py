@@ -145,6 +145,23 @@ def _is_plain(layer: Any, name: str) -> bool:
     )
 
 
+def sharable(net: torch.nn.Module) -> bool:
+    """Whether every part of the net's adapters can be chosen for each token; not so modules trained as a whole.
+
+    Only LoRA over linear layers can: modules to save, vectors of tokens, biases and fused experts are the active
+    adapter's for all tokens of a pass.
+    """
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    for module in net.modules():
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            return False
+        if isinstance(module, LoraLayer) and not isinstance(module.get_base_layer(), torch.nn.Linear):
+            return False
+    configs = getattr(net, "peft_config", {}).values()
+    return all(getattr(config, "bias", "none") == "none" for config in configs)
+
+
 def fuse(net: torch.nn.Module) -> int:
     """Give every LoRA layer of `net` over a linear base the fused branch; variants keep PEFT's own forward within it.
 

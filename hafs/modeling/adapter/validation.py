@@ -47,6 +47,7 @@ class _Config(BaseModel):
     inference_mode: bool = True
     loftq_config: Empty | None = None
     modules_to_save: list[str] | None = None
+    target_parameters: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=1000)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,8 @@ def vetted(folder: Path) -> AdapterFolder:
         if not name.endswith((".lora_A.weight", ".lora_B.weight")):
             continue
         ranks = shape[:1] if name.endswith("A.weight") else shape[-1:]
-        if len(shape) != 2 or ranks[0] > _largest(config):
+        experts = bool(config.get("target_parameters")) and ranks[0] % config["r"] == 0  # the rank of each, stacked
+        if len(shape) != 2 or (ranks[0] > _largest(config) and not experts):
             raise _refused(folder, f"tensor {name!r} has shape {list(shape)}, r is {config['r']}")
     return AdapterFolder(config=config, shapes=shapes, bytes=(folder / TENSORS).stat().st_size)
 

@@ -8,12 +8,14 @@ Legend: `B` rows, `T` tokens, `D` width, `V` vocabulary.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NamedTuple
 
 import torch
 
+from hafs.core.errors import HafsError
 from hafs.modeling import inside
-from hafs.modeling.adapter.lora_forward import Share, chosen, shares_of
+from hafs.modeling.adapter.lora_forward import Share, chosen, sharable, shares_of
 from hafs.modeling.generation.sampling import Sampling, next_tokens
 from hafs.modeling.kv_cache import Slots
 
@@ -72,6 +74,7 @@ class Decoder:
         self.net, self.ends, self.rows = net, frozenset(ends), rows
         self.model, self.head, self.cache = inside.decoder_of(net), inside.head(net), inside.ways_of(net).cache
         self.active = active_adapter(net)
+        self.sharable = self.active is None or sharable(net)
         self.slots = Slots()
         self.running: list[Row] = []
         self.waiting: list[Row] = []
@@ -98,18 +101,37 @@ class Decoder:
     @torch.no_grad()
     def step(self) -> list[Token]:
         """One token for every running row, and the first one of those that join; ended rows are gone afterwards."""
-        told = self._continue() if self.running else []
-        joining = self._next_joining()
-        if joining:
-            told += self._join(joining)
+        if not self:
+            return []
+        with self.taking((self.running or self.waiting)[0].adapter):
+            told = self._continue() if self.running else []
+            joining = self._next_joining()
+            if joining:
+                told += self._join(joining)
         self._leave([row for row in self.running if row.finish])
         if not self:
             self.slots.clear()
         return told
 
+    def taking(self, adapter: str | None) -> AbstractContextManager[Any]:
+        """Passes that take one adapter, for nets whose adapters cannot be chosen for each token; others need no more.
+
+        Raises:
+            HafsError: The net has another active adapter.
+        """
+        if self.sharable or adapter == self.active:
+            return nullcontext()
+        if adapter is not None:
+            raise HafsError(
+                f"adapter {adapter!r} cannot answer beside {self.active!r}: it trains more than LoRA layers"
+            )
+        return self.net.disable_adapter()
+
     def _next_joining(self) -> list[Row]:
         room, tokens, joining = self.rows - len(self.running), 0, []
         while self.waiting and len(joining) < room:
+            if not self.sharable and self.waiting[0].adapter != (self.running + joining + self.waiting)[0].adapter:
+                break  # it waits until those before it have ended
             tokens += len(self.waiting[0].prompt)
             if joining and tokens > PROMPT_TOKENS:
                 break
@@ -169,11 +191,12 @@ class Decoder:
 
     def _shares(self, adapters: Sequence[str | None], counts: Sequence[int]) -> Sequence[Share] | None:
         alike = self.active is not None and set(adapters) == {self.active}
-        return None if alike else shares_of(adapters, counts, self.device)
+        return None if alike or not self.sharable else shares_of(adapters, counts, self.device)
 
     def logits(self, hidden_BD: torch.Tensor) -> torch.Tensor:
         """Scores of the next token, `[B, V]`, float32."""
-        return self.head.logits(hidden_BD)
+        head = self.head if self.sharable else inside.head(self.net)  # which may be trained as a whole
+        return head.logits(hidden_BD)
 
     def _take(self, rows: Sequence[Row], logits_BV: torch.Tensor) -> list[Token]:
         told = []

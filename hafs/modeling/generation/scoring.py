@@ -21,6 +21,13 @@ def log_likelihoods(
         adapter: Name of an adapter that the net holds; None: the base alone.
     """
     reader = Decoder(net, ends=())
+    with reader.taking(adapter):
+        return _log_likelihoods(reader, prompt, answers, adapter)
+
+
+def _log_likelihoods(
+    reader: Decoder, prompt: Sequence[int], answers: Sequence[Sequence[int]], adapter: str | None
+) -> list[float]:
     if reader.cache != "slots":
         return [_alone(reader, prompt, answer, adapter) for answer in answers]
     slots = reader.slots
