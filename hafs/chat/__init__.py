@@ -1,13 +1,13 @@
-r"""The one text path: a conversation becomes token ids, and the answers in it are marked as supervised.
+r"""The only path from text to tokens: it renders a conversation to token ids and marks the supervised answers.
 
-Training, validation, generation, the local provider and every export call `render`, so that the ids a model was trained
-on and the ids it is served are the same ids. How a conversation is cut:
+Training, validation, generation, the local provider and every export call `render`. Training and serving therefore see
+the same token ids. A conversation is cut like this:
 
     <|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n  |  Hello!<|im_end|>  |  \n
     prompt: exactly what `for_generation` gives              |  supervised        |  tail
 
-Each segment is tokenized by itself, and within a segment each piece between two control tokens of the template. What
-people wrote is tokenized without control tokens: a user who types `<|im_end|>` gets its letters, never the token.
+Each segment is tokenized separately, and so is each piece between two control tokens of the template. Message content
+is tokenized without control tokens: if a user types `<|im_end|>`, the model gets its letters and never the token.
 """
 
 import weakref
@@ -48,25 +48,25 @@ def render(tokenizer: Any, conversation: Conversation, *, for_generation: bool =
         for_generation: Ask for the next answer: the prompt ends where an answer begins.
 
     Returns:
-        T token ids and T flags; supervised are the answers that are learned and what ends each, nothing else. An answer
-        that the template writes differently once the talk goes on is supervised only where it is the last: `unfold`.
+        T token ids and T flags; only the learned answers and their end tokens are supervised. An answer that the
+        template rewrites once the conversation continues is supervised only as the last turn; see `unfold`.
 
     Raises:
-        HafsError: The template refuses the conversation, leaves a turn out, or ends answers with no control token.
+        HafsError: The template rejects the conversation, omits a turn, or ends answers without a control token.
     """
     return _renderer(tokenizer).render([conversation], for_generation)[0]
 
 
 def render_many(tokenizer: Any, conversations: Sequence[Conversation]) -> list[Rendered]:
-    """`render` for many conversations at once, with the same results and the same errors, several times faster."""
+    """Render many conversations in one batch: same results and errors as `render`, several times faster."""
     return _renderer(tokenizer).render(conversations, False)
 
 
 def unfold(tokenizer: Any, conversation: Conversation) -> list[Conversation]:
-    """The samples of a conversation, in order: together they learn each of its answers once.
+    """The training samples of a conversation, in order; together they supervise each answer exactly once.
 
-    Most templates make one sample of a conversation. Where a template writes an answer differently once the talk goes
-    on, that answer is the last turn of a sample of its own, as it is when a model is asked for it.
+    Most templates need one sample per conversation. If a template rewrites an answer once the conversation continues,
+    that answer gets its own sample as the last turn, which is how the model sees it in serving.
 
     Raises:
         HafsError: As `render` does.
@@ -75,9 +75,9 @@ def unfold(tokenizer: Any, conversation: Conversation) -> list[Conversation]:
 
 
 def shows_reasoning(tokenizer: Any) -> bool:
-    """Whether what was thought before an answer is part of what is learned."""
+    """Whether the chat template renders reasoning, so that it can be trained on."""
     renderer = _renderer(tokenizer)
-    return renderer.template.thinks or renderer.turns.opens_thinking
+    return renderer.template.has_reasoning_field or renderer.turns.opens_thinking
 
 
 def end_tokens(tokenizer: Any) -> list[int]:
@@ -88,12 +88,12 @@ def end_tokens(tokenizer: Any) -> list[int]:
 
 
 def encode_plain(tokenizer: Any, texts: Sequence[str]) -> list[Any]:
-    """Encodings (`.ids`, `.offsets` in characters) of texts in which no control token is recognized."""
+    """Encode texts without recognizing control tokens (`.ids`, `.offsets` in characters)."""
     return _renderer(tokenizer).backend_encode(texts, plain=True, offsets=True)
 
 
 def template_fingerprint(tokenizer: Any) -> str:
-    """Hash of all that decides ids: the template, the vocabulary's size, the control tokens and a probe's ids."""
+    """Hash of everything that determines token ids: template, vocabulary size, control tokens and a probe's ids."""
     parts = (tokenizer.chat_template, len(tokenizer), sorted(control_tokens(tokenizer).items()),
              tokenizer.eos_token_id, tokenizer(_PROBE_TEXT, add_special_tokens=False)["input_ids"])  # fmt: skip
     return xxhash.xxh3_128_hexdigest(repr(parts).encode())

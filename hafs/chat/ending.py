@@ -1,11 +1,11 @@
-"""How a chat template closes an answer: probed with an answer that is the last turn, and with one that is not."""
+"""How a chat template ends an answer, found by probing it with an answer as the last turn and with a turn after it."""
 
 import re
 from dataclasses import dataclass, replace
 
 from hafs.chat.messages import Call, Conversation, Message
-from hafs.chat.rows import TOOL
 from hafs.chat.template import Template
+from hafs.chat.template_messages import TOOL
 from hafs.core.errors import HafsError
 
 TAG = re.compile(r"</?[\w|\uff5c:.\u2581-]+>|\[/?[A-Z_]+\]")
@@ -14,35 +14,35 @@ _ASKED, _SAID, _NEXT = "hafs7question", "hafs7answer", "hafs7next"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
-    """What stands after an answer."""
+class AnswerEnding:
+    """The text that follows an answer."""
 
     tail: str
-    """All that the template writes after an answer with which the conversation ends."""
+    """Everything that the template writes after the last answer of a conversation."""
     text: str
-    """How much of that ends the answer: `<|im_end|>` of `<|im_end|>` and a newline."""
+    """The part of `tail` that ends the answer, such as `<|im_end|>` without the newline after it."""
     added: str
-    """What is put after an answer that the template leaves open: what closes it once the talk goes on, or EOS."""
+    """Text added if the template does not close the last answer: what closes it in a longer conversation, or EOS."""
     token: str
-    """The control token at which generation stops."""
+    """The control token that stops generation."""
     times: int = 1
-    """How often it stands after an answer with which the conversation ends; the first time ends the answer."""
+    """How often `token` occurs in `tail`; the first occurrence ends the answer."""
 
 
-def find_ending(template: Template) -> Ending:
-    """Probe a template.
+def find_ending(template: Template) -> AnswerEnding:
+    """Probe how a template ends answers.
 
     Raises:
-        HafsError: Answers end with text, or with a token that also stands before them.
+        HafsError: Answers end with plain text, or with a token that also precedes them.
     """
     asked, said = Message(role="user", content=_ASKED), Message(role="assistant", content=_SAID)
     try:
         last = template.write((asked, said))
     except HafsError:
-        asked = replace(asked, tools=(TOOL,))  # some templates take no conversation without
+        asked = replace(asked, tools=(TOOL,))  # some templates require tools
         last = template.write((asked, said))
     if _SAID not in last:
-        raise HafsError("the chat template leaves out what the assistant says", hint="use another chat template")
+        raise HafsError("the chat template omits assistant messages", hint="use another chat template")
     before, _, tail = last.rpartition(_SAID)
     following = _following(template, (asked, said))
     shared = shared_start(template, tail, following) if following is not None else tail
@@ -53,14 +53,14 @@ def find_ending(template: Template) -> Ending:
     if token in template.control_pattern.findall(opening):
         raise HafsError(f"the chat template ends answers with {token!r}, which also opens them",
                         hint="use another chat template")  # fmt: skip
-    return Ending(tail=tail, text=text, added=added, token=token)
+    return AnswerEnding(tail=tail, text=text, added=added, token=token)
 
 
-def find_call_ending(template: Template) -> Ending:
-    """How the template closes an answer that calls a tool; its `tail` is empty, for it begins with the call's own end.
+def find_call_ending(template: Template) -> AnswerEnding:
+    """Probe how a template ends an answer that calls a tool; `tail` is empty, because it depends on the arguments.
 
     Raises:
-        HafsError: Such an answer ends with no control token.
+        HafsError: Such an answer ends without a control token.
     """
     asked = Message(role="user", content=_ASKED, tools=(TOOL,))
     call = Call(name="hafs7tool", arguments={"hafs7key": _SAID}, id="call_hafs7call")
@@ -74,17 +74,17 @@ def find_call_ending(template: Template) -> Ending:
     for tokens in (shared, [token for token in own if token in later]):
         if tokens:
             token = eos if eos in tokens else tokens[-1]
-            return Ending(tail="", text=token, added="", token=token, times=own.count(token))
+            return AnswerEnding(tail="", text=token, added="", token=token, times=own.count(token))
     if own or not (later or eos):
-        raise HafsError("the chat template ends an answer that calls a tool with no control token",
-                        hint="leave the tools out, or use another chat template")  # fmt: skip
+        raise HafsError("the chat template ends tool calls without a control token",
+                        hint="remove the tools, or use another chat template")  # fmt: skip
     token = later[0] if later else eos
     space = re.search(r"\s*$", following.partition(token)[0]) if later and not tail.endswith("\n") else None
-    return Ending(tail="", text="", added=(space[0] if space else "") + token, token=token)
+    return AnswerEnding(tail="", text="", added=(space[0] if space else "") + token, token=token)
 
 
 def _following(template: Template, answered: Conversation) -> str | None:
-    """What stands between an answer and the next question; None where the template takes one question alone."""
+    """The text between an answer and the next question; None if the template accepts only one question."""
     try:
         goes_on = template.write((*answered, Message(role="user", content=_NEXT)))
     except HafsError:
@@ -95,14 +95,14 @@ def _following(template: Template, answered: Conversation) -> str | None:
 
 
 def _alike(one: str, other: str) -> int:
-    """With how many characters both texts begin."""
+    """Length of the common prefix in characters."""
     if one.startswith(other) or other.startswith(one):
         return min(len(one), len(other))
     return next(place for place, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
 
 
 def shared_start(template: Template, one: str, other: str, *, tags: bool = False) -> str:
-    """What two texts begin with, without a part of a control token, nor of a tag where `tags` says so."""
+    """The common prefix of two texts, cut back so that it splits no control token (and no tag, if `tags` is set)."""
     length = _alike(one, other)
     for text in (one, other):
         for pattern in (template.control_pattern, TAG)[: 1 + tags]:
@@ -113,7 +113,7 @@ def shared_start(template: Template, one: str, other: str, *, tags: bool = False
 
 
 def _closed(template: Template, shared: str) -> str:
-    """Up to EOS, else to the last control token; empty where there is none, or text before the first."""
+    """The text up to EOS, else up to the last control token; empty if other text precedes the first one."""
     found = list(template.control_pattern.finditer(shared))
     if not found or shared[: found[0].start()].strip():
         return ""
@@ -122,17 +122,17 @@ def _closed(template: Template, shared: str) -> str:
 
 
 def _first(template: Template, text: str) -> str:
-    """Up to the first control token; empty where there is none, or text before it."""
+    """The text up to the first control token; empty if there is none or other text precedes it."""
     found = template.control_pattern.search(text)
     return text[: found.end()] if found and not text[: found.start()].strip() else ""
 
 
 def _opened(template: Template, tail: str, following: str | None) -> str:
     if tail.strip():
-        raise HafsError(f"the chat template ends answers with {tail[:20]!r}, which is no control token",
+        raise HafsError(f"the chat template ends answers with {tail[:20]!r}, which is not a control token",
                         hint="use an Instruct model, whose template closes every answer")  # fmt: skip
     added = _first(template, following or "") or template.tokenizer.eos_token
     if not added:
-        raise HafsError("the chat template leaves answers open, and the tokenizer has no end-of-sequence token",
+        raise HafsError("the chat template does not close answers, and the tokenizer has no end-of-sequence token",
                         hint="use an Instruct model, whose template closes every answer")  # fmt: skip
     return added

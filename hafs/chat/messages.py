@@ -1,4 +1,4 @@
-"""Who said what, and what becomes of it: the values that the text path takes and gives."""
+"""Messages, conversations and rendered token ids: the values of the text path."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,45 +10,45 @@ _LEARNED = ("assistant", TEXT_ROLE)
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A call of a tool."""
+    """A tool call."""
 
     name: str
     arguments: Mapping[str, Any] = field(hash=False)
-    """As JSON values, in the order in which they were given."""
+    """JSON values in their original order."""
     id: str | None = None
 
     def as_row(self) -> dict[str, Any]:
-        """The call as rows of chat data and chat templates have it; arguments are an object."""
+        """The call in OpenAI's format, with the arguments as an object."""
         function = {"name": self.name, "arguments": dict(self.arguments)}
         return ({"id": self.id} if self.id else {}) | {"type": "function", "function": function}
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Call":
-        """The call that `as_row` gave."""
+        """The inverse of `as_row`."""
         return cls(name=row["function"]["name"], arguments=row["function"]["arguments"], id=row.get("id"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """One turn: `role` is system, user, assistant or tool, or text for plain text; `content` is what was said."""
+    """One turn: `role` is system, user, assistant, tool, or text for plain text."""
 
     role: str
     content: str
     learned: bool = True
-    """Of an answer: whether the loss counts it; an answer that is not learned is context, like a question."""
+    """Answers only: whether the loss counts this answer; if not, it is context like a question."""
     reasoning: str = ""
-    """Of an answer: what was thought before it."""
+    """Answers only: the reasoning that precedes it."""
     calls: tuple[Call, ...] = ()
-    """Of an answer: the tools that it calls."""
+    """Answers only: its tool calls."""
     name: str | None = None
-    """Of a tool's result: the tool."""
+    """Tool results only: the tool's name."""
     call_id: str | None = None
-    """Of a tool's result: the call that it answers."""
+    """Tool results only: the id of the call that this result answers."""
     tools: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
-    """Of the first message: the tools that the whole conversation may call, as JSON schemas in OpenAI's form."""
+    """First message only: the tools of the whole conversation, in OpenAI's format."""
 
     def as_row(self) -> dict[str, Any]:
-        """The message as the rows of chat data write it; `tools`, which such rows have beside it, is in it."""
+        """The message in OpenAI's format, plus its `tools`."""
         more = {
             "weight": None if self.learned else 0, "reasoning_content": self.reasoning,
             "tool_calls": [call.as_row() for call in self.calls], "name": self.name, "tool_call_id": self.call_id,
@@ -59,7 +59,7 @@ class Message:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> "Message":
-        """The message that `as_row` gave."""
+        """The inverse of `as_row`."""
         return cls(
             role=row["role"], content=row["content"], learned=row.get("weight", 1) != 0,
             reasoning=row.get("reasoning_content", ""), calls=tuple(map(Call.of_row, row.get("tool_calls", ()))),
@@ -68,19 +68,19 @@ class Message:
 
     @property
     def plain(self) -> bool:
-        """Whether role and content say all."""
+        """Whether the message has nothing but a role and content."""
         return (
             self.learned and not self.reasoning and not self.calls and not self.tools
             and self.name is None and self.call_id is None
         )  # fmt: skip
 
     def as_list(self) -> list[Any]:
-        """Role and content, and what else there is to say, as plain JSON values."""
+        """The message as a compact JSON list."""
         return [self.role, self.content] if self.plain else [self.role, self.content, self.as_row()]
 
     @classmethod
     def of_list(cls, stored: Sequence[Any]) -> "Message":
-        """The message that `as_list` gave."""
+        """The inverse of `as_list`."""
         return cls.of_row(stored[2]) if len(stored) > 2 else cls(role=stored[0], content=stored[1])
 
 
@@ -88,7 +88,7 @@ Conversation: TypeAlias = tuple[Message, ...]
 
 
 def learned_part(conversation: Conversation) -> Conversation:
-    """The conversation up to its last answer that is learned; what follows it teaches nothing."""
+    """The conversation up to its last learned answer; the rest cannot be trained on."""
     learned = (
         i for i in range(len(conversation), 0, -1)
         if conversation[i - 1].role in _LEARNED and conversation[i - 1].learned
@@ -97,7 +97,7 @@ def learned_part(conversation: Conversation) -> Conversation:
 
 
 class Rendered(NamedTuple):
-    """Token ids of one conversation, and for each whether the loss counts it."""
+    """Token ids of one conversation, and whether the loss counts each token."""
 
     tokens: list[int]
     supervised: list[bool]

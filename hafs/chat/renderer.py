@@ -1,78 +1,78 @@
-"""Conversations to token ids: one plan for each role pattern, and every text of a batch in one tokenizer call."""
+"""Render conversations to token ids: one cached plan per sequence of roles, one tokenizer call per batch."""
 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
+from hafs.chat.answers import AnswerCutter
 from hafs.chat.messages import TEXT_ROLE, Conversation, Message, Rendered
 from hafs.chat.template import Template
-from hafs.chat.turns import Turns
 from hafs.core.errors import HafsError
 
-_CHECKED_ROWS = 4  # rows of each role pattern whose fast form is compared with the real template
+_CHECKED_ROWS = 4  # rows per role pattern that are also rendered by the template itself and compared
 _CONTEXT = "assistant, context"  # in a pattern: an answer that is not learned
-_PAD = "\t \n"  # around a sentinel: shows whether the template strips what it is given
+_PAD = "\t \n"  # around a mark: shows whether the template strips whitespace from messages
 
 
-class Slot(NamedTuple):
+class TextSlot(NamedTuple):
     """Literal text around messages, free of control tokens: literals[0] + contents[indexes[0]] + literals[1] + ..."""
 
     literals: tuple[str, ...]
     indexes: tuple[int, ...]
 
 
-class Segment(NamedTuple):
-    """A run of pieces between two supervised borders; a piece is ready ids or a `Slot` still to be filled."""
+class PlanSegment(NamedTuple):
+    """The pieces of one supervised or unsupervised segment; a piece is token ids or a `TextSlot` to be filled."""
 
-    pieces: list[list[int] | Slot]
+    pieces: list[list[int] | TextSlot]
     supervised: bool
 
 
-class Waiting(NamedTuple):
-    """Texts to be tokenized in one call: without control tokens, and with them."""
+class PendingTexts(NamedTuple):
+    """Texts to tokenize in one call: `plain` without and `marked` with control tokens."""
 
     plain: list[str]
     marked: list[str]
 
 
-Recipe: TypeAlias = Sequence[tuple[list[int] | int, bool]]
-"""Ready ids, or the place of a text in `plain` (from 0 on) or in `marked` (from -1 down); and whether supervised."""
-Pattern: TypeAlias = tuple[str, ...]
+TokenRecipe: TypeAlias = Sequence[tuple[list[int] | int, bool]]
+"""Token ids, or the index of a text in `plain` (0, 1, ...) or `marked` (-1, -2, ...), and whether it is supervised."""
+RolePattern: TypeAlias = tuple[str, ...]
 
 
 @dataclass
-class Plan:
-    """How one role pattern is written: its segments, what the template strips, and how often that was checked."""
+class RenderPlan:
+    """How to render one sequence of roles: its segments, which whitespace is stripped, and how often it was checked."""
 
-    segments: list[Segment]
+    segments: list[PlanSegment]
     strips: list[tuple[bool, bool]]
     checked: dict[bool, int]
 
 
 class Renderer:
-    """What is known of one tokenizer: its template, a private encoder, and a plan for each role pattern."""
+    """Renders conversations for one tokenizer; it caches the encoder and one plan per sequence of roles."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.template = Template(tokenizer)
-        self.turns = Turns(self.template)
+        self.turns = AnswerCutter(self.template)
         self.tokenizer = self.template.tokenizer
         self.source = (tokenizer.chat_template, len(tokenizer))
-        self.plans: dict[tuple[tuple[str, ...], bool], Plan | None] = {}
-        self.samples: dict[tuple[str, ...], list[Pattern]] = {}
+        self.plans: dict[tuple[tuple[str, ...], bool], RenderPlan | None] = {}
+        self.samples: dict[tuple[str, ...], list[RolePattern]] = {}
         self.lock = threading.Lock()
         self._backend: Any = None
 
     def backend_encode(self, texts: Sequence[str], *, plain: bool, offsets: bool = False) -> list[Any]:
-        """Encode with a private copy of the tokenizer's backend, so that nobody else's settings are changed or met."""
+        """Encode with a private copy of the tokenizer's backend, so that settings are never shared with other code."""
         with self.lock:
             if self._backend is None:
                 from tokenizers import Tokenizer
 
                 source = getattr(self.tokenizer, "backend_tokenizer", None)
                 if not isinstance(source, Tokenizer):
-                    raise HafsError(f"tokenizer {type(self.tokenizer).__name__!r} has no fast form, which hafs needs",
-                                    hint="load it with use_fast=true, or save it once as tokenizer.json")  # fmt: skip
+                    fact = f"tokenizer {type(self.tokenizer).__name__!r} is not a fast tokenizer, which hafs needs"
+                    raise HafsError(fact, hint="load it with use_fast=true, or convert it to tokenizer.json")
                 self._backend = Tokenizer.from_str(source.to_str())
                 self._backend.no_padding()
                 self._backend.no_truncation()
@@ -84,8 +84,8 @@ class Renderer:
         """Token ids of each text."""
         return [encoding.ids for encoding in self.backend_encode(texts, plain=plain)] if texts else []
 
-    def plan(self, conversation: Conversation, generation: bool) -> Plan | None:
-        """The plan of a conversation's pattern, or None where the template is not literal around its messages."""
+    def plan(self, conversation: Conversation, generation: bool) -> RenderPlan | None:
+        """The plan of a conversation's roles, or None if the template does not copy messages literally."""
         if not self.template.literal_for(conversation):
             return None
         key = (_pattern(conversation), generation)
@@ -94,12 +94,12 @@ class Renderer:
         return self.plans[key]
 
     def unfold(self, conversation: Conversation) -> list[Conversation]:
-        """The samples of a conversation; most templates make one."""
+        """The samples of a conversation; see `AnswerCutter.unfold`."""
         if len(conversation) < 4:
             return [conversation]
-        settled = self.template.settled(conversation)
-        if settled is not conversation:
-            return [_matched(sample, conversation) for sample in self.unfold(settled)]
+        with_prompted_tools = self.template.with_prompted_tools(conversation)
+        if with_prompted_tools is not conversation:
+            return [_matched(sample, conversation) for sample in self.unfold(with_prompted_tools)]
         if self.plan(conversation, False) is None:
             return self.turns.unfold(conversation)
         pattern = _pattern(conversation)
@@ -107,7 +107,7 @@ class Renderer:
             self.samples[pattern] = [_pattern(sample) for sample in self.turns.unfold(_marked(pattern)[1])]
         return [_as(pattern, conversation) for pattern in self.samples[pattern]]
 
-    def _make_plan(self, roles: tuple[str, ...], generation: bool) -> Plan | None:
+    def _make_plan(self, roles: tuple[str, ...], generation: bool) -> RenderPlan | None:
         marks, marked = _marked(roles)
         segments, strips, index = [], [], 0
         parts = self.turns.cut(marked, generation)
@@ -123,12 +123,12 @@ class Renderer:
                 strips.append((not left, not right))
                 indexes.append(index)
                 index += 1
-            segments.append(Segment(self._pieces(Slot((*literals, rest), tuple(indexes))), supervised))
-        return Plan(segments, strips, {False: 0, True: 0}) if index == len(marks) else None
+            segments.append(PlanSegment(self._pieces(TextSlot((*literals, rest), tuple(indexes))), supervised))
+        return RenderPlan(segments, strips, {False: 0, True: 0}) if index == len(marks) else None
 
-    def _pieces(self, segment: Slot) -> list[list[int] | Slot]:
-        """Cut a segment at the template's control tokens; pieces without a message become ids once and for all."""
-        pieces: list[list[int] | Slot] = []
+    def _pieces(self, segment: TextSlot) -> list[list[int] | TextSlot]:
+        """Cut a segment at control tokens; pieces without a message are tokenized now."""
+        pieces: list[list[int] | TextSlot] = []
         literals: list[str] = []
         indexes: list[int] = []
 
@@ -140,7 +140,7 @@ class Renderer:
 
         def close(text: str) -> None:
             if indexes:
-                pieces.append(Slot((*literals, text), tuple(indexes)))
+                pieces.append(TextSlot((*literals, text), tuple(indexes)))
             elif text:
                 add(self.ids([text], plain=True)[0])
             literals.clear()
@@ -160,34 +160,34 @@ class Renderer:
         return pieces
 
     def render(self, conversations: Sequence[Conversation], generation: bool) -> list[Rendered]:
-        """Render a batch: plan it, tokenize what is not known yet in one call, put the pieces together."""
-        waiting = Waiting([], [])
+        """Render a batch: collect its pieces, tokenize them in one call, join them."""
+        waiting = PendingTexts([], [])
         recipes = [self._recipe(conversation, generation, waiting) for conversation in conversations]
         ids = self.ids(waiting.plain, plain=True) + self.ids(waiting.marked, plain=False)
         return [_join(recipe, ids, len(waiting.plain)) for recipe in recipes]
 
-    def _recipe(self, conversation: Conversation, generation: bool, waiting: "Waiting") -> "Recipe":
+    def _recipe(self, conversation: Conversation, generation: bool, waiting: PendingTexts) -> TokenRecipe:
         if len(conversation) == 1 and conversation[0].role == TEXT_ROLE:
             return self._plain_recipe(conversation[0].content, generation, waiting)
-        conversation = self.template.settled(conversation)
+        conversation = self.template.with_prompted_tools(conversation)
         plan = self.plan(conversation, generation)
         if plan is None or not self._holds(plan, conversation, generation):
             return self._slow_recipe(conversation, generation, waiting)
         contents, recipe = _stripped(plan, conversation), []
         for segment in plan.segments:
             for piece in segment.pieces:
-                if isinstance(piece, Slot):
+                if isinstance(piece, TextSlot):
                     waiting.plain.append(_fill(piece, contents))
-                recipe.append((len(waiting.plain) - 1 if isinstance(piece, Slot) else piece, segment.supervised))
+                recipe.append((len(waiting.plain) - 1 if isinstance(piece, TextSlot) else piece, segment.supervised))
         return recipe
 
-    def _plain_recipe(self, text: str, generation: bool, waiting: "Waiting") -> "Recipe":
+    def _plain_recipe(self, text: str, generation: bool, waiting: PendingTexts) -> TokenRecipe:
         if self.tokenizer.eos_token_id is None:
             raise HafsError("the tokenizer has no end-of-sequence token to close plain text with")
         waiting.plain.append(text)
         return [(len(waiting.plain) - 1, True)] + ([] if generation else [([self.tokenizer.eos_token_id], True)])
 
-    def _slow_recipe(self, conversation: Conversation, generation: bool, waiting: "Waiting") -> "Recipe":
+    def _slow_recipe(self, conversation: Conversation, generation: bool, waiting: PendingTexts) -> TokenRecipe:
         recipe: list[tuple[list[int] | int, bool]] = []
         for part, flag in self.turns.cut(conversation, generation):
             for text, letters in self.template.runs(part):
@@ -195,8 +195,8 @@ class Renderer:
                 recipe.append((len(waiting.plain) - 1 if letters else -len(waiting.marked), flag))
         return recipe
 
-    def _holds(self, plan: Plan, conversation: Conversation, generation: bool) -> bool:
-        """Compare a plan's first rows with the real template, text and ids; a plan that differs is given up."""
+    def _holds(self, plan: RenderPlan, conversation: Conversation, generation: bool) -> bool:
+        """Compare the first rows of a plan with the template's own output; drop the plan if they differ."""
         edged = any(message.content != message.content.strip() for message in conversation)
         if plan.checked[edged] >= _CHECKED_ROWS or any(
             self.template.control_pattern.search(m.content) for m in conversation
@@ -208,22 +208,24 @@ class Renderer:
         for segment, (_, flag), joint in zip(
             plan.segments, parts, self.ids([t for t, _ in parts], plain=False), strict=True
         ):
-            filled = [_fill(piece, contents) for piece in segment.pieces if isinstance(piece, Slot)]
+            filled = [_fill(piece, contents) for piece in segment.pieces if isinstance(piece, TextSlot)]
             done = iter(self.ids(filled, plain=True))
-            own = [token for piece in segment.pieces for token in (next(done) if isinstance(piece, Slot) else piece)]
+            own = [
+                token for piece in segment.pieces for token in (next(done) if isinstance(piece, TextSlot) else piece)
+            ]
             if own != joint or flag != segment.supervised:
                 self.plans[_pattern(conversation), generation] = None
                 return False
         return True
 
 
-def _pattern(conversation: Conversation) -> Pattern:
-    """What a plan is made for: the roles in order, and which answers are learned."""
+def _pattern(conversation: Conversation) -> RolePattern:
+    """The key of a plan: the roles in order, and which answers are learned."""
     return tuple([message.role if message.learned else _CONTEXT for message in conversation])
 
 
-def _marked(pattern: Pattern) -> tuple[list[str], Conversation]:
-    """A conversation of this pattern whose contents are marks."""
+def _marked(pattern: RolePattern) -> tuple[list[str], Conversation]:
+    """A conversation of this pattern with marks as contents."""
     marks = [f"hafs7mark{index}x" for index in range(len(pattern))]
     return marks, tuple(
         Message(role=role.partition(",")[0], content=_PAD + mark + _PAD, learned=role != _CONTEXT)
@@ -232,7 +234,7 @@ def _marked(pattern: Pattern) -> tuple[list[str], Conversation]:
 
 
 def _matched(sample: Conversation, conversation: Conversation) -> Conversation:
-    """The beginning of a conversation, with as many answers as a sample of its told form, learned as there."""
+    """The prefix of a conversation that corresponds to a sample of its form with prompted tools."""
     learned = iter([message.learned for message in sample if message.role == "assistant"])
     found: list[Message] = []
     for message in conversation:
@@ -245,15 +247,15 @@ def _matched(sample: Conversation, conversation: Conversation) -> Conversation:
     return tuple(found)
 
 
-def _as(pattern: Pattern, conversation: Conversation) -> Conversation:
-    """The beginning of a conversation, with the answers learned that the pattern says."""
+def _as(pattern: RolePattern, conversation: Conversation) -> Conversation:
+    """The prefix of a conversation with the learned answers of a pattern."""
     return tuple(
         message if message.learned == (role != _CONTEXT) else replace(message, learned=role != _CONTEXT)
         for role, message in zip(pattern, conversation, strict=False)
     )
 
 
-def _stripped(plan: Plan, conversation: Conversation) -> list[str]:
+def _stripped(plan: RenderPlan, conversation: Conversation) -> list[str]:
     contents = []
     for message, (left, right) in zip(conversation, plan.strips, strict=True):
         text = message.content.lstrip() if left else message.content
@@ -261,14 +263,14 @@ def _stripped(plan: Plan, conversation: Conversation) -> list[str]:
     return contents
 
 
-def _fill(slot: Slot, contents: list[str]) -> str:
+def _fill(slot: TextSlot, contents: list[str]) -> str:
     text = slot.literals[0]
     for index, literal in zip(slot.indexes, slot.literals[1:], strict=True):
         text += contents[index] + literal
     return text
 
 
-def _join(recipe: "Recipe", ids: list[list[int]], plain: int) -> Rendered:
+def _join(recipe: TokenRecipe, ids: list[list[int]], plain: int) -> Rendered:
     tokens: list[int] = []
     supervised: list[bool] = []
     for piece, flag in recipe:

@@ -1,4 +1,4 @@
-"""A tokenizer's chat template: what it writes, which of that is control tokens, and what it looks for in messages."""
+"""A tokenizer's chat template: it renders conversations, and its features are found by probing."""
 
 import re
 import weakref
@@ -7,8 +7,15 @@ from functools import lru_cache
 from typing import Any
 
 from hafs.chat.messages import Call, Conversation, Message
-from hafs.chat.rows import FORMS, TOOL, Form, numbered, row_of, spelled
-from hafs.chat.told import told
+from hafs.chat.prompted_tools import prompt_tools
+from hafs.chat.template_messages import (
+    MESSAGE_FORMATS,
+    TOOL,
+    MessageFormat,
+    map_strings,
+    template_message,
+    with_call_ids,
+)
 from hafs.core.errors import HafsError
 
 _CHANGES = re.compile(
@@ -18,9 +25,8 @@ _CHANGES = re.compile(
 _METHOD = re.compile(r"\.\s*(?:l?r?split|startswith|endswith|partition|count|find)\s*\(\s*(?:'([^']*)'|\"([^\"]*)\")")
 _WITHIN = re.compile(r"(?:'([^'\n]*)'|\"([^\"\n]*)\")\s+(?:not\s+)?in\s+([\w.]+(?:\[[^\]]*\])*(?:\.\w+)*)")
 _NO_TEXT = re.compile(r"^(?:message|messages\[[^\]]*\]|msg|m|item|tool\w*|loop\.\w+|function|call|param\w*|\w*_block)$")
-_LETTERS = 0x100000  # private-use characters from here on stand for a control token's letters in a message
-
-_REMEMBERED = 64  # texts; to cut one conversation asks for the same ones several times
+_LETTERS = 0x100000  # private-use characters from here on replace control tokens that a message spells out
+_CACHED_TEXTS = 64  # cutting one conversation renders the same prefixes several times
 
 
 def control_tokens(tokenizer: Any) -> dict[str, int]:
@@ -30,14 +36,14 @@ def control_tokens(tokenizer: Any) -> dict[str, int]:
 
 
 class Template:
-    """The template of one tokenizer, which it refers to weakly.
+    """The chat template of one tokenizer; it holds a weak reference to the tokenizer.
 
     Attributes:
         control: The control tokens and their ids.
         control_pattern: Matches any of them, the longest first.
-        looks_for: What the template looks for in messages; where none of it occurs, messages are put down as they are.
-            None: it changes what it is given in ways of its own.
-        write: The text of a conversation, or of a prompt where the second argument asks for the next answer.
+        looks_for: Strings that the template searches for in messages. If a message contains none of them, the template
+            copies it literally. None: the template transforms messages, so no message is copied literally.
+        write: Renders a conversation, or a prompt if the second argument asks for the next answer; cached.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -49,15 +55,15 @@ class Template:
         self._letters = {text: chr(_LETTERS + place) for place, text in enumerate(self.control)}
         self._texts = {letter: text for text, letter in self._letters.items()}
         self._letter_pattern = re.compile(f"[{chr(_LETTERS)}-{chr(_LETTERS + len(self.control))}]")
-        self._typed: bool | None = None
-        self._thinks: bool | None = None
-        self._form = Form()
+        self._wants_parts: bool | None = None
+        self._has_reasoning_field: bool | None = None
+        self._format = MessageFormat()
         self._knows_tools: bool | None = None
         self._shows_system: bool | None = None
-        self.write = lru_cache(_REMEMBERED)(self._write)
+        self.write = lru_cache(_CACHED_TEXTS)(self._write)
 
     def literal_for(self, conversation: Conversation) -> bool:
-        """Whether the messages hold nothing that the template looks for."""
+        """Whether the template copies these messages literally."""
         if self.looks_for is None:
             return False
         for message in conversation:
@@ -69,102 +75,106 @@ class Template:
         return True
 
     def _write(self, conversation: Conversation, generation: bool = False) -> str:
-        """The text of a conversation, or of a prompt where `generation` asks for the next answer.
+        """Render a conversation, or a prompt if `generation` asks for the next answer.
 
-        A control token that a message spells is one private-use character in it; `pieces` gives the letters back.
+        Control tokens that a message spells out are replaced by private-use characters; `runs` restores their letters.
 
         Raises:
-            HafsError: The template refuses the conversation.
+            HafsError: The template rejects the conversation.
         """
         try:
-            return self._in_form(numbered(conversation), generation, self._form)
-        except Exception as error:  # templates raise what they like: jinja2's errors, ValueError, TypeError
+            return self._in_format(with_call_ids(conversation), generation, self._format)
+        except Exception as error:  # templates raise errors of many types: jinja2's, ValueError, TypeError
             roles = ", ".join(message.role for message in conversation)
-            hint = "reorder the roles, or choose a model whose chat template takes them"
+            hint = "reorder the roles, or choose a model whose chat template accepts them"
             raise HafsError(f"the chat template refuses a conversation of ({roles}): {error}", hint=hint) from error
 
-    def _in_form(self, conversation: Conversation, generation: bool, form: Form) -> str:
-        thinks = not any(message.reasoning or "<think>" in message.content for message in conversation) or self.thinks
-        messages = [row_of(message, form, thinks=thinks, letters=self._letters_of) for message in conversation]
-        if self.typed:
-            messages = [row | {"content": _typed(row["content"])} for row in messages]
-        tools = [spelled(tool, self._letters_of) for tool in conversation[0].tools] if conversation else []
+    def _in_format(self, conversation: Conversation, generation: bool, form: MessageFormat) -> str:
+        reasons = any(message.reasoning or "<think>" in message.content for message in conversation)
+        field = not reasons or self.has_reasoning_field
+        messages = [template_message(m, form, has_reasoning_field=field, escape=self._escape) for m in conversation]
+        if self.wants_parts:
+            messages = [message | {"content": _as_parts(message["content"])} for message in messages]
+        tools = [map_strings(tool, self._escape) for tool in conversation[0].tools] if conversation else []
         return self.tokenizer.apply_chat_template(
             messages, tools=tools or None, tokenize=False, add_generation_prompt=generation
         )
 
-    def _letters_of(self, text: str) -> str:
+    def _escape(self, text: str) -> str:
         if self._letter_pattern.search(text):
             code = ord(self._letter_pattern.findall(text)[0])
-            raise HafsError(f"a message holds the private-use character U+{code:X}", hint="remove it")
+            raise HafsError(f"a message contains the private-use character U+{code:X}", hint="remove it")
         return self.control_pattern.sub(lambda found: self._letters[found.group()], text)
 
     @property
-    def typed(self) -> bool:
-        """Whether the template reads lists of parts only, and leaves out a message that is a plain string."""
-        if self._typed is None:
-            self._typed = False
+    def wants_parts(self) -> bool:
+        """Whether the template renders content only as a list of parts, and omits plain strings."""
+        if self._wants_parts is None:
+            self._wants_parts = False
             if not self._shows_a_question():
-                self._typed = True
-                self._typed = self._shows_a_question()
-        return self._typed
+                self._wants_parts = True
+                self._wants_parts = self._shows_a_question()
+        return self._wants_parts
 
     def _shows_a_question(self) -> bool:
-        return "hafs7question" in self._tried((Message(role="user", content="hafs7question"),))
+        return "hafs7question" in self._try_write((Message(role="user", content="hafs7question"),))
 
     @property
-    def thinks(self) -> bool:
-        """Whether the template has a place for what was thought before an answer."""
-        if self._thinks is None:
-            self._thinks = True
+    def has_reasoning_field(self) -> bool:
+        """Whether the template renders a separate reasoning field of an answer."""
+        if self._has_reasoning_field is None:
+            self._has_reasoning_field = True
             said = Message(role="assistant", content="hafs7answer", reasoning="hafs7thought")
-            self._thinks = "hafs7thought" in self._tried((Message(role="user", content="hafs7question"), said))
-        return self._thinks
+            asked = Message(role="user", content="hafs7question")
+            self._has_reasoning_field = "hafs7thought" in self._try_write((asked, said))
+        return self._has_reasoning_field
 
     @property
     def knows_tools(self) -> bool:
-        """Whether the template shows tools, calls and results; in which form is found out on the way."""
+        """Whether the template renders tools, tool calls and tool results; the probe also finds their format."""
         if self._knows_tools is None:
-            self._knows_tools = self._find_form()
+            self._knows_tools = self._find_format()
         return self._knows_tools
 
-    def _find_form(self) -> bool:
+    def _find_format(self) -> bool:
         asked = Message(role="user", content="hafs7question", tools=(TOOL,))
-        if "hafs7tool" not in self._tried((asked,)):
+        if "hafs7tool" not in self._try_write((asked,)):
             return False
         call = Call(name="hafs7tool", arguments={"hafs7key": "hafs7value"}, id="call_hafs7call")
         calling = Message(role="assistant", content="", calls=(call,))
         result = Message(role="tool", content="hafs7result", name="hafs7tool", call_id="call_hafs7call")
-        for form in FORMS:
-            text = self._tried((asked, calling, result), True, form).partition("hafs7question")[2]
+        for form in MESSAGE_FORMATS:
+            text = self._try_write((asked, calling, result), True, form).partition("hafs7question")[2]
             plain = "{'hafs7key" not in text and '\\"hafs7key' not in text
             if plain and all(mark in text for mark in ("hafs7key", "hafs7value", "hafs7tool", "hafs7result")):
-                self._form = form
+                self._format = form
                 return True
         return False
 
-    def _tried(self, conversation: Conversation, generation: bool = False, form: Form | None = None) -> str:
+    def _try_write(
+        self, conversation: Conversation, generation: bool = False, form: MessageFormat | None = None
+    ) -> str:
         try:
-            return self._in_form(conversation, generation, form or self._form)
-        except Exception:  # as above; empty, where the template refuses it
+            return self._in_format(conversation, generation, form or self._format)
+        except Exception:  # see `_write`
             return ""
 
-    def settled(self, conversation: Conversation) -> Conversation:
-        """The conversation, with tools and calls as text of it where the template knows none."""
+    def with_prompted_tools(self, conversation: Conversation) -> Conversation:
+        """The conversation; if the template does not support tools, with tools and tool calls as text."""
         if not conversation or not (conversation[0].tools or any(message.calls for message in conversation)):
             return conversation
-        return conversation if self.knows_tools else told(conversation, leads=self.shows_system)
+        return conversation if self.knows_tools else prompt_tools(conversation, leads=self.shows_system)
 
     @property
     def shows_system(self) -> bool:
-        """Whether the template takes a system's message."""
+        """Whether the template renders a system message."""
         if self._shows_system is None:
             asked = (Message(role="system", content="hafs7system"), Message(role="user", content="hafs7question"))
-            self._shows_system = "hafs7system" in self._tried(asked)
+            self._shows_system = "hafs7system" in self._try_write(asked)
         return self._shows_system
 
     def runs(self, text: str) -> list[tuple[str, bool]]:
-        """A text as runs to tokenize by themselves, and whether each holds letters that are no control tokens."""
+        """Split a text into runs that are tokenized separately; True marks runs without control tokens."""
         if not self._letter_pattern.search(text):
             return [(text, False)]
         runs: list[tuple[str, bool]] = []
@@ -193,5 +203,5 @@ def _looks_for(template: str) -> Sequence[str] | None:
     return tuple(dict.fromkeys(part for part in found if part)) if "" not in found else None
 
 
-def _typed(content: Any) -> Any:
+def _as_parts(content: Any) -> Any:
     return content if content is None else [{"type": "text", "text": content}]

@@ -1,1 +1,1 @@
-"""Rows in; checked, deduplicated, split, tokenized samples out."""
+"""Datasets: rows are read, checked, deduplicated, split and tokenized."""

@@ -1,7 +1,7 @@
-"""Pass two: duplicates are dropped, rows that belong together are grouped, and groups are dealt to the splits.
+"""Pass two: drop duplicates, group related rows, and assign each group to a split.
 
-Everything here is a function of content and seed: not of row order, of file names, or of how many files there are. A
-group's split comes from the hash of its key, so adding rows moves no old ones (unless they join two groups).
+The result depends on content and seed only, not on the order of rows, on file names or on the number of files. The hash
+of a group's key determines its split, so adding rows does not move existing rows (unless they join two groups).
 """
 
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ _EXAMPLES = 5
 
 @dataclass(kw_only=True)
 class Assignment:
-    """Which row is in which split; rows are numbered as pass one wrote them."""
+    """The split of each row; row numbers are those of pass one."""
 
     rows: np.ndarray  # int32[N], kept rows, ordered by content
     split: np.ndarray  # int8[N], places in SPLITS
     groups: list[int]  # groups in each of SPLITS
     largest: int  # rows of the largest group
     exact_duplicates: int
-    near_duplicates: int  # rows that repeat another nearly
+    near_duplicates: int  # rows that nearly repeat another row
     near_dropped: int
     conflicts: int  # prompts with more than one answer
     conflict_rows: list[list[int]]  # examples: rows with the same prompt
@@ -62,7 +62,7 @@ def assign(folder: Path, rows: Columns, samples: Columns, dataset: Dataset, *, s
 
 
 def _unique(rows: Columns) -> tuple[np.ndarray, int]:
-    """Row numbers ordered by content, one for each content: the one whose exact bytes hash lowest."""
+    """One row number per distinct content, ordered by content: the row whose exact bytes have the lowest hash."""
     content = rows.load("content")
     order = np.lexsort((rows.load("exact"), content))
     content = content[order]
@@ -71,7 +71,7 @@ def _unique(rows: Columns) -> tuple[np.ndarray, int]:
 
 
 def _groups(labels: np.ndarray, opening: np.ndarray) -> np.ndarray:
-    """The key of each row's group: near duplicates and rows with the same opening are together."""
+    """The group key of each row; near duplicates and rows with the same opening share a group."""
     order, same = sort_equal(opening)
     labels = join(labels, order[:-1][same[1:]], order[1:][same[1:]])
     del order, same
@@ -88,7 +88,7 @@ def _choose(kept: np.ndarray, content: np.ndarray, sample_rows: np.ndarray, most
 
 
 def _conflicts(prompt: np.ndarray, kept: np.ndarray) -> tuple[int, list[list[int]]]:
-    """How many prompts have several answers, and rows of the first few; exact duplicates are gone already."""
+    """The number of prompts with several answers, and rows of the first few; exact duplicates are already dropped."""
     order, same = sort_equal(prompt)
     starts = np.flatnonzero(same[1:] & ~same[:-1])
     return len(starts), [kept[order[start : start + 2]].tolist() for start in starts[:_EXAMPLES]]
@@ -97,9 +97,9 @@ def _conflicts(prompt: np.ndarray, kept: np.ndarray) -> tuple[int, list[list[int
 def deal(group: np.ndarray, val_fraction: float, test_fraction: float, *, seed: int) -> np.ndarray:
     """Places in SPLITS for rows of the given groups.
 
-    A group is in the test split where its seeded hash in [0, 1) is below `test_fraction`, in validation below the sum.
-    With at least three groups no split that was asked for stays empty: the groups of the lowest hash fill it. With
-    fewer, everything is for training.
+    A group belongs to the test split if its seeded hash in [0, 1) is below `test_fraction`, and to validation if it is
+    below the sum of both fractions. With at least three groups, no requested split stays empty: the groups with the
+    lowest hashes fill it. With fewer groups, all rows are used for training.
     """
     keys = np.sort(group)  # np.unique hashes, which takes several times the memory
     keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))[: len(keys)]]

@@ -1,4 +1,4 @@
-"""What a conversation says, whatever its whitespace: the keys by which rows are compared, grouped and named."""
+"""Hash keys of conversations, by which rows are deduplicated, grouped and identified; whitespace does not count."""
 
 import unicodedata
 from typing import Any, NamedTuple
@@ -12,11 +12,11 @@ from hafs.chat import TEXT_ROLE, Conversation, Message
 PERMUTATIONS = 64
 _WINDOW = 16  # bytes of a shingle: two to three words
 _SEED = 42
-_BLOCK = 1 << 16  # keys that are hashed at once
+_BLOCK = 1 << 16  # keys per hashing step
 
 
-class Keys(NamedTuple):
-    """64-bit hashes of one row; all but `exact` ignore whitespace and Unicode's look-alikes."""
+class RowKeys(NamedTuple):
+    """64-bit hashes of one row; all except `exact` ignore whitespace and normalize Unicode."""
 
     content: int  # the whole conversation: equal means exact duplicate
     exact: int  # the conversation byte for byte
@@ -25,16 +25,16 @@ class Keys(NamedTuple):
 
 
 def normalize(text: str) -> str:
-    """NFKC, and every run of whitespace as one space; case stays."""
+    """Apply NFKC and collapse whitespace; keep the case."""
     return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).split())
 
 
-def keys_of(conversation: Conversation, split_group: object = None) -> tuple[Keys, bytes]:
-    """The row's keys, and the normalized text (without system messages) that near duplicates are looked for in.
+def keys_of(conversation: Conversation, split_group: object = None) -> tuple[RowKeys, bytes]:
+    """The keys of a row, and its normalized text (without system messages) for near-duplicate detection.
 
     Args:
-        conversation: What the row says.
-        split_group: The row's own word for what it belongs to, of any text; anything else counts as none.
+        conversation: The row's conversation.
+        split_group: The row's own group name; ignored unless it is a non-empty string.
     """
     turns = [(_role(message), normalize(_said(message))) for message in conversation]
     parts = [f"{role}\x1f{text}" for role, text in turns]
@@ -43,19 +43,19 @@ def keys_of(conversation: Conversation, split_group: object = None) -> tuple[Key
     said = " ".join(text for role, text in turns if role != "system").encode()
     family = group_key(split_group) if isinstance(split_group, str) and split_group else None
     if turns[0][0] == TEXT_ROLE:
-        return Keys(content, exact, family or content, content), said
+        return RowKeys(content, exact, family or content, content), said
     opening = family or _hash(next(text for role, text in turns if role == "user"))
     prompt = _hash("\x1e".join(parts[:-1]))
-    return Keys(content, exact, opening, prompt), said
+    return RowKeys(content, exact, opening, prompt), said
 
 
 def _role(message: Message) -> str:
-    """The role as rows are compared by it: an answer that is not learned is another thing than one that is."""
+    """The role for comparisons; it distinguishes learned from unlearned answers."""
     return message.role if message.learned else f"{message.role}\x1d"
 
 
 def _said(message: Message) -> str:
-    """All that a message says: calls, thinking and tools as well."""
+    """The full text of a message, including tool calls, reasoning and tools."""
     if message.plain:
         return message.content
     more = {key: value for key, value in message.as_row().items() if key not in ("role", "content", "weight")}
@@ -63,7 +63,7 @@ def _said(message: Message) -> str:
 
 
 def group_key(split_group: str) -> int:
-    """The key of rows that say themselves what they belong to."""
+    """The group key of rows with this `split_group`."""
     return _hash(f"split_group\x1f{split_group}")
 
 
@@ -86,7 +86,7 @@ def signatures(texts: list[bytes]) -> np.ndarray:
     offsets = np.concatenate(([0], np.searchsorted(starts, ends)))
     import rensa
 
-    minhash: Any = vars(rensa)["RMinHash"]  # its stubs name nothing
+    minhash: Any = vars(rensa)["RMinHash"]  # its type stubs are empty
     matrix = minhash.digest_matrix_from_flat_token_hashes(hashes, offsets.tolist(), PERMUTATIONS, _SEED)
     return np.array(matrix.to_rows(), np.uint32)
 

@@ -1,8 +1,8 @@
-"""The dataset: raw JSONL in; checked, deduplicated, split and tokenized samples out.
+"""The dataset: it turns raw JSONL into checked, deduplicated, split and tokenized samples.
 
     sources -> decode -> formats -> lengths (tokens) -> ingest (on disk) -> assign (duplicates, groups, splits) -> store
 
-Everything streams in chunks, so memory does not grow with the file; the result is cached by content and memory-mapped.
+Data streams in chunks, so memory does not grow with the file. The result is cached by content and memory-mapped.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 
 if TYPE_CHECKING:
-    from hafs.data.report import Report
+    from hafs.data.report import DataReport
     from hafs.data.samples import Prepared
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -22,7 +22,7 @@ Overlong = Literal["reject", "truncate", "split"]
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Where rows come from and what may become of them; `jsonl` says what each field means."""
+    """Where rows come from and how they are processed; `jsonl` documents each field."""
 
     name: str
     path: tuple[str, ...]
@@ -55,25 +55,25 @@ def jsonl(
     columns: dict[str, str] | None,
     reasoning: Literal["keep", "drop"],
 ) -> Dataset:
-    """Describe JSONL files of instruction, chat, ShareGPT, prompt/completion or plain-text rows; nothing is read yet.
+    """Describe a dataset of JSONL files; nothing is read yet.
 
     Args:
-        name: What the data is called in messages and reports.
+        name: Name of the dataset in messages and reports.
         path: Files, globs, or a list of them; `.jsonl` or `.jsonl.gz`.
-        max_length: Tokens a sample may have, template and end tokens included.
-        overlong: What becomes of longer ones: reject; truncate (user turns lose their start); split at turn borders.
+        max_length: Maximum tokens per sample, including the template's and the end token.
+        overlong: How to handle longer samples: reject; truncate (the start of user turns); split at turn borders.
         val_fraction: Share of prompt groups held out for validation.
         test_fraction: Share of prompt groups held out for the test split.
-        max_rejected: Share of rows that may be rejected before the data is refused.
-        near_duplicate_threshold: Jaccard similarity of 16-byte shingles from which two rows are near duplicates.
+        max_rejected: Maximum share of rejected rows; if more rows are rejected, training does not start.
+        near_duplicate_threshold: Minimum Jaccard similarity of 16-byte shingles for near duplicates.
         drop_near_duplicates: Keep one row of each near-duplicate cluster instead of all in one split.
         system: A system message for rows that have none, or null.
-        max_samples: Use at most this many samples, chosen by seed and content, or null.
-        columns: Keys of the rows, and as which keys they are read: `{my_question: prompt}`; or null.
-        reasoning: What was thought before an answer: keep it where the chat template has a place for it, or drop it.
+        max_samples: Maximum number of samples, chosen by seed and content, or null.
+        columns: Maps keys of the rows to the keys that hafs reads, such as `{my_question: prompt}`; or null.
+        reasoning: Keep the reasoning of answers if the chat template renders it, or drop it.
 
     Raises:
-        DataError: The two fractions leave nothing to train on.
+        DataError: `val_fraction` and `test_fraction` add up to 1 or more.
     """
     from hafs.core.errors import DataError
 
@@ -91,16 +91,16 @@ def jsonl(
 
 
 def prepare(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> "Prepared":
-    """Check, deduplicate, tokenize and split the rows, or find all that in the cache.
+    """Check, deduplicate, tokenize and split the rows, or load the result from the cache.
 
     Args:
-        dataset: What `jsonl` described.
-        tokenizer: The transformers tokenizer whose template the samples are written with.
-        seed: Decides, with the content alone, which split a row belongs to.
-        cache: Folder that keeps finished work; safe to share between processes and to delete.
+        dataset: The return value of `jsonl`.
+        tokenizer: The transformers tokenizer; its chat template renders the samples.
+        seed: Determines, together with the content, the split of each row.
+        cache: Folder for finished work; processes can share it, and it can be deleted.
 
     Raises:
-        DataError: No such file, nothing usable in it, or more rows rejected than `max_rejected` allows.
+        DataError: A file does not exist, no row is usable, or more rows are rejected than `max_rejected` allows.
     """
     from hafs.data.samples import open_prepared
 
@@ -109,11 +109,11 @@ def prepare(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> "Pre
     return prepared
 
 
-def report(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> "Report":
-    """Do the work of `prepare` and report on it; a refusal is in `Report.refusal` instead of raised.
+def report(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> "DataReport":
+    """Do the work of `prepare` and return its report; a refusal is stored in `DataReport.refusal`, not raised.
 
     Raises:
-        DataError: No such file, or nothing in it.
+        DataError: A file does not exist or is empty.
     """
     from hafs.data.samples import open_prepared
 

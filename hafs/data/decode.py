@@ -1,4 +1,4 @@
-"""One line of bytes becomes one JSON object, or the reason why it cannot."""
+"""Decode one line to a JSON object, or explain why it cannot be decoded."""
 
 import json
 import re
@@ -11,14 +11,14 @@ _DEEPEST = 64
 
 
 class Reject(NamedTuple):
-    """Why a row is not used: a stable code to count by, and a sentence for its author."""
+    """Why a row is rejected: a stable reason code, and a message for the user."""
 
     reason: str
     message: str
 
 
-class Unusable(Exception):
-    """Carries a Reject out of nested readers."""
+class UnusableRow(Exception):
+    """Carries a `Reject` out of nested functions."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -30,11 +30,11 @@ _CUT_OFF = Reject("truncated_line", "the last line breaks off (no newline follow
 
 
 class _Constant(Exception):
-    """NaN or Infinity was met."""
+    """The JSON contains NaN or Infinity."""
 
 
 class _Duplicate(Exception):
-    """An object names a key twice."""
+    """An object contains a key twice."""
 
 
 def decode(line: bytes, *, ended: bool) -> dict[str, Any] | Reject:
@@ -42,7 +42,7 @@ def decode(line: bytes, *, ended: bool) -> dict[str, Any] | Reject:
 
     Args:
         line: The line without its newline.
-        ended: Whether a newline followed; a broken line without one was cut off.
+        ended: Whether a newline follows; an invalid line without one was cut off.
     """
     try:
         row = orjson.loads(line)
@@ -66,7 +66,7 @@ def _kind(value: object) -> str:
 
 
 def _count_keys(row: dict[str, Any]) -> int | None:
-    """Keys of all objects within, or None where they nest too deeply."""
+    """The number of keys in all nested objects; None if the nesting is too deep."""
     count = 0
     level: list[Any] = [row]
     for _ in range(_DEEPEST):

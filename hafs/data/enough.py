@@ -1,7 +1,7 @@
-"""How much held-out data a comparison needs before it says anything.
+"""The minimum amount of held-out data for a comparison.
 
-Rows of one prompt, or of one `split_group`, are not independent: a comparison counts the groups that they form. Under
-five groups, or 30 rows, a bootstrap interval is narrower than the truth, so none is given.
+Rows with the same prompt or `split_group` are not independent, so a comparison counts groups. With fewer than five
+groups or 30 rows, a bootstrap interval would be too narrow, so hafs reports none.
 """
 
 FEWEST_ROWS = 30
@@ -9,11 +9,11 @@ FEWEST_GROUPS = 5
 
 
 def too_few(rows: int, groups: int) -> str:
-    """Why rows say nothing about a difference, in words; empty where they are enough.
+    """Why these rows are too few for a comparison; empty if they are enough.
 
     Args:
-        rows: That were measured.
-        groups: Prompts, or families of rows by `split_group`, that they belong to.
+        rows: Number of measured rows.
+        groups: Number of prompts, or of distinct `split_group` values, among them.
     """
     if rows >= FEWEST_ROWS and groups >= FEWEST_GROUPS:
         return ""

@@ -1,7 +1,7 @@
-"""One JSON object becomes a conversation, whichever of the known formats it is in.
+"""Read one JSON object as a conversation, in any of the supported formats.
 
-A row is a list of turns, a question with its answer, or plain text; which it is follows from its keys, the first of
-`CHATS`, `PAIRS` and `text` that says something.
+A row is a list of turns, a question with its answer, or plain text. The first key of `CHATS`, `PAIRS` and `text` that
+has a value determines the format.
 """
 
 import difflib
@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from hafs.chat import TEXT_ROLE, Conversation, Message
-from hafs.data.calls import call_of, tools_of
-from hafs.data.chats import REASONING, ordered, read_chat, says_nothing, shown, thoughtful
-from hafs.data.decode import Reject, Unusable
-from hafs.data.wanted import row_words, unwanted
+from hafs.data.chat_rows import REASONING, is_empty, ordered, read_chat, shown, with_reasoning
+from hafs.data.decode import Reject, UnusableRow
+from hafs.data.tool_calls import call_of, tools_of
+from hafs.data.training_marks import reject_unwanted, row_mark_keys
 
 CHATS = {"messages": "messages", "conversations": "sharegpt", "conversation": "conversation", "dialog": "dialog",
          "dialogue": "dialogue"}  # fmt: skip
-"""Keys of lists of turns, and what a report calls such rows."""
+"""Keys of lists of turns, and the name of the format in reports."""
 PAIRS = {
     "instruction": ("output", "response", "completion", "answer"),
     "prompt": ("completion", "response", "output", "answer"),
@@ -27,9 +27,9 @@ PAIRS = {
     "problem": ("solution", "answer", "response", "output"),
     "input": ("output", "response", "target"),
 }
-"""Keys of questions, and of the answers that may go with each; the first that is there is taken."""
+"""Keys of questions, and the keys of answers for each; the first existing one is used."""
 _NAMES = {("instruction", "output"): "instruction", ("prompt", "completion"): "prompt_completion"}
-_MORE = {"instruction": ("input", "context"), "question": ("context",)}  # put below the question
+_MORE = {"instruction": ("input", "context"), "question": ("context",)}  # appended to the question
 _SYSTEM = ("system", "system_prompt")
 _TOOLS = ("tools", "functions", "parallel_tool_calls")
 
@@ -38,12 +38,12 @@ class Parsed(NamedTuple):
     """A row that is a conversation."""
 
     format: str
-    """Which reading was taken: `messages`, `question/answer`, ..."""
+    """Name of the format: `messages`, `question/answer`, ..."""
     conversation: Conversation
     metadata: dict[str, Any]
-    """Every key of the row that the format does not use."""
+    """All keys of the row that the format does not use."""
     unused: list[str]
-    """Keys of the row and of its turns that say something nobody reads."""
+    """Keys of the row and of its turns that have a value but are not used."""
 
 
 class _Read(NamedTuple):
@@ -55,13 +55,13 @@ class _Read(NamedTuple):
 def parse(
     row: dict[str, Any], *, system: str | None = None, columns: Mapping[str, str] | None = None, reasoning: bool = True
 ) -> Parsed | Reject:
-    """Detect a row's format by its keys and read it.
+    """Detect the format of a row by its keys and read it.
 
     Args:
         row: One decoded JSON object.
-        system: A system message to put in front of conversations that have none.
-        columns: Keys of the row and the keys as which they are read.
-        reasoning: Keep what was thought before an answer.
+        system: A system message for conversations that have none.
+        columns: Maps keys of the row to the keys that hafs reads.
+        reasoning: Whether to keep the reasoning of answers.
     """
     if columns:
         named = {key: value for key, value in row.items() if key not in columns and key not in columns.values()}
@@ -70,15 +70,15 @@ def parse(
         key = next((key for key in (*CHATS, *PAIRS, "text") if row.get(key) is not None), None)
         if key is None:
             return _unknown(row)
-        if reject := unwanted(row, pair=key == "prompt"):
+        if reject := reject_unwanted(row, pair=key == "prompt"):
             return reject
         unused: list[str] = []
         name, conversation, used = _read(row, key, unused, reasoning)
         metadata = {each: value for each, value in row.items() if each not in used}
         if metadata:
-            unused += _unread(metadata, row_words(row, pair=key == "prompt"))
+            unused += _unread(metadata, row_mark_keys(row, pair=key == "prompt"))
         return Parsed(name, _with_system(conversation, system), metadata, unused)
-    except Unusable as bad:
+    except UnusableRow as bad:
         return bad.reject
 
 
@@ -87,16 +87,16 @@ def _read(row: dict[str, Any], key: str, unused: list[str], reasoning: bool) -> 
         return _Read("text", (Message(role=TEXT_ROLE, content=_string(row, "text")),), ("text",))
     if key in CHATS:
         turns = read_chat(row[key], key, row, unused, reasoning=reasoning)
-        return _Read(CHATS[key], _led(row, turns), (key, *_SYSTEM, *_TOOLS))
+        return _Read(CHATS[key], _with_row_system(row, turns), (key, *_SYSTEM, *_TOOLS))
     if isinstance(row.get("prompt"), list) and isinstance(row.get("completion"), list):
         listed = row["prompt"] + row["completion"]
         turns = read_chat(listed, "prompt/completion", row, unused, reasoning=reasoning)
-        return _Read("prompt_completion", _led(row, turns), ("prompt", "completion", *_SYSTEM, *_TOOLS))
+        return _Read("prompt_completion", _with_row_system(row, turns), ("prompt", "completion", *_SYSTEM, *_TOOLS))
     return _pair(row, key, reasoning)
 
 
 def _pair(row: dict[str, Any], key: str, reasoning: bool) -> _Read:
-    """A question, its answer, and what was said before them."""
+    """A question, its answer and earlier pairs."""
     said = next((each for each in PAIRS[key] if each in row), PAIRS[key][0])
     more = [each for each in _MORE.get(key, ()) if isinstance(row.get(each), str | None) or each == "input"]
     parts = [_string(row, key), *(_string(row, each, optional=True) for each in more)]
@@ -105,11 +105,13 @@ def _pair(row: dict[str, Any], key: str, reasoning: bool) -> _Read:
     history, tools = _history(row), tools_of(row)
     conversation = ordered([*history, *turns], tools) if history or tools else tuple(turns)
     name = _NAMES.get((key, said), f"{key}/{said}")
-    return _Read(name, _led(row, conversation), (key, said, *more, "history", *REASONING, *_SYSTEM, *_TOOLS))
+    return _Read(
+        name, _with_row_system(row, conversation), (key, said, *more, "history", *REASONING, *_SYSTEM, *_TOOLS)
+    )
 
 
 def _answer(row: dict[str, Any], key: str, reasoning: bool) -> Message:
-    """The answer; where it is a list of calls (APIGen's form, also as JSON text), those calls."""
+    """The answer, or the tool calls if it is a list of calls (APIGen's format, also as JSON text)."""
     listed = row.get(key)
     if key == "answers" and isinstance(listed, str):
         try:
@@ -118,24 +120,24 @@ def _answer(row: dict[str, Any], key: str, reasoning: bool) -> Message:
             listed = None
     if key == "answers" and isinstance(listed, list) and listed and all(isinstance(each, dict) for each in listed):
         return Message(role="assistant", content="", calls=tuple(call_of(each, repr(key)) for each in listed))
-    return thoughtful(Message(role="assistant", content=_string(row, key)), row, keep=reasoning)
+    return with_reasoning(Message(role="assistant", content=_string(row, key)), row, keep=reasoning)
 
 
 def _history(row: dict[str, Any]) -> list[Message]:
-    """Earlier pairs of a question and its answer."""
+    """Earlier question-answer pairs."""
     pairs = row.get("history") or []
     fits = isinstance(pairs, list) and all(
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) and text.strip() for text in pair)
         for pair in pairs
     )
     if not fits:
-        raise Unusable("wrong_type", "'history' is no list of pairs of a question and its answer")
+        raise UnusableRow("wrong_type", "'history' is not a list of question-answer pairs")
     roles = ("user", "assistant")
     return [Message(role=role, content=text) for pair in pairs for role, text in zip(roles, pair, strict=True)]
 
 
-def _led(row: dict[str, Any], conversation: Conversation) -> Conversation:
-    """With the row's own system message, where the conversation has none."""
+def _with_row_system(row: dict[str, Any], conversation: Conversation) -> Conversation:
+    """Add the row's own system message if the conversation has none."""
     for key in _SYSTEM:
         text = _string(row, key, optional=True)
         if text.strip():
@@ -156,7 +158,7 @@ def _with_system(conversation: Conversation, system: str | None) -> Conversation
 def _unread(metadata: dict[str, Any], read: set[str]) -> list[str]:
     if isinstance(metadata.get("split_group"), str):
         read |= {"split_group"}
-    return [shown(key) for key, value in metadata.items() if key not in read and not says_nothing(value)]
+    return [shown(key) for key, value in metadata.items() if key not in read and not is_empty(value)]
 
 
 def _unknown(row: dict[str, Any]) -> Reject:
@@ -176,9 +178,9 @@ def _string(row: Mapping[str, Any], key: str, *, optional: bool = False) -> str:
         if optional:
             return ""
         state = "is null" if key in row else "is missing"
-        raise Unusable("missing_field", f"{key!r} {state}; every sample needs it")
+        raise UnusableRow("missing_field", f"{key!r} {state}; every sample needs it")
     if not isinstance(value, str):
-        raise Unusable("wrong_type", f"{key!r} is {type(value).__name__}, expected a string")
+        raise UnusableRow("wrong_type", f"{key!r} is {type(value).__name__}, expected a string")
     if not optional and not value.strip():
-        raise Unusable("empty_field", f"{key!r} is empty; every sample needs one")
+        raise UnusableRow("empty_field", f"{key!r} is empty; every sample needs one")
     return value

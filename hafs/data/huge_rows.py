@@ -1,4 +1,4 @@
-"""Rows too large to tokenize at once: a tokenizer takes about 270 bytes for each token, so these go in slices."""
+"""Rows too large for one tokenizer call, which needs about 270 bytes per token; they are tokenized in slices."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +10,7 @@ from hafs.data.lengths import Fitted, exchanges, fit
 
 HUGE = 200_000  # characters
 _SLICE = 50_000  # characters
-_CHARACTERS_A_TOKEN = 16  # more than text has; what lies further left than this cannot be kept
+_CHARACTERS_A_TOKEN = 16  # an upper bound; text further left can never be kept
 
 
 def characters(conversation: Conversation) -> int:
@@ -19,13 +19,13 @@ def characters(conversation: Conversation) -> int:
 
 
 def count_tokens(tokenizer: Any, conversation: Conversation) -> int:
-    """Tokens of the messages alone; exact but for a token at each border of two slices."""
+    """Tokens of the messages without the template; up to one token off per slice border."""
     parts = (part for message in conversation for part in _slices(message.content))
     return sum(len(encode_plain(tokenizer, [part])[0].ids) for part in parts)
 
 
 def fit_huge(tokenizer: Any, conversation: Conversation, *, max_length: int, overlong: Overlong) -> Fitted | None:
-    """`lengths.fit` for a conversation of more than HUGE characters; None where its tokens fit after all."""
+    """`lengths.fit` for a conversation of more than HUGE characters; None if its tokens fit."""
     total = count_tokens(tokenizer, conversation)
     if total <= max_length:
         return None
@@ -42,7 +42,7 @@ def fit_huge(tokenizer: Any, conversation: Conversation, *, max_length: int, ove
 
 
 def _parts(conversation: Conversation, max_length: int, overlong: Overlong) -> Iterator[Conversation]:
-    """What of the conversation is worth rendering, each part small enough to be rendered at once."""
+    """The parts of the conversation that can be kept, each small enough for one tokenizer call."""
     if overlong == "truncate":
         room = max_length * _CHARACTERS_A_TOKEN
         parts = [tuple(_ending(message, room) for message in conversation)]
@@ -59,13 +59,13 @@ def _parts(conversation: Conversation, max_length: int, overlong: Overlong) -> I
 
 
 def _ending(message: Message, room: int) -> Message:
-    """The message's last `room` characters, or all of what must stay whole."""
+    """The last `room` characters of a message; system messages and answers stay complete."""
     whole = message.role in ("system", "assistant") or len(message.content) <= room
     return message if whole else replace(message, content=message.content[-room:])
 
 
 def _slices(text: str) -> Iterator[str]:
-    """Consecutive slices, cut before a space or a newline where there is one."""
+    """Consecutive slices, cut before a space or newline if possible."""
     start = 0
     while start < len(text):
         stop = start + _SLICE

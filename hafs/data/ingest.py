@@ -1,7 +1,7 @@
-"""Pass one: files are read, checked and tokenized in chunks, and everything goes to disk as it comes.
+"""Pass one: read, check and tokenize rows in chunks, and write the results to disk immediately.
 
-The main thread reads and checks a chunk while a worker thread tokenizes the one before it; the tokenizer is Rust and
-leaves the interpreter free. Nothing that grows with the file is held in memory.
+The main thread reads and checks a chunk while a worker thread tokenizes the previous one (the tokenizer releases the
+GIL). Memory use does not grow with the file.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ import numpy as np
 import orjson
 import xxhash
 
-from hafs.data.content import Keys, keys_of
+from hafs.data.content import RowKeys, keys_of
 from hafs.data.dataset import Dataset
 from hafs.data.decode import Reject, decode
 from hafs.data.formats import Parsed, parse
 from hafs.data.lengths import Fitted
 from hafs.data.near_duplicates import SignatureWriter
-from hafs.data.outcomes import Counts, outcomes
+from hafs.data.outcomes import IngestCounts, outcomes
 from hafs.data.sources import MAX_LINE_BYTES, FileProblem, read_lines
 from hafs.data.store import ArrayWriter, Columns
 
@@ -33,56 +33,56 @@ SAMPLE_COLUMNS = {"row": "<i4", "id": "<u8", "start": "<i8", "length": "<i4", "s
                   "spool": "<i8", "spool_size": "<i4"}  # fmt: skip
 
 
-class Place(NamedTuple):
-    """Where a row stands."""
+class RowLocation(NamedTuple):
+    """File and line of a row."""
 
     file: int
     line: int
 
 
-class Good(NamedTuple):
-    """A row that passed every check which needs no tokenizer."""
+class GoodRow(NamedTuple):
+    """A row that passed all checks that need no tokenizer."""
 
-    place: Place
+    place: RowLocation
     parsed: Parsed
-    keys: Keys
+    keys: RowKeys
     said: bytes
 
 
-class Bad(NamedTuple):
-    """A row that did not."""
+class RejectedRow(NamedTuple):
+    """A row that failed a check."""
 
-    place: Place
+    place: RowLocation
     reject: Reject
     excerpt: str
 
 
 @dataclass
 class Chunk:
-    """Rows on their way to the worker."""
+    """A chunk of rows for the worker thread."""
 
-    good: list[Good] = field(default_factory=list)
-    bad: list[Bad] = field(default_factory=list)
+    good: list[GoodRow] = field(default_factory=list)
+    bad: list[RejectedRow] = field(default_factory=list)
     size: int = 0  # bytes
 
     @property
     def full(self) -> bool:
-        """Whether it is large enough to be worth a call of the tokenizer."""
+        """Whether the chunk is large enough for a tokenizer call."""
         return len(self.good) + len(self.bad) >= _CHUNK_ROWS or self.size >= _CHUNK_BYTES
 
 
 class Ingest:
-    """Writes rows, samples, tokens, conversations and rejects into `folder`; `run` does all of it, once."""
+    """Writes rows, samples, tokens, conversations and rejected rows into `folder`; call `run` once."""
 
     def __init__(self, folder: Path, dataset: Dataset, tokenizer: Any, files: list[Path]) -> None:
         self.folder, self.dataset, self.tokenizer, self.files = folder, dataset, tokenizer, files
-        self.counts = Counts()
+        self.counts = IngestCounts()
         self.rows = Columns(folder, "rows", ROW_COLUMNS)
         self.samples = Columns(folder, "samples", SAMPLE_COLUMNS)
         self.row_count = self.spool_size = 0
 
-    def run(self) -> Counts:
-        """Read every file to its end."""
+    def run(self) -> IngestCounts:
+        """Process all files."""
         folder = self.folder
         with (
             (folder / "conversations.bin").open("wb") as self.spool,
@@ -111,30 +111,30 @@ class Ingest:
         chunk = Chunk()
         for number, path in enumerate(self.files):
             for row in self._rows(number, path):
-                (chunk.good if isinstance(row, Good) else chunk.bad).append(row)  # type: ignore[arg-type]
-                chunk.size += len(row.said) if isinstance(row, Good) else 0
+                (chunk.good if isinstance(row, GoodRow) else chunk.bad).append(row)  # type: ignore[arg-type]
+                chunk.size += len(row.said) if isinstance(row, GoodRow) else 0
                 if chunk.full:
                     yield chunk
                     chunk = Chunk()
         yield chunk
 
-    def _rows(self, number: int, path: Path) -> Iterator[Good | Bad]:
+    def _rows(self, number: int, path: Path) -> Iterator[GoodRow | RejectedRow]:
         line_number = 0
         try:
             for line in read_lines(path, self.counts.notes):
                 line_number = line.number
                 if line.raw is None:
                     too_long = f"the line has {line.size / 1e6:.1f} MB, expected at most {MAX_LINE_BYTES >> 20} MB"
-                    yield self._bad(Place(number, line_number), Reject("line_too_long", too_long), b"")
+                    yield self._bad(RowLocation(number, line_number), Reject("line_too_long", too_long), b"")
                 elif line.raw and not line.raw.isspace():
-                    yield self._checked(Place(number, line_number), line.raw, line.ended)
+                    yield self._checked(RowLocation(number, line_number), line.raw, line.ended)
                 else:
                     self.counts.blank_lines += 1
         except FileProblem as problem:
             self.counts.file_problems.append(f"{path}: {problem.message}")
-            yield self._bad(Place(number, line_number + 1), Reject(problem.reason, problem.message), b"")
+            yield self._bad(RowLocation(number, line_number + 1), Reject(problem.reason, problem.message), b"")
 
-    def _checked(self, place: Place, raw: bytes, ended: bool) -> Good | Bad:
+    def _checked(self, place: RowLocation, raw: bytes, ended: bool) -> GoodRow | RejectedRow:
         row = decode(raw, ended=ended)
         parsed = row if isinstance(row, Reject) else self._parse(row)
         if isinstance(parsed, Reject):
@@ -142,33 +142,33 @@ class Ingest:
         self.counts.rows += 1
         if parsed.unused:
             self.counts.count_unused(parsed.unused)
-        return Good(place, parsed, *keys_of(parsed.conversation, parsed.metadata.get("split_group")))
+        return GoodRow(place, parsed, *keys_of(parsed.conversation, parsed.metadata.get("split_group")))
 
     def _parse(self, row: dict[str, Any]) -> Parsed | Reject:
         options = self.dataset
         return parse(row, system=options.system, columns=options.columns, reasoning=options.reasoning == "keep")
 
-    def _bad(self, place: Place, reject: Reject, raw: bytes) -> Bad:
+    def _bad(self, place: RowLocation, reject: Reject, raw: bytes) -> RejectedRow:
         self.counts.rows += 1
-        return Bad(place, reject, raw[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT])
+        return RejectedRow(place, reject, raw[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT])
 
     # tokenizing and writing: the worker thread ------------------------------------------------------------------------
 
     def _write(self, chunk: Chunk) -> None:
-        kept: list[tuple[Good, Fitted]] = []
+        kept: list[tuple[GoodRow, Fitted]] = []
         conversations = [good.parsed.conversation for good in chunk.good]
         found = outcomes(self.dataset, self.tokenizer, conversations, self.counts)
         for good, outcome in zip(chunk.good, found, strict=True):
             if isinstance(outcome, Reject):
                 excerpt = good.said[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT]
-                chunk.bad.append(Bad(good.place, outcome, excerpt))
+                chunk.bad.append(RejectedRow(good.place, outcome, excerpt))
             else:
                 kept.append((good, outcome))
         self._write_bad(sorted(chunk.bad, key=lambda bad: bad.place))
         if kept:
             self._write_good(kept)
 
-    def _write_bad(self, rows: list[Bad]) -> None:
+    def _write_bad(self, rows: list[RejectedRow]) -> None:
         for (file, line), (reason, message), excerpt in rows:
             entry = {
                 "file": str(self.files[file]),
@@ -182,7 +182,7 @@ class Ingest:
             if len(examples := self.counts.examples.setdefault(reason, [])) < _EXAMPLES:
                 examples.append(entry)
 
-    def _write_good(self, kept: list[tuple[Good, Fitted]]) -> None:
+    def _write_good(self, kept: list[tuple[GoodRow, Fitted]]) -> None:
         rows, samples, tokens, flags = [], [], [], []
         start = self.tokens.length
         for good, fitted in kept:

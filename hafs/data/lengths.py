@@ -1,4 +1,4 @@
-"""What becomes of samples that are longer than max_length: rejected, truncated or split; counted, never silent."""
+"""Handle samples longer than max_length: reject, truncate or split them; each case is counted and reported."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from hafs.chat import TEXT_ROLE, Conversation, Message, Rendered, encode_plain, learned_part, render, render_many
 from hafs.data.dataset import Overlong
 
-_LEAST_KEPT = 8  # tokens of a user turn that truncation leaves, so that the question's end stays readable
+_LEAST_KEPT = 8  # truncation keeps at least so many tokens of a user turn
 _ATTEMPTS = 4  # re-tokenized text may be a token longer than planned
 
 
 class Fitted(NamedTuple):
-    """The samples that one row gives, at most max_length tokens each, and the tokens that were lost on the way."""
+    """The samples of one row, each of at most max_length tokens, and the number of lost tokens."""
 
     samples: list[tuple[Conversation, Rendered]]
     lost: int  # tokens
@@ -21,7 +21,7 @@ class Fitted(NamedTuple):
 def fit(
     tokenizer: Any, conversation: Conversation, rendered: Rendered, *, max_length: int, overlong: Overlong
 ) -> Fitted:
-    """Apply the policy to one conversation of more than max_length tokens; no samples means: reject it."""
+    """Apply the policy to one conversation of more than max_length tokens; no samples means that it is rejected."""
     if overlong == "truncate":
         return _truncate(tokenizer, conversation, rendered, max_length)
     if overlong == "split":
@@ -35,7 +35,7 @@ def fit(
 
 
 def _learned(tokenizer: Any, piece: Conversation, done: Rendered) -> tuple[Conversation, Rendered] | None:
-    """A piece up to its last answer that is learned; None where it has none."""
+    """A piece up to its last learned answer; None if it has none."""
     part = learned_part(piece)
     if not part:
         return None
@@ -43,7 +43,7 @@ def _learned(tokenizer: Any, piece: Conversation, done: Rendered) -> tuple[Conve
 
 
 def _truncate(tokenizer: Any, conversation: Conversation, rendered: Rendered, max_length: int) -> Fitted:
-    """Cut user and tool turns from the left, oldest first; plain text loses its beginning."""
+    """Remove the start of user and tool turns, oldest first; plain text loses its beginning."""
     cut, done = list(conversation), rendered
     for _ in range(_ATTEMPTS):
         excess = len(done.tokens) - max_length
@@ -61,7 +61,7 @@ def _truncate(tokenizer: Any, conversation: Conversation, rendered: Rendered, ma
 
 
 def _cut_left(tokenizer: Any, message: Message, excess: int) -> tuple[Message, int]:
-    """The message without its first tokens, and how many are gone; cuts fall between characters."""
+    """The message without its first tokens, and the number of removed tokens; cuts fall between characters."""
     offsets = encode_plain(tokenizer, [message.content])[0].offsets
     removed = min(excess, len(offsets) - _LEAST_KEPT)
     if removed <= 0:
@@ -72,7 +72,7 @@ def _cut_left(tokenizer: Any, message: Message, excess: int) -> tuple[Message, i
 
 
 def _text_pieces(tokenizer: Any, conversation: Conversation, max_length: int) -> list[tuple[Conversation, Rendered]]:
-    """Consecutive pieces of a plain text; each is closed by the end token."""
+    """Consecutive pieces of a plain text, each followed by the end token."""
     text = conversation[0].content
     offsets = encode_plain(tokenizer, [text])[0].offsets
     pieces: list[Conversation] = []
@@ -89,7 +89,7 @@ def _text_pieces(tokenizer: Any, conversation: Conversation, max_length: int) ->
 
 
 def _turn_pieces(tokenizer: Any, conversation: Conversation, max_length: int) -> list[tuple[Conversation, Rendered]]:
-    """Runs of whole exchanges, as long as fit, each with the system message; an exchange too long stands alone."""
+    """Runs of complete exchanges that fit, each with the system message; an exchange that is too long stays alone."""
     system = conversation[:1] if conversation[0].role == "system" else ()
     tools = () if system else conversation[0].tools
     pieces: list[tuple[Conversation, Rendered]] = []
@@ -112,7 +112,7 @@ def _turn_pieces(tokenizer: Any, conversation: Conversation, max_length: int) ->
 
 
 def exchanges(turns: Conversation) -> list[list[Message]]:
-    """Turns grouped so that each group starts with a user turn."""
+    """Group turns so that each group starts with a user turn."""
     groups: list[list[Message]] = []
     for message in turns:
         if message.role == "user" or not groups:

@@ -1,7 +1,7 @@
-"""Near duplicates: rows whose MinHash signatures agree, found by locality-sensitive hashing and joined to clusters.
+"""Near duplicates: rows with similar MinHash signatures, found by locality-sensitive hashing and joined to clusters.
 
-Signatures lie on disk as one byte for each permutation (b-bit MinHash, Li and Koenig 2010) and as one file of 32-bit
-hashes for each band (Leskovec et al., Mining of Massive Datasets, 3.4), so a file of any length fits in little memory.
+Signatures are stored on disk as one byte per permutation (b-bit MinHash, Li and Koenig 2010) and as one file of 32-bit
+hashes per band (Leskovec et al., Mining of Massive Datasets, 3.4), so memory use does not depend on the file's length.
 """
 
 from pathlib import Path
@@ -11,13 +11,13 @@ import numpy as np
 
 from hafs.data.content import PERMUTATIONS, signatures
 
-_CHUNK = 1 << 17  # candidate pairs that are verified at once
-_BLOCK = 1 << 16  # signatures that are read at once
+_CHUNK = 1 << 17  # candidate pairs per verification step
+_BLOCK = 1 << 16  # signatures per read
 _RECALL = 0.95
 
 
 def bands_for(threshold: float) -> tuple[int, int]:
-    """(bands, rows a band): the longest rows that still find 95 % of the pairs right at the threshold."""
+    """(bands, rows per band): the most rows per band that still find 95 % of the pairs at the threshold."""
     for rows in range(PERMUTATIONS, 1, -1):
         bands = PERMUTATIONS // rows
         if 1 - (1 - threshold**rows) ** bands >= _RECALL:
@@ -26,7 +26,7 @@ def bands_for(threshold: float) -> tuple[int, int]:
 
 
 class SignatureWriter:
-    """Appends the signatures of chunks of rows to files in a folder; closed by leaving its `with` block."""
+    """Appends signatures of rows to files in a folder; a context manager that closes them."""
 
     def __init__(self, folder: Path, threshold: float) -> None:
         self.bands, self.rows = bands_for(threshold)
@@ -56,8 +56,8 @@ def near_clusters(folder: Path, kept: np.ndarray, *, threshold: float) -> np.nda
 
     Args:
         folder: Where a SignatureWriter wrote.
-        kept: int32[N], the numbers of the rows to compare, in an order that depends on their content alone.
-        threshold: Estimated Jaccard similarity from which two rows are joined.
+        kept: int32[N], the rows to compare, in an order that depends only on their content.
+        threshold: Minimum estimated Jaccard similarity to join two rows.
 
     Returns:
         int32[N]: the place in `kept` of each row's cluster's first row.
@@ -77,7 +77,7 @@ def near_clusters(folder: Path, kept: np.ndarray, *, threshold: float) -> np.nda
 
 
 def _candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs within equal hashes: each row with its bucket's first row and with the row before it."""
+    """Candidate pairs: each row with the first row of its bucket and with the previous one."""
     order, same = sort_equal(hashes)
     alike = same | np.concatenate((same[1:], [False]))[: len(order)]
     order, same = order[alike], same[alike]
@@ -89,7 +89,7 @@ def _candidates(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sort_equal(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(int32[N] places in the order of their values, bool[N] whether each has the value of the one before it)."""
+    """(int32[N] places ordered by value, bool[N] whether each value equals the previous one)."""
     order = np.argsort(values, kind="stable").astype(np.int32)
     ordered = values[order]
     same = np.zeros(len(order), bool)
@@ -98,7 +98,7 @@ def sort_equal(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gather(path: Path, rows: np.ndarray) -> np.ndarray:
-    """Signatures of int32[N] rows; the file is read from end to end, because a map of it would count as memory."""
+    """Signatures of int32[N] rows; the file is read sequentially, because a memory map would count as memory."""
     found = np.empty((len(rows), PERMUTATIONS), np.uint8)
     order = np.argsort(rows, kind="stable")
     borders = np.arange(0, path.stat().st_size // PERMUTATIONS + _BLOCK, _BLOCK)
@@ -116,7 +116,7 @@ def _spans(ordered: np.ndarray, borders: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def join(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Merge the clusters of each pair; every label becomes the smallest place in its cluster."""
+    """Merge the clusters of each pair; a cluster's label is its smallest place."""
     labels = labels.copy()
     while (open_ := labels[left] != labels[right]).any():
         left, right = left[open_], right[open_]

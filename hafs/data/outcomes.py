@@ -1,4 +1,4 @@
-"""What pass one counts, and how a conversation becomes samples or the reason why not."""
+"""Tokenize conversations to samples or reject them, and count the outcomes of pass one."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,37 +17,37 @@ Sample: TypeAlias = tuple[Conversation, Rendered]
 
 
 @dataclass
-class Counts:
-    """What pass one counted."""
+class IngestCounts:
+    """Counts of pass one."""
 
     rows: int = 0
     blank_lines: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     formats: Counter[str] = field(default_factory=Counter)
-    thoughts_left_out: int = 0
-    """Answers whose reasoning the chat template has no place for."""
+    omitted_reasoning: int = 0
+    """Answers whose reasoning the chat template does not render."""
     unused: Counter[str] = field(default_factory=Counter)
-    """Keys of good rows that nothing reads, and in how many rows or turns they say something."""
+    """Unused keys of accepted rows, and the number of rows or turns in which they have a value."""
     overlong: Counter[str] = field(default_factory=Counter)
     tokens_lost: int = 0
     notes: list[str] = field(default_factory=list)
     file_problems: list[str] = field(default_factory=list)
 
     def count_unused(self, names: Iterable[str]) -> None:
-        """Count keys; where rows use names of their own without end, those beyond the first thousand count as one."""
+        """Count unused keys; after the first thousand names, all further names are counted together."""
         for name in names:
             known = len(self.unused) < _MOST_KEYS or name in self.unused
             self.unused[name if known else "(more keys)"] += 1
 
 
 def outcomes(
-    dataset: Dataset, tokenizer: Any, conversations: list[Conversation], counts: Counts
+    dataset: Dataset, tokenizer: Any, conversations: list[Conversation], counts: IngestCounts
 ) -> list[Fitted | Reject]:
-    """Tokenize conversations and apply the policy on length; `counts` gains what was too long, and what that cost."""
+    """Tokenize conversations and apply the length policy; `counts` records samples that are too long."""
     small = [conversation for conversation in conversations if characters(conversation) <= HUGE]
     rendered = iter(_render(tokenizer, small))
-    counts.thoughts_left_out += _left_out(tokenizer, conversations)
+    counts.omitted_reasoning += _count_omitted_reasoning(tokenizer, conversations)
     found: list[Fitted | Reject] = []
     for conversation in conversations:
         try:
@@ -61,16 +61,16 @@ def outcomes(
     return found
 
 
-def _left_out(tokenizer: Any, conversations: list[Conversation]) -> int:
+def _count_omitted_reasoning(tokenizer: Any, conversations: list[Conversation]) -> int:
     thoughts = sum(bool(message.reasoning) for conversation in conversations for message in conversation)
     return 0 if not thoughts or shows_reasoning(tokenizer) else thoughts
 
 
 def _render(tokenizer: Any, conversations: list[Conversation]) -> list[list[Sample] | Reject]:
-    """The samples of each conversation, all tokenized in one call."""
+    """The samples of each conversation, tokenized in one call."""
     try:
         return list(_samples(tokenizer, conversations))
-    except HafsError:  # one row at a time, to find those that the template refuses
+    except HafsError:  # one row at a time, to find those that the template rejects
         return [_render_one(tokenizer, conversation) for conversation in conversations]
 
 
@@ -87,9 +87,9 @@ def _render_one(tokenizer: Any, conversation: Conversation) -> list[Sample] | Re
         return Reject("template", error.fact)
 
 
-def _fit(dataset: Dataset, tokenizer: Any, samples: list[Sample], counts: Counts) -> Fitted | Reject:
+def _fit(dataset: Dataset, tokenizer: Any, samples: list[Sample], counts: IngestCounts) -> Fitted | Reject:
     if not all(any(done.supervised) for _, done in samples):
-        return Reject("no_supervised_token", "the template leaves no token of an answer to learn from")
+        return Reject("no_supervised_token", "the template leaves no supervised token")
     longest = max(len(done.tokens) for _, done in samples)
     if longest <= dataset.max_length:
         return Fitted(samples, 0)
@@ -102,19 +102,19 @@ def _fit(dataset: Dataset, tokenizer: Any, samples: list[Sample], counts: Counts
     return _counted(dataset, whole, f"{longest:,} tokens", counts)
 
 
-def _huge(dataset: Dataset, tokenizer: Any, conversation: Conversation, counts: Counts) -> Fitted | Reject:
+def _huge(dataset: Dataset, tokenizer: Any, conversation: Conversation, counts: IngestCounts) -> Fitted | Reject:
     fitted = fit_huge(tokenizer, conversation, max_length=dataset.max_length, overlong=dataset.overlong)
     if fitted is None:
         return _fit(dataset, tokenizer, _samples(tokenizer, [conversation])[0], counts)
     return _counted(dataset, fitted, f"{characters(conversation):,} characters", counts)
 
 
-def _counted(dataset: Dataset, fitted: Fitted, size: str, counts: Counts) -> Fitted | Reject:
+def _counted(dataset: Dataset, fitted: Fitted, size: str, counts: IngestCounts) -> Fitted | Reject:
     counts.overlong["rows"] += 1
     counts.tokens_lost += fitted.lost
     if fitted.samples:
         counts.overlong["truncated" if dataset.overlong == "truncate" else "split"] += 1
         return fitted
     counts.overlong["rejected"] += 1
-    why = "" if dataset.overlong == "reject" else f", and no way to {dataset.overlong} it leaves whole answers"
+    why = "" if dataset.overlong == "reject" else f", and overlong={dataset.overlong} cannot keep its answers complete"
     return Reject("too_long", f"{size}, expected at most {dataset.max_length:,} tokens (max_length){why}")

@@ -1,4 +1,4 @@
-"""What there is to know about a dataset before training on it; `terminal.py` prints it, `files.py` writes it."""
+"""The data report: statistics and problems of a dataset; `report_terminal` prints it, `report_files` writes it."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,32 +17,32 @@ _MANY_ROWS = 10  # of one prompt, on average
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSize:
-    """How much one split holds."""
+    """The size of one split."""
 
     samples: int
     groups: int
-    """Groups of rows that share a prompt or nearly repeat each other."""
+    """Groups of rows that share a prompt or are near duplicates."""
     tokens: int
     supervised: int
     """Tokens that the loss counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """The facts; `refusal` says why training would refuse, or is None."""
+class DataReport:
+    """Statistics of a dataset; `refusal` says why training would refuse it, or is None."""
 
     name: str
     files: dict[str, str]
     """Source files and their hashes."""
     rows: int
-    """Lines that are not blank, good and bad."""
+    """Lines that are not blank, accepted and rejected."""
     blank_lines: int
     rejected: dict[str, int]
-    """Rows by reason code, commonest first."""
+    """Rejected rows by reason code, most frequent first."""
     reject_examples: dict[str, list[dict[str, Any]]]
     formats: dict[str, int]
     unused: dict[str, int]
-    """Keys of good rows that hafs does not use, by the rows or turns in which they say something."""
+    """Unused keys of accepted rows, with the number of rows or turns in which they have a value."""
     exact_duplicates: int
     near_duplicates: int
     near_dropped: int
@@ -50,7 +50,7 @@ class Report:
     """Prompts that have several answers."""
     conflict_examples: list[dict[str, Any]]
     overlong: dict[str, int]
-    """Rows longer than max_length, and how many of them were truncated, split or rejected."""
+    """The number of rows longer than max_length, and how many were truncated, split or rejected."""
     tokens_lost: int
     lengths: dict[str, int]
     """Percentiles of tokens in a sample."""
@@ -65,7 +65,7 @@ class Report:
     rejected_file: Path | None
 
     def unused_keys(self, most: int | None = None) -> str:
-        """The unused keys with their counts, in one line; the first `most` of them."""
+        """The unused keys with their counts in one line, at most `most` of them."""
         shown = [f"{name} {count:,}" for name, count in list(self.unused.items())[:most]]
         left = len(self.unused) - len(shown)
         return ", ".join(shown + ([f"and {left:,} more"] if left else []))
@@ -86,14 +86,14 @@ class Report:
         return sum(size.supervised for size in self.splits.values()) / max(1, self.tokens)
 
     def as_dict(self) -> dict[str, Any]:
-        """The facts as plain JSON values."""
+        """The report as JSON values."""
         facts = asdict(self)
         del facts["rejected_file"]
         return facts | {"samples": self.samples, "tokens": self.tokens, "supervised_share": self.supervised_share}
 
     @classmethod
-    def read(cls, path: Path, rejected_file: Path) -> "Report":
-        """The report that `as_dict` was saved from."""
+    def read(cls, path: Path, rejected_file: Path) -> "DataReport":
+        """Load a report that was saved with `as_dict`."""
         facts = orjson.loads(path.read_bytes())
         known: dict[str, Any] = {item.name: facts[item.name] for item in fields(cls) if item.name in facts}
         known["splits"] = {name: SplitSize(**size) for name, size in facts["splits"].items()}
@@ -112,7 +112,7 @@ class Report:
         return found
 
     def judge(self, name: str, max_rejected: float) -> str | None:
-        """Why training on this data would refuse, in one line, or None."""
+        """Why training would refuse this data, in one line, or None."""
         bad = sum(self.rejected.values())
         if self.file_problems:
             return f"dataset {name!r}: {self.file_problems[0]}"
@@ -133,10 +133,10 @@ class Report:
         return "; ".join(parts)
 
     def raise_refusal(self) -> None:
-        """Raise the refusal as an error, if there is one.
+        """Raise an error if training should refuse the data.
 
         Raises:
-            DataError: The commonest reasons, each with an example's file and line.
+            DataError: The message lists the most frequent reasons with an example's file and line.
         """
         if self.refusal:
             raise DataError(self.refusal, hint="hafs validate lists every such row in rejected.jsonl")

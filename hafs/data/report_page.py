@@ -1,9 +1,9 @@
-"""The data report as one HTML file that needs nothing else: no script, no external resource, light and dark."""
+"""The data report as a single HTML file without scripts or external resources, in a light and a dark theme."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from hafs.data.report import Report
+from hafs.data.report import DataReport
 
 _WIDTH, _HEIGHT, _ROW = 720, 180, 26  # SVG units
 _STYLE = """
@@ -25,8 +25,8 @@ svg text{fill:var(--dim);font-size:12px}
 """
 
 
-def page(report: Report) -> str:
-    """The whole page; every text that comes from the data is escaped."""
+def page(report: DataReport) -> str:
+    """The complete page; all text from the data is escaped."""
     parts = [
         f"<h1>Data report: {escape(report.name)}</h1>",
         f"<p class=refusal>Training would refuse: {escape(report.refusal)}</p>" if report.refusal else "",
@@ -52,7 +52,7 @@ def _cell(value: object) -> str:
 
 
 def _table(names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> str:
-    """A table whose headings stand over their column: right over numbers, left over words."""
+    """A table with right-aligned numbers and left-aligned text; headings are aligned like their column."""
     rows = list(rows)
     number = [isinstance(value, int) for value in rows[0]] if rows else [False] * len(names)
     head = "".join(f"<th{' class=n' * n}>{escape(name)}</th>" for name, n in zip(names, number, strict=False))
@@ -60,7 +60,7 @@ def _table(names: tuple[str, ...], rows: Iterable[Sequence[object]]) -> str:
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _facts(report: Report) -> str:
+def _facts(report: DataReport) -> str:
     formats = ", ".join(f"{count:,} {name}" for name, count in report.formats.items())
     rows = [
         ("rows", report.rows), ("blank lines", report.blank_lines), ("rejected", sum(report.rejected.values())),
@@ -74,12 +74,12 @@ def _facts(report: Report) -> str:
     return _table(("fact", ""), rows) + notes
 
 
-def _splits(report: Report) -> str:
+def _splits(report: DataReport) -> str:
     rows = [(name, size.samples, size.groups, size.tokens, size.supervised) for name, size in report.splits.items()]
     return _table(("split", "samples", "groups", "tokens", "supervised"), rows)
 
 
-def _lengths(report: Report) -> str:
+def _lengths(report: DataReport) -> str:
     counts, edges = report.histogram["counts"], report.histogram["edges"]
     if not counts:
         return "<p class=dim>No samples.</p>"
@@ -95,14 +95,14 @@ def _lengths(report: Report) -> str:
     return svg + _table(tuple(report.lengths), [tuple(report.lengths.values())])
 
 
-def _share(report: Report) -> str:
+def _share(report: DataReport) -> str:
     rows = {name: (size.supervised, size.tokens) for name, size in report.splits.items() if size.tokens}
     return _bars(
         [(name, part / whole, f"{part / whole:.1%}") for name, (part, whole) in rows.items()], "supervised share"
     )
 
 
-def _rejects(report: Report) -> str:
+def _rejects(report: DataReport) -> str:
     if not report.rejected:
         return "<p>None.</p>"
     most = max(report.rejected.values())
@@ -129,12 +129,12 @@ def _svg(height: int, content: str, title: str) -> str:
     return f'<svg viewBox="0 0 {_WIDTH} {height}" role=img aria-label="{escape(title)}">{content}</svg>'
 
 
-def _conflicts(report: Report) -> str:
+def _conflicts(report: DataReport) -> str:
     rows = [(example["prompt"], " / ".join(example["answers"]), ", ".join(example["where"]))
             for example in report.conflict_examples]  # fmt: skip
     return _table(("prompt", "answers", "where"), rows)
 
 
-def _sample(report: Report) -> str:
+def _sample(report: DataReport) -> str:
     runs = [f"<mark>{escape(text)}</mark>" if supervised else escape(text) for text, supervised in report.sample]
     return f"<pre>{''.join(runs)}</pre>"

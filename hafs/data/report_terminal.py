@@ -1,18 +1,18 @@
-"""The data report on a terminal, 80 columns wide or more."""
+"""Print the data report on a terminal of at least 80 columns."""
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hafs.data.report import Report
+from hafs.data.report import DataReport
 
 _SHOWN = 6  # reasons, files and notes before "and n more"
 _SAMPLE_CHARACTERS = 900
 _MOST_KEYS = 60
 
 
-def show(report: Report, console: Console) -> None:
-    """Print what a person wants to know before training, worst news last."""
+def show(report: DataReport, console: Console) -> None:
+    """Print the report; problems come last."""
     console.print(Text.assemble((f"dataset {report.name}", "bold"), f"  {_files(report)}"))
     console.print(_facts(report))
     console.print(_splits(report))
@@ -25,13 +25,13 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(f"training would refuse: {report.refusal}", style="bold red"))
 
 
-def _files(report: Report) -> str:
+def _files(report: DataReport) -> str:
     names = list(report.files)
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return ", ".join(names[:2]) + more
 
 
-def _facts(report: Report) -> Table:
+def _facts(report: DataReport) -> Table:
     table = Table.grid(padding=(0, 2))
     bad = sum(report.rejected.values())
     formats = ", ".join(f"{count:,} {name}" for name, count in report.formats.items())
@@ -52,14 +52,14 @@ def _facts(report: Report) -> Table:
     return table
 
 
-def _overlong(report: Report) -> str:
+def _overlong(report: DataReport) -> str:
     if not report.overlong:
         return "none"
     done = ", ".join(f"{count:,} {name}" for name, count in report.overlong.items() if name != "rows")
     return f"{report.overlong['rows']:,} rows ({done}), {report.tokens_lost:,} tokens lost"
 
 
-def _splits(report: Report) -> Table:
+def _splits(report: DataReport) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("split")
     for name in ("samples", "groups", "tokens", "supervised"):
@@ -69,7 +69,7 @@ def _splits(report: Report) -> Table:
     return table
 
 
-def _rejects(report: Report) -> Table:
+def _rejects(report: DataReport) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("rejected", justify="right")
     table.add_column("reason")
@@ -83,7 +83,7 @@ def _rejects(report: Report) -> Table:
     return table
 
 
-def _sample(report: Report, console: Console) -> None:
+def _sample(report: DataReport, console: Console) -> None:
     if not report.sample:
         return
     console.print(Text("one sample; green is what the loss counts", style="dim"))

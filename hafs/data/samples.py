@@ -1,4 +1,4 @@
-"""What training gets: memory-mapped splits, found in the cache or made by the two passes."""
+"""Prepared splits for training: memory-mapped files, loaded from the cache or built by the two passes."""
 
 import os
 from collections import Counter
@@ -18,15 +18,15 @@ from hafs.core.errors import DataError
 from hafs.data.assign import SPLITS, Assignment, assign
 from hafs.data.dataset import Dataset
 from hafs.data.ingest import Ingest
-from hafs.data.outcomes import Counts
-from hafs.data.report import Report, SplitSize, histogram, percentiles
+from hafs.data.outcomes import IngestCounts
+from hafs.data.report import DataReport, SplitSize, histogram, percentiles
 from hafs.data.size import decided_options, remember
 from hafs.data.sources import find_files
 from hafs.data.store import cached, load_array, release_memory
 
-VERSION = 5  # of what is written; a change makes old caches strangers
+VERSION = 5  # format of the cache; old entries are ignored after a change
 _COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size")
-_SHOWN_TOKENS = 400  # the report's sample is at most this long, if there is one
+_SHOWN_TOKENS = 400  # preferred maximum length of the sample in the report
 
 
 class Sample(NamedTuple):
@@ -38,7 +38,7 @@ class Sample(NamedTuple):
 
 
 class Ids(Sequence[str]):
-    """Sample ids as 16 hex digits, made when asked for."""
+    """Sample ids as 16 hex digits, formatted lazily."""
 
     def __init__(self, numbers: np.ndarray) -> None:
         self.numbers = numbers
@@ -53,7 +53,7 @@ class Ids(Sequence[str]):
 
 
 class Split(torch.utils.data.Dataset[Sample]):
-    """The samples of one split in the order of their ids; tokens stay on disk until asked for.
+    """The samples of one split, ordered by id; tokens are loaded from disk on access.
 
     Attributes:
         lengths: int32[N], tokens of each sample.
@@ -93,7 +93,7 @@ class Split(torch.utils.data.Dataset[Sample]):
 
 
 def read_entry(handle: int, start: Any, size: Any) -> dict[str, Any]:
-    """One stored conversation; read without mapping, so that memory stays flat."""
+    """Read one stored conversation without memory mapping, so that memory use stays constant."""
     return orjson.loads(os.pread(handle, int(size), int(start)))
 
 
@@ -103,22 +103,22 @@ class Prepared:
 
     splits: dict[str, Split]
     """train, val and test."""
-    report: Report
+    report: DataReport
     fingerprint: str
-    """Hash of what makes the training data what it is: content, tokenizer, template, options, seed."""
+    """Hash of everything that determines the training data: content, tokenizer, template, options, seed."""
     file_hashes: dict[str, str]
     """XXH3-128 and size of each source file."""
 
 
 def open_prepared(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> Prepared:
-    """Find the work in the cache or do it; the report says whether training should refuse."""
+    """Load the prepared data from the cache or build it; the report says whether training should refuse it."""
     files = find_files(dataset.name, dataset.path)
     hashes = {str(path): hash_file(path) for path in files}
     decided = [VERSION, template_fingerprint(tokenizer), decided_options(dataset), seed]
     key = xxhash.xxh3_128_hexdigest(orjson.dumps([decided, list(hashes.items())], option=orjson.OPT_SORT_KEYS))
     folder = cached(cache, key, lambda draft: _build(draft, dataset, tokenizer, hashes, seed, repr(decided)))
     remember(dataset, hashes, seed=seed, tokenizer=str(tokenizer.name_or_path), folder=folder)
-    report = Report.read(folder / "report.json", folder / "rejected.jsonl")
+    report = DataReport.read(folder / "report.json", folder / "rejected.jsonl")
     refusal = report.judge(dataset.name, dataset.max_rejected)
     report = replace(report, name=dataset.name, refusal=refusal, notes=[*report.notes, *report.thin()])
     splits = {name: Split(folder, name) for name in SPLITS}
@@ -146,7 +146,7 @@ def _build(folder: Path, dataset: Dataset, tokenizer: Any, hashes: dict[str, str
 
 
 def _write_splits(folder: Path, ingest: Ingest, assigned: Assignment, digest: Any) -> dict[str, SplitSize]:
-    """Write each split's columns, ordered by id, and feed what it holds to the fingerprint."""
+    """Write the columns of each split, ordered by id, and update the fingerprint."""
     samples, sizes = ingest.samples, {}
     row_split = np.full(ingest.row_count, -1, np.int8)
     row_split[assigned.rows] = assigned.split
@@ -164,12 +164,12 @@ def _write_splits(folder: Path, ingest: Ingest, assigned: Assignment, digest: An
 
 
 def _report(
-    folder: Path, ingest: Ingest, counts: Counts, assigned: Assignment, sizes: dict[str, SplitSize],
+    folder: Path, ingest: Ingest, counts: IngestCounts, assigned: Assignment, sizes: dict[str, SplitSize],
     fingerprint: str, hashes: dict[str, str], tokenizer: Any,
-) -> Report:  # fmt: skip
+) -> DataReport:  # fmt: skip
     lengths = np.concatenate([load_array(folder / f"{name}-length.npy") for name in SPLITS])
-    notes = [*counts.notes, *_thought_notes(counts), *_grouping_notes(assigned)]
-    return Report(
+    notes = [*counts.notes, *_reasoning_notes(counts), *_grouping_notes(assigned)]
+    return DataReport(
         name="", files=hashes, rows=counts.rows, blank_lines=counts.blank_lines, rejected=_ranked(counts.rejected),
         reject_examples=counts.examples, formats=_ranked(counts.formats), unused=_ranked(counts.unused),
         exact_duplicates=assigned.exact_duplicates, near_duplicates=assigned.near_duplicates,
@@ -181,10 +181,10 @@ def _report(
     )  # fmt: skip
 
 
-def _thought_notes(counts: Counts) -> list[str]:
-    if not counts.thoughts_left_out:
+def _reasoning_notes(counts: IngestCounts) -> list[str]:
+    if not counts.omitted_reasoning:
         return []
-    return [f"the chat template has no place for reasoning: that of {counts.thoughts_left_out:,} answers is left out"]
+    return [f"the chat template does not render reasoning, so that of {counts.omitted_reasoning:,} answers is left out"]
 
 
 def _grouping_notes(assigned: Assignment) -> list[str]:
@@ -216,7 +216,7 @@ def _conflict_examples(folder: Path, ingest: Ingest, groups: list[list[int]]) ->
 
 
 def _shown(folder: Path, tokenizer: Any) -> list[tuple[str, bool]]:
-    """The first training sample of readable length, as text runs and whether each is supervised."""
+    """The first short training sample, as runs of text with their supervision flags."""
     split = Split(folder, "train")
     if not len(split):
         return []

@@ -1,7 +1,7 @@
-"""How large a dataset is, without a tokenizer: from the report of an earlier look at it, else estimated from its bytes.
+"""The size of a dataset without a tokenizer: from an earlier report, or estimated from the files' bytes.
 
-Every look leaves a note in the cache, found again by the files' content and the options that decide about samples; so
-a plan counts what validation or training counted, and is as quick without them.
+Each preparation leaves a note in the cache. The files' content and the dataset's options identify it, so a plan uses
+the exact counts of an earlier validation or training, and an estimate if there is none.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,11 +20,11 @@ from hafs.data.sources import FileProblem, find_files, read_lines
 from hafs.data.store import load_array, unharmed
 
 BYTES_A_TOKEN = 3.0
-"""Of English and code under today's tokenizers; 2.9 for the shipped assembler samples under SmolLM2's."""
+"""Typical for English and code; 2.9 for the shipped assembly sample with SmolLM2's tokenizer."""
 TEMPLATE_TOKENS = 30
-"""What a chat template adds to a sample."""
+"""Tokens that a chat template adds per sample."""
 READ_BYTES = 4 << 20
-"""So much of the files is read for an estimate."""
+"""How much of the files an estimate reads."""
 _COUNTED = ("report.json", "train-length.npy")
 _ANSWERS = ("output", "completion", "response", "answer", "text")
 
@@ -33,17 +33,17 @@ class Size(NamedTuple):
     """Samples and tokens."""
 
     lengths: np.ndarray
-    """Tokens of training samples, all of them or enough to stand for all."""
+    """Tokens per training sample: all samples or a representative part."""
     train: int
     val: int
     supervised: float
     """Share of the tokens that the loss counts."""
     source: str
-    """Where the figures come from, for people."""
+    """Where the numbers come from, for display."""
 
 
 def decided_options(dataset: Dataset) -> dict[str, Any]:
-    """The options that decide what becomes of a row."""
+    """The options that affect how rows are processed."""
     return {key: value for key, value in asdict(dataset).items() if key not in ("name", "path", "max_rejected")}
 
 
@@ -74,13 +74,13 @@ def size(dataset: Dataset, *, seed: int, tokenizer: str, cache: Path) -> Size:
     """How much there is to train on.
 
     Args:
-        dataset: What `jsonl` described.
-        seed: Of the run.
+        dataset: The return value of `jsonl`.
+        seed: The run's seed.
         tokenizer: `name_or_path` of the model's tokenizer.
-        cache: Where `prepare` keeps its work.
+        cache: The cache folder of `prepare`.
 
     Raises:
-        DataError: No such file, or nothing in it.
+        DataError: A file does not exist or is empty.
     """
     files = find_files(dataset.name, dataset.path)
     hashes = {str(path): hash_file(path) for path in files}
@@ -140,7 +140,7 @@ def _lines(files: list[Path]) -> Iterator[bytes]:
 
 
 def _texts(line: bytes) -> tuple[int, int]:
-    """Bytes of a row's texts, and of those that are answers."""
+    """Bytes of all texts of a row, and bytes of its answers."""
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""From what the config calls a path to numbered lines, holding one bounded line at a time."""
+"""Find the files of `dataset.path` and read their lines, one line of bounded size at a time."""
 
 import difflib
 import glob
@@ -16,7 +16,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Line(NamedTuple):
-    """One line without its newline; `raw` is None where it was longer than MAX_LINE_BYTES."""
+    """One line without its newline; `raw` is None if the line is longer than MAX_LINE_BYTES."""
 
     number: int
     raw: bytes | None
@@ -25,7 +25,7 @@ class Line(NamedTuple):
 
 
 class FileProblem(Exception):
-    """A file that cannot be read as JSONL at all: (reason code, message)."""
+    """A file that is not JSONL at all: (reason code, message)."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -33,10 +33,10 @@ class FileProblem(Exception):
 
 
 def find_files(name: str, patterns: tuple[str, ...]) -> list[Path]:
-    """The files that paths and globs name, each once, in the order given.
+    """The files of paths and globs, each once, in the given order.
 
     Raises:
-        DataError: A path does not exist, is a folder, or is empty; a glob matches nothing.
+        DataError: A path does not exist, is a folder or is an empty file, or a glob matches no file.
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:
@@ -77,13 +77,13 @@ def _neighbours(path: Path) -> str:
 
 def _rows_in(folder: Path) -> str:
     if not folder.is_dir():
-        return f"there is no folder {str(folder)!r} seen from {Path.cwd().name!r}"
+        return f"there is no folder {str(folder)!r} (the current folder is {Path.cwd().name!r})"
     rows = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith((".jsonl", ".jsonl.gz")))
     return f"{str(folder)!r} holds {', '.join(rows[:5]) or 'no .jsonl file'}"
 
 
 def read_lines(path: Path, notes: list[str]) -> Iterator[Line]:
-    """Lines of a plain or gzip-compressed file, numbered from 1; `notes` gains what was tolerated.
+    """Lines of a plain or gzip-compressed file, numbered from 1; tolerated oddities are appended to `notes`.
 
     Raises:
         FileProblem: UTF-16 or UTF-32, or a damaged or truncated gzip file.

@@ -1,7 +1,7 @@
-"""Finished work on disk: folders that exist whole or not at all, and columns that are appended to.
+"""The on-disk cache of prepared datasets: atomic folders, and columns that are written by appending.
 
-A cache entry is built in a temporary folder beside it, flushed to disk, described by a manifest of sizes and hashes,
-and renamed into place under a lock. An entry that does not match its manifest is rebuilt, never repaired.
+A cache entry is built in a temporary folder next to its target, flushed to disk, listed in a manifest of sizes and
+hashes, and renamed into place under a lock. If an entry does not match its manifest, it is rebuilt.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 
 
 def cached(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
-    """The folder cache/key with what `build(folder)` writes into an empty folder; built at most once at a time.
+    """The folder cache/key; if it is missing or damaged, `build(folder)` writes it, in one process at a time.
 
     Raises:
         DataError: The disk is full.
@@ -37,7 +37,7 @@ def cached(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
     with durable.lock(cache / f"{key}.lock"):
         if not intact(entry):
             if entry.exists():
-                durable.say_damaged(entry, "its files are not those of its manifest", "the data is prepared again")
+                durable.say_damaged(entry, "its files do not match its manifest", "the data is prepared again")
             for leftover in [*cache.glob(f".{key}-*"), entry]:  # of a killed process, or damaged
                 shutil.rmtree(leftover, ignore_errors=True)
             _build(cache, key, build)
@@ -75,12 +75,12 @@ def _sync(path: Path) -> None:
 
 
 def intact(entry: Path) -> bool:
-    """Whether a cache entry is there and every file in it is as its manifest says."""
+    """Whether a cache entry exists and all its files match the manifest."""
     return unharmed(entry, *_listed(entry))
 
 
 def unharmed(entry: Path, *names: str) -> bool:
-    """Whether some files of a cache entry are as its manifest says; false where there are none."""
+    """Whether the named files of a cache entry match the manifest; false if no file is named."""
     files = _listed(entry)
     try:
         sizes = all((entry / name).stat().st_size == files[name][0] for name in names)
@@ -90,7 +90,7 @@ def unharmed(entry: Path, *names: str) -> bool:
 
 
 def _listed(entry: Path) -> dict[str, Any]:
-    """The manifest's files; none where it cannot be read."""
+    """The files listed in the manifest; empty if it cannot be read."""
     try:
         files = json.loads((entry / MANIFEST).read_text())["files"]
         return files if isinstance(files, dict) else {}
@@ -99,7 +99,7 @@ def _listed(entry: Path) -> dict[str, Any]:
 
 
 class ArrayWriter:
-    """Appends to a one-dimensional .npy file of unknown length; `close` puts the length into the header."""
+    """Appends to a one-dimensional .npy file; `close` writes the final length into the header."""
 
     def __init__(self, path: Path, dtype: Any) -> None:
         self.dtype, self.length = np.dtype(dtype), 0
@@ -127,7 +127,7 @@ class ArrayWriter:
 
 
 def load_array(path: Path) -> np.ndarray:
-    """A .npy file, memory-mapped read-only unless it is empty; pickled content is refused."""
+    """Load a .npy file, memory-mapped and read-only unless it is empty; pickled content is rejected."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError:  # an empty array cannot be mapped
@@ -135,7 +135,7 @@ def load_array(path: Path) -> np.ndarray:
 
 
 class Columns:
-    """A table on disk, one file for each column, so that one column at a time is held in memory."""
+    """A table on disk with one file per column, so that columns can be loaded one at a time."""
 
     def __init__(self, folder: Path, name: str, columns: dict[str, str]) -> None:
         self.folder, self.name, self.dtype = folder, name, np.dtype(list(columns.items()))
@@ -161,6 +161,6 @@ class Columns:
 
 
 def release_memory() -> None:
-    """Give freed memory back to the system where its C library can; tokenizing leaves tens of MB in its pools."""
+    """Return freed memory to the system if the C library supports it; tokenizing leaves tens of MB in its pools."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

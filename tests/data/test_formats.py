@@ -58,7 +58,7 @@ def test_an_answer_that_says_so_is_context(word):
     assert [m.learned for m in parse({"messages": first}).conversation] == [True, False, True, True]
     assert turns({"messages": [*CHAT, SECOND[0], SECOND[1] | word]}) == [("user", "q"), ("assistant", "a")]
     none = parse({"messages": [CHAT[0], CHAT[1] | word]})
-    assert none.reason == "no_supervised_token" and "not to be learned" in none.message
+    assert none.reason == "no_supervised_token" and "excluded from training" in none.message
     shared = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"} | word,
                                 {"from": "human", "value": "r"}, {"from": "gpt", "value": "b"}]}  # fmt: skip
     assert [m.learned for m in parse(shared).conversation] == [True, False, True, True]
@@ -129,13 +129,13 @@ def test_keys_that_nobody_reads_are_named_those_inside_turns_too():
     ({"messages": CHAT[::-1]}, "role_order", "turn 1 is assistant"),
     ({"messages": [CHAT[0], *CHAT]}, "role_order", "turn 2 is user"),
     ({"messages": [*CHAT, {"role": "system", "content": "s"}]}, "role_order", "turn 3 is system"),
-    ({"messages": CHAT[:1]}, "no_supervised_token", "nothing to learn"),
+    ({"messages": CHAT[:1]}, "no_supervised_token", "nothing to train on"),
     ({"messages": [CHAT[0], {"role": "assistant", "content": "", "tool_calls": [{}]}]}, "bad_call", "without a name"),
     ({"messages": [CHAT[0], {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]},
-     "bad_call", "arguments of 'f' is no JSON"),
+     "bad_call", "arguments of 'f' is not JSON"),
     ({"messages": [CHAT[0], {"role": "assistant", "function_call": {"name": "f", "arguments": "[1]"}}]}, "bad_call",
-     "are list, no object"),
-    ({"messages": CHAT, "tools": "[{}]"}, "wrong_type", "no function with a name"),
+     "are list, expected an object"),
+    ({"messages": CHAT, "tools": "[{}]"}, "wrong_type", "not a function with a name"),
     ({"instruction": "q", "output": "a", "history": [["q"]]}, "wrong_type", "'history'"),
 ])  # fmt: skip
 def test_rows_that_cannot_be_used_say_why(row, reason, says):

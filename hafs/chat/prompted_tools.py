@@ -1,7 +1,8 @@
-"""Tools for models whose chat template knows none: told in the system's message, called in JSON.
+"""Tool calling by prompt, for models whose chat template does not support tools.
 
-The same words in training and in serving. An answer is one call, `{"name": ..., "arguments": {...}}`, or words, which
-are one tool more: the model names it, and its text follows on the next line.
+Training and serving use the same text. The system message lists the tools. An answer is a tool call in JSON,
+`{"name": ..., "arguments": {...}}`. A text answer calls the additional tool `answer_in_words`; its text starts on the
+next line.
 """
 
 import json
@@ -11,7 +12,7 @@ from itertools import groupby
 from typing import Any
 
 from hafs.chat.messages import Call, Conversation, Message
-from hafs.chat.rows import numbered
+from hafs.chat.template_messages import with_call_ids
 
 IN_WORDS = "answer_in_words"
 NOTHING: Mapping[str, Any] = {"type": "object", "properties": {}}
@@ -20,29 +21,29 @@ WORDS: Mapping[str, Any] = {
     "function": {"name": IN_WORDS, "description": "Answer the question without a tool.", "parameters": NOTHING},
 }
 HEAD = json.dumps({"name": IN_WORDS, "arguments": {}}) + "\n"
-"""Before an answer in words."""
+"""Precedes a text answer."""
 
 
 def description(tools: Sequence[Mapping[str, Any]]) -> str:
-    """The tools and how one is called, in words."""
+    """The tools, and how to call one, as text for the system message."""
     rows = [json.dumps(tool["function"], ensure_ascii=False) for tool in tools]
     form = '{"name": "<tool>", "arguments": {...}}'
     return "\n".join(["You have these tools:", *rows, f"Answer with a call of one tool: {form}"])
 
 
 def call_text(call: Call) -> str:
-    """A call as the model writes it."""
+    """A tool call in the format that the model generates."""
     return json.dumps({"name": call.name, "arguments": dict(call.arguments)}, ensure_ascii=False)
 
 
-def told(conversation: Conversation, *, leads: bool = True) -> Conversation:
-    """The conversation without tools and calls, which are text of it; results of tools are what the user says.
+def prompt_tools(conversation: Conversation, *, leads: bool = True) -> Conversation:
+    """Write tools and tool calls as message text; tool results become user messages.
 
     Args:
-        conversation: With tools or calls.
-        leads: Whether the system may lead it; else the first question begins with what it would say.
+        conversation: A conversation with tools or tool calls.
+        leads: Whether the template accepts a system message; if not, the first user message starts with the tools.
     """
-    tools, conversation = conversation[0].tools, numbered(conversation)
+    tools, conversation = conversation[0].tools, with_call_ids(conversation)
     written: list[Message] = []
     for role, run in groupby(conversation, lambda message: message.role):
         turns = list(run)

@@ -1,4 +1,4 @@
-"""Tools and calls of tools as rows write them, in whichever of their forms, read as values."""
+"""Read tools and tool calls from rows in several formats."""
 
 import json
 import re
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from hafs.chat import Call
-from hafs.data.decode import Unusable
+from hafs.data.decode import UnusableRow
 
 _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object", "list": "array"}
 _WRITTEN = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)  # Hermes' form of a call in text
 
 
 def tools_of(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """The tools of a row, in OpenAI's form: `tools` or `functions`, as a list or as its JSON text.
+    """The tools of a row in OpenAI's format, from `tools` or `functions`, given as a list or as JSON text.
 
     Raises:
-        Unusable: They are neither, or one of them has no name.
+        UnusableRow: The value is neither, or a tool has no name.
     """
     for key in ("tools", "functions"):
         if row.get(key) in (None, "", [], {}):
@@ -30,7 +30,7 @@ def tools_of(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
 def _tool(value: Any, where: str) -> Mapping[str, Any]:
     function = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
-        raise Unusable("wrong_type", f"{where} is no function with a name")
+        raise UnusableRow("wrong_type", f"{where} is not a function with a name")
     parameters = function.get("parameters")
     if isinstance(parameters, dict) and not isinstance(parameters.get("properties"), dict) and "type" not in parameters:
         function = function | {"parameters": _schema(parameters)}  # APIGen's: a description for each argument
@@ -50,51 +50,55 @@ def _schema(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def calls_of(turn: Mapping[str, Any], where: str) -> tuple[Call, ...]:
-    """The calls that an answer makes: `tool_calls`, or OpenAI's older `function_call`.
+    """The tool calls of an answer, from `tool_calls` or OpenAI's older `function_call`.
 
     Raises:
-        Unusable: One of them has no name, or arguments that are no object.
+        UnusableRow: A call has no name, or its arguments are not an object.
     """
     if turn.get("tool_calls"):
         listed = turn["tool_calls"]
         listed = _parsed(listed, f"{where}: 'tool_calls'") if isinstance(listed, str) else listed
         if not isinstance(listed, list):
-            raise Unusable("wrong_type", f"{where} has 'tool_calls' of type {type(listed).__name__}, expected a list")
+            raise UnusableRow(
+                "wrong_type", f"{where} has 'tool_calls' of type {type(listed).__name__}, expected a list"
+            )
         return tuple(call_of(each, where) for each in listed)
     return (call_of(turn["function_call"], where),) if turn.get("function_call") else ()
 
 
 def call_of(value: Any, where: str) -> Call:
-    """One call, in OpenAI's form or as a name and arguments alone; arguments may be JSON text.
+    """One tool call, in OpenAI's format or as name and arguments; the arguments may be JSON text.
 
     Raises:
-        Unusable: It has no name, or arguments that are no object.
+        UnusableRow: The call has no name, or its arguments are not an object.
     """
     value = _parsed(value, f"{where}: a call") if isinstance(value, str) else value
     function = value.get("function", value) if isinstance(value, dict) else {}
     function = {"name": function} if isinstance(function, str) else function
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str) or not name:
-        raise Unusable("bad_call", f"{where} has a call without a name")
+        raise UnusableRow("bad_call", f"{where} has a call without a name")
     arguments = next((function[key] for key in ("arguments", "parameters", "args") if key in function), None)
     if isinstance(arguments, str):
         arguments = _parsed(arguments, f"{where}: the arguments of {name!r}") if arguments.strip() else {}
     if arguments is None:
         arguments = {}
     if not isinstance(arguments, dict):
-        raise Unusable("bad_call", f"{where}: the arguments of {name!r} are {type(arguments).__name__}, no object")
+        raise UnusableRow(
+            "bad_call", f"{where}: the arguments of {name!r} are {type(arguments).__name__}, expected an object"
+        )
     identity = value.get("id")
     return Call(name=name, arguments=arguments, id=str(identity) if identity is not None else None)
 
 
 def written_calls(text: str, where: str) -> tuple[tuple[Call, ...], str]:
-    """Calls that an answer writes between `<tool_call>` tags, and the text without them."""
+    """Calls between `<tool_call>` tags in an answer, and the text without them."""
     found = _WRITTEN.findall(text)
     return tuple(call_of(each, where) for each in found), _WRITTEN.sub("", text).strip() if found else text
 
 
 def looks_like_calls(text: str) -> list[Any] | None:
-    """The calls that a turn of role function_call is in JSON; None where it is text."""
+    """The JSON calls of a turn with role function_call; None if the turn is plain text."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -108,4 +112,4 @@ def _parsed(text: str, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unusable("bad_call", f"{what} is no JSON: {error}") from error
+        raise UnusableRow("bad_call", f"{what} is not JSON: {error}") from error

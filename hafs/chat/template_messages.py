@@ -1,4 +1,4 @@
-"""Messages as a chat template takes them: in which form it reads calls, ids and thinking is found out by probing."""
+"""Messages in the form that a chat template expects: the format of tool calls, of their ids and of reasoning."""
 
 import hashlib
 import json
@@ -14,30 +14,30 @@ TOOL = {"type": "function", "function": {
     "name": "hafs7tool", "description": "hafs7about", "parameters": {
         "type": "object", "properties": {"hafs7key": {"type": "string", "description": "hafs7key"}},
         "required": ["hafs7key"]}}}  # fmt: skip
-"""A tool to probe with."""
+"""A tool definition for probing templates."""
 
 
-class Form(NamedTuple):
-    """In which form a template takes what chat data writes in several ways."""
+class MessageFormat(NamedTuple):
+    """How a template expects the fields that chat data writes in several ways."""
 
     arguments: Literal["object", "text"] = "object"
     empty: Literal["text", "none"] = "text"
-    """Content of an answer that only calls."""
+    """Content of an answer that consists of tool calls only: an empty string or None."""
     ids: Literal["own", "short", "named"] = "own"
-    """Ids of calls; short are nine letters and digits, which is all that Mistral's templates take, and named say which
-    function is called, for Kimi's templates write nothing else of its name."""
+    """Ids of tool calls. `short` is nine letters and digits, which Mistral's templates require. `named` contains the
+    function's name, because Kimi's templates write only the id."""
 
 
-FORMS = [
-    Form(arguments=arguments, empty=empty, ids=ids)
+MESSAGE_FORMATS = [
+    MessageFormat(arguments=arguments, empty=empty, ids=ids)
     for arguments in ("object", "text")
     for ids in ("own", "short", "named")
     for empty in ("text", "none")
 ]
 
 
-def numbered(conversation: Conversation) -> Conversation:
-    """Every call with an id, and every result with its call's id and its tool's name."""
+def with_call_ids(conversation: Conversation) -> Conversation:
+    """Give every tool call an id, and every tool result its call's id and its tool's name."""
     if not any(message.calls or message.role == "tool" for message in conversation):
         return conversation
     done: list[Message] = []
@@ -58,41 +58,43 @@ def numbered(conversation: Conversation) -> Conversation:
     return tuple(done)
 
 
-def row_of(message: Message, form: Form, *, thinks: bool, letters: Callable[[str], str]) -> dict[str, Any]:
-    """A message as the template takes it.
+def template_message(
+    message: Message, form: MessageFormat, *, has_reasoning_field: bool, escape: Callable[[str], str]
+) -> dict[str, Any]:
+    """A message as the dictionary that the template expects.
 
     Args:
-        message: With ids.
-        form: Of the template.
-        thinks: Whether the template has a place of its own for thinking.
-        letters: What becomes of every text.
+        message: A message whose tool calls have ids.
+        form: The template's format.
+        has_reasoning_field: Whether the template renders a separate reasoning field.
+        escape: Applied to every string.
     """
     content, thought = message.content, message.reasoning
-    if message.role == "assistant" and thinks and not thought and (found := THOUGHT.match(content)):
+    if message.role == "assistant" and has_reasoning_field and not thought and (found := THOUGHT.match(content)):
         content, thought = content[found.end() :], found[1].strip()
-    row: dict[str, Any] = {"role": message.role, "content": letters(content)}
-    if thought and thinks:
-        row["reasoning_content"] = letters(thought)
+    row: dict[str, Any] = {"role": message.role, "content": escape(content)}
+    if thought and has_reasoning_field:
+        row["reasoning_content"] = escape(thought)
     if message.calls:
-        row["tool_calls"] = [_call(call, form, letters) for call in message.calls]
+        row["tool_calls"] = [_call(call, form, escape) for call in message.calls]
         if not content and form.empty == "none":
             row["content"] = None
     if message.name is not None:
-        row["name"] = letters(message.name)
+        row["name"] = escape(message.name)
     if message.call_id is not None:
         row["tool_call_id"] = _id(message.call_id, message.name or "", form)
     return row
 
 
-def _call(call: Call, form: Form, letters: Callable[[str], str]) -> dict[str, Any]:
-    arguments: Any = spelled(call.arguments, letters)
+def _call(call: Call, form: MessageFormat, escape: Callable[[str], str]) -> dict[str, Any]:
+    arguments: Any = map_strings(call.arguments, escape)
     if form.arguments == "text":
         arguments = json.dumps(arguments, ensure_ascii=False)
     return {"id": _id(call.id or "", call.name, form), "type": "function",
-            "function": {"name": letters(call.name), "arguments": arguments}}  # fmt: skip
+            "function": {"name": escape(call.name), "arguments": arguments}}  # fmt: skip
 
 
-def _id(identity: str, name: str, form: Form) -> str:
+def _id(identity: str, name: str, form: MessageFormat) -> str:
     if form.ids == "named":
         number = re.search(r"(\d{1,9})$", identity)
         return f"functions.{name}:{int(number[1]) if number else 0}"
@@ -101,12 +103,12 @@ def _id(identity: str, name: str, form: Form) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:9]
 
 
-def spelled(value: Any, letters: Callable[[str], str]) -> Any:
-    """A JSON value, every text in it changed."""
+def map_strings(value: Any, escape: Callable[[str], str]) -> Any:
+    """A JSON value with a function applied to every string."""
     if isinstance(value, str):
-        return letters(value)
+        return escape(value)
     if isinstance(value, Mapping):
-        return {letters(str(key)): spelled(each, letters) for key, each in value.items()}
+        return {escape(str(key)): map_strings(each, escape) for key, each in value.items()}
     if isinstance(value, Sequence):
-        return [spelled(each, letters) for each in value]
+        return [map_strings(each, escape) for each in value]
     return value

@@ -1,4 +1,4 @@
-"""Lists of turns, as chat data writes them, become conversations."""
+"""Read chat rows: a list of turns becomes a conversation."""
 
 import json
 import re
@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from hafs.chat import Conversation, Message, learned_part
-from hafs.data.calls import call_of, calls_of, looks_like_calls, tools_of, written_calls
-from hafs.data.decode import Unusable
-from hafs.data.wanted import TURN_WORDS, is_learned
+from hafs.data.decode import UnusableRow
+from hafs.data.tool_calls import call_of, calls_of, looks_like_calls, tools_of, written_calls
+from hafs.data.training_marks import TURN_MARKS, is_trained_on
 
 ROLES = {
     "system": "system", "developer": "system",
@@ -31,27 +31,27 @@ _TURN_KEYS = {"assistant": ("tool_calls", "function_call", *REASONING), "tool": 
 
 
 def read_chat(value: Any, key: str, row: Mapping[str, Any], unused: list[str], *, reasoning: bool) -> Conversation:
-    """A list of turns, or its JSON text, as a conversation.
+    """Read a list of turns, or its JSON text, as a conversation.
 
     Args:
         value: The list.
-        key: What the row calls it.
-        row: The row, whose tools the turns may call.
-        unused: Gains the keys of turns that nobody reads.
-        reasoning: Keep what was thought before an answer.
+        key: Its key in the row.
+        row: The row, which also holds the tools.
+        unused: Unused keys of turns are appended to this list.
+        reasoning: Whether to keep the reasoning of answers.
 
     Raises:
-        Unusable: A turn cannot be read, or the turns are in no order that a conversation has.
+        UnusableRow: A turn cannot be read, or the order of roles is invalid.
     """
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise Unusable("wrong_type", f"{key!r} is str, expected a list of turns") from None
+            raise UnusableRow("wrong_type", f"{key!r} is str, expected a list of turns") from None
     if not isinstance(value, list):
-        raise Unusable("wrong_type", f"{key!r} is {type(value).__name__}, expected a list of turns")
+        raise UnusableRow("wrong_type", f"{key!r} is {type(value).__name__}, expected a list of turns")
     if not value:
-        raise Unusable("empty_field", f"{key!r} is an empty list")
+        raise UnusableRow("empty_field", f"{key!r} is an empty list")
     messages = [_message(turn, key, place, unused, reasoning) for place, turn in enumerate(value, 1)]
     if messages[-1].role == "user" and len(messages) > 1:
         unused.append(f"{key}[-1], a question without an answer")
@@ -61,21 +61,23 @@ def read_chat(value: Any, key: str, row: Mapping[str, Any], unused: list[str], *
 def _message(turn: object, key: str, place: int, unused: list[str], reasoning: bool) -> Message:
     where = f"{key!r} turn {place}"
     if not isinstance(turn, dict):
-        raise Unusable("wrong_type", f"{where} is {type(turn).__name__}, expected an object")
+        raise UnusableRow("wrong_type", f"{where} is {type(turn).__name__}, expected an object")
     name = turn.get("role", turn.get("from"))
     if not isinstance(name, str):
         state = "no role" if name is None else f"a role of type {type(name).__name__}"
-        raise Unusable("missing_field" if name is None else "wrong_type", f"{where} has {state}")
+        raise UnusableRow("missing_field" if name is None else "wrong_type", f"{where} has {state}")
     role = ROLES.get(name := name.strip().lower())
     if role is None:
-        raise Unusable("unknown_role", f"{where} has the role {name[:40]!r}, expected system, user, assistant or tool")
+        raise UnusableRow(
+            "unknown_role", f"{where} has the role {name[:40]!r}, expected system, user, assistant or tool"
+        )
     if len(turn) == 2 and isinstance(turn.get("content", turn.get("value")), str):
         message = Message(role=role, content=_content(turn, where, role, ()))
     else:
         calls = calls_of(turn, where) if role == "assistant" else ()
         message = Message(
             role=role, content=_content(turn, where, role, calls), calls=calls,
-            learned=role != "assistant" or is_learned(turn, where),
+            learned=role != "assistant" or is_trained_on(turn, where),
             name=_word(turn, "name") if role == "tool" else None,
             call_id=_word(turn, "tool_call_id") if role == "tool" else None,
         )  # fmt: skip
@@ -84,11 +86,15 @@ def _message(turn: object, key: str, place: int, unused: list[str], reasoning: b
         return message
     if name in _CALLING and (listed := looks_like_calls(message.content)):
         return replace(message, content="", calls=tuple(call_of(each, where) for each in listed))
-    return message if len(turn) == 2 and "<think>" not in message.content else thoughtful(message, turn, keep=reasoning)
+    return (
+        message
+        if len(turn) == 2 and "<think>" not in message.content
+        else with_reasoning(message, turn, keep=reasoning)
+    )
 
 
-def thoughtful(message: Message, said: Mapping[str, Any], *, keep: bool) -> Message:
-    """An answer with what was thought before it, which stands beside it or between tags in it; or without that."""
+def with_reasoning(message: Message, said: Mapping[str, Any], *, keep: bool) -> Message:
+    """An answer with its reasoning, from a field of its own or from tags in the content; or without it."""
     if not keep:
         return replace(message, content=_THOUGHT.sub("", message.content, count=1) or message.content)
     thought = next((said[key] for key in REASONING if isinstance(said.get(key), str) and said[key].strip()), "")
@@ -100,25 +106,25 @@ def _word(turn: Mapping[str, Any], key: str) -> str | None:
 
 
 def _unread_inside(turn: Mapping[str, Any], inside: str, role: str) -> list[str]:
-    """Keys of a turn, and of the parts of its content, that say something nobody reads."""
+    """Unused keys of a turn and of the parts of its content; empty values do not count."""
     read = {"role" if "role" in turn else "from", "content" if "content" in turn else "value"}
-    wanted = role == "assistant"  # elsewhere, a word that asks to learn the turn is not followed
-    read |= {name for name in TURN_WORDS if wanted or not turn.get(name)} | set(_TURN_KEYS.get(role, ()))
-    found = [shown(key, f"{inside}.") for key, value in turn.items() if key not in read and not says_nothing(value)]
+    wanted = role == "assistant"  # in other turns, a mark that includes the turn in training has no effect
+    read |= {name for name in TURN_MARKS if wanted or not turn.get(name)} | set(_TURN_KEYS.get(role, ()))
+    found = [shown(key, f"{inside}.") for key, value in turn.items() if key not in read and not is_empty(value)]
     parts = turn.get("content", turn.get("value"))
     for part in parts if isinstance(parts, list) else ():
-        more = (key for key, value in part.items() if key not in ("type", "text") and not says_nothing(value))
+        more = (key for key, value in part.items() if key not in ("type", "text") and not is_empty(value))
         found += [shown(key, f"{inside}.content[].") for key in more]
     return found
 
 
-def says_nothing(value: object) -> bool:
-    """Whether a key has a value only so that every row has one."""
+def is_empty(value: object) -> bool:
+    """Whether a value is null, or an empty string, list or object."""
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 
 def shown(key: str, inside: str = "") -> str:
-    """A key as reports name it."""
+    """A key as shown in reports: shortened and printable."""
     key = key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}..."
     return inside + (key if key.isprintable() else repr(key))
 
@@ -128,25 +134,25 @@ def _content(turn: Mapping[str, Any], where: str, role: str, calls: tuple[Any, .
     if content is None and calls:
         return ""
     if content is None:
-        raise Unusable("missing_field", f"{where} ({role}) has no content")
+        raise UnusableRow("missing_field", f"{where} ({role}) has no content")
     if isinstance(content, list) and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in content):
         content = "".join(part["text"] for part in content)
     if role == "tool" and isinstance(content, dict | list):
         content = json.dumps(content, ensure_ascii=False)
     if not isinstance(content, str):
-        raise Unusable(
+        raise UnusableRow(
             "wrong_type", f"{where} ({role}) has content of type {type(content).__name__}, expected a string"
         )
     if role != "tool" and not content.strip() and not calls:
-        raise Unusable("empty_field", f"{where} ({role}) is empty")
+        raise UnusableRow("empty_field", f"{where} ({role}) is empty")
     return content
 
 
 def ordered(messages: list[Message], tools: tuple[Mapping[str, Any], ...] = ()) -> Conversation:
-    """Turns as a conversation with its tools, up to its last answer that is learned.
+    """Turns as a conversation with its tools, up to the last learned answer.
 
     Raises:
-        Unusable: They are in no order that a conversation has, or nothing is to be learned.
+        UnusableRow: The order of roles is invalid, or no answer is trained on.
     """
     merged: list[Message] = []
     for message in messages:
@@ -158,13 +164,13 @@ def ordered(messages: list[Message], tools: tuple[Mapping[str, Any], ...] = ()) 
     for place, message in enumerate(merged, 1):
         if message.role not in _MAY_FOLLOW[before]:
             after = f"after {before}" if before else "first"
-            raise Unusable("role_order", f"turn {place} is {message.role}, which cannot come {after}")
+            raise UnusableRow("role_order", f"turn {place} is {message.role}, which cannot come {after}")
         before = message.role
     if all(message.role != "assistant" for message in merged):
-        raise Unusable("no_supervised_token", "no assistant turn, so there is nothing to learn from")
+        raise UnusableRow("no_supervised_token", "no assistant turn, so there is nothing to train on")
     conversation = learned_part(tuple(merged))
     if not conversation:
-        raise Unusable("no_supervised_token", "every answer says that it is not to be learned")
+        raise UnusableRow("no_supervised_token", "every answer is excluded from training")
     return (replace(conversation[0], tools=tools), *conversation[1:]) if tools else conversation
 
 
