@@ -1,13 +1,11 @@
 """The council as one chat model: whatever takes a LangChain model takes it."""
 
-import inspect
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
@@ -19,12 +17,14 @@ from hafs.council.request import MODEL, Turn
 from hafs.council.router import Panel, Routing
 from hafs.council.scorer import scorer
 from hafs.providers import event_loops
+from hafs.providers.bridge import Bridged
 from hafs.providers.failover import Failover, failover
 from hafs.providers.provider import Tier
+from hafs.providers.tracing import Callbacks
 from hafs.providers.wellformed import refuse_malformed, refuse_malformed_text
 
 
-class Council(BaseChatModel):
+class Council(Bridged):
     """Router, experts and synthesizer as one model; made by `hafs.council.council`.
 
     Its answers carry a receipt in `response_metadata["receipt"]`. With tools, or with a response format, the best
@@ -113,31 +113,25 @@ class Council(BaseChatModel):
             return Routing(scores={name: 1.0}, picked=(name,), decided_by="only expert", seconds=0)
         return await self.router.route(question, self.deciding)
 
-    def _turn(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> Turn:
+    def _turn(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks
+    ) -> Turn:
         given = {key: value for key, value in words.items() if value is not None and not key.startswith("ls_")}
         refuse_malformed(messages, given)
         given.pop("model", None)  # the experts' models are the config's business
-        return Turn(council=self, messages=list(messages), stop=stop, words=given)
+        return Turn(council=self, messages=list(messages), stop=stop, words=given, callbacks=callbacks)
 
-    async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    async def answer(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
-        return await self._turn(messages, stop, kwargs).whole()
+        """The whole answer."""
+        return await self._turn(messages, stop, words, callbacks).whole()
 
-    def _astream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    def pieces(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
-        return self._turn(messages, stop, kwargs).pieces()
-
-    def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        return event_loops.run(self._agenerate(messages, stop, **kwargs))
-
-    def _stream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> Iterator[ChatGenerationChunk]:
-        yield from event_loops.iterate(lambda: self._astream(messages, stop, **kwargs))
+        """The answer as it comes."""
+        return self._turn(messages, stop, words, callbacks).pieces()
 
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None, **kwargs: Any
@@ -150,6 +144,3 @@ class Council(BaseChatModel):
 def question_of(messages: Sequence[BaseMessage]) -> str:
     """What is asked: the last thing a person said."""
     return next((str(m.text) for m in reversed(messages) if isinstance(m, HumanMessage)), "")
-
-
-Council._agenerate.__signature__ = inspect.signature(Council._agenerate)  # LangChain asks for it with every question

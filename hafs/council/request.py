@@ -11,11 +11,11 @@ route                     scores of all experts; one, several, or the default ex
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.ai import UsageMetadata, add_usage
@@ -27,6 +27,7 @@ from hafs.council.receipt import Part, Receipt
 from hafs.council.router import Routing
 from hafs.council.synthesizer import Said
 from hafs.providers.failover import Failover
+from hafs.providers.tracing import Callbacks, Step, step
 
 MODEL = "hafs-council"
 """The council's own name among models."""
@@ -37,6 +38,7 @@ ALONE = frozenset({"tools", "response_format"})
 class Answering(Protocol):
     """What a turn asks of the council it belongs to."""
 
+    router: Any
     synthesizer: Any
     receipts: Path | None
 
@@ -67,6 +69,8 @@ class Turn:
     messages: list[BaseMessage]
     stop: list[str] | None
     words: dict[str, Any]
+    callbacks: Callbacks = None
+    """Of the run it belongs to."""
     receipt: Receipt = field(default_factory=Receipt)
     usage: UsageMetadata | None = None
 
@@ -91,8 +95,8 @@ class Turn:
         if isinstance(merged, str):
             return AIMessage(merged)
         try:
-            with self._part("synthesizer", self.council.synthesizer.name) as part:
-                return await self._call(self.council.merger, _messages(merged), part)  # type: ignore[arg-type]
+            async with self._part("synthesizer", self.council.synthesizer.name) as (part, run):
+                return await self._call(self.council.merger, _messages(merged), part, run)  # type: ignore[arg-type]
         except AllProvidersDown:
             return next(iter(answers.values()))
 
@@ -119,7 +123,14 @@ class Turn:
             raise
 
     async def _pick(self) -> tuple[str, ...]:
-        self.receipt.routing = routing = await self.council.aroute(self._question())
+        question = self._question()
+        async with step(self.callbacks, "router", self.council.router.name, {"question": question}) as deciding:
+            if deciding.callbacks is None:
+                routing = await self.council.aroute(question)
+            else:
+                routing = await asyncio.create_task(self.council.aroute(question), context=deciding.context())
+                deciding.outputs = {"picked": list(routing.picked), "scores": dict(routing.scores)}
+        self.receipt.routing = routing
         return routing.picked[:1] if ALONE & self.words.keys() else routing.picked
 
     def _question(self) -> str:
@@ -127,15 +138,15 @@ class Turn:
 
     async def _alone(self, name: str) -> AIMessage:
         expert = self.council.expert(name)
-        with self._part("expert", name) as part:
+        async with self._part("expert", name) as (part, run):
             async with asyncio.timeout(expert.deadline_seconds):
-                return await self._call(self.council.models[name], self._asked(expert), part)
+                return await self._call(self.council.models[name], self._asked(expert), part, run)
 
     async def _streamed_alone(self, name: str) -> AsyncIterator[ChatGenerationChunk]:
         expert = self.council.expert(name)
-        with self._part("expert", name) as part:
+        async with self._part("expert", name) as (part, run):
             async with asyncio.timeout(expert.deadline_seconds):
-                async for chunk in self._pieces_of(self.council.models[name], self._asked(expert), part):
+                async for chunk in self._pieces_of(self.council.models[name], self._asked(expert), part, run):
                     yield chunk
 
     async def _panel(self, picked: tuple[str, ...]) -> tuple[list[Said], dict[str, AIMessage]]:
@@ -165,8 +176,8 @@ class Turn:
             return
         begun = False
         try:
-            with self._part("synthesizer", self.council.synthesizer.name) as part:
-                async for chunk in self._pieces_of(self.council.merger, _messages(merged), part):  # type: ignore[arg-type]
+            async with self._part("synthesizer", self.council.synthesizer.name) as (part, run):
+                async for chunk in self._pieces_of(self.council.merger, _messages(merged), part, run):  # type: ignore[arg-type]
                     begun = True
                     yield chunk
         except AllProvidersDown:
@@ -174,22 +185,27 @@ class Turn:
                 raise
             yield _text(str(best.text))
 
-    async def _call(self, model: Failover, messages: list[BaseMessage], part: Part) -> AIMessage:
-        result = await model._agenerate(messages, stop=self.stop, **self.words)
+    async def _call(self, model: Failover, messages: list[BaseMessage], part: Part, run: Step) -> AIMessage:
+        result = await model.answer(messages, self.stop, self.words, run.callbacks)
         message: Any = result.generations[0].message
+        run.outputs = {"answer": message.content}
         self._count(message.response_metadata, message.usage_metadata, part)
         return message
 
     async def _pieces_of(
-        self, model: Failover, messages: list[BaseMessage], part: Part
+        self, model: Failover, messages: list[BaseMessage], part: Part, run: Step
     ) -> AsyncIterator[ChatGenerationChunk]:
-        async with aclosing(model._astream(messages, stop=self.stop, **self.words)) as stream:  # type: ignore[type-var]
+        said = []
+        pieces = model.pieces(messages, self.stop, self.words, run.callbacks)
+        async with aclosing(pieces) as stream:  # type: ignore[type-var]
             async for chunk in stream:
                 message: Any = chunk.message
                 if message.response_metadata:
                     self._count(message.response_metadata, message.usage_metadata, part)
                 else:
+                    said.append(str(message.content))
                     yield chunk
+        run.outputs = {"answer": "".join(said)}
 
     def _count(self, metadata: dict[str, Any], usage: UsageMetadata | None, part: Part) -> None:
         part.attempts = metadata.get("attempts", [])
@@ -198,9 +214,9 @@ class Turn:
         if usage:
             self.usage = add_usage(self.usage, usage)
 
-    @contextmanager
-    def _part(self, kind: str, name: str) -> Iterator[Part]:
-        """An expert's or the synthesizer's lines of the receipt, whatever becomes of it."""
+    @asynccontextmanager
+    async def _part(self, kind: Literal["expert", "synthesizer"], name: str) -> AsyncIterator[tuple[Part, Step]]:
+        """An expert's or the synthesizer's lines of the receipt and its run, whatever becomes of it."""
         began = time.perf_counter()
         part = Part(name=name)
         if kind == "expert":
@@ -209,7 +225,8 @@ class Turn:
         else:
             self.receipt.synthesizer = part
         try:
-            yield part
+            async with step(self.callbacks, kind, name, {"question": self._question()}) as run:
+                yield part, run
         except TimeoutError as error:
             limit = self.council.expert(name).deadline_seconds
             part.outcome = f"no answer within {limit:g} s"

@@ -7,12 +7,11 @@ model.invoke("Why?").response_metadata["attempts"]
 import asyncio
 import atexit
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
@@ -21,12 +20,13 @@ from pydantic import ConfigDict, Field
 
 from hafs.config.extras import how_to_install
 from hafs.core.errors import ConfigError
-from hafs.providers import event_loops
+from hafs.providers.bridge import Bridged
 from hafs.providers.candidate_queue import Candidate, Plan, candidates
 from hafs.providers.failover_request import Request
 from hafs.providers.policy import Policy, shipped_policy
 from hafs.providers.provider import Provider, Tier
 from hafs.providers.quota import Ledger, ledger_path
+from hafs.providers.tracing import Callbacks
 from hafs.providers.wellformed import refuse_malformed
 
 CHARACTERS_A_TOKEN = 3.0
@@ -44,7 +44,7 @@ def ledger_at(path: Path) -> Ledger:
     return ledger
 
 
-class Failover(BaseChatModel):
+class Failover(Bridged):
     """Asks the providers in order; made by `failover`.
 
     Its answers carry in `response_metadata`: `provider`, `model_name`, `finish_reason`, `ended` (complete, continued or
@@ -74,7 +74,9 @@ class Failover(BaseChatModel):
         """Who is asked, as long as no quota ends."""
         return candidates(self.providers, self.tier)  # type: ignore[arg-type]
 
-    def request(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> Request:
+    def request(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks
+    ) -> Request:
         """A request that begins now, on the running loop.
 
         Raises:
@@ -91,27 +93,21 @@ class Failover(BaseChatModel):
             needs=NEEDED & given.keys(),
             deadline=asyncio.get_running_loop().time() + self.policy.deadline_seconds,
         )
-        return Request(messages=messages, words=given, plan=plan, policy=self.policy, adapter=self.adapter)
+        return Request(
+            messages=messages, words=given, plan=plan, policy=self.policy, adapter=self.adapter, callbacks=callbacks
+        )
 
-    async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    async def answer(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
-        return await self.request(messages, stop, kwargs).whole()
+        """The answer of whoever gives a whole one first."""
+        return await self.request(messages, stop, words, callbacks).whole()
 
-    def _astream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    def pieces(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
-        return self.request(messages, stop, kwargs).pieces()
-
-    def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        return event_loops.run(self._agenerate(messages, stop, **kwargs))
-
-    def _stream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> Iterator[ChatGenerationChunk]:
-        yield from event_loops.iterate(lambda: self._astream(messages, stop, **kwargs))
+        """The answer as it comes; whoever breaks off is continued by the next one."""
+        return self.request(messages, stop, words, callbacks).pieces()
 
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None, **kwargs: Any

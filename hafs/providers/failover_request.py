@@ -25,6 +25,7 @@ from hafs.providers.policy import Policy
 from hafs.providers.provider_error import Refused
 from hafs.providers.reply import Ending, cost_of, finish_of, has_content, hold_against_the_rules
 from hafs.providers.stream_continuation import StreamContinuation, go_on
+from hafs.providers.tracing import Callbacks, asked, streamed
 
 T = TypeVar("T")
 CALL_WORDS = frozenset({"tools", "tool_choice", "response_format", "stop", "parallel_tool_calls"})
@@ -42,6 +43,8 @@ class Request:
     plan: Plan
     policy: Policy
     adapter: str | None
+    callbacks: Callbacks = None
+    """Of the run it belongs to."""
     attempts: list[Attempt] = field(default_factory=list)
     refusal: Refused | None = None
     """Of the last attempt; None: it was answered."""
@@ -59,14 +62,13 @@ class Request:
             with self._attempt(candidate) as attempt:
                 model, call = self._model(attempt)
                 limit = self._limit(candidate)
-                work = model._agenerate(list(self.messages), **call)
-                result = await _within(work, limit, "no whole answer")
-                generation = result.generations[0]
+                work = asked(model, list(self.messages), call, self.callbacks, **self._run(attempt))
+                generation = await _within(work, limit, "no whole answer")
                 attempt.count(getattr(generation.message, "usage_metadata", None), cost_of(generation))
                 hold_against_the_rules(finish_of(generation), has_content(generation.message))
                 attempt.ended(_now())
                 self._sign(attempt, generation)
-                return result
+                return ChatResult(generations=[generation])
 
     async def pieces(self) -> AsyncIterator[ChatGenerationChunk]:
         """The answer as it comes; the first piece with content commits to it.
@@ -99,7 +101,8 @@ class Request:
             messages += [AIMessage(content=given.rstrip()), HumanMessage(content=go_on(given))]
         end = Ending()
         blank = ""
-        async for chunk in self._timed(_open(model, messages, call), attempt):
+        chunks = streamed(model, messages, call, self.callbacks, **self._run(attempt))
+        async for chunk in self._timed(chunks, attempt):
             text = end.take(chunk)
             if not text:
                 continue
@@ -215,6 +218,12 @@ class Request:
             )
         return model, {word: value for word, value in words.items() if word in CALL_WORDS}
 
+    def _run(self, attempt: Attempt) -> dict[str, Any]:
+        """The name of an attempt's run, and what is to be known of it."""
+        provider, number = attempt.candidate.provider.name, len(self.attempts)
+        facts = {"provider": provider, "attempt": number, "adapter": attempt.adapter}
+        return {"name": f"{provider}/{attempt.candidate.model}", "facts": facts}
+
     def _sign(self, attempt: Attempt, generation: ChatGeneration) -> None:
         """Put the receipt into the message, in place of what else its host said of it."""
         self._settle(attempt)
@@ -263,21 +272,6 @@ async def _within(work: Awaitable[T], limit: float, why: str) -> T:
             return await work
     except TimeoutError as error:
         raise Refused("timeout", f"{why} in {max(0.0, _now() - began):.1f} s") from error
-
-
-async def _open(
-    model: BaseChatModel, messages: list[BaseMessage], call: dict[str, Any]
-) -> AsyncIterator[ChatGenerationChunk]:
-    """A model's stream; one that cannot stream gives its answer in one piece."""
-    kind = type(model)
-    if kind._astream is BaseChatModel._astream and kind._stream is BaseChatModel._stream:
-        generation = (await model._agenerate(messages, **call)).generations[0]
-        message = AIMessageChunk(**generation.message.model_dump(exclude={"type"}))
-        yield ChatGenerationChunk(message=message, generation_info=generation.generation_info)
-        return
-    async with aclosing(model._astream(messages, **call)) as stream:  # type: ignore[type-var]
-        async for chunk in stream:
-            yield chunk
 
 
 def _piece(text: str) -> ChatGenerationChunk:

@@ -3,13 +3,13 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.language_models import LangSmithParams
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 
 from hafs.chat import end_tokens
 from hafs.chat.template import control_tokens
-from hafs.providers import event_loops
+from hafs.providers.bridge import Bridged
 from hafs.providers.classify import before_sending
 from hafs.providers.llamacpp_server import Served, Servers, servers
 from hafs.providers.local_names import known_model
@@ -27,12 +27,13 @@ from hafs.providers.plain_messages import text_of
 from hafs.providers.prompted_tools import Ear, knows_tools, schema_of, system_first, told
 from hafs.providers.provider_error import Refused
 from hafs.providers.structured import Method, structured
+from hafs.providers.tracing import Callbacks
 
 _JOINER = "\u2060"
 """Invisible and without width; put into control tokens that people typed, which the server would take for real ones."""
 
 
-class LlamaChat(BaseChatModel):
+class LlamaChat(Bridged):
     """Answers through the host's server and one adapter; the server starts with the first request."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
@@ -138,44 +139,30 @@ class LlamaChat(BaseChatModel):
             parameters={"temperature": 0.0, "max_tokens": self.host.max_tokens, **self.parameters},
         )
 
-    async def _astream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    async def pieces(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
+        """The server's answer as it comes."""
         with before_sending():
-            asked, words = self._asked(kwargs), held(kwargs)
+            asked, words = self._asked(words), held(words)
         async with asked._wire() as wire:
             with before_sending():
                 messages, words, ear = asked._told(messages, words)
-            async with aclosing(wire._astream(messages, stop, **words)) as stream:  # type: ignore[type-var]
+            async with aclosing(wire.pieces(messages, stop, words)) as stream:  # type: ignore[type-var]
                 async for chunk in stream:
-                    heard = asked._named(ear.piece(chunk) if ear else chunk)
-                    if run_manager and (heard.text or heard.message.tool_call_chunks):
-                        await run_manager.on_llm_new_token(heard.text, chunk=heard)
-                    yield heard
+                    yield asked._named(ear.piece(chunk) if ear else chunk)
 
-    async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    async def answer(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
+        """The server's whole answer."""
         with before_sending():
-            asked, words = self._asked(kwargs), held(kwargs)
+            asked, words = self._asked(words), held(words)
         async with asked._wire() as wire:
             with before_sending():
                 messages, words, ear = asked._told(messages, words)
-            answer = (await wire._agenerate(messages, stop, **words)).generations[0]
+            answer = (await wire.answer(messages, stop, words)).generations[0]
         return ChatResult(generations=[asked._named(ear.whole(answer) if ear else answer)])
-
-    def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        return event_loops.run(self._agenerate(messages, stop, **kwargs))
-
-    def _stream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> Iterator[ChatGenerationChunk]:
-        for chunk in event_loops.iterate(lambda: self._astream(messages, stop, **kwargs)):
-            if run_manager and chunk.text:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
 
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
         """Tools in OpenAI's form; where the chat template knows none (SmolLM2), they are told in the prompt."""

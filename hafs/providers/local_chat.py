@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.language_models import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -18,16 +18,17 @@ from hafs.chat import end_tokens, render
 from hafs.core.errors import HafsError
 from hafs.modeling.generation import Sampling
 from hafs.modeling.generation.scoring import log_likelihoods, probabilities
-from hafs.providers import event_loops
+from hafs.providers.bridge import Bridged
 from hafs.providers.classify import before_sending
 from hafs.providers.engine import Engine
 from hafs.providers.job import Job, Said
 from hafs.providers.local_names import known_model
 from hafs.providers.plain_messages import conversation_of
 from hafs.providers.provider_error import Refused
+from hafs.providers.tracing import Callbacks
 
 
-class LocalChat(BaseChatModel):
+class LocalChat(Bridged):
     """Answers with the host's base and one adapter, beside whatever else is asked at the time.
 
     Its last chunk, or its message, says `finish_reason`; `usage_metadata` counts tokens.
@@ -73,11 +74,12 @@ class LocalChat(BaseChatModel):
 
     # one request ----------------------------------------------------------------------------------------------------
 
-    async def _astream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    async def pieces(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
+        """The answer as the engine makes it."""
         with before_sending():
-            if other := kwargs.pop("model", None):
+            if other := words.pop("model", None):
                 known_model(other)
                 self = self.model_copy(update={"model": other})  # noqa: PLW0642
             if not self.engine.ready:
@@ -90,45 +92,30 @@ class LocalChat(BaseChatModel):
                 loop.call_soon_threadsafe(heard.put_nowait, said)
 
         with before_sending():
-            job = self._job(messages, stop or self.stop or [], tell, kwargs)
+            job = self._job(messages, stop or self.stop or [], tell, words)
         self.engine.submit(job)
         try:
             while True:
                 said = await heard.get()
                 if isinstance(said, Exception):
                     raise said
-                chunk = self._chunk(job, said)
-                if run_manager and said.text:
-                    await run_manager.on_llm_new_token(said.text, chunk=chunk)
-                yield chunk
+                yield self._chunk(job, said)
                 if said.finish:
                     return
         finally:
             self.engine.cancel(job)
 
-    async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    async def answer(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
+        """The whole answer."""
         text, last = "", None
-        async for chunk in self._astream(messages, stop, **kwargs):
+        async for chunk in self.pieces(messages, stop, words):
             text, last = text + str(chunk.message.text), chunk
         assert last is not None
         info = last.generation_info or {}
         message = AIMessage(content=text, usage_metadata=last.message.usage_metadata, response_metadata=dict(info))  # type: ignore[attr-defined]
         return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
-
-    def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        return event_loops.run(self._agenerate(messages, stop, **kwargs))
-
-    def _stream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> Iterator[ChatGenerationChunk]:
-        for chunk in event_loops.iterate(lambda: self._astream(messages, stop, **kwargs)):
-            if run_manager and chunk.text:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
 
     def _job(self, messages: Sequence[BaseMessage], stop: Sequence[str], tell: Any, words: dict[str, Any]) -> Job:
         def word(name: str) -> Any:

@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, convert_to_openai_messages
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from hafs.providers import event_loops
+from hafs.providers.bridge import Bridged
 from hafs.providers.classify import before_sending, from_error, from_status
 from hafs.providers.parse import (
     LARGEST_ANSWER_BYTES,
@@ -31,11 +30,12 @@ from hafs.providers.parse import (
 )
 from hafs.providers.provider_error import Refused
 from hafs.providers.sessions import proxy_of, session
+from hafs.providers.tracing import Callbacks
 
 _HEADER = re.compile(r"[\x21-\x7e]+")
 
 
-class Wire(BaseChatModel):
+class Wire(Bridged):
     """A model of a host with OpenAI's chat completions."""
 
     base_url: str
@@ -121,11 +121,12 @@ class Wire(BaseChatModel):
             status = 429 if re.search(r"rate|quota|credit", str(error), re.I) else 500
         return from_status(status if status >= 400 else 500, {"error": error}, {}, self._secrets())
 
-    async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    async def answer(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
+        """The host's whole answer."""
         try:
-            response = await self._send(messages, stop, kwargs)
+            response = await self._send(messages, stop, words)
             try:
                 raw = await body_of(response, LARGEST_ANSWER_BYTES)
             finally:
@@ -144,10 +145,11 @@ class Wire(BaseChatModel):
             raise Refused("malformed", f"an answer without choices: {', '.join(answer) or 'nothing in it'}") from error
         return ChatResult(generations=[ChatGeneration(message=message, generation_info=info_of(answer, choice))])
 
-    async def _astream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    async def pieces(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
-        asked = {"stream": True, "stream_options": {"include_usage": True}, **kwargs}
+        """The host's answer as it comes."""
+        asked = {"stream": True, "stream_options": {"include_usage": True}, **words}
         began = False
         try:
             response = await self._send(messages, stop, asked)
@@ -165,8 +167,3 @@ class Wire(BaseChatModel):
             if began and refusal.kind == "unreachable":
                 refusal = Refused("cut", f"the connection broke: {refusal.said}")
             raise refusal from error
-
-    def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        return event_loops.run(self._agenerate(messages, stop, **kwargs))

@@ -17,8 +17,10 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from pydantic import Field
 
 from hafs.core.errors import ConfigError
+from hafs.providers.bridge import Bridged
 from hafs.providers.provider import Health, Host
 from hafs.providers.provider_error import KINDS, Kind, Refused
+from hafs.providers.tracing import Callbacks
 
 _CUT = re.compile(r"cut_after_(\d+)$")
 _WORD = re.compile(r"\s*\S+\s*$|\s*\S+")
@@ -84,7 +86,7 @@ class Scripted(Host):
         return chosen.replace("{question}", _text(messages[-1]))
 
 
-class ScriptedChat(BaseChatModel):
+class ScriptedChat(Bridged):
     """The chat model of a script."""
 
     host: Any
@@ -123,38 +125,35 @@ class ScriptedChat(BaseChatModel):
         cut = _CUT.match(fault) if fault else None
         return words[: int(cut[1])] if cut else words
 
-    async def _astream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    async def pieces(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
-        words, last = 0, "-"
+        """The table's answer, word by word."""
+        count, last = 0, "-"
         async for word in self._words(messages):
-            words, last = words + 1, word
+            count, last = count + 1, word
             yield ChatGenerationChunk(message=AIMessageChunk(content=word))
         info = {"finish_reason": "stop", "model_name": self.model} if last else {}
         yield ChatGenerationChunk(
-            message=AIMessageChunk(content="", usage_metadata=_usage(messages, words)), generation_info=info
+            message=AIMessageChunk(content="", usage_metadata=_usage(messages, count)), generation_info=info
         )
 
-    async def _agenerate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    async def answer(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
+        """The table's answer."""
         if not self.host.token_seconds and not self.host.faults:
             await self._begun()
             said, info = self.host.answer(messages), {"finish_reason": "stop"}
         else:
-            words = [word async for word in self._words(messages)]
-            said, info = "".join(words), {"finish_reason": "stop"} if words[-1:] != [""] else {}
+            given = [word async for word in self._words(messages)]
+            said, info = "".join(given), {"finish_reason": "stop"} if given[-1:] != [""] else {}
         message = AIMessage(
             content=said,
             usage_metadata=_usage(messages, len(said.split())),
             response_metadata={"model_name": self.model},
         )
         return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
-
-    def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
-    ) -> ChatResult:
-        return asyncio.run(self._agenerate(messages))
 
 
 def _usage(messages: Sequence[BaseMessage], words: int) -> UsageMetadata:

@@ -44,13 +44,12 @@ def asked_together(model, count=3):
         return [future.result(SOON) for future in futures]
 
 
-def test_a_template_that_closes_no_answer_is_told_to_everyone_and_loads_nothing(monkeypatch, chat):
+def test_a_template_without_answers_is_told_to_everyone_and_loads_nothing(monkeypatch, chat):
     tokenizer = chat.engine.tokenizer
-    monkeypatch.setattr(
-        tokenizer, "chat_template", "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-    )
+    template = "{% for m in messages if m.role != 'assistant' %}{{ m.role }}: {{ m.content }}{% endfor %}"
+    monkeypatch.setattr(tokenizer, "chat_template", template)
     for error in asked_together(chat):
-        assert isinstance(error, HafsError) and "no control token" in error.fact
+        assert isinstance(error, HafsError) and "leaves out what the assistant says" in error.fact
     assert chat.engine._net is None
     monkeypatch.undo()
     assert chat.invoke("Hi").usage_metadata["output_tokens"]

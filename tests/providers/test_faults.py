@@ -172,7 +172,7 @@ def test_a_process_leaves_nothing_open(server):
         "import sys, asyncio; sys.path.insert(0, 'tests/providers'); from chains import ask, chain, remote, MODES\n"
         "model = chain(remote(sys.argv[1]))\n"
         "for mode in MODES: ask(model, mode)\n"
-        "from hafs.providers.provider import sessions; assert len(sessions._SESSIONS) == 1, sessions._SESSIONS"
+        "from hafs.providers import sessions; assert len(sessions._SESSIONS) == 1, sessions._SESSIONS"
     )
     told = subprocess.run(
         [sys.executable, "-W", "always", "-c", code, server.url("ok")],
