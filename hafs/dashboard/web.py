@@ -1,8 +1,8 @@
-"""The page: the figures of the terminal and of the report, renewed by itself; for this machine only."""
+"""The live page of runs, with the figures of the terminal and of the report; it is served to this machine only."""
 
-import json
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
@@ -10,27 +10,11 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from hafs.core.errors import ConfigError
 from hafs.core.loopback import is_loopback
+from hafs.core.pages import render
 from hafs.runs.history import Journal
-from hafs.runs.report import body, document
+from hafs.runs.report import body_facts
 
-_SCRIPT = """
-const main = document.querySelector('main'), every = %s;
-let known = '';
-async function look() {
-  try {
-    const answer = await fetch('body' + location.search, {cache: 'no-store'});
-    const text = answer.ok ? await answer.text() : known;
-    if (text !== known) {
-      const scrolled = [...main.querySelectorAll('.table, pre')].map(e => e.scrollTop);
-      main.innerHTML = known = text;
-      main.querySelectorAll('.table, pre').forEach((e, i) => { e.scrollTop = scrolled[i] || 0; });
-    }
-    document.body.classList.toggle('away', false);
-  } catch { document.body.classList.toggle('away', true); }
-  setTimeout(look, every);
-}
-setTimeout(look, every);
-"""
+_TEMPLATES = "dashboard/templates"
 
 
 def refuse_public(host: str) -> None:
@@ -61,22 +45,23 @@ def page(journals: Sequence[Journal], *, refresh_seconds: float) -> FastAPI:
     def chosen(run: int | None) -> Sequence[Journal]:
         return journals if run is None or not 0 <= run < len(journals) else [journals[run]]
 
-    def content(run: int | None) -> str:
+    def facts(run: int | None) -> dict[str, Any]:
         with reading:
             for journal in chosen(run):
                 journal.follow()
-            back = "<p><a href='.'>all runs</a></p>" if run is not None and len(journals) > 1 else ""
-            return back + body([journal.story for journal in chosen(run)])
+            back = run is not None and len(journals) > 1
+            return {"back": back, **body_facts([journal.story for journal in chosen(run)])}
 
     @app.get("/", response_class=HTMLResponse)
     def whole(run: int | None = None) -> HTMLResponse:
-        script = _SCRIPT % json.dumps(refresh_seconds * 1000)
-        text = document("hafs dashboard", content(run), script=script)
+        milliseconds = round(refresh_seconds * 1000)
+        text = render(f"{_TEMPLATES}/live.html.j2", title="hafs dashboard", milliseconds=milliseconds, **facts(run))
         return HTMLResponse(text, headers={"Content-Security-Policy": policy, "Cache-Control": "no-store"})
 
     @app.get("/body", response_class=HTMLResponse)
     def part(run: int | None = None) -> HTMLResponse:
-        return HTMLResponse(content(run), headers={"Cache-Control": "no-store"})
+        text = render(f"{_TEMPLATES}/live_body.html.j2", **facts(run))
+        return HTMLResponse(text, headers={"Cache-Control": "no-store"})
 
     return app
 

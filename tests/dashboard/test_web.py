@@ -83,9 +83,22 @@ def test_text_of_the_data_is_never_markup(tmp_path):
     write(folder, generation(60, "<script>alert(1)</script>", "<img src=x onerror=alert(2)>"))
     write(folder, line("skipped", 2000.0, total=60, why="<b>bold</b>"))
     text = get(pages(folder), "/body").text
-    assert "<script>" not in text
-    assert "<img" not in text
-    assert "<b>bold" not in text
+    whole = get(pages(folder), "/").text
+    page = report.write(folder).read_text()
+    for shown in (text, whole.replace("<script>\nconst main", ""), page):
+        assert "<script>" not in shown
+        assert "<img" not in shown
+        assert "<b>bold" not in shown
+        assert "&lt;b&gt;bold" in shown
+        assert "&lt;script&gt;alert(1)" in shown
+
+
+def test_the_name_of_a_run_is_never_markup(tmp_path):
+    folders = [whole_run(tmp_path / name) for name in ("<b>bold<b>", "other")]
+    for text in (get(pages(*folders), "/").text, get(pages(*folders), "/?run=0").text):
+        assert "<b>bold" not in text
+        assert "&lt;b&gt;bold" in text
+    assert "<b>bold" not in report.write(folders[0]).read_text()
 
 
 def test_the_report_is_one_file_with_curves_stages_data_events_and_samples(tmp_path):

@@ -11,6 +11,7 @@ from hafs.data.dataset import report
 from hafs.data.report import histogram, percentiles
 
 EVIL = "<script>alert('&')</script><img src=x onerror=alert(1)>"
+BOLD = "<b>bold</b>"
 
 
 def printed(found, width=80):
@@ -57,6 +58,14 @@ def test_the_page_is_self_contained_and_escapes_what_rows_say(write, described, 
     assert html.count("<svg") == 3
     assert "prefers-color-scheme:dark" in html
     assert "<mark>" in html
+
+
+def test_the_page_shows_tags_in_rows_as_text(write, described, tokenizer, here):
+    rows = [{"prompt": BOLD, "completion": BOLD}, {"prompt": BOLD, "completion": "other"}, {"instruction": BOLD}]
+    found = report(described(write(rows), name=BOLD), tokenizer, seed=1, cache=here / "cache")
+    html = report_files.write(found, here / "out")[1].read_text()
+    assert "<b>" not in html
+    assert html.count("&lt;b&gt;bold&lt;/b&gt;") >= 5
 
 
 def test_the_json_holds_the_same_facts(write, described, tokenizer, here):

@@ -61,6 +61,12 @@ def test_a_wheel_holds_every_source_file_and_no_compiled_one(wheel):
     assert not [name for name in wheel if name.endswith(".pyc")]
 
 
+def test_a_wheel_holds_every_template_and_style(wheel):
+    shipped = {str(path.relative_to(ROOT)) for kind in ("*.j2", "*.tcss") for path in (ROOT / "hafs").rglob(kind)}
+    assert len(shipped) > 10
+    assert shipped <= set(wheel)
+
+
 def test_the_sdist_has_what_a_packager_needs(unpacked):
     for name in ("LICENSE", "README.md", "CHANGELOG.md", "constraints.txt", "tests/conftest.py", "docs", "examples"):
         assert (unpacked / name).exists(), name

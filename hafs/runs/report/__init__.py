@@ -1,5 +1,5 @@
-"""Pages about runs: `report.html` of a finished one, and the body of the live page; both of one make."""
+"""Pages about runs: `report.html` of a run, and the body of the live page. Both use the same templates."""
 
-from hafs.runs.report.run_page import body, document, write
+from hafs.runs.report.run_page import body_facts, write
 
-__all__ = ["body", "document", "write"]
+__all__ = ["body_facts", "write"]
