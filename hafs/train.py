@@ -19,8 +19,8 @@ from pydantic import Field
 
 from hafs.config import RunName, command, plain
 from hafs.config.hydra_command import job_folder
-from hafs.core.errors import INTERRUPTED, Interrupted
-from hafs.core.launched import rank, started_by_rank_zero
+from hafs.core.errors import INTERRUPTED, ConfigError, Interrupted
+from hafs.core.launched import end_with_the_parent, rank, started_by_rank_zero, was_launched
 from hafs.core.malloc_tuning import restart_without_caches
 from hafs.core.signals import CONTINUES, StopNow, listening
 
@@ -49,6 +49,8 @@ def train(config: DictConfig) -> float:
 
         values = plain(config)
         nouns = chosen(config)
+        if config.resume == "never" and was_launched() and not started_by_rank_zero():
+            raise ConfigError("resume=never would give each launched process a folder of its own", hint="name=NEW")
         folder = started_by_rank_zero() or job_folder() or run_folder(config.name, config.resume)
         with Run(folder, writes=rank() == 0) as run:
             run.compare(values)
@@ -75,6 +77,7 @@ def main() -> None:
     """Go through the command; a signal is heard from here on, while what the config names is still being imported."""
     if getattr(sys.modules["__main__"].__spec__, "name", None) == __spec__.name and not {"-h", "--help"} & {*sys.argv}:
         restart_without_caches()  # this process is the command's own, and torch is not imported yet
+    end_with_the_parent()
     try:
         with listening(for_good=True):
             enter()

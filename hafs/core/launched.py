@@ -1,10 +1,17 @@
 """Which of a run's processes this one is, as whoever started it says in the environment."""
 
 import os
+import threading
+import time
 from pathlib import Path
+
+from hafs.core.errors import INTERRUPTED
 
 RANK_FOLDER = "HAFS_RANK_FOLDER"
 """Of the processes that the first one of a run starts: the folder of the run."""
+RANK_PARENT = "HAFS_RANK_PARENT"
+"""Of the same: the number of the first one."""
+_LOOK_SECONDS, _GRACE_SECONDS = 0.2, 3.0
 
 
 def rank() -> int:
@@ -23,3 +30,24 @@ def was_launched() -> bool:
 def started_by_rank_zero() -> Path | None:
     """The run's folder, in a process that the first one of a run started."""
     return Path(os.environ[RANK_FOLDER]) if RANK_FOLDER in os.environ else None
+
+
+def parent_is_gone() -> bool:
+    """Whether the first process of the run has ended, in one that it started."""
+    return RANK_PARENT in os.environ and os.getppid() != int(os.environ[RANK_PARENT])
+
+
+def end_with_the_parent() -> None:
+    """See that this process does not outlive the first one of the run, whatever it waits for.
+
+    It never writes, so nothing is lost with it; some seconds are left for it to end by itself.
+    """
+
+    def watch() -> None:
+        while not parent_is_gone():
+            time.sleep(_LOOK_SECONDS)
+        time.sleep(_GRACE_SECONDS)
+        os._exit(INTERRUPTED)
+
+    if RANK_PARENT in os.environ:
+        threading.Thread(target=watch, name="hafs-parent", daemon=True).start()

@@ -25,10 +25,11 @@ class Checkpoints:
         root: Their folder.
         keep: How many of the newest stay.
         tell: Is told the kind and the facts of what happens to them, for `events.jsonl`.
+        writes: False: another process of the same run keeps order here; this one only reads.
     """
 
-    def __init__(self, root: Path, *, keep: int = 3, tell: Callable[..., None] = _silent) -> None:
-        self.root, self.keep, self.tell = root, keep, tell
+    def __init__(self, root: Path, *, keep: int = 3, tell: Callable[..., None] = _silent, writes: bool = True) -> None:
+        self.root, self.keep, self.tell, self.writes = root, keep, tell, writes
         self.proven = 0
         """Steps after which a checkpoint has proved healthy; the newest such one is kept, however old."""
         self.bests: list[int] = []
@@ -100,6 +101,8 @@ class Checkpoints:
             raise
 
     def _set_aside(self, folder: Path, why: str) -> None:
+        if not self.writes:
+            return
         aside = _free(folder.with_name(f"{_DAMAGED}{folder.name}"))
         try:
             folder.replace(aside)

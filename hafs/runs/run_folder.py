@@ -38,6 +38,8 @@ COSMETIC = {
 }
 """Keys of the config that change nothing about the result, so a run may be continued with others."""
 
+DIVIDING = ("trainer.devices", "trainer.num_nodes", "trainer.strategy")
+"""Keys that say how many devices share a step; the step stays the same up to rounding, dropout's numbers apart."""
 
 RECORD = "run.json"
 """What a run is made of."""
@@ -48,7 +50,7 @@ class Run:
 
     def __init__(self, folder: Path, *, writes: bool = True) -> None:
         self.folder, self.writes = folder, writes
-        self.checkpoints = Checkpoints(folder / "checkpoints", tell=self.event)
+        self.checkpoints = Checkpoints(folder / "checkpoints", tell=self.event, writes=writes)
         self._lock = FileLock(folder / ".lock")
         self._events = Events(folder / "events.jsonl")
         self._began = False
@@ -125,6 +127,12 @@ class Run:
                 f"{self.folder} was made with another config: {'; '.join(changed)}",
                 hint="choose another name= for the new config, or type the old values to continue",
             )
+
+    def divided_before(self, config: Any) -> list[str]:
+        """How a step was shared out before, if it was another way, as `key: old -> new`."""
+        before = self._recorded()
+        old, new = (flat(each) for each in (before["config"] if before else config, config))
+        return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in DIVIDING if old.get(key) != new.get(key)]
 
     def record(self, config: Any, *, data: str, base: str | None = None, accept_changes: bool = False) -> None:
         """Note what the run is made of.
@@ -264,7 +272,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _cosmetic(key: str) -> bool:
     parts = key.split(".")
-    return any(".".join(parts[:n]) in COSMETIC for n in range(1, len(parts) + 1))
+    return key in DIVIDING or any(".".join(parts[:n]) in COSMETIC for n in range(1, len(parts) + 1))
 
 
 def ranked(folders: Sequence[Path]) -> list[dict[str, Any]]:

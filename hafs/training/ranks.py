@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hafs.core.errors import INTERRUPTED, HafsError, Interrupted, RunError
-from hafs.core.launched import RANK_FOLDER, rank, started_by_rank_zero, was_launched
+from hafs.core.launched import RANK_FOLDER, RANK_PARENT, parent_is_gone, rank, was_launched
 from hafs.core.signals import CONTINUES, StopSignals
 
 _OURS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
@@ -41,7 +41,7 @@ class Ranks:
         self.lost: str | None = None
         """Which rank is gone, in words, once one is."""
         self.lost_code = INTERRUPTED
-        self._parent = os.getppid() if started_by_rank_zero() or "TORCHELASTIC_RUN_ID" in os.environ else None
+        self._launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
         self._ended = threading.Event()
 
     def __enter__(self) -> "Ranks":
@@ -72,7 +72,8 @@ class Ranks:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it: Ctrl-C waits for a listener
         try:
             for local in range(1, self.world):
-                environ = {**os.environ, "LOCAL_RANK": str(local), RANK_FOLDER: str(self.folder)}
+                mine = {"LOCAL_RANK": str(local), RANK_FOLDER: str(self.folder), RANK_PARENT: str(os.getpid())}
+                environ = {**os.environ, **mine}
                 environ.pop("HYDRA_FULL_ERROR", None)  # set by the command itself; debugging is among the words
                 self.children.append(subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL))
         finally:
@@ -90,7 +91,7 @@ class Ranks:
                 return
 
     def _look(self) -> None:
-        if self._parent is not None and os.getppid() != self._parent:
+        if parent_is_gone() or self._launcher not in (None, os.getppid()):
             self.lost = "the end of the process that started this one"
         for number, child in enumerate(self.children, start=1):
             if child.poll():

@@ -183,6 +183,7 @@ class Training:
             tokenizer=self.tokenizer,
             stop=self.stop,
         )
+        self._say_if_divided_otherwise(values)
         self.run.record(
             values, data=self.data.fingerprint, base=base, accept_changes=self.config.on_data_change == "continue"
         )
@@ -195,6 +196,14 @@ class Training:
             trained_parameters=trained,
             stages=[stage.plan(available) for stage in nouns.stages],
         )
+
+    def _say_if_divided_otherwise(self, values: Any) -> None:
+        """Tell of a run that is continued on another number of devices."""
+        if changed := "; ".join(self.run.divided_before(values)):
+            dropout = self.config.adapter.get("lora_dropout")
+            what = "the random numbers of dropout differ from here on" if dropout else "the same steps up to rounding"
+            self.say(f"devices    {changed}: {what}")
+            self.run.event("devices_changed", changed=changed)
 
     def go(self) -> float:
         """Run what is left of the stages and print the table; returns the best held-out loss."""
