@@ -51,7 +51,7 @@ class Llm(Method):
         said = await panel.fast.bind(max_tokens=self.max_tokens, temperature=0).ainvoke(messages)
         return read_scores(str(said.text), list(panel.experts))
 
-    async def _scored(self, scorer: Any, messages: Sequence[Any], panel: Panel) -> dict[str, float]:
+    async def _scored(self, scorer: Any, messages: Sequence[Any], panel: Panel) -> Mapping[str, float]:
         labels = label_sets(panel)
         chances = await scorer(messages, [",".join(label) for label in labels], adapter=self.adapter)
         told = list(zip(labels, chances, strict=True))
