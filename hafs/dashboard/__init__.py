@@ -1,1 +1,1 @@
-"""Runs on a screen: a terminal, a page, a table. All of them draw `hafs.runs.history`."""
+"""The dashboard: runs in the terminal, in a browser, or as a table. All three show `hafs.runs.history`."""

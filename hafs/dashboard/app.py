@@ -1,4 +1,4 @@
-"""The terminal screen: one run, or several compared."""
+"""The dashboard in the terminal: one run, or a comparison of several."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -12,9 +12,9 @@ from textual.screen import ModalScreen
 from textual.widgets import ContentSwitcher, DataTable, Footer, Static
 
 from hafs.core.errors import RunError
-from hafs.dashboard.panels import Chart, Events, Head, Said
-from hafs.dashboard.plot import COLOURS, RUNS
-from hafs.dashboard.table import HEADS, facts, shortened, status
+from hafs.dashboard.panels import AnswersPanel, ChartPanel, EventsPanel, HeadPanel
+from hafs.dashboard.plot import COLORS, RUN_COLORS
+from hafs.dashboard.table import HEADS, cells_of, shortened, status
 from hafs.runs.history import Journal, Story
 from hafs.runs.history.figures import compared, figures
 from hafs.runs.history.process import pause, resume, stop
@@ -22,11 +22,11 @@ from hafs.runs.history.process import pause, resume, stop
 SMALL = ("train/lr", "train/tokens_per_second", "train/grad_norm", "memory", "busy", "train/accuracy")
 
 ENDINGS = {"memory": "_bytes", "busy": "_percent"}
-"""How figures of the machine are found, whose names say whether it has a GPU."""
+"""Suffixes of the machine's figures. Their full names differ with and without a GPU."""
 
 
-class Sure(ModalScreen[bool]):
-    """Asks once before a run is stopped."""
+class ConfirmStop(ModalScreen[bool]):
+    """Asks for confirmation before a run is stopped."""
 
     BINDINGS: ClassVar = [Binding("y", "dismiss(True)", "yes"), Binding("n,escape", "dismiss(False)", "no")]
 
@@ -35,18 +35,18 @@ class Sure(ModalScreen[bool]):
         self._name = name
 
     def compose(self) -> ComposeResult:
-        """The question."""
-        words = Text.assemble((f"Stop {self._name}?\n", "bold"))
-        words.append("It saves first, and the same command continues it.\n\n", COLOURS["text"])
-        yield Static(words.append("y  stop      n  keep running", COLOURS["held_out"]), id="question")
+        """The question with its two keys."""
+        question = Text.assemble((f"Stop {self._name}?\n", "bold"))
+        question.append("It saves a checkpoint first; the same command continues the run.\n\n", COLORS["text"])
+        yield Static(question.append("y  stop      n  keep running", COLORS["held_out"]), id="question")
 
 
 class Dashboard(App[None]):
     """Follows runs and draws them.
 
     Args:
-        journals: Of the runs; with several, their comparison comes first.
-        refresh_seconds: Between two looks at the files.
+        journals: One for each run. With several, the comparison is shown first.
+        refresh_seconds: Interval between two reads of the files.
     """
 
     CSS_PATH = "app.tcss"
@@ -67,42 +67,42 @@ class Dashboard(App[None]):
         self.journals, self.refresh_seconds = list(journals), refresh_seconds
         self.place = 0
         self.read = False
-        """Whether everything was read once."""
+        """Whether all files were read at least once."""
 
     @property
-    def story(self) -> Story:
-        """The run that is shown."""
+    def history(self) -> Story:
+        """History of the run that is shown."""
         return self.journals[self.place].story
 
     def compose(self) -> ComposeResult:
-        """One run, and the comparison behind it."""
+        """Two views: one run, and the comparison of all runs."""
         with ContentSwitcher(initial="many" if len(self.journals) > 1 else "one"):
             with Vertical(id="one"):
-                yield Head(id="head")
+                yield HeadPanel(id="head")
                 with Horizontal(id="charts"):
-                    yield Chart(id="loss", classes="panel")
+                    yield ChartPanel(id="loss", classes="panel")
                     with Grid(id="small"):
                         for name in SMALL:
-                            yield Chart(id=_id(name), classes="panel")
+                            yield ChartPanel(id=_id(name), classes="panel")
                 with Horizontal(id="below"):
-                    yield Events(id="events", classes="panel")
-                    yield Said(id="answers", classes="panel")
+                    yield EventsPanel(id="events", classes="panel")
+                    yield AnswersPanel(id="answers", classes="panel")
             with Vertical(id="many"):
-                yield Chart(id="compared", classes="panel")
+                yield ChartPanel(id="compared", classes="panel")
                 yield DataTable(id="runs", cursor_type="row", cursor_foreground_priority="renderable", classes="panel")
         yield Footer()
 
     def on_mount(self) -> None:
-        """Read, then look again and again."""
+        """Read the files, then read them again at the refresh interval."""
         self.title = "hafs"
         self.query_one(DataTable).add_columns("", *HEADS)
         if len(self.journals) > 1:
             self.query_one(DataTable).focus()
-        self.look()
-        self.set_interval(self.refresh_seconds, self.look)
+        self.update_runs()
+        self.set_interval(self.refresh_seconds, self.update_runs)
 
-    def look(self) -> None:
-        """Read what is new in a thread, so that keys answer meanwhile, and draw it."""
+    def update_runs(self) -> None:
+        """Read new events in a thread, so that keys keep working, then draw."""
         if not any(worker.is_running and worker.name == "read" for worker in self.workers):
             self.run_worker(self._read, thread=True, name="read", exit_on_error=True)
 
@@ -112,7 +112,7 @@ class Dashboard(App[None]):
         self.call_from_thread(self.draw)
 
     def draw(self) -> None:
-        """Show what is known."""
+        """Draw the current view from what was read."""
         self.read = True
         if self.query_one(ContentSwitcher).current == "many":
             self._draw_many()
@@ -120,26 +120,27 @@ class Dashboard(App[None]):
             self._draw_one()
 
     def _draw_one(self) -> None:
-        head = self.query_one(Head)
-        head.story = self.story
+        head = self.query_one(HeadPanel)
+        head.history = self.history
         head.refresh()
-        drawn = figures(self.story, buckets=2 * self.size.width)
-        self.query_one("#loss", Chart).show(drawn["train/loss"])
+        drawn = figures(self.history, buckets=2 * self.size.width)
+        self.query_one("#loss", ChartPanel).show(drawn["train/loss"])
         for name in SMALL:
             ending = ENDINGS.get(name, name)
             found = next(figure for known, figure in drawn.items() if known.endswith(ending))
-            self.query_one(f"#{_id(name)}", Chart).show(found)
-        self.query_one(Events).show(self.story)
-        self.query_one(Said).show(self.story)
+            self.query_one(f"#{_id(name)}", ChartPanel).show(found)
+        self.query_one(EventsPanel).show(self.history)
+        self.query_one(AnswersPanel).show(self.history)
 
     def _draw_many(self) -> None:
-        stories = [journal.story for journal in self.journals]
-        self.query_one("#compared", Chart).show(compared(stories, buckets=2 * self.size.width))
+        histories = [journal.story for journal in self.journals]
+        self.query_one("#compared", ChartPanel).show(compared(histories, buckets=2 * self.size.width))
         table = self.query_one(DataTable)
-        for place, story in enumerate(stories):
-            said = facts(story)
-            name = shortened(said["run"], max(16, self.size.width - 64))
-            cells = (Text("━━", RUNS[place % len(RUNS)]), Text(name), status(story), *map(said.get, HEADS[2:]))
+        for place, history in enumerate(histories):
+            told = cells_of(history)
+            name = shortened(told["run"], max(16, self.size.width - 64))
+            color = RUN_COLORS[place % len(RUN_COLORS)]
+            cells = (Text("━━", color), Text(name), status(history), *map(told.get, HEADS[2:]))
             if place >= table.row_count:
                 table.add_row(*cells)
                 continue
@@ -149,15 +150,15 @@ class Dashboard(App[None]):
     # keys -------------------------------------------------------------------------------------------------------
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
-        """Open the run."""
+        """Show the selected run."""
         self._open(event.cursor_row)
 
     def action_next(self) -> None:
-        """The next run."""
+        """Show the next run."""
         self._open((self.place + 1) % len(self.journals))
 
     def action_compare(self) -> None:
-        """All runs over each other."""
+        """Show the comparison of all runs."""
         self.query_one(ContentSwitcher).current = "many"
         self.query_one(DataTable).focus()
         self.draw()
@@ -168,7 +169,7 @@ class Dashboard(App[None]):
         self.draw()
 
     def action_answers(self) -> None:
-        """Answers or events, where there is room for one of them."""
+        """Switch between answers and events on a narrow terminal, which has room for one of them."""
         self.query_one("#below").toggle_class("-answers")
 
     def _selected(self) -> Journal:
@@ -177,24 +178,24 @@ class Dashboard(App[None]):
         return self.journals[self.place]
 
     def action_pause(self) -> None:
-        """Save, free the GPU and wait."""
+        """Ask the run to save a checkpoint, free the GPU and wait."""
         journal = self._selected()
         self._ask(lambda: pause(journal.story.started, journal.folder), f"{journal.folder.name} pauses after this step")
 
     def action_resume(self) -> None:
-        """Go on after a pause."""
+        """Ask a paused run to continue."""
         journal = self._selected()
-        self._ask(lambda: resume(journal.folder), f"{journal.folder.name} goes on")
+        self._ask(lambda: resume(journal.folder), f"{journal.folder.name} continues")
 
     def action_stop(self) -> None:
-        """Save and end, once it was confirmed."""
+        """Ask the run to save a checkpoint and end, after a confirmation."""
         journal = self._selected()
 
         def confirmed(sure: bool | None) -> None:
             if sure:
                 self._ask(lambda: stop(journal.story.started, journal.folder), f"{journal.folder.name} saves and stops")
 
-        self.push_screen(Sure(journal.folder.name), confirmed)
+        self.push_screen(ConfirmStop(journal.folder.name), confirmed)
 
     def _ask(self, act: Callable[[], None], done: str) -> None:
         try:
@@ -205,7 +206,7 @@ class Dashboard(App[None]):
             self.notify(done)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys of several runs only show where there are several."""
+        """Show the keys for several runs only if there are several."""
         return len(self.journals) > 1 if action in ("next", "compare") else True
 
 

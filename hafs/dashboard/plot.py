@@ -1,4 +1,4 @@
-"""A figure in braille: eight dots a character, so a small terminal shows a curve."""
+"""A figure drawn with braille characters: eight dots per character, so that a small terminal shows a curve."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -9,7 +9,7 @@ from rich.text import Text
 from hafs.runs.history.curves import ticks
 from hafs.runs.history.figures import Figure, Series
 
-COLOURS = {
+COLORS = {
     "faint": "#2c4058",
     "main": "#5fb3ff",
     "held_out": "#ffb454",
@@ -19,20 +19,20 @@ COLOURS = {
     "good": "#7fd88f",
     "bad": "#ff6b6b",
 }
-RUNS = ("#5fb3ff", "#ffb454", "#7fd88f", "#d39bff", "#ff7a93", "#5de0d0", "#e6db74", "#a0a8b4")
+RUN_COLORS = ("#5fb3ff", "#ffb454", "#7fd88f", "#d39bff", "#ff7a93", "#5de0d0", "#e6db74", "#a0a8b4")
 _BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])  # dot (row, column) of a braille character
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
-def colour(role: str) -> str:
-    """Of a series."""
-    return RUNS[int(role[3:]) % len(RUNS)] if role.startswith("run") else COLOURS[role]
+def color(role: str) -> str:
+    """The color of a series by its role."""
+    return RUN_COLORS[int(role[3:]) % len(RUN_COLORS)] if role.startswith("run") else COLORS[role]
 
 
 def plot(figure: Figure, width: int, height: int) -> Text:
-    """A figure of `width` x `height` characters, axes included."""
+    """A figure of `width` x `height` characters, including the axes."""
     if figure.empty or width < 16 or height < 3:
-        return Text(figure.absent if figure.empty else "", style=COLOURS["text"])
+        return Text(figure.absent if figure.empty else "", style=COLORS["text"])
     rows = height - 1
     y_low, y_high = figure.y_bounds()
     labels = _y_labels(figure, y_low, y_high, rows)
@@ -43,11 +43,11 @@ def plot(figure: Figure, width: int, height: int) -> Text:
     text = Text(no_wrap=True, end="")
     for row in range(rows):
         label = labels.get(row, "")
-        text.append(f"{label:>{margin}}", COLOURS["text"]).append("┤" if label else "│", COLOURS["axis"])
+        text.append(f"{label:>{margin}}", COLORS["text"]).append("┤" if label else "│", COLORS["axis"])
         for cell, style in zip(cells[row], styles[row], strict=True):
             text.append(cell, style)
         text.append("\n")
-    return text.append(_x_labels(x_low, x_high, columns, margin), COLOURS["text"])
+    return text.append(_x_labels(x_low, x_high, columns, margin), COLORS["text"])
 
 
 def _y_labels(figure: Figure, low: float, high: float, rows: int) -> dict[int, str]:
@@ -74,7 +74,7 @@ def _x_labels(low: float, high: float, columns: int, margin: int) -> str:
 def _canvas(
     figure: Figure, columns: int, rows: int, x: tuple[float, float], y: tuple[float, float]
 ) -> tuple[list[list[str]], list[list[str]]]:
-    """Characters and their colours; later series lie over earlier ones."""
+    """Characters and their colors; later series cover earlier ones."""
     bits, styles = np.zeros((rows, columns), int), [[""] * columns for _ in range(rows)]
     marks: dict[tuple[int, int], str] = {}
     for series in figure.series:
@@ -82,12 +82,14 @@ def _canvas(
         for column, row in _dots(series, 2 * columns, 4 * rows, x, y):
             drawn[row // 4, column // 2] |= _BITS[row % 4, column % 2]
         for row, column in np.argwhere(drawn):
-            covered = styles[row][column] == COLOURS["faint"]  # a haze gives way, or its dots would thicken the line
+            covered = (
+                styles[row][column] == COLORS["faint"]
+            )  # a line replaces the dots of a haze, which would thicken it
             bits[row, column] = drawn[row, column] | (0 if covered else bits[row, column])
-            styles[row][column] = colour(series.role)
+            styles[row][column] = color(series.role)
         if series.points:
             for column, row in _places(series, 2 * columns, 4 * rows, x, y):
-                marks[(row // 4, column // 2)] = colour(series.role)
+                marks[(row // 4, column // 2)] = color(series.role)
     cells = [[chr(0x2800 + bit) if bit else " " for bit in line] for line in bits]
     _borders(figure, cells, styles, columns, x)
     for (row, column), style in marks.items():
@@ -102,15 +104,15 @@ def _borders(figure: Figure, cells: list[list[str]], styles: list[list[str]], co
         column = min(columns - 1, round((step - x[0]) / (x[1] - x[0]) * (columns - 1)))
         for row, line in enumerate(cells):
             if line[column] == " ":
-                line[column], styles[row][column] = "┊", COLOURS["axis"]
+                line[column], styles[row][column] = "┊", COLORS["axis"]
         for row, first in _room(cells, column, len(name)):
             for place, letter in zip(range(first, first + len(name)), name, strict=True):
-                cells[row][place], styles[row][place] = letter, COLOURS["text"]
+                cells[row][place], styles[row][place] = letter, COLORS["text"]
             break
 
 
 def _room(cells: list[list[str]], column: int, length: int) -> Iterator[tuple[int, int]]:
-    """Rows and columns where a border's name has room: above and below, right and left of it."""
+    """Rows and columns where the name of a border fits: at the top or bottom, to its right or left."""
     for row in (0, len(cells) - 1):
         for first in (column + 1, column - length):
             around = range(max(0, first - 1), min(len(cells[row]), first + length + 1))
@@ -150,7 +152,7 @@ def _dots(
 def _haze(
     series: Series, width: int, height: int, x: tuple[float, float], y: tuple[float, float]
 ) -> set[tuple[int, int]]:
-    """From the lowest to the highest value of each bucket."""
+    """Dots from the lowest to the highest value of each bucket."""
     columns = _scaled(series.x, x, width).tolist()
     tops = (height - 1 - _scaled(series.high, y, height)).tolist()  # type: ignore[arg-type]
     bottoms = (height - 1 - _scaled(series.low, y, height)).tolist()  # type: ignore[arg-type]
@@ -162,7 +164,7 @@ def _haze(
 
 
 def sparkline(values: Sequence[float] | np.ndarray, width: int, *, zero: bool, top: float | None) -> str:
-    """Values as one line of blocks, the newest at the right."""
+    """Values as one line of block characters, newest on the right."""
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
     if not len(values) or width < 1:

@@ -1,4 +1,4 @@
-"""The table of runs: one line each."""
+"""A table with one line per run."""
 
 from collections.abc import Sequence
 
@@ -22,45 +22,45 @@ STATUS = {
 }
 
 
-def status(story: Story) -> Text:
-    """A run's state as a coloured word."""
-    word = story.status()
-    sign, colour = STATUS[word]
-    return Text(f"{sign} {word}", style=colour)
+def status(history: Story) -> Text:
+    """The status of a run as a colored word."""
+    word = history.status()
+    sign, color = STATUS[word]
+    return Text(f"{sign} {word}", style=color)
 
 
 def shortened(name: str, room: int) -> str:
-    """A name with its middle left out, where it does not fit: runs differ at both ends."""
+    """A name without its middle if it does not fit; names of runs differ at both ends."""
     if len(name) <= room:
         return name
     tail = (room - 1) // 2
     return f"{name[: room - 1 - tail]}…{name[len(name) - tail :]}"
 
 
-def facts(story: Story) -> dict[str, str]:
-    """What a line says of a run, by heading; losses are held out, or of training where nothing was measured."""
-    place = story.place()
+def cells_of(history: Story) -> dict[str, str]:
+    """The cells of a run by heading. `loss` is the held-out loss, or the training loss before the first measurement."""
+    place = history.place()
     of = f"/{place.stages}" if place.stages else ""
     stage = f"{place.stage} {place.index}{of}" if place.index else place.stage
-    newest = next((loss for _, loss in reversed(story.losses)), story.steps.last("loss"))
+    newest = next((loss for _, loss in reversed(history.losses)), history.steps.last("loss"))
     return {
-        "run": story.name,
-        "status": story.status(),
+        "run": history.name,
+        "status": history.status(),
         "stage": stage or "-",
         "step": f"{place.done:,}" + (f"/{place.planned:,}" if place.planned else ""),
         "loss": number(newest),
-        "best": number(story.best),
-        "time left": duration(story.seconds_left()),
+        "best": number(history.best),
+        "time left": duration(history.seconds_left()),
     }
 
 
-def runs_table(stories: Sequence[Story], *, title: str) -> Table:
-    """Runs as a table, in the order given."""
+def runs_table(histories: Sequence[Story], *, title: str) -> Table:
+    """A table of runs in the given order."""
     table = Table(title=title, title_justify="left")
     for head in HEADS:
         left = head in HEADS[:3]
         table.add_column(head, justify="left" if left else "right", overflow="fold", no_wrap=head not in HEADS[:1])
-    for story in stories:
-        said = facts(story)
-        table.add_row(Text(said["run"]), status(story), *(said[head] for head in HEADS[2:]))
+    for history in histories:
+        cells = cells_of(history)
+        table.add_row(Text(cells["run"]), status(history), *(cells[head] for head in HEADS[2:]))
     return table

@@ -21,21 +21,21 @@ def refuse_public(host: str) -> None:
     """Refuse an address that other machines can reach.
 
     Raises:
-        ConfigError: It is not loopback.
+        ConfigError: The address is not a loopback address.
     """
     if not is_loopback(host):
         raise ConfigError(
-            f"host is {host!r}: the page shows on this machine only",
-            hint="host=127.0.0.1, and from elsewhere: ssh -L 8321:127.0.0.1:8321 THIS_MACHINE",
+            f"host is {host!r}, but the dashboard is served to this machine only",
+            hint="use host=127.0.0.1; from another machine: ssh -L 8321:127.0.0.1:8321 THIS_MACHINE",
         )
 
 
 def page(journals: Sequence[Journal], *, refresh_seconds: float) -> FastAPI:
-    """The application.
+    """The web application.
 
     Args:
-        journals: Of the runs to show.
-        refresh_seconds: Between two looks of an open page.
+        journals: One for each run.
+        refresh_seconds: Interval at which an open page asks for news.
     """
     app = FastAPI(title="hafs", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"])
@@ -77,7 +77,7 @@ def serve(
     """Serve the page until Ctrl-C.
 
     Raises:
-        ConfigError: The address is public, or the port is taken.
+        ConfigError: The address is public, or the port cannot be used.
     """
     import socket
 
@@ -93,6 +93,6 @@ def serve(
         listener.close()
         raise ConfigError(f"port {port} cannot be used: {error.strerror}", hint=f"port={port + 1}") from error
     shown = f"[{host}]" if ":" in host else host
-    say(f"http://{shown}:{listener.getsockname()[1]}  (Ctrl-C ends it)")
+    say(f"http://{shown}:{listener.getsockname()[1]}  (Ctrl-C to stop)")
     app = page(journals, refresh_seconds=refresh_seconds)
     uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""The command, and what a real run leaves for it."""
+"""`hafs dashboard`, and the files that a real run writes for it."""
 
 import csv
 import json
@@ -26,27 +26,27 @@ def typed(monkeypatch, capsys, *words):
     return left.value.code, told.out, told.err
 
 
-def test_a_finished_run_leaves_its_report_and_its_story(here):
+def test_a_finished_run_has_a_report_and_a_complete_history(here):
     write_rows(here / "rows.jsonl")
     run("logger=csv", "show.prompts=2", "stage.main.epochs=2", "stage.main.validation=epoch")
     folder = here / "outputs/run"
     journal = Journal(folder)
     journal.follow()
-    story = journal.story
-    assert story.status() == "finished"
-    assert [stage["name"] for stage in story.plan["stages"]] == ["warmup", "main", "cooldown"]
-    assert story.place().planned == story.place().done == len(story.steps) == 8
+    history = journal.story
+    assert history.status() == "finished"
+    assert [stage["name"] for stage in history.plan["stages"]] == ["warmup", "main", "cooldown"]
+    assert history.place().planned == history.place().done == len(history.steps) == 8
     summary = json.loads((folder / "summary.json").read_text())
-    assert story.best == summary["loss"]
-    assert story.base == summary["base_loss"]
-    assert sorted(story.held_out) == [0, 1, 4, 7, 8]  # the base, each stage, and each epoch of main
+    assert history.best == summary["loss"]
+    assert history.base == summary["base_loss"]
+    assert sorted(history.held_out) == [0, 1, 4, 7, 8]  # the base, each stage, and each epoch of main
     report = (folder / "report.html").read_text()
     for words in ("<svg", "cooldown", "finished", "<h2>Data</h2>", "<h2>Answers</h2>"):
         assert words in report
     assert not events(folder, "report_failed")
 
 
-def test_loggers_get_the_metrics_under_the_names_of_the_events(here):
+def test_loggers_and_events_use_the_same_metric_names(here):
     write_rows(here / "rows.jsonl")
     run("logger=csv", "stage=warmup", "callbacks.throughput.every_steps=1")
     folder = here / "outputs/run"
@@ -63,7 +63,7 @@ def test_loggers_get_the_metrics_under_the_names_of_the_events(here):
     assert {f"machine/{name}" for name in machine} <= logged
 
 
-def test_a_run_that_fails_says_so_in_its_events(here, monkeypatch):
+def test_a_failed_run_has_the_error_in_its_events(here, monkeypatch):
     write_rows(here / "rows.jsonl")
     monkeypatch.setattr("hafs.training.session.Training.go", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -72,7 +72,7 @@ def test_a_run_that_fails_says_so_in_its_events(here, monkeypatch):
     assert (ended["error"], ended["exit_code"]) == ("division by zero", 1)
 
 
-def test_without_a_terminal_the_table_is_printed(here, monkeypatch, capsys):
+def test_without_a_terminal_a_table_is_printed(here, monkeypatch, capsys):
     whole_run(here / "outputs/first")
     whole_run(here / "multirun/sweep/adapter.r=8,seed=1")
     write(here / "multirun/sweep/adapter.r=4,seed=1", step(0))
@@ -90,7 +90,7 @@ def test_without_a_terminal_the_table_is_printed(here, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("overrides", "message"),
     [
         ([], "there is no run in outputs/ or multirun/ yet"),
         (["name=nothing"], "there is no run 'nothing'"),
@@ -101,14 +101,14 @@ def test_without_a_terminal_the_table_is_printed(here, monkeypatch, capsys):
         (["nmae=x"], "no group or key 'nmae'\n-> did you mean 'name'?"),
     ],
 )
-def test_bad_words_get_one_line_and_a_hint(here, monkeypatch, capsys, words, said):
-    code, _, err = typed(monkeypatch, capsys, *words)
+def test_bad_overrides_get_an_error_and_a_hint(here, monkeypatch, capsys, overrides, message):
+    code, _, err = typed(monkeypatch, capsys, *overrides)
     assert code == 2
-    assert said in err
+    assert message in err
     assert len(err.strip().splitlines()) <= 2
 
 
-def test_a_taken_port_and_files_that_are_no_journal(here, monkeypatch, capsys):
+def test_a_port_in_use_and_damaged_event_files_are_handled(here, monkeypatch, capsys):
     for name, content in {"torn": b'{"event": "step", "tot', "bytes": bytes(range(256)) * 9, "nothing": b""}.items():
         (here / "outputs" / name).mkdir(parents=True)
         (here / "outputs" / name / "events.jsonl").write_bytes(content)
@@ -127,7 +127,7 @@ def test_a_taken_port_and_files_that_are_no_journal(here, monkeypatch, capsys):
     assert len(err.splitlines()) == 2
 
 
-def test_hafs_runs_is_a_short_form_that_help_and_completion_know(here):
+def test_hafs_runs_is_an_alias_in_help_and_completion(here):
     assert "hafs runs" in _overview()
     assert _completed("hafs runs na") == "hafs dashboard na"
     assert _completed("hafs ru") == "hafs ru"

@@ -1,11 +1,11 @@
-"""The terminal screen over a real training in a process of its own, paused, resumed and stopped by keys."""
+"""The dashboard in the terminal with a real training process, which is paused, resumed and stopped by keys."""
 
 import os
 import subprocess
 import sys
 
 import pytest
-from test_terminal import drawn, screen, text_of
+from test_terminal import dashboard, drawn, text_of
 from tiny_runs import COMMON, events, with_common, write_rows
 
 PATIENCE_SECONDS = 90
@@ -21,7 +21,7 @@ LONG = with_common(
 
 @pytest.fixture
 def live(here):
-    """A run that would go on for minutes, in a process of its own."""
+    """A training process that would run for minutes."""
     write_rows(here / "rows.jsonl")
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (here / "said").open("w") as out:
@@ -37,33 +37,33 @@ async def until(pilot, condition, what):
         await pilot.pause(0.1)
         if condition():
             return
-    raise AssertionError(f"waited in vain until {what}")
+    raise AssertionError(f"timeout: waited until {what}")
 
 
 async def test_a_live_run_is_followed_paused_resumed_stopped_and_continued(live):
     folder, child = live
     folder.mkdir(parents=True, exist_ok=True)
-    app = screen(folder, refresh_seconds=0.2)
+    app = dashboard(folder, refresh_seconds=0.2)
     async with app.run_test(size=(80, 24)) as pilot:
         await drawn(app, pilot)
-        await until(pilot, lambda: len(app.story.steps) > 3, "steps are shown")
+        await until(pilot, lambda: len(app.history.steps) > 3, "steps are shown")
         assert "● running" in text_of(app)
 
         await pilot.press("p")
-        await until(pilot, lambda: app.story.status() == "paused", "it is paused")
+        await until(pilot, lambda: app.history.status() == "paused", "it is paused")
         assert "paused" in text_of(app)
-        stood = events(folder, "step")[-1]["total"]
+        paused_at = events(folder, "step")[-1]["total"]
         await pilot.pause(1.0)
-        assert events(folder, "step")[-1]["total"] == stood
+        assert events(folder, "step")[-1]["total"] == paused_at
         assert any(path.name.startswith("step-") for path in (folder / "checkpoints").iterdir())
 
         await pilot.press("r")
-        await until(pilot, lambda: events(folder, "step")[-1]["total"] > stood, "it goes on")
-        await until(pilot, lambda: "● running" in text_of(app), "it is shown to run")
+        await until(pilot, lambda: events(folder, "step")[-1]["total"] > paused_at, "it continues")
+        await until(pilot, lambda: "● running" in text_of(app), "it is shown as running")
 
         await pilot.press("s", "y")
         await until(pilot, lambda: child.poll() is not None, "it stopped")
-        await until(pilot, lambda: app.story.status() == "stopped", "it is shown to have stopped")
+        await until(pilot, lambda: app.history.status() == "stopped", "it is shown as stopped")
         assert child.returncode == 75, (folder.parents[1] / "said").read_text()
         assert "stopped" in text_of(app)
     last = events(folder, "step")[-1]["total"]

@@ -1,4 +1,4 @@
-"""The terminal screen, driven by keys."""
+"""The dashboard in the terminal, driven by keys."""
 
 import io
 import re
@@ -12,14 +12,14 @@ from journals import line, step, whole_run, write
 from textual.widgets import ContentSwitcher, DataTable
 
 from hafs.dashboard.app import Dashboard
-from hafs.dashboard.panels import Chart, Events, Said
+from hafs.dashboard.panels import AnswersPanel, ChartPanel, EventsPanel
 from hafs.dashboard.plot import plot, sparkline
 from hafs.dashboard.table import runs_table, shortened
 from hafs.runs.history import Journal
 from hafs.runs.history.figures import Figure, Series, figures
 
 
-def screen(*folders, refresh_seconds=100.0):
+def dashboard(*folders, refresh_seconds=100.0):
     return Dashboard([Journal(folder) for folder in folders], refresh_seconds=refresh_seconds)
 
 
@@ -33,14 +33,14 @@ async def drawn(app, pilot):
 
 
 def text_of(app):
-    """What stands on the terminal, line by line."""
+    """The text on the terminal, line by line."""
     lines = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip) for strip in lines)
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60)])
-async def test_one_run_shows_everything_that_was_asked_for(tmp_path, width, height):
-    app = screen(whole_run(tmp_path / "hyrule-asm-v1"))
+async def test_one_run_shows_progress_figures_events_and_answers(tmp_path, width, height):
+    app = dashboard(whole_run(tmp_path / "hyrule-asm-v1"))
     async with app.run_test(size=(width, height)) as pilot:
         await drawn(app, pilot)
         shown = text_of(app)
@@ -61,8 +61,8 @@ async def test_one_run_shows_everything_that_was_asked_for(tmp_path, width, heig
         assert all(len(row) <= width for row in shown.splitlines())
 
 
-async def test_the_screen_follows_the_file_and_a_run_without_one(tmp_path):
-    app = screen(tmp_path / "fresh", refresh_seconds=0.3)
+async def test_the_dashboard_waits_for_a_run_without_events_and_follows_them(tmp_path):
+    app = dashboard(tmp_path / "fresh", refresh_seconds=0.3)
     async with app.run_test(size=(80, 24)) as pilot:
         await drawn(app, pilot)
         assert "· empty" in text_of(app)
@@ -74,30 +74,30 @@ async def test_the_screen_follows_the_file_and_a_run_without_one(tmp_path):
         assert "step 20/80" in text_of(app)
 
 
-async def test_several_runs_are_compared_and_one_is_opened(tmp_path):
+async def test_several_runs_are_compared_and_enter_opens_one(tmp_path):
     runs = [whole_run(tmp_path / name, steps=steps) for name, steps in (("rank-8", 40), ("rank-16", 60))]
-    app = screen(*runs)
+    app = dashboard(*runs)
     async with app.run_test(size=(120, 30)) as pilot:
         await drawn(app, pilot)
         shown = text_of(app)
         assert "rank-8" in shown
         assert "rank-16" in shown
         assert app.query_one(DataTable).row_count == 2
-        assert app.query_one("#compared", Chart).figure.series[0].label == "rank-8"
+        assert app.query_one("#compared", ChartPanel).figure.series[0].label == "rank-8"
         await pilot.press("down", "enter")
         await pilot.pause()
         assert app.query_one(ContentSwitcher).current == "one"
-        assert app.story.name == "rank-16"
+        assert app.history.name == "rank-16"
         await pilot.press("n")
-        assert app.story.name == "rank-8"
+        assert app.history.name == "rank-8"
         await pilot.press("c")
         assert app.query_one(ContentSwitcher).current == "many"
 
 
-async def test_keys_pause_resume_and_stop_the_process_of_the_run(tmp_path):
+async def test_keys_pause_resume_and_stop_the_training_process(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     folder = whole_run(tmp_path / "run", pid=child.pid, process_began=psutil.Process(child.pid).create_time())
-    app = screen(folder)
+    app = dashboard(folder)
     async with app.run_test(size=(80, 24)) as pilot:
         await drawn(app, pilot)
         await pilot.press("p")
@@ -122,20 +122,20 @@ async def test_keys_pause_resume_and_stop_the_process_of_the_run(tmp_path):
         assert "✘ crashed" in text_of(app)
 
 
-async def test_markup_in_names_prompts_and_errors_is_only_text(tmp_path):
+async def test_markup_in_prompts_answers_and_errors_is_shown_as_text(tmp_path):
     folder = whole_run(tmp_path / "run")
     write(folder, line("generation", 2000.0, total=60, prompt="[bold]LDA [$00],Y[/]", answer="[/red] [x]", ended=True))
     write(folder, line("skipped", 2000.0, total=60, why="[/nonsense] [red]"))
-    app = screen(folder)
+    app = dashboard(folder)
     async with app.run_test(size=(200, 60)) as pilot:
         await drawn(app, pilot)
-        assert app.query_one(Events).is_mounted
-        assert app.query_one(Said).is_mounted
+        assert app.query_one(EventsPanel).is_mounted
+        assert app.query_one(AnswersPanel).is_mounted
         for words in ("[bold]LDA [$00],Y[/]", "[/red] [x]", "[/nonsense] [red]"):
             assert words in text_of(app)
 
 
-def test_a_plot_fills_its_room_exactly_and_keeps_its_highest_point(tmp_path):
+def test_a_plot_has_the_given_height_and_stays_within_the_width(tmp_path):
     journal = Journal(whole_run(tmp_path / "run"))
     journal.follow()
     for width, height in ((16, 3), (40, 8), (111, 30)):
@@ -147,7 +147,7 @@ def test_a_plot_fills_its_room_exactly_and_keeps_its_highest_point(tmp_path):
 
 
 @pytest.mark.parametrize("width", [60, 76, 100])
-def test_names_of_stages_are_whole_apart_or_left_out(width):
+def test_stage_names_are_never_cut_and_never_overlap(width):
     borders = [(0.0, "warmup"), (2.0, "main"), (26.0, "cooldown"), (27.5, "afterwards")]
     line = Series(label="", role="main", x=np.array([0.0, 14.0, 28.0]), y=np.array([0.5, 0.6, 0.5]))
     figure = Figure(name="train/loss", title="loss", series=[line], borders=borders, zero=True, top=1.0)
@@ -155,7 +155,7 @@ def test_names_of_stages_are_whole_apart_or_left_out(width):
     assert {"main", "cooldown", "afterwards"} <= set(words) <= {name for _, name in borders}
 
 
-def test_without_a_gpu_the_processors_are_shown(tmp_path):
+def test_without_a_gpu_the_cpu_utilization_is_shown(tmp_path):
     write(tmp_path / "run", step(0), line("throughput", 1001.0, total=0, cpu_percent=97, resident_bytes=1))
     journal = Journal(tmp_path / "run")
     journal.follow()
@@ -163,7 +163,7 @@ def test_without_a_gpu_the_processors_are_shown(tmp_path):
     assert (figure.title, figure.now, figure.warning) == ("CPU busy", "97 %", "")
 
 
-def test_the_table_of_runs_says_status_stage_step_loss_best_and_time_left(tmp_path):
+def test_the_table_of_runs_has_status_stage_step_loss_best_and_time_left(tmp_path):
     from rich.console import Console
 
     journals = [Journal(whole_run(tmp_path / "run")), Journal(tmp_path / "none")]

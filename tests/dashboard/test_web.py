@@ -1,4 +1,4 @@
-"""The page and the report, through HTTP and in a real browser."""
+"""The live page and the report of a run, over HTTP and in a real browser."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ def pages(*folders):
     return page([Journal(folder) for folder in folders], refresh_seconds=0.2)
 
 
-def test_the_page_has_every_figure_and_loads_nothing_from_elsewhere(tmp_path):
+def test_the_page_has_every_figure_and_no_external_resource(tmp_path):
     answer = get(pages(whole_run(tmp_path / "run")), "/")
     assert answer.status_code == 200
     assert all(f"<code>{name}</code>" in answer.text for name in FIGURES)
@@ -48,7 +48,7 @@ def test_the_page_has_every_figure_and_loads_nothing_from_elsewhere(tmp_path):
         assert words in answer.text
 
 
-def test_the_body_renews_with_the_file_and_several_runs_are_compared(tmp_path):
+def test_the_body_has_new_events_and_several_runs_are_compared(tmp_path):
     folder = whole_run(tmp_path / "run")
     app = pages(folder, whole_run(tmp_path / "other", steps=30))
     assert "2 runs" in get(app, "/").text
@@ -58,7 +58,7 @@ def test_the_body_renews_with_the_file_and_several_runs_are_compared(tmp_path):
     assert get(app, "/body?run=7").status_code == 200
 
 
-def test_another_host_name_and_a_public_address_are_refused(tmp_path):
+def test_foreign_host_headers_and_public_addresses_are_refused(tmp_path):
     assert get(pages(whole_run(tmp_path / "run")), "/", host="evil.example").status_code == 400
     for host in ("0.0.0.0", "192.168.1.5", "::", "example.com"):
         with pytest.raises(ConfigError, match="this machine only"):
@@ -67,7 +67,7 @@ def test_another_host_name_and_a_public_address_are_refused(tmp_path):
         refuse_public(host)
 
 
-def test_a_taken_port_is_told_with_the_next_one(tmp_path):
+def test_a_port_in_use_is_an_error_that_suggests_the_next_port(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -78,7 +78,7 @@ def test_a_taken_port_is_told_with_the_next_one(tmp_path):
     assert f"port={port + 1}" in str(error.value)
 
 
-def test_text_of_the_data_is_never_markup(tmp_path):
+def test_text_from_events_is_escaped(tmp_path):
     folder = whole_run(tmp_path / "run")
     write(folder, generation(60, "<script>alert(1)</script>", "<img src=x onerror=alert(2)>"))
     write(folder, line("skipped", 2000.0, total=60, why="<b>bold</b>"))
@@ -93,7 +93,7 @@ def test_text_of_the_data_is_never_markup(tmp_path):
         assert "&lt;script&gt;alert(1)" in shown
 
 
-def test_the_name_of_a_run_is_never_markup(tmp_path):
+def test_the_name_of_a_run_is_escaped(tmp_path):
     folders = [whole_run(tmp_path / name) for name in ("<b>bold<b>", "other")]
     for text in (get(pages(*folders), "/").text, get(pages(*folders), "/?run=0").text):
         assert "<b>bold" not in text
@@ -135,7 +135,7 @@ def browser(tmp_path, *words):
 
 
 @in_a_browser
-def test_a_real_browser_draws_the_page_and_renews_it(served, tmp_path):
+def test_a_real_browser_draws_the_page_and_updates_it(served, tmp_path):
     folder, address = served
     growing = threading.Timer(1.5, lambda: write(folder, *(step(n) for n in range(60, 70))))
     growing.start()

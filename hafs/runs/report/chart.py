@@ -13,7 +13,7 @@ RUNS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class GridLine:
     """A grid line or the border between two stages."""
 
     kind: str
@@ -60,7 +60,7 @@ class Chart:
     """Shown instead of the drawing; empty if there is something to draw."""
     width: int
     height: int
-    rules: Sequence[Rule] = ()
+    lines: Sequence[GridLine] = ()
     labels: Sequence[Label] = ()
     marks: Sequence[Mark] = ()
     legend: Sequence[tuple[str, str]] = ()
@@ -89,9 +89,9 @@ def _drawing(figure: Figure, width: int, height: int) -> dict:
     values = ticks(y_low, y_high, max(3, height // 45))
     left = 12 + 6.6 * max((len(figure.say(value)) for value in values), default=1)
     room = _Room(left=left, right=width - 8.0, top=8.0, bottom=height - 22.0, x=figure.x_bounds(), y=(y_low, y_high))
-    rules, labels = _axes(figure, room, values)
+    lines, labels = _axes(figure, room, values)
     return {
-        "rules": rules,
+        "lines": lines,
         "labels": labels,
         "marks": [mark for series in figure.series for mark in _marks(series, figure, room)],
     }
@@ -111,11 +111,11 @@ class _Room:
         return self.bottom - np.clip(share, 0, 1) * (self.bottom - self.top)
 
 
-def _axes(figure: Figure, room: _Room, values: Sequence[float]) -> tuple[list[Rule], list[Label]]:
-    rules, labels = [], []
+def _axes(figure: Figure, room: _Room, values: Sequence[float]) -> tuple[list[GridLine], list[Label]]:
+    lines, labels = [], []
     for value in values:
         y = float(room.down(np.array(value)))
-        rules.append(Rule(kind="grid", path=f"M{room.left:.1f} {y:.1f}H{room.right:.1f}"))
+        lines.append(GridLine(kind="grid", path=f"M{room.left:.1f} {y:.1f}H{room.right:.1f}"))
         labels.append(Label(x=_tenth(room.left - 6), y=_tenth(y + 4), text=figure.say(value), anchor="end"))
     for step in ticks(room.x[0], room.x[1], 6):
         if step == round(step):
@@ -124,9 +124,9 @@ def _axes(figure: Figure, room: _Room, values: Sequence[float]) -> tuple[list[Ru
             labels.append(Label(x=_tenth(x), y=_tenth(room.bottom + 16), text=f"{step:,.0f}", anchor=anchor))
     for step, name in figure.borders:
         x = float(room.across(np.array(step)))
-        rules.append(Rule(kind="border", path=f"M{x:.1f} {room.top}V{room.bottom:.1f}"))
+        lines.append(GridLine(kind="border", path=f"M{x:.1f} {room.top}V{room.bottom:.1f}"))
         labels.append(Label(x=_tenth(x + 4), y=_tenth(room.top + 9), text=name))
-    return rules, labels
+    return lines, labels
 
 
 def _marks(series: Series, figure: Figure, room: _Room) -> Iterator[Mark]:
