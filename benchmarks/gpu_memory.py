@@ -27,11 +27,11 @@ from hafs.modeling.adapter import lora
 from hafs.modeling.attention import NAME
 from hafs.modeling.base_model import quiet_libraries
 from hafs.modeling.hardware import GIB
-from hafs.modeling.head import Head
+from hafs.modeling.head import OutputHead
 from hafs.modeling.loss import token_loss
 from hafs.planning.architecture import described, entries
 from hafs.planning.memory import Constants, Setup, terms, total
-from hafs.planning.workload import Row
+from hafs.planning.workload import SequenceShape
 from hafs.training.micro_batch_size import RowSize
 from hafs.training.optimizer import paged_adamw_8bit
 
@@ -101,7 +101,7 @@ def loss_of(net: Any, tokens: int, device: str) -> torch.Tensor:
     hidden = base.model(input_ids=ids, position_ids=torch.arange(tokens, device=device)[None], use_cache=False,
                         borders=[0, tokens]).last_hidden_state[0]  # fmt: skip
     half = tokens // 2
-    return token_loss(hidden[half:-1], Head(weight_VD=base.lm_head.weight), ids[0, half + 1 :]).nats / half
+    return token_loss(hidden[half:-1], OutputHead(weight_VD=base.lm_head.weight), ids[0, half + 1 :]).nats / half
 
 
 def step(net: Any, optimizer: Any, tokens: int, device: str) -> float:
@@ -120,7 +120,7 @@ def planned(name: str, tokens: int, options: argparse.Namespace) -> float:
         eight_bit_optimizer=options.device == "cuda", checkpointing=True, embedding_on_cpu=False, product_bytes=2,
         device="cuda" if options.device == "cuda" else "cpu",
     )  # fmt: skip
-    row = Row(
+    row = SequenceShape(
         tokens=tokens, samples=1, longest=tokens, short_squares=0.0, long_tokens=tokens, supervised=tokens - tokens // 2
     )
     constants = Constants(context_bytes=0, slack=0.08, source="")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hafs.modeling.hardware import GIB
 from hafs.planning.architecture import described, entries
 from hafs.planning.memory import Constants, Setup, staying, terms, total
-from hafs.planning.workload import Row
+from hafs.planning.workload import SequenceShape
 
 
 class Published(NamedTuple):
@@ -41,7 +41,7 @@ def planned(one: Published, tokens: int) -> tuple[float, float]:
         bits=4, double=True, rank=one.rank, targets="all-linear", dora=False, dropout=0.0, eight_bit_optimizer=True,
         checkpointing=True, embedding_on_cpu=False, product_bytes=2, device="cuda",
     )  # fmt: skip
-    row = Row(
+    row = SequenceShape(
         tokens=tokens, samples=one.batch, longest=tokens, short_squares=0.0, long_tokens=tokens, supervised=tokens // 2
     )
     parts = terms(described(entries()[one.model]["config"]), setup, row, SLACK)

@@ -16,11 +16,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from hafs.modeling.adapter.lora_forward import fuse
+from hafs.modeling.adapter.lora_forward import use_lora_forward
 from hafs.modeling.attention import NAME
-from hafs.modeling.head import Head
+from hafs.modeling.head import OutputHead
 from hafs.modeling.loss import token_loss
-from hafs.modeling.packing import pack, row, supervised_tokens
+from hafs.modeling.packing import pack, packed_sequence, supervised_tokens
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def net_of(spec):
     )
     torch.manual_seed(spec["adapter_seed"])
     net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", **spec["lora"]))
-    fuse(net)
+    use_lora_forward(net)
     return net.train()
 
 
@@ -50,7 +50,7 @@ def step(net, trained, optimizer, samples, spec):
     """One optimizer step; returns the mean loss of its supervised tokens."""
     model, supervised, nats = net.get_base_model(), supervised_tokens(samples), 0.0
     for group in pack([len(sample.tokens) for sample in samples], spec["row_tokens"]):
-        packed = row([samples[i] for i in group])
+        packed = packed_sequence([samples[i] for i in group])
         hidden_TD = model.model(
             input_ids=packed.tokens_T[None],
             position_ids=packed.positions_T[None],
@@ -58,7 +58,7 @@ def step(net, trained, optimizer, samples, spec):
             use_cache=False,
             borders=packed.borders,
         ).last_hidden_state[0]
-        loss = token_loss(hidden_TD[packed.predicts_N], Head(weight_VD=model.lm_head.weight), packed.target_N)
+        loss = token_loss(hidden_TD[packed.predicts_N], OutputHead(weight_VD=model.lm_head.weight), packed.target_N)
         (loss.nats / supervised).backward()
         nats += loss.nats.item()
     torch.nn.utils.clip_grad_norm_(trained, spec["max_grad_norm"])

@@ -10,7 +10,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # typ
 from hafs.chat import end_tokens
 from hafs.data.samples import Sample
 from hafs.evaluation.rows import GPU_ROW_TOKENS, ROW_TOKENS
-from hafs.modeling.generation import Decoder, Pieces, Row, Sampling, active_adapter, at_rest
+from hafs.modeling.generation import Decoder, Generation, Pieces, Sampling, active_adapter, at_rest
 from hafs.modeling.generation.stop import StopWords
 from hafs.modeling.likelihood import likelihoods
 
@@ -91,7 +91,7 @@ class _Answer:
         prompt = model.tok_encode(context)[-(model.max_length - limit) :]
         heat = float(wanted.get("temperature", 0.0)) if wanted.get("do_sample") else 0.0
         sampling = Sampling(temperature=heat, top_p=float(wanted.get("top_p", 1.0)), seed=0)
-        self.row = Row(prompt, adapter=active_adapter(model.net), limit=limit, sampling=sampling)
+        self.row = Generation(prompt, adapter=active_adapter(model.net), limit=limit, sampling=sampling)
         until = wanted.get("until") or []
         self._stop = StopWords([until] if isinstance(until, str) else until)
         self._pieces = Pieces(model.tokenizer)

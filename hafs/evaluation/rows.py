@@ -12,7 +12,7 @@ from hafs.core.errors import HafsError
 from hafs.data.samples import Sample
 from hafs.evaluation.metrics import Said
 from hafs.modeling import out_of_memory
-from hafs.modeling.generation import Decoder, Row, at_rest, prompt_of
+from hafs.modeling.generation import Decoder, Generation, at_rest, prompt_of
 from hafs.modeling.likelihood import Likelihood, likelihoods
 
 ROW_TOKENS = {"cpu": 1024}
@@ -123,7 +123,7 @@ def _answers(
     net: Any, tokenizer: Any, prompts: Sequence[Conversation], limit: int, at_once: int, progress: Progress
 ) -> list[Given]:
     adapter = getattr(net, "active_adapter", None)
-    rows = [Row(render(tokenizer, p, for_generation=True).tokens, adapter=adapter, limit=limit) for p in prompts]
+    rows = [Generation(render(tokenizer, p, for_generation=True).tokens, adapter=adapter, limit=limit) for p in prompts]
     seconds = dict.fromkeys(range(len(rows)), 0.0)
     place = {id(row): i for i, row in enumerate(rows)}
     decoder = Decoder(net, ends=end_tokens(tokenizer), rows=at_once)

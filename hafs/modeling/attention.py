@@ -13,16 +13,16 @@ from itertools import pairwise
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from hafs.modeling.attention_rule import AttentionRule, Reach, UnknownAttention, mask_interface
 from hafs.modeling.causal_attention import one_sample
-from hafs.modeling.kv_cache import Slots
-from hafs.modeling.rule import Reach, Rule, UnknownAttention, mask_interface
-from hafs.modeling.ruled import ruled
+from hafs.modeling.kv_cache import KVCache
+from hafs.modeling.rule_attention import ruled
 
 NAME = "hafs_packed"
 
 
 def _flash(
-    q_HTd: torch.Tensor, k_GTd: torch.Tensor, v_GTd: torch.Tensor, borders: list[int], rule: Rule
+    q_HTd: torch.Tensor, k_GTd: torch.Tensor, v_GTd: torch.Tensor, borders: list[int], rule: AttentionRule
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
@@ -35,7 +35,7 @@ def _flash(
     )
 
 
-def _flash_runs_on(q_HTd: torch.Tensor, v_GTd: torch.Tensor, borders: list[int], rule: Rule) -> bool:
+def _flash_runs_on(q_HTd: torch.Tensor, v_GTd: torch.Tensor, borders: list[int], rule: AttentionRule) -> bool:
     """Whether one variable-length call can do it: windows it knows, and no more."""
     longest = max(end - start for start, end in pairwise(borders))
     return (
@@ -69,7 +69,7 @@ def packed_attention(
     *,
     scaling: float | None = None,
     borders: list[int] | None = None,
-    slots: Slots | None = None,
+    kv_cache: KVCache | None = None,
     dropout: float = 0.0,
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
@@ -88,7 +88,7 @@ def packed_attention(
         attention_mask: How far back a token sees, from `rule.mask_interface`; None: to its sample's beginning.
         scaling: What scores are multiplied with before the softmax.
         borders: Where samples begin, then the row's length: `[0, n1, n1 + n2, ...]`. None: the row is one sample.
-        slots: In generation, where earlier keys and values are kept; it then says who attends to what.
+        kv_cache: In generation, where earlier keys and values are kept; it then says who attends to what.
         dropout: Share of the attention weights that are dropped.
         softcap: Bound of the scores.
         s_aux: A score of each head that takes part in the softmax and has no value.
@@ -107,9 +107,9 @@ def packed_attention(
     reach = attention_mask or Reach(window=sliding_window)
     scale = query_BHTd.shape[-1] ** -0.5 if scaling is None else scaling
     bias = None if position_bias is None else position_bias[0]
-    rule = Rule(scale=scale, reach=reach, softcap=softcap, sinks_H=s_aux, bias_HTS=bias, dropout=dropout)
-    if slots is not None:
-        return slots.attend(_layer(module), query_BHTd, key_BGTd, value_BGTd, rule), None
+    rule = AttentionRule(scale=scale, reach=reach, softcap=softcap, sinks_H=s_aux, bias_HTS=bias, dropout=dropout)
+    if kv_cache is not None:
+        return kv_cache.attend(_layer(module), query_BHTd, key_BGTd, value_BGTd, rule), None
     q, k, v = (x[0].to(_product_type(x)) for x in (query_BHTd, key_BGTd, value_BGTd))
     if k.shape[1] > q.shape[1]:  # of one row, whose earlier keys the model's own cache holds
         return ruled(q, k, v, rule).transpose(0, 1)[None], None
@@ -120,13 +120,13 @@ def packed_attention(
     return torch.cat([sample.transpose(0, 1) for sample in samples])[None], None
 
 
-def _of_sample(q_Hnd: torch.Tensor, k_Gnd: torch.Tensor, v_Gnd: torch.Tensor, rule: Rule) -> torch.Tensor:
+def _of_sample(q_Hnd: torch.Tensor, k_Gnd: torch.Tensor, v_Gnd: torch.Tensor, rule: AttentionRule) -> torch.Tensor:
     if rule.plain(q_Hnd.shape[1]):
         return one_sample(q_Hnd, k_Gnd, v_Gnd, rule.scale)
     return ruled(q_Hnd, k_Gnd, v_Gnd, rule)
 
 
-def _within(rule: Rule, start: int, stop: int) -> Rule:
+def _within(rule: AttentionRule, start: int, stop: int) -> AttentionRule:
     if rule.bias_HTS is None:
         return rule
     return replace(rule, bias_HTS=rule.bias_HTS[:, start:stop, start:stop])

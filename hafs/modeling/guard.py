@@ -2,7 +2,7 @@
 
 One pass of transformers' own says what the logits should be. hafs then runs the same tokens in a packed row after
 others, and from its cache; windows are made a few tokens wide for that, on both sides. Where the logits differ, the
-next way to run the model is tried (`inside.Ways`); where none is right, the base is refused.
+next way to run the model is tried (`model_parts.RunMode`); where none is right, the base is refused.
 
 Legend: `T` tokens, `D` hidden width, `V` vocabulary.
 """
@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from hafs.core.errors import HafsError
-from hafs.modeling import inside
+from hafs.modeling import model_parts
 from hafs.modeling.attention import NAME
-from hafs.modeling.inside import Ways
-from hafs.modeling.kv_cache import Slots
-from hafs.modeling.plainly import give_own_attention, own_attention, small_windows, untouched
+from hafs.modeling.kv_cache import KVCache
+from hafs.modeling.model_parts import RunMode
+from hafs.modeling.reference_run import small_windows, transformers_attention, untouched, use_transformers_attention
 
 TOKENS, BEFORE, PROMPTS = 20, 5, (13, 7)
 """Of the sample; of another before it in a row; of two prompts whose next token comes from the cache."""
@@ -33,7 +33,7 @@ class UnsupportedModel(HafsError):
     """hafs does not compute what transformers computes for a base."""
 
     def __init__(self, net: Any, place: str, why: str, *, hint: str | None = None) -> None:
-        kind = inside.base_of(net).config.get_text_config(decoder=True).model_type
+        kind = model_parts.base_of(net).config.get_text_config(decoder=True).model_type
         super().__init__(
             f"models of type {kind!r} are not supported, {place}: {why}",
             hint=hint
@@ -41,16 +41,16 @@ class UnsupportedModel(HafsError):
         )
 
 
-WAYS = (
-    Ways(),
-    Ways(packs=False, cache="own"),
-    Ways(packs=False, attention="own", cache="own"),
+RUN_MODES = (
+    RunMode(),
+    RunMode(packs=False, cache="own"),
+    RunMode(packs=False, attention="own", cache="own"),
 )
 """Tried in this order; each is slower than the one before, and asks less of the model."""
 
 
-def guard(net: Any) -> Ways:
-    """Find out how a base may be run, and note it (`inside.set_ways`).
+def guard(net: Any) -> RunMode:
+    """Find out how a base may be run, and note it (`model_parts.set_run_mode`).
 
     Args:
         net: A causal language model as loaded, without an adapter.
@@ -58,47 +58,47 @@ def guard(net: Any) -> Ways:
     Raises:
         UnsupportedModel: In no way are its logits those of transformers.
     """
-    why: dict[Ways, tuple[str, str]] = {}
+    why: dict[RunMode, tuple[str, str]] = {}
     with untouched(net), small_windows(net) as windowed:
         trial = _Trial(net)
         if found := trial.head():
             raise UnsupportedModel(net, "head", found)
-        for ways in WAYS[remembers(trial.decoder) :]:
+        for ways in RUN_MODES[has_state(trial.decoder) :]:
             failed = _failed(trial, ways)
             if failed is None:
-                return inside.ways_of(net)
+                return model_parts.run_mode(net)
             why[ways] = failed
     place, what = next(iter(why.values()))
     raise UnsupportedModel(net, f"{place}{', windows of few tokens' if windowed else ''}", what)
 
 
-_REMEMBERS = re.compile(r"Mamba|DeltaNet|SSM|R(WKV|wkv)|LSTM|Recurrent|Lightning|LinearAttention|ShortConv")
+_STATEFUL = re.compile(r"Mamba|DeltaNet|SSM|R(WKV|wkv)|LSTM|Recurrent|Lightning|LinearAttention|ShortConv")
 
 
-def remembers(decoder: torch.nn.Module) -> bool:
+def has_state(decoder: torch.nn.Module) -> bool:
     """Whether layers carry a state or convolve over tokens, so that samples of one row would see each other.
 
     Such a leak can be too small to be seen in the logits of an untrained or unlucky model, so it is not left to them.
     """
     return any(
-        isinstance(module, torch.nn.Conv1d) or _REMEMBERS.search(type(module).__name__) for module in decoder.modules()
+        isinstance(module, torch.nn.Conv1d) or _STATEFUL.search(type(module).__name__) for module in decoder.modules()
     )
 
 
-def _failed(trial: "_Trial", ways: Ways) -> tuple[str, str] | None:
+def _failed(trial: "_Trial", ways: RunMode) -> tuple[str, str] | None:
     """Where a way to run a model goes wrong, and how; None: nowhere, and the model is left to be run that way."""
     if ways.attention == "own":
-        give_own_attention(trial.net, NAME)
-    inside.set_ways(trial.net, ways)
+        use_transformers_attention(trial.net, NAME)
+    model_parts.set_run_mode(trial.net, ways)
     if found := trial.packed():
         return ("one sample", alone) if (alone := trial.alone()) else ("packed samples", found)
     if not trial.cached():
         return None
-    if ways.cache == "slots":  # the rows of a step are no samples of a pass: try the model's own cache beside packing
-        inside.set_ways(trial.net, replace(ways, cache="own"))
+    if ways.cache == "hafs":  # the rows of a step are no samples of a pass: try the model's own cache beside packing
+        model_parts.set_run_mode(trial.net, replace(ways, cache="own"))
         if not trial.cached():
             return None
-    inside.set_ways(trial.net, replace(ways, cache="none"))
+    model_parts.set_run_mode(trial.net, replace(ways, cache="none"))
     return None
 
 
@@ -106,18 +106,18 @@ class _Trial:
     """The logits of transformers for a few tokens, and what hafs makes of them; a test gives None, or what differs."""
 
     def __init__(self, net: Any) -> None:
-        self.net, self.base, self.decoder = net, inside.base_of(net), inside.decoder_of(net)
+        self.net, self.base, self.decoder = net, model_parts.base_of(net), model_parts.decoder_of(net)
         vocab = self.base.get_input_embeddings().weight.shape[0]
         self.device = self.base.get_output_embeddings().weight.device
         self.ids_T = torch.linspace(vocab // 8, vocab * 7 // 8 - 1, TOKENS, device=self.device).long().roll(7)
         held: list[Any] = []
         hook = self.decoder.register_forward_hook(lambda *call: held.append(call[-1]))
         try:
-            with own_attention(net, NAME):
+            with transformers_attention(net, NAME):
                 self.logits_TV = self.base(input_ids=self.ids_T[None], use_cache=False).logits[0].float()
         finally:
             hook.remove()
-        self.hidden_TD = inside.last_hidden(held[-1])[0]
+        self.hidden_TD = model_parts.last_hidden(held[-1])[0]
         quantized = getattr(self.base, "is_quantized", False)
         self.tolerance = ROUGH if quantized else TOLERANCE.get(self.base.dtype, ROUGH)
 
@@ -129,7 +129,7 @@ class _Trial:
         """The sample in a pass of its own."""
         positions_T = torch.arange(TOKENS, device=self.device)
         return self._differs(
-            lambda: inside.hidden_states(self.net, self.ids_T, positions_T, [0, TOKENS]), range(TOKENS)
+            lambda: model_parts.hidden_states(self.net, self.ids_T, positions_T, [0, TOKENS]), range(TOKENS)
         )
 
     def packed(self) -> str | None:
@@ -138,38 +138,42 @@ class _Trial:
         positions_T = torch.tensor(places, device=self.device)
         borders = [0, BEFORE, BEFORE + TOKENS]
         return self._differs(
-            lambda: inside.hidden_states(self.net, self.ids_T[positions_T], positions_T, borders), places
+            lambda: model_parts.hidden_states(self.net, self.ids_T[positions_T], positions_T, borders), places
         )
 
     def cached(self) -> str | None:
         """The two tokens after each prompt, from a cache."""
-        read = self._from_slots if inside.ways_of(self.net).cache == "slots" else self._from_own
+        read = self._from_slots if model_parts.run_mode(self.net).cache == "hafs" else self._from_own
         return self._differs(read, [count + step for step in (0, 1) for count in PROMPTS])
 
     def _from_slots(self) -> torch.Tensor:
-        slots, done = Slots(), []
-        slots.begin_packed([(slots.open(), count) for count in PROMPTS])
+        kv_cache, done = KVCache(), []
+        kv_cache.begin_packed([(kv_cache.open(), count) for count in PROMPTS])
         places_T = torch.cat([torch.arange(count, device=self.device) for count in PROMPTS])
-        self.decoder(input_ids=self.ids_T[places_T][None], position_ids=places_T[None], use_cache=False, slots=slots)
+        self.decoder(
+            input_ids=self.ids_T[places_T][None], position_ids=places_T[None], use_cache=False, kv_cache=kv_cache
+        )
         for _ in range(2):
-            places_B1 = slots.begin_step(self.device)
-            out = self.decoder(input_ids=self.ids_T[places_B1], position_ids=places_B1, use_cache=False, slots=slots)
+            places_B1 = kv_cache.begin_step(self.device)
+            out = self.decoder(
+                input_ids=self.ids_T[places_B1], position_ids=places_B1, use_cache=False, kv_cache=kv_cache
+            )
             done.append(out.last_hidden_state[:, 0])
         return torch.cat(done)
 
     def _from_own(self) -> torch.Tensor:
         done = []
         for count in PROMPTS:
-            _, memory = inside.read_on(self.net, self.ids_T[:count], None)
+            _, memory = model_parts.continue_with_own_cache(self.net, self.ids_T[:count], None)
             for place in (count, count + 1):
-                hidden_TD, memory = inside.read_on(self.net, self.ids_T[place : place + 1], memory)
+                hidden_TD, memory = model_parts.continue_with_own_cache(self.net, self.ids_T[place : place + 1], memory)
                 done.append(hidden_TD)
         return torch.cat([done[i] for i in (0, 2, 1, 3)])
 
     def _differs(self, hidden: Callable[[], torch.Tensor], places: Any) -> str | None:
         expected = self.logits_TV[torch.tensor(list(places), device=self.device)]
         try:
-            got = inside.head(self.net).logits(hidden())
+            got = model_parts.head(self.net).logits(hidden())
         except (HafsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError, IndexError) as error:
             return str(error).strip().splitlines()[0] or type(error).__name__
         if got.shape != expected.shape:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head:
+class OutputHead:
     """`cap(scale * (hidden_ND @ weight_VD.T + bias_V))`; softmax of it is the next token's distribution."""
 
     weight_VD: torch.Tensor
@@ -26,7 +26,7 @@ class Head:
         """Whether there is nothing but the product."""
         return self.bias_V is None and self.scale == 1.0 and self.cap is None
 
-    def to(self, dtype: torch.dtype) -> "Head":
+    def to(self, dtype: torch.dtype) -> "OutputHead":
         """The head with its parameters in another type."""
         bias = None if self.bias_V is None else self.bias_V.to(dtype)
         return replace(self, weight_VD=self.weight_VD.to(dtype), bias_V=bias)
@@ -54,7 +54,7 @@ class Head:
         return self.finish_(F.linear(hidden_ND, self.weight_VD)).float()
 
 
-def head_of(base: Any) -> Head:
+def head_of(base: Any) -> OutputHead:
     """The head of a causal language model of transformers, as its config describes it.
 
     Whether the description is complete is checked against the model's own logits when it is loaded (`vetting.py`).
@@ -64,7 +64,7 @@ def head_of(base: Any) -> Head:
     rows = getattr(config, "unpadded_vocab_size", None)
     if rows is not None and rows < len(weight_VD):
         weight_VD, bias_V = weight_VD[:rows], None if bias_V is None else bias_V[:rows]
-    return Head(
+    return OutputHead(
         weight_VD=weight_VD,
         bias_V=bias_V,
         scale=_scale(config) * (getattr(base, "logit_scale", None) or 1.0),

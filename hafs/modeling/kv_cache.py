@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from hafs.modeling.attention_rule import AttentionRule, Reach, UnknownAttention
 from hafs.modeling.causal_attention import one_sample
-from hafs.modeling.rule import Reach, Rule, UnknownAttention
-from hafs.modeling.ruled import ruled
+from hafs.modeling.rule_attention import ruled
 
 STRIDE = 64
 """Rooms are multiples of it, so that a sum over keys is taken in the same order however long the neighbours are."""
@@ -31,7 +31,7 @@ class Span(NamedTuple):
     """Tokens that come now."""
 
 
-class Slots:
+class KVCache:
     """The cache of one model; slot `i` is row `i` of the batch, and rows are kept together at the front."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Slots:
         return positions_B[:, None]
 
     def attend(
-        self, layer: int, q_BHTd: torch.Tensor, k_BGTd: torch.Tensor, v_BGTd: torch.Tensor, rule: Rule
+        self, layer: int, q_BHTd: torch.Tensor, k_BGTd: torch.Tensor, v_BGTd: torch.Tensor, rule: AttentionRule
     ) -> torch.Tensor:
         """Store the new keys and values of a layer and attend; `[B, T, H, d]`.
 
@@ -192,7 +192,7 @@ def _after(q_HTd: torch.Tensor, k_GSd: torch.Tensor, v_GSd: torch.Tensor, past: 
     )[0]
 
 
-def _step_by_hand(q_BGrd, k_BGSd, v_BGSd, mask_B11S, rule: Rule) -> torch.Tensor:
+def _step_by_hand(q_BGrd, k_BGSd, v_BGSd, mask_B11S, rule: AttentionRule) -> torch.Tensor:
     """Attention of one token of each row, its scores at hand."""
     scores_BGrS = torch.matmul(q_BGrd, k_BGSd.transpose(2, 3)).float() * rule.scale
     if rule.softcap is not None:

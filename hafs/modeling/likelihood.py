@@ -14,7 +14,7 @@ from hafs.core.errors import HafsError
 from hafs.data.samples import Sample
 from hafs.modeling import out_of_memory
 from hafs.modeling.loss import token_loss
-from hafs.modeling.packing import pack, row, supervised_states
+from hafs.modeling.packing import pack, packed_sequence, supervised_states
 
 
 class Likelihood(NamedTuple):
@@ -67,7 +67,7 @@ def _within_memory(net: Any, samples: Sequence[Sample]) -> list[Likelihood] | No
 
 
 def _of_row(net: Any, samples: Sequence[Sample]) -> list[Likelihood]:
-    packed = row(samples).to(net.device)
+    packed = packed_sequence(samples).to(net.device)
     hidden_ND, head = supervised_states(net, packed)
     hidden_ND = hidden_ND.to(head.weight_VD.dtype)
     ends = np.searchsorted(packed.predicts_N.cpu().numpy(), packed.borders).tolist()

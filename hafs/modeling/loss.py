@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from hafs.modeling.head import Head
+from hafs.modeling.head import OutputHead
 from hafs.modeling.kernel_limits import GPU_LOSS_CHUNK_BYTES, LOSS_CHUNK_BYTES
 
 
@@ -104,7 +104,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         )
 
 
-def token_loss(hidden_ND: torch.Tensor, head: Head, target_N: torch.Tensor) -> TokenLoss:
+def token_loss(hidden_ND: torch.Tensor, head: OutputHead, target_N: torch.Tensor) -> TokenLoss:
     """Summed cross entropy of `target_N` under the softmax of the head's logits.
 
     Args:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from hafs.data.samples import Sample
-from hafs.modeling import inside
-from hafs.modeling.head import Head
+from hafs.modeling import model_parts
+from hafs.modeling.head import OutputHead
 
 
 def pack(lengths: Sequence[int], capacity: int, *, at_least: int = 1) -> list[list[int]]:
@@ -43,7 +43,7 @@ def pack(lengths: Sequence[int], capacity: int, *, at_least: int = 1) -> list[li
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class PackedSequence:
     """One forward pass."""
 
     tokens_T: torch.Tensor
@@ -57,9 +57,9 @@ class Row:
     target_N: torch.Tensor
     """Those next tokens, int64."""
 
-    def to(self, device: torch.device) -> "Row":
+    def to(self, device: torch.device) -> "PackedSequence":
         """The row on a device."""
-        return Row(
+        return PackedSequence(
             tokens_T=self.tokens_T.to(device, non_blocking=True),
             positions_T=self.positions_T.to(device, non_blocking=True),
             borders=self.borders,
@@ -68,7 +68,7 @@ class Row:
         )
 
 
-def row(samples: Sequence[Sample]) -> Row:
+def packed_sequence(samples: Sequence[Sample]) -> PackedSequence:
     """Samples end to end. A sample's first token is never predicted: nothing before it belongs to it."""
     lengths = [len(sample.tokens) for sample in samples]
     borders = [0, *np.cumsum(lengths).tolist()]
@@ -77,10 +77,12 @@ def row(samples: Sequence[Sample]) -> Row:
     supervised[borders[:-1]] = False
     target = torch.from_numpy(np.flatnonzero(supervised))
     positions = torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))
-    return Row(tokens_T=tokens, positions_T=positions, borders=borders, predicts_N=target - 1, target_N=tokens[target])
+    return PackedSequence(
+        tokens_T=tokens, positions_T=positions, borders=borders, predicts_N=target - 1, target_N=tokens[target]
+    )
 
 
-def supervised_states(net: Any, packed: Row) -> tuple[torch.Tensor, Head]:
+def supervised_states(net: Any, packed: PackedSequence) -> tuple[torch.Tensor, OutputHead]:
     """Run a row through the network, up to the vocabulary.
 
     Args:
@@ -90,8 +92,8 @@ def supervised_states(net: Any, packed: Row) -> tuple[torch.Tensor, Head]:
     Returns:
         The last hidden states of the supervised positions (N, D), and what makes logits of them.
     """
-    hidden_TD = inside.hidden_states(net, packed.tokens_T, packed.positions_T, packed.borders)
-    return hidden_TD[packed.predicts_N], inside.head(net)
+    hidden_TD = model_parts.hidden_states(net, packed.tokens_T, packed.positions_T, packed.borders)
+    return hidden_TD[packed.predicts_N], model_parts.head(net)
 
 
 def supervised_tokens(samples: Sequence[Sample]) -> int:

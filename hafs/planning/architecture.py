@@ -20,7 +20,7 @@ from hafs.core import durable
 from hafs.core.errors import ConfigError
 from hafs.modeling.base_model import Hub, Model, PackagedGguf, RandomWeights
 from hafs.modeling.weights import cache_folder
-from hafs.planning.words import NEEDED, config_object, in_llamas_words
+from hafs.planning.config_names import NEEDED, config_object, in_llamas_words
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 

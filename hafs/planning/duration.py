@@ -24,7 +24,7 @@ LOADING = 0.5e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredSpeed:
     """Answers that are generated after each stage."""
 
     answers: int
@@ -83,7 +83,7 @@ def estimate(
     hardware: Hardware,
     *,
     row_tokens: int,
-    shown: Measured,
+    shown: MeasuredSpeed,
 ) -> Duration:
     """How long all stages take, measuring included."""
     rate = hardware.rate(setup.product_bytes)
@@ -142,7 +142,7 @@ def _update_bytes(shapes: Architecture, setup: Setup) -> float:
     return trained_parameters(shapes, setup) * (16 if setup.eight_bit_optimizer else 28)
 
 
-def _answering(shapes: Architecture, setup: Setup, hardware: Hardware, shown: Measured, *, rounds: int) -> float:
+def _answering(shapes: Architecture, setup: Setup, hardware: Hardware, shown: MeasuredSpeed, *, rounds: int) -> float:
     """Every generated token reads all weights, for 16 answers at once."""
     steps = math.ceil(shown.answers / 16) * shown.max_new_tokens * rounds
     stored = shapes.linear_parameters * ((setup.bits or 8 * setup.product_bytes) / 8)

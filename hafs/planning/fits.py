@@ -7,7 +7,7 @@ from itertools import product
 from hafs.modeling.hardware import Hardware
 from hafs.planning.architecture import Architecture
 from hafs.planning.memory import Constants
-from hafs.planning.plan import Asked, Plan, make
+from hafs.planning.plan import Plan, PlanRequest, make
 
 RANKS = (64, 32, 16, 8, 4)
 SHORTEST_ROW = 256
@@ -37,7 +37,7 @@ class Fit:
     """What is given up."""
 
 
-Change = tuple[tuple[str, ...], Asked, str]
+Change = tuple[tuple[str, ...], PlanRequest, str]
 """Overrides, what they lead to, and what is given up."""
 
 
@@ -74,13 +74,13 @@ def _fitting(plan: Plan, changes: Iterator[Change], constants: Constants) -> lis
     return sorted(found.values(), key=lambda fit: (len(fit.overrides), fit.times))
 
 
-def _for_device(asked: Asked, constants: Constants) -> Constants:
+def _for_device(asked: PlanRequest, constants: Constants) -> Constants:
     if asked.hardware.device == "cpu":
         return constants
     return replace(constants, context_bytes=asked.hardware.context_bytes)
 
 
-def _settings(asked: Asked) -> Iterator[Change]:
+def _settings(asked: PlanRequest) -> Iterator[Change]:
     """Every combination of smaller settings, those with few changes first."""
     axes = [_quants(asked), _checkpoints(asked), _embeddings(asked), _optimizers(asked), _ranks(asked), _rows(asked)]
     combined = sorted(product(*axes), key=lambda steps: sum(len(words) for words, *_ in steps))
@@ -92,11 +92,11 @@ def _settings(asked: Asked) -> Iterator[Change]:
         yield words, changed, note
 
 
-def _keep(asked: Asked) -> Asked:
+def _keep(asked: PlanRequest) -> PlanRequest:
     return asked
 
 
-def _quants(asked: Asked):
+def _quants(asked: PlanRequest):
     yield (), _keep, ""
     if asked.setup.bits != 4:
         words = ("quant=nf4",) if asked.setup.rank else ("adapter=lora", "quant=nf4")
@@ -104,32 +104,32 @@ def _quants(asked: Asked):
         yield words, lambda a: _setup(a, bits=4, double=True, rank=rank), ""
 
 
-def _checkpoints(asked: Asked):
+def _checkpoints(asked: PlanRequest):
     yield (), _keep, ""
     if not asked.setup.checkpointing:
         yield ("model.gradient_checkpointing=true",), lambda a: _setup(a, checkpointing=True), ""
 
 
-def _embeddings(asked: Asked):
+def _embeddings(asked: PlanRequest):
     yield (), _keep, ""
     if asked.hardware.device != "cpu" and not asked.shapes.tied and not asked.setup.embedding_on_cpu:
         yield ("model.embedding_on_cpu=true",), lambda a: _setup(a, embedding_on_cpu=True), ""
 
 
-def _optimizers(asked: Asked):
+def _optimizers(asked: PlanRequest):
     yield (), _keep, ""
     if not asked.setup.eight_bit_optimizer and asked.hardware.device == "cuda":
         yield ("optimizer=paged_adamw_8bit",), lambda a: _setup(a, eight_bit_optimizer=True), ""
 
 
-def _ranks(asked: Asked):
+def _ranks(asked: PlanRequest):
     yield (), _keep, ""
     for rank in RANKS:
         if asked.setup.rank and rank < asked.setup.rank:
             yield (f"adapter.r={rank}",), lambda a, rank=rank: _setup(a, rank=rank), ""
 
 
-def _rows(asked: Asked):
+def _rows(asked: PlanRequest):
     """Shorter rows, and shorter samples, with the share of samples that is lost."""
     yield (), _keep, ""
     limit = asked.micro_batch_tokens or asked.max_length
@@ -146,16 +146,16 @@ def _rows(asked: Asked):
         length //= 2
 
 
-def _setup(asked: Asked, **changes: object) -> Asked:
+def _setup(asked: PlanRequest, **changes: object) -> PlanRequest:
     return replace(asked, setup=replace(asked.setup, **changes))  # type: ignore[arg-type]
 
 
-def _shorter(asked: Asked, length: int) -> Asked:
+def _shorter(asked: PlanRequest, length: int) -> PlanRequest:
     limit = asked.micro_batch_tokens and min(asked.micro_batch_tokens, length)
     return replace(asked, max_length=length, load=asked.load.capped(length), micro_batch_tokens=limit)
 
 
-def _with_model(asked: Asked, option: Option) -> Iterator[Change]:
+def _with_model(asked: PlanRequest, option: Option) -> Iterator[Change]:
     changed = replace(asked, model=option.name, shapes=option.shapes)
     changed = _setup(changed, checkpointing=option.checkpointing)
     for words, final, note in _settings(changed):
@@ -163,7 +163,7 @@ def _with_model(asked: Asked, option: Option) -> Iterator[Change]:
             yield (f"model={option.name}", *words), final, note
 
 
-def _with_hardware(asked: Asked, cards: Sequence[Hardware]) -> Iterator[Change]:
+def _with_hardware(asked: PlanRequest, cards: Sequence[Hardware]) -> Iterator[Change]:
     for card in cards:
         if card.name != asked.hardware.name and card.device == "cuda":
             product_bytes = 2 if card.bf16 else 4

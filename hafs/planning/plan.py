@@ -1,15 +1,15 @@
 """A plan: what one configuration needs on one machine, and whether it fits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from hafs.modeling.hardware import GIB, Hardware
 from hafs.planning import duration, memory
 from hafs.planning.architecture import Architecture
-from hafs.planning.duration import Duration, Measured
+from hafs.planning.duration import Duration, MeasuredSpeed
 from hafs.planning.memory import Constants, Setup, Term
-from hafs.planning.workload import Row, Workload, fullest_row, fullest_step
+from hafs.planning.workload import SequenceShape, Workload, fullest_sequence, fullest_step
 
 if TYPE_CHECKING:
     from hafs.training.stage import Stage
@@ -21,7 +21,7 @@ Verdict = Literal["feasible", "marginal", "infeasible"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class PlanRequest:
     """A configuration, as far as a plan looks at it."""
 
     model: str
@@ -36,7 +36,7 @@ class Asked:
     hardware: Hardware
     micro_batch_tokens: int | None
     """As configured; None: `max_length` on a CPU, on a GPU what fits."""
-    shown: Measured
+    shown: MeasuredSpeed
     precision: str
     """Which type products are computed in, and why."""
 
@@ -45,8 +45,8 @@ class Asked:
 class Plan:
     """What was asked, and the answer."""
 
-    asked: Asked
-    row: Row
+    asked: PlanRequest
+    row: SequenceShape
     row_why: str
     terms: Sequence[Term]
     duration: Duration
@@ -121,10 +121,10 @@ class Plan:
         }
 
 
-def make(asked: Asked, constants: Constants) -> Plan:
+def make(asked: PlanRequest, constants: Constants) -> Plan:
     """Plan one configuration."""
     limit, why = _row_limit(asked, constants)
-    row = fullest_row(asked.load, asked.stages, limit)
+    row = fullest_sequence(asked.load, asked.stages, limit)
     return Plan(
         asked=asked,
         row=row,
@@ -143,7 +143,7 @@ def make(asked: Asked, constants: Constants) -> Plan:
     )
 
 
-def _row_limit(asked: Asked, constants: Constants) -> tuple[int, str]:
+def _row_limit(asked: PlanRequest, constants: Constants) -> tuple[int, str]:
     """Tokens that a row may hold, decided as the run will decide, and why."""
     if asked.micro_batch_tokens:
         return asked.micro_batch_tokens, "micro_batch_tokens"
@@ -160,15 +160,10 @@ def _row_limit(asked: Asked, constants: Constants) -> tuple[int, str]:
     return limit, f"a whole step of {step:,}, halved until it fits"
 
 
-def _fits(asked: Asked, limit: int, constants: Constants) -> bool:
-    row = fullest_row(asked.load, asked.stages, limit)
+def _fits(asked: PlanRequest, limit: int, constants: Constants) -> bool:
+    row = fullest_sequence(asked.load, asked.stages, limit)
     needed = memory.total(memory.terms(asked.shapes, asked.setup, row, constants))
     return needed <= (1 - HEADROOM) * asked.hardware.memory_bytes
-
-
-def with_setup(asked: Asked, **changes: Any) -> Asked:
-    """The same with another setup."""
-    return replace(asked, setup=replace(asked.setup, **changes))
 
 
 def gib(count: float) -> str:

@@ -22,10 +22,10 @@ from hafs.modeling.quantization import Quant, bitsandbytes
 from hafs.modeling.weights import Converted, cache_folder
 from hafs.planning import calibration, plan, plan_terminal
 from hafs.planning.architecture import architecture_of
-from hafs.planning.duration import Measured
+from hafs.planning.duration import MeasuredSpeed
 from hafs.planning.fits import Fit, Option, nearest
 from hafs.planning.memory import Setup
-from hafs.planning.plan import Asked
+from hafs.planning.plan import PlanRequest
 from hafs.planning.workload import Workload, workload
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ def asked(
     load: Workload,
     product_bytes: Literal[2, 4],
     precision: str,
-) -> Asked:
+) -> PlanRequest:
     """What a plan has to know of the chosen nouns."""
-    return Asked(
+    return PlanRequest(
         model=model.name,
         shapes=architecture_of(model),
         quant=quant.name,
@@ -101,7 +101,7 @@ def asked(
         stages=stages,
         hardware=hardware,
         micro_batch_tokens=config.micro_batch_tokens,
-        shown=Measured(
+        shown=MeasuredSpeed(
             answers=max(config.show.measured, config.show.prompts), max_new_tokens=config.show.max_new_tokens
         ),
         precision=precision,

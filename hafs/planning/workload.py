@@ -70,7 +70,7 @@ def workload(lengths: Sequence[int] | np.ndarray, *, train: int, val: int, super
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class SequenceShape:
     """The fullest forward pass of a run."""
 
     tokens: int
@@ -99,7 +99,7 @@ def _steps(load: Workload, stages: "tuple[Stage, ...]", *, draws: int = 300) -> 
     return np.random.default_rng(0).choice(np.asarray(load.lengths), (steps, size)).sum(1)
 
 
-def fullest_row(load: Workload, stages: "Sequence[Stage]", row_tokens: int) -> Row:
+def fullest_sequence(load: Workload, stages: "Sequence[Stage]", row_tokens: int) -> SequenceShape:
     """The fullest row that packing makes of steps whose rows hold at most `row_tokens`.
 
     Rows are filled evenly (`packing.pack`), so the fullest is seldom quite full.
@@ -112,7 +112,7 @@ def fullest_row(load: Workload, stages: "Sequence[Stage]", row_tokens: int) -> R
     samples = max(1.0, tokens / load.tokens)
     lengths = np.asarray(load.lengths, dtype=float)
     short, long = np.where(lengths <= SHORT, lengths, 0.0), np.where(lengths > SHORT, lengths, 0.0)
-    return Row(
+    return SequenceShape(
         tokens=tokens,
         samples=samples,
         longest=load.longest,

@@ -147,11 +147,11 @@ class Engine:
             return
         self._ends = end_tokens(self.tokenizer)  # first: a template that has none is told before a base is loaded
         if self._net is None:
-            from hafs.modeling.adapter.cache import Shelf
+            from hafs.modeling.adapter.cache import AdapterCache
 
             net = self._load()
             rest(net)
-            self._shelf = Shelf(net, keep=self._adapters)
+            self._shelf = AdapterCache(net, keep=self._adapters)
             self._net = net
         self._decoder = self._new_decoder()
 

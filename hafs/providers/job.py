@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hafs.core.errors import HafsError
-from hafs.modeling.generation import Pieces, Row, Sampling
+from hafs.modeling.generation import Generation, Pieces, Sampling
 from hafs.modeling.generation.stop import StopWords
 from hafs.providers.provider_error import Refused
 
@@ -48,7 +48,7 @@ class Job:
         tell: Callable[[Said | Exception], None],
     ) -> None:
         self.adapter, self.deadline, self.tell = adapter, deadline, tell
-        self.row = Row(prompt, adapter=None, limit=limit, sampling=sampling)
+        self.row = Generation(prompt, adapter=None, limit=limit, sampling=sampling)
         self.stop = StopWords(stop)
         self.pieces: Pieces | None = None
         self.over = False

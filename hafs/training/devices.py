@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 
 from hafs.modeling.loss import TokenLoss
-from hafs.modeling.packing import Row
+from hafs.modeling.packing import PackedSequence
 
 
 class Devices:
@@ -29,7 +29,7 @@ class Devices:
         self.replicated = isinstance(trainer.strategy, DDPStrategy)
         self.sharded = isinstance(trainer.strategy, FSDPStrategy)
 
-    def share(self, rows: Sequence[Row]) -> list[tuple[Row, int]]:
+    def share(self, rows: Sequence[PackedSequence]) -> list[tuple[PackedSequence, int]]:
         """This device's rows, each with weight 1; filled up with rows of weight 0, so that all devices do as many."""
         padded = [(packed, 1) for packed in rows] + [(rows[0], 0)] * (-len(rows) % self.world)
         return padded[self.rank :: self.world]

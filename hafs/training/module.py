@@ -32,7 +32,7 @@ from hafs.data.samples import Sample
 from hafs.modeling import out_of_memory
 from hafs.modeling.generation import Answer
 from hafs.modeling.loss import TokenLoss, token_loss
-from hafs.modeling.packing import Row, pack, row, supervised_states, supervised_tokens
+from hafs.modeling.packing import PackedSequence, pack, packed_sequence, supervised_states, supervised_tokens
 from hafs.runs.run_folder import Run
 from hafs.training.best_epoch import BestEpoch
 from hafs.training.devices import Devices
@@ -317,18 +317,18 @@ class FineTuning(pl.LightningModule):
                 del part  # else this row's graph lives into the next one, spread over the memory that that one needs
         return total, len(mine)
 
-    def loss_of(self, packed: Row) -> TokenLoss:
+    def loss_of(self, packed: PackedSequence) -> TokenLoss:
         """The loss of one row, summed over its supervised tokens; only those are projected onto the vocabulary."""
         with self._autocast():
             hidden_ND, head = supervised_states(self.net, packed)
             head = head.to(hidden_ND.dtype)
         return token_loss(hidden_ND, head, packed.target_N)
 
-    def rows(self, samples: Sequence[Sample]) -> list[Row]:
+    def rows(self, samples: Sequence[Sample]) -> list[PackedSequence]:
         """Samples as rows of at most `row_tokens`."""
         lengths = [len(sample.tokens) for sample in samples]
         groups = pack(lengths, self.row_size.tokens, at_least=min(self.devices.world, len(samples)))
-        return [row([samples[i] for i in group]) for group in groups]
+        return [packed_sequence([samples[i] for i in group]) for group in groups]
 
     def _autocast(self) -> Any:
         if self.compute_dtype is None:

@@ -24,12 +24,12 @@ from hafs.data import report_files
 from hafs.data.dataset import Dataset, prepare
 from hafs.data.samples import Prepared
 from hafs.modeling import hardware
-from hafs.modeling.adapted import tried
 from hafs.modeling.adapter import Adapter, Full
+from hafs.modeling.adapter_check import check_adapter
 from hafs.modeling.base_folder import weights_sha256
 from hafs.modeling.base_model import Model
 from hafs.modeling.generation import prompt_of
-from hafs.modeling.inside import ways_of
+from hafs.modeling.model_parts import run_mode
 from hafs.modeling.quantization import Quant
 from hafs.modeling.weights import cache_folder
 from hafs.planning import preflight
@@ -164,12 +164,12 @@ class Training:
         preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
         began = time.perf_counter()
         net = nouns.model.load(quant=nouns.quant, dtype=torch.float32 if full else dtype, device=device)
-        if costs := ways_of(net).costs:
+        if costs := run_mode(net).costs:
             self.say(f"ways       {nouns.model.name}: {costs}")
         base = weights_sha256(nouns.model)
         torch.manual_seed(key(config.seed, "adapter"))
         net = nouns.adapter.attach(net)
-        tried(net)
+        check_adapter(net)
         if device.type == "cpu":
             malloc_tuning.stock_tiny_blocks()
         self.module = FineTuning(

@@ -28,14 +28,14 @@ from tiny_configs import VOCAB, build
 
 from hafs.core.errors import HafsError
 from hafs.data.samples import Sample
-from hafs.modeling import inside
-from hafs.modeling.adapted import tried
+from hafs.modeling import model_parts
 from hafs.modeling.adapter import Lora
+from hafs.modeling.adapter_check import check_adapter
 from hafs.modeling.base_model import Hub, Model
 from hafs.modeling.generation import at_rest
-from hafs.modeling.generation.decoder import Decoder, Row
+from hafs.modeling.generation.decoder import Decoder, Generation
 from hafs.modeling.loss import token_loss
-from hafs.modeling.packing import row, supervised_states
+from hafs.modeling.packing import packed_sequence, supervised_states
 from hafs.modeling.quantization import Quant
 from hafs.planning.architecture import described
 
@@ -123,7 +123,7 @@ def _check(verdict: Verdict, folder: Path, quick: bool) -> None:
             raise ValueError(f"its own loss is {singles}")
     with step("crash"):
         ours = loaded(folder)
-    ways = inside.ways_of(ours)
+    ways = model_parts.run_mode(ours)
     verdict.way = ways.costs or "packed"
     verdict.experts = _experts(ours)
     with step("crash"):
@@ -199,7 +199,7 @@ def reference_nats(net: Any, sample: Sample) -> torch.Tensor:
 
 def nats(net: Any, samples: list[Sample]) -> torch.Tensor:
     """The loss of one row, as training and evaluation take it."""
-    packed = row(samples)
+    packed = packed_sequence(samples)
     hidden_ND, head = supervised_states(net, packed)
     return token_loss(hidden_ND, head.to(hidden_ND.dtype), packed.target_N).nats
 
@@ -222,7 +222,7 @@ class Recording(Decoder):
 def _generation(verdict: Verdict, theirs: Any, ours: Any, samples: list[Sample]) -> None:
     prompts = [samples[0].tokens.tolist()[:21], samples[2].tokens.tolist()[:12]]
     with step("crash"), at_rest(ours):
-        rows = [Row(prompt, adapter=None, limit=8) for prompt in prompts]
+        rows = [Generation(prompt, adapter=None, limit=8) for prompt in prompts]
         decoder = Recording(ours, ends=(), rows=2)
         decoder.seen = []
         for waiting in rows:
@@ -247,14 +247,14 @@ def _worst(got_TV: torch.Tensor, wanted_TV: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def _by_forward(net: Any, said: Row) -> torch.Tensor:
+def _by_forward(net: Any, said: Generation) -> torch.Tensor:
     """Logits of the answer's tokens, from one pass over prompt and answer."""
     logits_TV = net(input_ids=torch.tensor([said.prompt + said.said]), use_cache=False).logits[0]
     return logits_TV[len(said.prompt) - 1 : -1]
 
 
 @torch.no_grad()
-def _by_generate(net: Any, said: Row) -> torch.Tensor:
+def _by_generate(net: Any, said: Generation) -> torch.Tensor:
     ids = torch.tensor([said.prompt])
     made = net.generate(
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=len(said.said), do_sample=False, pad_token_id=0,
@@ -271,7 +271,7 @@ def _gradients(verdict: Verdict, theirs: Any, ours: Any, samples: list[Sample]) 
 
     with step("crash"):
         ours = Lora(name="l", config=LORA).attach(ours)
-        tried(ours)
+        check_adapter(ours)
     with step("untried"):
         theirs = get_peft_model(theirs, LoraConfig(task_type="CAUSAL_LM", **LORA)).train()
         verdict.wanted = _gradient(theirs, lambda: sum(reference_nats(theirs, sample) for sample in samples))
@@ -284,7 +284,7 @@ def _checkpointing(verdict: Verdict, folder: Path, samples: list[Sample]) -> Non
     with step("crash"):
         try:
             net = Lora(name="l", config=LORA).attach(loaded(folder, checkpointing=True))
-            tried(net)
+            check_adapter(net)
         except HafsError:
             verdict.way += "; not with model.gradient_checkpointing"
             return

@@ -14,7 +14,7 @@ from hafs.config import build, check, compose, plain
 from hafs.config.hydra_node import refuse_in_hydra
 from hafs.core.errors import ConfigError, RunError
 from hafs.core.redaction import scrub
-from hafs.modeling.adapter.validation import vetted
+from hafs.modeling.adapter.validation import validated
 
 TARGETS = [
     "torch.load",
@@ -205,19 +205,19 @@ HOSTILE = {
 def test_a_hostile_adapter_folder_is_refused_unread(here, kind):
     folder = adapter(here / "adapter", **HOSTILE[kind])
     with pytest.raises(RunError, match="is no adapter that hafs loads"):
-        vetted(folder)
+        validated(folder)
     assert [path.name for path in here.iterdir()] == ["adapter"]
 
 
 def test_a_link_out_of_an_adapter_folder_is_refused_and_a_plain_folder_is_not(here):
-    assert vetted(adapter(here / "good")).config["r"] == 4
+    assert validated(adapter(here / "good")).config["r"] == 4
     (adapter(here / "bad") / "README.md").symlink_to("/etc/passwd")
     with pytest.raises(RunError):
-        vetted(here / "bad")
+        validated(here / "bad")
     shutil.move(here / "good/adapter_model.safetensors", here / "elsewhere.safetensors")
     (here / "good/adapter_model.safetensors").symlink_to(here / "elsewhere.safetensors")
     with pytest.raises(RunError):
-        vetted(here / "good")
+        validated(here / "good")
 
 
 @pytest.mark.parametrize(

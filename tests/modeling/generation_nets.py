@@ -3,7 +3,7 @@ from peft import LoraConfig, get_peft_model
 
 from hafs.chat import Message
 from hafs.config import build, compose
-from hafs.modeling.adapter.lora_forward import fuse
+from hafs.modeling.adapter.lora_forward import use_lora_forward
 
 PROMPTS = [
     "What is the capital of France?",
@@ -33,5 +33,5 @@ def loaded(model, *, quant="none", dtype=torch.float32, adapters=2, spread=0.02,
     for name, parameter in net.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=spread)
-    fuse(net)
+    use_lora_forward(net)
     return net, source.tokenizer()

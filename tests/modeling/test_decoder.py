@@ -3,7 +3,7 @@ import torch
 from generation_nets import PROMPTS, conversation, loaded
 
 from hafs.chat import end_tokens, render
-from hafs.modeling.generation import Row, Sampling, answer, at_rest, decode, rest
+from hafs.modeling.generation import Generation, Sampling, answer, at_rest, decode, rest
 from hafs.modeling.generation.decoder import Decoder
 
 NAMES = [None, "a0", "a1", None, "a1"]
@@ -11,7 +11,7 @@ NAMES = [None, "a0", "a1", None, "a1"]
 
 def rows_of(tokenizer, limit=24, names=NAMES, **rule):
     return [
-        Row(render(tokenizer, conversation(text), for_generation=True).tokens, adapter=name, limit=limit,
+        Generation(render(tokenizer, conversation(text), for_generation=True).tokens, adapter=name, limit=limit,
             sampling=Sampling(seed=i, **rule))
         for i, (text, name) in enumerate(zip(PROMPTS, names, strict=True))
     ]  # fmt: skip
@@ -154,13 +154,13 @@ def test_a_dropped_row_frees_its_slot_and_disturbs_nobody(tiny):
         for step in range(200):
             if step == 3:
                 decoder.drop(rows[0])
-                assert len(decoder.slots.lengths) == 3
+                assert len(decoder.kv_cache.lengths) == 3
             if not decoder:
                 break
             decoder.step()
     assert len(rows[0].said) == 3
     assert [row.said for row in rows[1:]] == free[1:]
-    assert not decoder.slots.lengths
+    assert not decoder.kv_cache.lengths
 
 
 def test_answers_stream_their_text_and_say_why_they_ended(tiny):

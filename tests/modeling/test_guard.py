@@ -3,7 +3,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from hafs.core.errors import USER_CAN_FIX, HafsError
-from hafs.modeling import guard, inside
+from hafs.modeling import guard, model_parts
 from hafs.modeling.attention import NAME
 from hafs.modeling.base_model import Hub, Model
 from hafs.modeling.guard import UnsupportedModel
@@ -62,25 +62,25 @@ def loaded(net, folder, bits=None):
 @pytest.mark.parametrize("kind", PACKED)
 def test_these_types_are_right_in_packed_rows_and_in_the_cache(kind, tmp_path):
     net = loaded(small(kind, **PACKED[kind]), tmp_path)
-    assert inside.ways_of(net) == inside.Ways()
+    assert model_parts.run_mode(net) == model_parts.RunMode()
 
 
 @pytest.mark.parametrize("kind", ALONE)
 def test_these_are_right_with_a_pass_for_each_sample(kind, tmp_path):
     net = loaded(small(kind, **ALONE[kind]), tmp_path)
-    ways = inside.ways_of(net)
+    ways = model_parts.run_mode(net)
     assert not ways.packs
     assert "each sample has a forward pass of its own" in ways.costs
 
 
 def test_a_four_bit_base_is_compared_over_the_same_weights(tmp_path):
     net = loaded(small("llama", hidden_size=64, intermediate_size=128), tmp_path, bits=4)
-    assert inside.ways_of(net) == inside.Ways()
+    assert model_parts.run_mode(net) == model_parts.RunMode()
 
 
 def test_what_hafs_computes_otherwise_is_refused_with_its_type_and_the_place(tmp_path, monkeypatch):
-    real = guard.inside.head
-    monkeypatch.setattr(guard.inside, "head", lambda net: real(net).__class__(weight_VD=real(net).weight_VD))
+    real = guard.model_parts.head
+    monkeypatch.setattr(guard.model_parts, "head", lambda net: real(net).__class__(weight_VD=real(net).weight_VD))
     with pytest.raises(HafsError, match="'granite' are not supported, head: logits differ") as refused:
         loaded(small("granite", logits_scaling=4.0), tmp_path)
     assert refused.value.exit_code == USER_CAN_FIX
@@ -106,7 +106,7 @@ def test_an_attention_that_swallows_a_keyword_is_caught(swallowed, tmp_path, mon
 
     monkeypatch.setitem(AttentionInterface._global_mapping, NAME, deaf)
     net = loaded(small(kind, **PACKED[kind]), tmp_path)
-    assert inside.ways_of(net).attention == "own"  # transformers' own attention is right
+    assert model_parts.run_mode(net).attention == "own"  # transformers' own attention is right
 
 
 def test_the_guard_leaves_no_trace(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from hafs.modeling.adapter.lora_forward import fuse
+from hafs.modeling.adapter.lora_forward import use_lora_forward
 
 
 class Net(torch.nn.Module):
@@ -29,7 +29,7 @@ def adapted(**fields):
 def test_the_fused_branch_gives_pefts_outputs_and_gradients(fields):
     plain = adapted(**fields)
     fused = copy.deepcopy(plain)
-    assert fuse(fused) == 2
+    assert use_lora_forward(fused) == 2
     x = torch.randn(2, 5, 12)
     outputs = []
     for net in (plain, fused):
@@ -43,12 +43,12 @@ def test_the_fused_branch_gives_pefts_outputs_and_gradients(fields):
 
 @pytest.mark.parametrize("fields", [{"use_dora": True}, {"lora_bias": True}])
 def test_other_variants_keep_pefts_own_forward(fields):
-    assert fuse(adapted(**fields)) == 0
+    assert use_lora_forward(adapted(**fields)) == 0
 
 
 def test_a_disabled_adapter_gives_the_base():
     net = adapted()
-    fuse(net)
+    use_lora_forward(net)
     x = torch.randn(3, 12)
     with net.disable_adapter():
         torch.testing.assert_close(net(x), net.get_base_model()(x))
@@ -58,7 +58,7 @@ def test_a_disabled_adapter_gives_the_base():
 
 def test_dropout_is_drawn_from_the_random_number_generator_and_only_in_train_mode():
     net = adapted(lora_dropout=0.5)
-    fuse(net)
+    use_lora_forward(net)
     x = torch.randn(3, 12)
     torch.manual_seed(1)
     first = net(x)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hafs.data.samples import Sample
-from hafs.modeling.packing import pack, row, supervised_tokens
+from hafs.modeling.packing import pack, packed_sequence, supervised_tokens
 
 
 def sample(*tokens, supervised=()):
@@ -26,7 +26,7 @@ def test_rows_are_about_equally_full():
 
 
 def test_a_row_restarts_positions_and_predicts_nothing_across_a_border():
-    packed = row([sample(1, 2, 3, supervised=[0, 2]), sample(4, 5, supervised=[0, 1])])
+    packed = packed_sequence([sample(1, 2, 3, supervised=[0, 2]), sample(4, 5, supervised=[0, 1])])
     assert packed.tokens_T.tolist() == [1, 2, 3, 4, 5]
     assert packed.positions_T.tolist() == [0, 1, 2, 0, 1]
     assert packed.borders == [0, 3, 5]
@@ -36,4 +36,4 @@ def test_a_row_restarts_positions_and_predicts_nothing_across_a_border():
 
 def test_supervised_tokens_are_those_that_rows_predict():
     samples = [sample(1, 2, 3, supervised=[0, 2]), sample(4, 5, supervised=[0, 1])]
-    assert supervised_tokens(samples) == len(row(samples).target_N) == 2
+    assert supervised_tokens(samples) == len(packed_sequence(samples).target_N) == 2

@@ -12,7 +12,7 @@ from hafs.modeling.attention import NAME
 from hafs.modeling.kernel_limits import SHORT
 from hafs.planning.architecture import architecture_of, described, entries
 from hafs.planning.memory import Constants, Setup, attention_a_layer, kept_a_layer, terms, total, trained_parameters
-from hafs.planning.workload import Row
+from hafs.planning.workload import SequenceShape
 
 SETUP = Setup(
     bits=4,
@@ -28,7 +28,7 @@ SETUP = Setup(
     device="cpu",
 )
 NOTHING = Constants(context_bytes=0, slack=0.0, source="none")
-ROW = Row(tokens=1024, samples=8, longest=128, short_squares=8 * 128**2, long_tokens=0, supervised=512)
+ROW = SequenceShape(tokens=1024, samples=8, longest=128, short_squares=8 * 128**2, long_tokens=0, supervised=512)
 
 
 def shapes(name):
@@ -97,7 +97,7 @@ def fresh(architecture, layers, dtype):
 def rows_of(samples, length):
     """A full row of samples of one length."""
     tokens, short = samples * length, length <= SHORT
-    return Row(
+    return SequenceShape(
         tokens=tokens,
         samples=samples,
         longest=length,
@@ -216,7 +216,7 @@ def test_8_bit_layers_keep_their_inputs_in_spite_of_checkpointing():
         kept[quant] = held_bytes() - before
         known = architecture_of(model)
         del net, out
-    row = Row(tokens=512, samples=8, longest=64, short_squares=8 * 64**2, long_tokens=0, supervised=256)
+    row = SequenceShape(tokens=512, samples=8, longest=64, short_squares=8 * 64**2, long_tokens=0, supervised=256)
     setup = replace(SETUP, bits=8, rank=8, checkpointing=True)
     planned = {term.name: term.bytes for term in terms(known, setup, row, NOTHING)}["8-bit inputs"]
     assert kept["int8"] - kept["nf4"] == pytest.approx(planned, rel=0.1)

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from hafs.config import build, compose
 from hafs.core.errors import HafsError
 from hafs.data.samples import Sample
-from hafs.modeling.packing import row, supervised_tokens
+from hafs.modeling.packing import packed_sequence, supervised_tokens
 from hafs.runs.checkpoints import Checkpoints
 from hafs.training.module import FineTuning
 from hafs.training.stage import Stage
@@ -114,7 +114,7 @@ def test_a_samples_loss_and_gradients_are_transformers_own(module, config, sampl
     for parameter in module.trainable().values():
         torch.nn.init.zeros_(parameter)
     with torch.no_grad():
-        mine = module.loss_of(row([one])).nats / supervised_tokens([one])
+        mine = module.loss_of(packed_sequence([one])).nats / supervised_tokens([one])
         theirs = reference(input_ids=ids[None], labels=labels[None]).loss
     assert float(mine) == pytest.approx(float(theirs), rel=1e-6)
 
@@ -122,7 +122,7 @@ def test_a_samples_loss_and_gradients_are_transformers_own(module, config, sampl
 def test_every_token_of_a_step_weighs_the_same_whatever_its_sample(module, samples):
     """The mean over the step's tokens, not the mean of the samples' means."""
     with torch.no_grad():
-        parts = [float(module.loss_of(row([s])).nats) for s in samples]
+        parts = [float(module.loss_of(packed_sequence([s])).nats) for s in samples]
     loss, _ = gradients(module, samples, 60)
     assert loss == pytest.approx(sum(parts), rel=1e-6)
 

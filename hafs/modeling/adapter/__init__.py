@@ -54,7 +54,7 @@ class Lora(Adapter):
         """
         from peft import LoraConfig, get_peft_model
 
-        from hafs.modeling.adapter.lora_forward import fuse
+        from hafs.modeling.adapter.lora_forward import use_lora_forward
 
         config = dict(self.config)
         if config.get("target_modules") == "all-linear" and not config.get("exclude_modules"):
@@ -63,7 +63,7 @@ class Lora(Adapter):
             net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", **config))
         except ValueError as error:
             raise self._refused(net, error) from error
-        fuse(net)
+        use_lora_forward(net)
         return net
 
     def _refused(self, net: Any, error: ValueError) -> ConfigError:
@@ -86,9 +86,9 @@ class Lora(Adapter):
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
         from safetensors.torch import load_file
 
-        from hafs.modeling.adapter.validation import vetted
+        from hafs.modeling.adapter.validation import validated
 
-        vetted(folder)
+        validated(folder)
         tensors = load_file(folder / "adapter_model.safetensors")
         _same_shapes(tensors, get_peft_model_state_dict(net), folder)
         _finite(tensors, folder)

@@ -8,10 +8,10 @@ from typing import Any
 
 from hafs.core.errors import RunError
 from hafs.modeling.adapter.folder import TENSORS, read_config, read_tensors, same_base
-from hafs.modeling.adapter.lora_forward import fuse
+from hafs.modeling.adapter.lora_forward import use_lora_forward
 
 
-class Shelf:
+class AdapterCache:
     """The adapters that a base carries. Not for several threads at once.
 
     Args:
@@ -97,7 +97,7 @@ class Shelf:
 
     def _settle(self, name: str) -> None:
         """The branches in the base's own precision, so that no pass converts them; at rest like the base."""
-        fuse(self._net)
+        use_lora_forward(self._net)
         dtype = self.base.dtype
         for path, module in self._net.named_modules():
             if ".lora_" in path or path.endswith(".lora_A") or path.endswith(".lora_B"):

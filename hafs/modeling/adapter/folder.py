@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hafs.core.errors import RunError
-from hafs.modeling.adapter.validation import CONFIG, TENSORS, vetted
+from hafs.modeling.adapter.validation import CONFIG, TENSORS, validated
 
 _OURS = re.compile(r"[0-9a-f]{16}$")
 """Folders of hafs' own cache are named by what they hold."""
@@ -32,7 +32,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder} holds an adapter of type {kind!r}; expected LORA")
     if not (folder / TENSORS).is_file():
         raise RunError(f"{folder} holds no {TENSORS}", hint="adapters are loaded from safetensors only")
-    vetted(folder)
+    validated(folder)
     return config
 
 

@@ -162,7 +162,7 @@ def sharable(net: torch.nn.Module) -> bool:
     return all(getattr(config, "bias", "none") == "none" for config in configs)
 
 
-def fuse(net: torch.nn.Module) -> int:
+def use_lora_forward(net: torch.nn.Module) -> int:
     """Give every LoRA layer of `net` over a linear base the fused branch; variants keep PEFT's own forward within it.
 
     Returns:

@@ -1,6 +1,6 @@
 """What an adapter's folder may hold before anything of it is loaded: safetensors, a plain config, and no code.
 
-Nothing here is executed or unpickled; whoever loads an adapter that came from elsewhere asks `vetted` first.
+Nothing here is executed or unpickled; whoever loads an adapter that came from elsewhere asks `validated` first.
 """
 
 import json
@@ -62,7 +62,7 @@ class AdapterFolder:
     """Of the tensors' file."""
 
 
-def vetted(folder: Path) -> AdapterFolder:
+def validated(folder: Path) -> AdapterFolder:
     """Look at an adapter's folder without loading it.
 
     Raises:

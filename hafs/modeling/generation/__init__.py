@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from hafs.chat import Conversation, end_tokens, render
 from hafs.modeling import out_of_memory
-from hafs.modeling.generation.decoder import Decoder, Finish, Row, Token, active_adapter, decode
+from hafs.modeling.generation.decoder import Decoder, Finish, Generation, Token, active_adapter, decode
 from hafs.modeling.generation.sampling import Sampling
 
 __all__ = [
     "Answer",
     "Decoder",
+    "Generation",
     "Pieces",
-    "Row",
     "Sampling",
     "Token",
     "active_adapter",
@@ -114,7 +114,7 @@ def _answers(
 ) -> list[Answer]:
     names = [active_adapter(net)] * len(prompts) if adapters is None else adapters
     rows = [
-        Row(render(tokenizer, prompt, for_generation=True).tokens, adapter=name, limit=max_new_tokens,
+        Generation(render(tokenizer, prompt, for_generation=True).tokens, adapter=name, limit=max_new_tokens,
             sampling=sampling(i) if sampling else None)
         for i, (prompt, name) in enumerate(zip(prompts, names, strict=True))
     ]  # fmt: skip
@@ -147,5 +147,5 @@ class Pieces:
         return piece
 
 
-def _read(tokenizer: Any, row: Row) -> Answer:
+def _read(tokenizer: Any, row: Generation) -> Answer:
     return Answer(tokenizer.decode(row.said, skip_special_tokens=True).strip(), len(row.said), row.finish == "stop")

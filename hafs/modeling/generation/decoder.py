@@ -14,17 +14,17 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from hafs.core.errors import HafsError
-from hafs.modeling import inside
+from hafs.modeling import model_parts
 from hafs.modeling.adapter.lora_forward import Share, chosen, sharable, shares_of
 from hafs.modeling.generation.sampling import Sampling, next_tokens
-from hafs.modeling.kv_cache import Slots
+from hafs.modeling.kv_cache import KVCache
 
 Finish = Literal["stop", "length"]
 PROMPT_TOKENS = 4096
 """Prompt tokens of one packed pass; a longer prompt goes alone."""
 
 
-class Row:
+class Generation:
     """One answer in the making.
 
     Args:
@@ -56,7 +56,7 @@ class Row:
 class Token(NamedTuple):
     """What one step gave one row."""
 
-    row: Row
+    row: Generation
     token: int | None
     """The new token; None: the row ended with an end token."""
 
@@ -72,23 +72,27 @@ class Decoder:
 
     def __init__(self, net: Any, *, ends: Iterable[int], rows: int = 16) -> None:
         self.net, self.ends, self.rows = net, frozenset(ends), rows
-        self.model, self.head, self.cache = inside.decoder_of(net), inside.head(net), inside.ways_of(net).cache
+        self.model, self.head, self.cache = (
+            model_parts.decoder_of(net),
+            model_parts.head(net),
+            model_parts.run_mode(net).cache,
+        )
         self.active = active_adapter(net)
         self.sharable = self.active is None or sharable(net)
-        self.slots = Slots()
-        self.running: list[Row] = []
-        self.waiting: list[Row] = []
+        self.kv_cache = KVCache()
+        self.running: list[Generation] = []
+        self.waiting: list[Generation] = []
 
     @property
     def device(self) -> torch.device:
         """Where the net is."""
         return self.head.weight_VD.device
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Generation) -> None:
         """Let a row join as soon as there is room."""
         self.waiting.append(row)
 
-    def drop(self, row: Row) -> None:
+    def drop(self, row: Generation) -> None:
         """Let a row go that nobody waits for any more; its slot is free at once."""
         if row in self.waiting:
             self.waiting.remove(row)
@@ -110,7 +114,7 @@ class Decoder:
                 told += self._join(joining)
         self._leave([row for row in self.running if row.finish])
         if not self:
-            self.slots.clear()
+            self.kv_cache.clear()
         return told
 
     def taking(self, adapter: str | None) -> AbstractContextManager[Any]:
@@ -127,7 +131,7 @@ class Decoder:
             )
         return self.net.disable_adapter()
 
-    def _next_joining(self) -> list[Row]:
+    def _next_joining(self) -> list[Generation]:
         room, tokens, joining = self.rows - len(self.running), 0, []
         while self.waiting and len(joining) < room:
             if not self.sharable and self.waiting[0].adapter != (self.running + joining + self.waiting)[0].adapter:
@@ -138,12 +142,12 @@ class Decoder:
             joining.append(self.waiting.pop(0))
         return joining
 
-    def _join(self, rows: list[Row]) -> list[Token]:
-        if self.cache != "slots":
+    def _join(self, rows: list[Generation]) -> list[Token]:
+        if self.cache != "hafs":
             self.running += rows
             return self._one_by_one(rows)
         counts = [len(row.prompt) for row in rows]
-        self.slots.begin_packed([(self.slots.open(), count) for count in counts])
+        self.kv_cache.begin_packed([(self.kv_cache.open(), count) for count in counts])
         self.running += rows
         hidden_TD = self.packed([row.prompt for row in rows], [0] * len(rows), [row.adapter for row in rows])
         ends_B = torch.tensor(counts, device=self.device).cumsum(0) - 1
@@ -152,41 +156,41 @@ class Decoder:
     def packed(
         self, prompts: Sequence[Sequence[int]], past: Sequence[int], adapters: Sequence[str | None]
     ) -> torch.Tensor:
-        """Hidden states, `[T, D]`, of prompts laid end to end, whose slots were planned; `past`: first positions."""
+        """Hidden states, `[T, D]`, of prompts laid end to end, whose kv_cache were planned; `past`: first positions."""
         ids_T = torch.tensor([token for prompt in prompts for token in prompt], device=self.device)
         places = [torch.arange(n, n + len(p), device=self.device) for n, p in zip(past, prompts, strict=True)]
         return self._pass(ids_T[None], torch.cat(places)[None], adapters, [len(p) for p in prompts])[0]
 
     def _continue(self) -> list[Token]:
-        if self.cache != "slots":
+        if self.cache != "hafs":
             return self._one_by_one(self.running)
-        places_B1 = self.slots.begin_step(self.device)
+        places_B1 = self.kv_cache.begin_step(self.device)
         rows = (self.running * 2)[: len(places_B1)]  # a single row is doubled, see `begin_step`
         ids_B1 = torch.tensor([[row.said[-1]] for row in rows], device=self.device)
         hidden_B1D = self._pass(ids_B1, places_B1, [row.adapter for row in rows], [1] * len(rows))
         return self._take(self.running, self.logits(hidden_B1D[:, 0])[: len(self.running)])
 
-    def _one_by_one(self, rows: Sequence[Row]) -> list[Token]:
+    def _one_by_one(self, rows: Sequence[Generation]) -> list[Token]:
         """The next token of each row, from a pass of its own."""
         return self._take(rows, self.logits(torch.stack([self._alone(row)[-1] for row in rows])))
 
-    def _alone(self, row: Row) -> torch.Tensor:
+    def _alone(self, row: Generation) -> torch.Tensor:
         if self.cache == "none":
             return self.whole([*row.prompt, *row.said], row.adapter)
         tokens_T = torch.tensor(row.said[-1:] if row.memory else row.prompt, device=self.device)
         with chosen(self._shares([row.adapter], [len(tokens_T)])):
-            hidden_TD, row.memory = inside.read_on(self.net, tokens_T, row.memory)
+            hidden_TD, row.memory = model_parts.continue_with_own_cache(self.net, tokens_T, row.memory)
         return hidden_TD
 
     def whole(self, tokens: Sequence[int], adapter: str | None) -> torch.Tensor:
         """Hidden states, `[T, D]`, of one row from its beginning; nothing is kept."""
         tokens_T, places_T = torch.tensor([tokens, range(len(tokens))], device=self.device)
         with chosen(self._shares([adapter], [len(tokens)])):
-            return inside.hidden_states(self.net, tokens_T, places_T, [0, len(tokens)])
+            return model_parts.hidden_states(self.net, tokens_T, places_T, [0, len(tokens)])
 
     def _pass(self, ids: torch.Tensor, places: torch.Tensor, adapters: Sequence[str | None], counts: Sequence[int]):
         with chosen(self._shares(adapters, counts)):
-            out = self.model(input_ids=ids, position_ids=places, use_cache=False, slots=self.slots)
+            out = self.model(input_ids=ids, position_ids=places, use_cache=False, kv_cache=self.kv_cache)
         return out.last_hidden_state
 
     def _shares(self, adapters: Sequence[str | None], counts: Sequence[int]) -> Sequence[Share] | None:
@@ -195,28 +199,28 @@ class Decoder:
 
     def logits(self, hidden_BD: torch.Tensor) -> torch.Tensor:
         """Scores of the next token, `[B, V]`, float32."""
-        head = self.head if self.sharable else inside.head(self.net)  # which may be trained as a whole
+        head = self.head if self.sharable else model_parts.head(self.net)  # which may be trained as a whole
         return head.logits(hidden_BD)
 
-    def _take(self, rows: Sequence[Row], logits_BV: torch.Tensor) -> list[Token]:
+    def _take(self, rows: Sequence[Generation], logits_BV: torch.Tensor) -> list[Token]:
         told = []
         for row, token in zip(rows, next_tokens(logits_BV, [row.sampling for row in rows]), strict=True):
             row.take(token, self.ends)
             told.append(Token(row, None if row.finish == "stop" else token))
         return told
 
-    def _leave(self, rows: Sequence[Row]) -> None:
+    def _leave(self, rows: Sequence[Generation]) -> None:
         for row in rows:
             slot = self.running.index(row)
             row.memory = None
-            if self.cache == "slots":
-                self.slots.close(slot)
+            if self.cache == "hafs":
+                self.kv_cache.close(slot)
             last = self.running.pop()
             if last is not row:
                 self.running[slot] = last
 
 
-def decode(net: Any, rows: Iterable[Row], *, ends: Iterable[int], at_once: int = 16) -> Iterator[Token]:
+def decode(net: Any, rows: Iterable[Generation], *, ends: Iterable[int], at_once: int = 16) -> Iterator[Token]:
     """Run rows to their ends; yields every token of every row as it comes."""
     decoder = Decoder(net, ends=ends, rows=at_once)
     for row in rows:

@@ -28,11 +28,11 @@ def log_likelihoods(
 def _log_likelihoods(
     reader: Decoder, prompt: Sequence[int], answers: Sequence[Sequence[int]], adapter: str | None
 ) -> list[float]:
-    if reader.cache != "slots":
+    if reader.cache != "hafs":
         return [_alone(reader, prompt, answer, adapter) for answer in answers]
-    slots = reader.slots
-    first = slots.open()
-    slots.begin_packed([(first, len(prompt))])
+    kv_cache = reader.kv_cache
+    first = kv_cache.open()
+    kv_cache.begin_packed([(first, len(prompt))])
     hidden_TD = reader.packed([prompt], [0], [adapter])
     begin_V = torch.log_softmax(reader.logits(hidden_TD[-1:]), -1)[0]
     nats = [float(begin_V[answer[0]]) for answer in answers]
@@ -40,7 +40,7 @@ def _log_likelihoods(
     if longer:
         fed = [list(answers[i][:-1]) for i in longer]
         past = [len(prompt)] * len(longer)
-        slots.begin_packed([(slots.copy(first), len(tokens)) for tokens in fed])
+        kv_cache.begin_packed([(kv_cache.copy(first), len(tokens)) for tokens in fed])
         hidden_TD = reader.packed(fed, past, [adapter] * len(longer))
         logs_TV = torch.log_softmax(reader.logits(hidden_TD), -1)
         target_T = torch.tensor([token for i in longer for token in answers[i][1:]], device=logs_TV.device)

@@ -11,7 +11,7 @@ from hafs.planning.architecture import Architecture
 from hafs.planning.memory.resident import RECLAIMED, trained, weights
 from hafs.planning.memory.setup import Constants, Setup, Term, adapted, total, trained_parameters
 from hafs.planning.memory.transient import attention_a_layer, kept_a_layer, passing
-from hafs.planning.workload import Row
+from hafs.planning.workload import SequenceShape
 
 __all__ = [
     "Constants", "Setup", "Term", "adapted", "attention_a_layer", "kept_a_layer", "staying", "terms", "total",
@@ -28,7 +28,7 @@ RAGGED_SLACK = 0.07
 """Further slack in 16 bits where every row is of another length: kernels of its own (`model.KERNELS`), other holes."""
 
 
-def terms(shapes: Architecture, setup: Setup, row: Row, constants: Constants) -> list[Term]:
+def terms(shapes: Architecture, setup: Setup, row: SequenceShape, constants: Constants) -> list[Term]:
     """The peak of a training step, part by part."""
     moving = passing(shapes, setup, row)
     stays = [*weights(shapes, setup), *trained(shapes, setup)]
@@ -57,7 +57,7 @@ def _libraries(setup: Setup, constants: Constants) -> Term:
     return Term(name="libraries", bytes=constants.context_bytes + more, why=constants.source)
 
 
-def _heap(shapes: Architecture, setup: Setup, row: Row, moving: Sequence[Term], constants: Constants) -> Term:
+def _heap(shapes: Architecture, setup: Setup, row: SequenceShape, moving: Sequence[Term], constants: Constants) -> Term:
     """What the C library's heap keeps between its holes, where it is as in `heap.py`: see docs/explanation/planning.md.
 
     With checkpointing a layer's memory lies free while the loss is at work, which does not fit into its pieces.

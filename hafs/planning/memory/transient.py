@@ -10,13 +10,13 @@ from dataclasses import replace
 from hafs.modeling.kernel_limits import GPU_LOSS_CHUNK_BYTES, LOSS_CHUNK_BYTES, SHORT
 from hafs.planning.architecture import Architecture
 from hafs.planning.memory.setup import Setup, Term, total
-from hafs.planning.workload import Row
+from hafs.planning.workload import SequenceShape
 
 OUTLIER_COLUMNS = 0.6
 """Share of an input's columns with an outlier (above 6, says bitsandbytes) in some row of 1,024 tokens, SmolLM2."""
 
 
-def kept_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
+def kept_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
     """Bytes that one decoder layer keeps for its backward pass."""
     T, D, width = row.tokens, shapes.hidden, shapes.intermediate
     b, heads_d, groups_d = setup.product_bytes, shapes.heads * shapes.head_dim, shapes.kv_heads * shapes.head_dim
@@ -38,7 +38,7 @@ def kept_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
     return int(kept)
 
 
-def attention_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
+def attention_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
     """Probabilities of samples that take the explicit product, on a CPU; elsewhere only a sum for each query.
 
     On a CPU the samples of a row are attended to one by one, so the attended of a long one is held twice: its own
@@ -50,7 +50,7 @@ def attention_a_layer(shapes: Architecture, setup: Setup, row: Row) -> int:
     return int(explicit + row.long_tokens * shapes.heads * (4 + setup.product_bytes * shapes.head_dim))
 
 
-def passing(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
+def passing(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[Term]:
     """What stays from the forward pass, and what takes more beside it: the loss, or then one layer at work backward."""
     loss = [Term(name="loss", bytes=_loss(shapes, setup, row), why=f"{row.supervised:,} positions in chunks")]
     backward = _of_a_layer(shapes, setup, row)
@@ -61,7 +61,7 @@ def passing(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
     return [*_of_all_layers(shapes, setup, row), *loss, *backward]
 
 
-def _of_all_layers(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
+def _of_all_layers(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[Term]:
     """What the forward pass leaves for the backward pass."""
     T, b, layers = row.tokens, setup.product_bytes, shapes.layers
     if setup.checkpointing:
@@ -78,7 +78,7 @@ def _of_all_layers(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
     ]
 
 
-def _of_a_layer(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
+def _of_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[Term]:
     """What comes and goes with each layer on the way back."""
     again = Term(name="layer again", bytes=kept_a_layer(shapes, setup, row), why="activations of one layer")
     return [
@@ -88,7 +88,7 @@ def _of_a_layer(shapes: Architecture, setup: Setup, row: Row) -> list[Term]:
     ]
 
 
-def _attention(shapes: Architecture, setup: Setup, row: Row, layers: int) -> Term:
+def _attention(shapes: Architecture, setup: Setup, row: SequenceShape, layers: int) -> Term:
     kind = "probabilities" if setup.device == "cpu" else "a sum for each query"
     size = layers * attention_a_layer(shapes, setup, row)
     return Term(name="attention", bytes=size, why=f"{kind}, samples of up to {row.longest:,} tokens")
@@ -103,7 +103,7 @@ def _not_then(term: Term, larger: str) -> Term:
     return replace(term, bytes=0, why=f"{term.why}: {term.bytes / 2**30:.2f} GiB, not beside {larger}")
 
 
-def _inputs_of_8_bits(shapes: Architecture, setup: Setup, row: Row) -> int:
+def _inputs_of_8_bits(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
     """What bitsandbytes' 8-bit product keeps out of autograd's sight, and so of checkpointing's too.
 
     Its input, which other layers keep as well unless they are checkpointed, and on a GPU the columns of it in which
@@ -123,7 +123,7 @@ def _inputs_why(setup: Setup) -> str:
     return ", and ".join(parts)
 
 
-def _loss(shapes: Architecture, setup: Setup, row: Row) -> int:
+def _loss(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
     chunk = min(row.supervised, _loss_chunk(shapes, setup))
     b = setup.product_bytes
     logits = chunk * shapes.vocab * (4 + b)
@@ -153,7 +153,7 @@ def _dequantized_why(setup: Setup) -> str:
     return "the largest layer's weights, unpacked for a product" if setup.bits else "nothing is quantized"
 
 
-def _at_work(shapes: Architecture, setup: Setup, row: Row) -> int:
+def _at_work(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
     b, T = setup.product_bytes, row.tokens
     inside = T * b * (3 * shapes.intermediate + 4 * shapes.hidden)
     if setup.device == "cpu":

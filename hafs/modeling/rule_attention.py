@@ -1,4 +1,4 @@
-"""Attention under a `Rule`: windows and chunks are cut out of the keys, not masked over all of them.
+"""Attention under a `AttentionRule`: windows and chunks are cut out of the keys, not masked over all of them.
 
 Legend: `H` query heads, `G` key-value heads, `T` queries, `S` keys, `d` head width.
 """
@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from hafs.modeling.rule import Rule
+from hafs.modeling.attention_rule import AttentionRule
 
 BLOCK = 256
 """Queries of one product, where the reach is limited or the scores have to be at hand."""
@@ -16,7 +16,7 @@ SINK_WIDTH = 8
 """By how much heads get wider for a sink, so that kernels still take them."""
 
 
-def ruled(q_HTd: torch.Tensor, k_GSd: torch.Tensor, v_GSd: torch.Tensor, rule: Rule) -> torch.Tensor:
+def ruled(q_HTd: torch.Tensor, k_GSd: torch.Tensor, v_GSd: torch.Tensor, rule: AttentionRule) -> torch.Tensor:
     """Attention of the last `T` of a sample's `S` tokens, `[H, T, d]`; differentiable in everything.
 
     Args:
@@ -40,7 +40,7 @@ def ruled(q_HTd: torch.Tensor, k_GSd: torch.Tensor, v_GSd: torch.Tensor, rule: R
     return done[0] if len(done) == 1 else torch.cat(done, 1)
 
 
-def _blocks(start: int, stop: int, rule: Rule) -> list[tuple[int, int]]:
+def _blocks(start: int, stop: int, rule: AttentionRule) -> list[tuple[int, int]]:
     """Positions in pieces whose queries reach about the same keys."""
     if rule.reach.covers(stop) and not rule.by_hand:
         return [(start, stop)]
@@ -54,7 +54,7 @@ def _blocks(start: int, stop: int, rule: Rule) -> list[tuple[int, int]]:
     return list(pairwise(ordered))
 
 
-def _fused(q_HTd, k_GSd, v_GSd, seen_TS, rule: Rule) -> torch.Tensor:
+def _fused(q_HTd, k_GSd, v_GSd, seen_TS, rule: AttentionRule) -> torch.Tensor:
     width = v_GSd.shape[-1]
     if rule.sinks_H is not None:
         q_HTd, k_GSd, v_GSd = _with_sinks(q_HTd, k_GSd, v_GSd, rule)
@@ -71,7 +71,7 @@ def _repeated(x_GSd: torch.Tensor, q_HTd: torch.Tensor) -> torch.Tensor:
     return x_GSd.repeat_interleave(q_HTd.shape[0] // x_GSd.shape[0], 0)
 
 
-def _with_sinks(q_HTd, k_GSd, v_GSd, rule: Rule):
+def _with_sinks(q_HTd, k_GSd, v_GSd, rule: AttentionRule):
     """A first key of value zero whose score with every query of a head is the head's sink."""
     assert rule.sinks_H is not None
     k, v = _repeated(k_GSd, q_HTd), _repeated(v_GSd, q_HTd)
@@ -84,7 +84,7 @@ def _with_sinks(q_HTd, k_GSd, v_GSd, rule: Rule):
     return q, k, v
 
 
-def _by_hand(q_HTd, k_GSd, v_GSd, seen_TS, rule: Rule, bias_HTS: torch.Tensor | None) -> torch.Tensor:
+def _by_hand(q_HTd, k_GSd, v_GSd, seen_TS, rule: AttentionRule, bias_HTS: torch.Tensor | None) -> torch.Tensor:
     k, v = _repeated(k_GSd, q_HTd), _repeated(v_GSd, q_HTd)
     scores_HTS = torch.bmm(q_HTd, k.transpose(1, 2)).float() * rule.scale
     if rule.softcap is not None:

@@ -1,4 +1,4 @@
-"""An adapter is tried on a few tokens before anything is trained: does it run, and does what it trains get gradients?
+"""Check an adapter on a few tokens before training: does it run, and are its gradients those of PEFT's model?
 
 PEFT puts adapters on whatever its config names. Some it cannot run; and some parameters would be trained in vain,
 because no gradient comes to them in a pass as hafs makes it.
@@ -10,16 +10,16 @@ from typing import Any
 import torch
 
 from hafs.core.errors import ConfigError
-from hafs.modeling import inside, out_of_memory
+from hafs.modeling import model_parts, out_of_memory
 from hafs.modeling.loss import token_loss
-from hafs.modeling.plainly import untouched
+from hafs.modeling.reference_run import untouched
 
 TOKENS = 16
 EXACT, ROUGH = 1e-3, 0.3
 """How far gradients may be apart, in float32 and in 16 bits or over quantized weights, as a share of their norm."""
 
 
-def tried(net: Any) -> None:
+def check_adapter(net: Any) -> None:
     """Take a loss and its gradients on a few tokens, and forget them.
 
     Args:
@@ -29,7 +29,7 @@ def tried(net: Any) -> None:
         ConfigError: The adapter cannot be run on this base, or trains something that no gradient reaches.
     """
     trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
-    head = inside.head(net)
+    head = model_parts.head(net)
     if not any(map(_is_adapter, trained)) or head.weight_VD.is_meta:
         return
     ids_T = torch.arange(TOKENS, device=head.weight_VD.device) * (len(head.weight_VD) // TOKENS)
@@ -41,7 +41,7 @@ def tried(net: Any) -> None:
             for module, training in flags:
                 module.training = training
             _gradients(trained, lambda: _loss(net, ids_T))
-    rough = getattr(inside.base_of(net), "is_quantized", False) or inside.base_of(net).dtype != torch.float32
+    rough = getattr(model_parts.base_of(net), "is_quantized", False) or model_parts.base_of(net).dtype != torch.float32
     largest = max((float(gradient.norm()) for gradient in theirs.values()), default=0.0)
     for name, expected in theirs.items():
         apart = float((ours.get(name, torch.zeros_like(expected)) - expected).norm())
@@ -54,8 +54,8 @@ def tried(net: Any) -> None:
 
 def _loss(net: Any, ids_T: torch.Tensor) -> torch.Tensor:
     places_T = torch.arange(TOKENS, device=ids_T.device)
-    hidden_TD = inside.hidden_states(net, ids_T, places_T, [0, TOKENS])
-    return token_loss(hidden_TD[:-1], inside.head(net).to(hidden_TD.dtype), ids_T[1:]).nats
+    hidden_TD = model_parts.hidden_states(net, ids_T, places_T, [0, TOKENS])
+    return token_loss(hidden_TD[:-1], model_parts.head(net).to(hidden_TD.dtype), ids_T[1:]).nats
 
 
 def _loss_by_transformers(net: Any, ids_T: torch.Tensor) -> torch.Tensor:

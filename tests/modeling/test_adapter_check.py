@@ -3,10 +3,10 @@ import torch
 from test_guard import loaded, small
 
 from hafs.core.errors import ConfigError
-from hafs.modeling.adapted import tried
 from hafs.modeling.adapter import Lora, lora
+from hafs.modeling.adapter_check import check_adapter
 from hafs.modeling.generation import rest
-from hafs.modeling.generation.decoder import Row, decode
+from hafs.modeling.generation.decoder import Generation, decode
 from hafs.training.module import set_dropout
 
 FIELDS = {"r": 2, "lora_alpha": 4, "lora_dropout": 0.0, "use_rslora": False, "use_dora": False}
@@ -36,7 +36,7 @@ def test_an_adapter_that_is_reached_is_tried_without_a_trace(net, more):
     net = attached(net, **more)
     before = {name: parameter.clone() for name, parameter in net.named_parameters()}
     state = torch.random.get_rng_state()
-    tried(net)
+    check_adapter(net)
     assert all(torch.equal(before[name], parameter) for name, parameter in net.named_parameters())
     assert all(parameter.grad is None for parameter in net.parameters())
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -45,24 +45,24 @@ def test_an_adapter_that_is_reached_is_tried_without_a_trace(net, more):
 
 def test_an_adapter_on_the_vocabulary_projection_is_refused(net):
     with pytest.raises(ConfigError, match="lm_head"):
-        tried(attached(net, target_modules=["q_proj", "lm_head"]))
+        check_adapter(attached(net, target_modules=["q_proj", "lm_head"]))
 
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_trained_token_vectors_are_trained_as_peft_trains_them_tied_to_the_projection_or_not(tied, tmp_path):
     net = attached(loaded(small("llama", tie_word_embeddings=tied), tmp_path), trainable_token_indices=[7, 14])
-    tried(net)
+    check_adapter(net)
     with torch.no_grad():
         for parameter in net.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter))
-    tried(net)
+    check_adapter(net)
 
 
 def test_biases_are_trained_as_peft_trains_them(tmp_path):
     net = attached(loaded(small("llama", attention_bias=True), tmp_path), bias="lora_only")
     assert any(p.requires_grad for name, p in net.named_parameters() if name.endswith("q_proj.base_layer.bias"))
-    tried(net)
+    check_adapter(net)
 
 
 @pytest.mark.parametrize("start", ["pissa", "olora", "loftq", "eva"])
@@ -75,7 +75,7 @@ def test_initializations_that_change_the_base_model_are_refused_before_anything_
 def test_the_adapter_of_fused_experts_is_loaded_again(tmp_path):
     fields = {"moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2, "router_aux_loss_coef": 0.0}
     net = attached(loaded(small("qwen3_moe", **fields), tmp_path / "base"), target_parameters=["experts.gate_up_proj"])
-    tried(net)
+    check_adapter(net)
     adapter = Lora(name="l", config=FIELDS | {"target_modules": "all-linear"})
     with torch.no_grad():
         for name, parameter in net.named_parameters():
@@ -103,7 +103,7 @@ def test_answers_of_the_base_and_of_an_adapter_that_trains_whole_modules_do_not_
                 parameter.add_(torch.randn_like(parameter))
     tuned = [said(net, prompt, "default") for prompt in prompts]
     assert tuned != base
-    rows = [Row(prompt, adapter=name, limit=6) for prompt in prompts for name in (None, "default")]
+    rows = [Generation(prompt, adapter=name, limit=6) for prompt in prompts for name in (None, "default")]
     for _ in decode(net, rows, ends=()):
         pass
     assert [row.said for row in rows[0::2]] == base
@@ -111,7 +111,7 @@ def test_answers_of_the_base_and_of_an_adapter_that_trains_whole_modules_do_not_
 
 
 def said(net, prompt, adapter):
-    row = Row(prompt, adapter=adapter, limit=6)
+    row = Generation(prompt, adapter=adapter, limit=6)
     for _ in decode(net, [row], ends=()):
         pass
     return row.said

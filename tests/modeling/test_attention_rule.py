@@ -5,10 +5,10 @@ import torch
 from transformers import MistralConfig
 from transformers.masking_utils import create_causal_mask, create_chunked_causal_mask, create_sliding_window_causal_mask
 
-from hafs.modeling import ruled as ruled_module
+from hafs.modeling import rule_attention as ruled_module
 from hafs.modeling.attention import NAME, packed_attention
-from hafs.modeling.kv_cache import Slots
-from hafs.modeling.rule import Reach, UnknownAttention
+from hafs.modeling.attention_rule import Reach, UnknownAttention
+from hafs.modeling.kv_cache import KVCache
 
 BORDERS = [0, 5, 6, 35, 38]
 
@@ -78,18 +78,18 @@ def test_a_cache_of_rows_of_any_length_gives_what_a_whole_pass_gives(reach, more
     more = {"s_aux": torch.randn(4)} if more.get("s_aux") else more
     whole = [[torch.randn(1, heads, n + steps, 16) for heads in (4, 2, 2)] for n in lengths]
     wanted = [packed_attention(Layer(), *row, reach, scaling=0.3, **more)[0][0] for row in whole]
-    slots = Slots()
-    slots.begin_packed([(slots.open(), n) for n in lengths])
+    kv_cache = KVCache()
+    kv_cache.begin_packed([(kv_cache.open(), n) for n in lengths])
     prompts = [torch.cat([row[i][:, :, :n] for row, n in zip(whole, lengths, strict=True)], 2) for i in range(3)]
-    got, _ = packed_attention(Layer(), *prompts, reach, scaling=0.3, slots=slots, **more)
+    got, _ = packed_attention(Layer(), *prompts, reach, scaling=0.3, kv_cache=kv_cache, **more)
     for part, row, n in zip(got[0].split(lengths), wanted, lengths, strict=True):
         torch.testing.assert_close(part, row[:n], rtol=1e-4, atol=1e-5)
     for step in range(steps):
-        slots.begin_step(torch.device("cpu"))
+        kv_cache.begin_step(torch.device("cpu"))
         now = [
             torch.cat([row[i][:, :, n + step, None] for row, n in zip(whole, lengths, strict=True)]) for i in range(3)
         ]
-        got, _ = packed_attention(Layer(), *now, reach, scaling=0.3, slots=slots, **more)
+        got, _ = packed_attention(Layer(), *now, reach, scaling=0.3, kv_cache=kv_cache, **more)
         for part, row, n in zip(got, wanted, lengths, strict=True):
             torch.testing.assert_close(part[0], row[n + step], rtol=1e-4, atol=1e-5)
 

@@ -34,7 +34,7 @@ def untouched(net: Any) -> Iterator[None]:
 
 
 @contextmanager
-def own_attention(net: Any, name: str) -> Iterator[None]:
+def transformers_attention(net: Any, name: str) -> Iterator[None]:
     """Let transformers' attention take the place of the one registered under `name`."""
     changed = [config for config in _configs(net) if config._attn_implementation == name]
     try:
@@ -44,7 +44,7 @@ def own_attention(net: Any, name: str) -> Iterator[None]:
         set_attention(changed, name)
 
 
-def give_own_attention(net: Any, name: str) -> None:
+def use_transformers_attention(net: Any, name: str) -> None:
     """Let transformers' attention take the place of the one registered under `name`, for good."""
     fused = getattr(net, "_supports_sdpa", False)
     set_attention([c for c in _configs(net) if c._attn_implementation == name], "sdpa" if fused else "eager")

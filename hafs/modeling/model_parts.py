@@ -10,27 +10,27 @@ from typing import Any, Literal
 
 import torch
 
-from hafs.modeling.head import Head, head_of
+from hafs.modeling.head import OutputHead, head_of
 
-_WAYS = "_hafs_ways"
+_RUN_MODE = "_hafs_ways"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ways:
+class RunMode:
     """How a model may be run so that it computes what transformers computes; found out when it is loaded."""
 
     packs: bool = True
     """Whether samples may stand in one pass, end to end; else each has a pass of its own."""
     attention: Literal["hafs", "own"] = "hafs"
     """Whether its layers use hafs' attention or transformers'."""
-    cache: Literal["slots", "own", "none"] = "slots"
+    cache: Literal["hafs", "own", "none"] = "hafs"
     """In generation: rows together in hafs' cache; each row with the model's own; or every step from the beginning."""
 
     @property
     def costs(self) -> str | None:
         """What is slower than with others, in words; None: nothing."""
         said = [] if self.packs else ["each sample has a forward pass of its own"]
-        if self.cache != "slots":
+        if self.cache != "hafs":
             said.append("answers are generated one by one" + (", without a cache" if self.cache == "none" else ""))
         return "; ".join(said) or None
 
@@ -50,19 +50,19 @@ def decoder_of(net: Any) -> Any:
     return next((part for name in names if (part := getattr(base, name, None)) is not None), base)
 
 
-def head(net: Any) -> Head:
+def head(net: Any) -> OutputHead:
     """The part of a model from hidden states to logits."""
     return head_of(base_of(net))
 
 
-def ways_of(net: Any) -> Ways:
+def run_mode(net: Any) -> RunMode:
     """How the model may be run; as Llama is, where nobody looked."""
-    return getattr(base_of(net), _WAYS, None) or Ways()
+    return getattr(base_of(net), _RUN_MODE, None) or RunMode()
 
 
-def set_ways(net: Any, ways: Ways) -> None:
+def set_run_mode(net: Any, ways: RunMode) -> None:
     """Note how the model may be run."""
-    setattr(base_of(net), _WAYS, ways)
+    setattr(base_of(net), _RUN_MODE, ways)
 
 
 def hidden_states(net: Any, tokens_T: torch.Tensor, positions_T: torch.Tensor, borders: Sequence[int]) -> torch.Tensor:
@@ -75,7 +75,7 @@ def hidden_states(net: Any, tokens_T: torch.Tensor, positions_T: torch.Tensor, b
         borders: Where samples begin, then T.
     """
     decoder = decoder_of(net)
-    if not ways_of(net).packs:
+    if not run_mode(net).packs:
         alone = [decoder(input_ids=tokens_T[None, i:j], use_cache=False) for i, j in pairwise(borders)]
         return torch.cat([last_hidden(out)[0] for out in alone])
     out = decoder(
@@ -97,8 +97,10 @@ _CACHES = ("past_key_values", "cache_params", "state", "mems")
 """What models call what they remember, in their outputs and arguments."""
 
 
-def read_on(net: Any, tokens_T: torch.Tensor, memory: Mapping[str, Any] | None) -> tuple[torch.Tensor, dict[str, Any]]:
-    """Hidden states, `[T, D]`, of the next tokens of one row, and what the model remembers after them.
+def continue_with_own_cache(
+    net: Any, tokens_T: torch.Tensor, memory: Mapping[str, Any] | None
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Hidden states, `[T, D]`, of the next tokens of one row, and what the model has_state after them.
 
     Args:
         net: A causal language model.
@@ -106,7 +108,7 @@ def read_on(net: Any, tokens_T: torch.Tensor, memory: Mapping[str, Any] | None) 
         memory: After the tokens before them, from this function; it may be changed. None: there are none.
 
     Raises:
-        TypeError: The model remembers nothing.
+        TypeError: The model has_state nothing.
     """
     out = decoder_of(net)(input_ids=tokens_T[None], use_cache=True, **(memory or {}))
     found = {name: kept for name in _CACHES if (kept := getattr(out, name, None)) is not None}

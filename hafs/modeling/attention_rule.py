@@ -47,7 +47,7 @@ EVERYTHING = Reach()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class AttentionRule:
     """How scores become weights."""
 
     scale: float
