@@ -70,7 +70,7 @@ bench-local: setup  ## experts of the local provider at once and one at a time
 conformance: setup  ## LangChain's suite on the local provider and over llama.cpp, with the real model
 	$(BIN)/python -m pytest -m "long or not long" tests/providers/test_local_standard.py tests/providers/test_llamacpp.py
 
-conformance-models: setup  ## every causal language model type of transformers beside transformers; writes docs/conformance.md
+conformance-models: setup  ## every causal language model type of transformers beside transformers; writes docs/reference/conformance.md
 	$(BIN)/python tests/conformance/conformance.py
 
 clean:

@@ -40,14 +40,13 @@ def test_the_manual_builds_without_a_warning_and_has_a_page_for_every_command_an
         assert (site / "reference/config" / group / "index.html").is_file(), group
 
 
-@pytest.mark.parametrize("group", groups())
-def test_every_key_of_a_config_group_is_in_the_reference(site, group):
-    page = (site / "reference/config" / group / "index.html").read_text()
-    for path in (conf_folder() / group).glob("*.yaml"):
+def test_every_key_of_every_config_group_is_in_the_reference(site):
+    for path in conf_folder().glob("*/*.yaml"):
+        group = path.parent.name
+        page = (site / "reference/config" / group / "index.html").read_text()
         assert f"{group}={path.stem}" in page
-        values = yaml.safe_load(path.read_text()) or {}
-        for key in set(values) - {"defaults", "_target_", "hydra"}:
-            assert f"<code>{key}" in page, f"{path.name}: {key}"
+        for key in set(yaml.safe_load(path.read_text()) or {}) - {"defaults", "_target_", "hydra"}:
+            assert f"<code>{key}" in page, f"{group}/{path.name}: {key}"
 
 
 def test_the_reference_names_types_and_meanings(site):

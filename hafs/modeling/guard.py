@@ -37,7 +37,7 @@ class UnsupportedModel(HafsError):
         super().__init__(
             f"models of type {kind!r} are not supported, {place}: {why}",
             hint=hint
-            or "choose another base; docs/conformance.md lists the types that are computed as transformers does",
+            or "choose another base; docs/reference/conformance.md lists the types that hafs computes correctly",
         )
 
 

@@ -1,4 +1,4 @@
-"""The command: a line for each causal language model type of transformers, and the table of docs/conformance.md.
+"""A line for each causal language model type of transformers, and the table of docs/reference/conformance.md.
 
     python tests/conformance/conformance.py                  every type, and the table
     python tests/conformance/conformance.py gemma2 gpt_oss   some, without it
@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from conformance_check import Verdict, check
 
-TABLE = Path(__file__).parents[2] / "docs" / "conformance.md"
+TABLE = Path(__file__).parents[2] / "docs/reference/conformance.md"
 PACKAGES = ("transformers", "torch", "peft")
 
 
