@@ -45,7 +45,9 @@ def main() -> int:
     for panel in PANELS:
         made = council([f"expert={panel}", "router=embedding", "provider=scripted"])
         experts, _ = made.router.method.known(made.panel)
-        wanted[FOLDER / name_of(made.router.method.made_of(experts))] = (panel, made.router.method, experts)
+        wanted[FOLDER / name_of(made.router.method.made_of(experts))] = (panel, made.router.method, (experts,))
+    recognizer = council(["router=embedding", "provider=scripted"]).router.method.recognizer
+    wanted[FOLDER / name_of(recognizer.made_of())] = ("follow-ups", recognizer, ())
     old = set(FOLDER.glob("*.npy")) - set(wanted)
     missing = [path for path in wanted if not path.exists()]
     if check:
@@ -60,9 +62,9 @@ def main() -> int:
         path.unlink()
     reading = None
     for path in missing:
-        panel, router, experts = wanted[path]
-        reading = reading or Remembering(**vars(router.encoder))
-        np.save(path, replace(router, encoder=reading).fitted(experts).astype(np.float32))
+        panel, fitted, experts = wanted[path]
+        reading = reading or Remembering(**vars(fitted.encoder))
+        np.save(path, replace(fitted, encoder=reading).fitted(*experts).astype(np.float32))
         print(f"{panel}: {path.name}, {path.stat().st_size:,} bytes")
     return 0
 

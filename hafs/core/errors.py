@@ -63,15 +63,25 @@ class AllProvidersDown(HafsError):
         fact: What was asked for in vain.
         attempts: What was tried, as in an answer's `response_metadata["attempts"]`.
         partial: Text that a stream had given before it broke; empty when none had.
+        causes: The kinds of all refusals: those of the attempts, and why others were not asked.
+        retry_after: Seconds until one of the providers can be asked again; None: that is not known.
     """
 
     exit_code = UNAVAILABLE
 
     def __init__(
-        self, fact: str, *, attempts: Sequence[Mapping[str, Any]] = (), partial: str = "", hint: str | None = None
+        self,
+        fact: str,
+        *,
+        attempts: Sequence[Mapping[str, Any]] = (),
+        partial: str = "",
+        hint: str | None = None,
+        causes: Sequence[str] = (),
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(fact, hint=hint or "hafs providers shows who could answer")
         self.attempts, self.partial = list(attempts), partial
+        self.causes, self.retry_after = tuple(causes), retry_after
 
 
 class Interrupted(HafsError):

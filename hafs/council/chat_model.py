@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
@@ -13,12 +14,13 @@ from pydantic import ConfigDict
 
 from hafs.council.adapters import found
 from hafs.council.expert import Expert
-from hafs.council.request import MODEL, Turn
+from hafs.council.request import MODEL, CouncilRequest
 from hafs.council.router import Panel, Routing
 from hafs.council.scorer import scorer
 from hafs.providers import event_loops
 from hafs.providers.bridge import Bridged
 from hafs.providers.failover import Failover, failover
+from hafs.providers.parameters import FURTHER, meaningful
 from hafs.providers.provider import Tier
 from hafs.providers.tracing import Callbacks
 from hafs.providers.wellformed import refuse_malformed, refuse_malformed_text
@@ -101,37 +103,45 @@ class Council(Bridged):
         panel = replace(self.panel, experts={name: self.panel.experts[name]}, default=name)
         return self.model_copy(update={"panel": panel})
 
-    def route(self, question: str) -> Routing:
-        """Who would answer, and all scores; calls no expert."""
+    def route(self, question: LanguageModelInput) -> Routing:
+        """Who would answer, and all scores; calls no expert.
+
+        Args:
+            question: A text, or messages in any form that `invoke` takes. A follow-up is routed by its conversation.
+        """
         return event_loops.run(self.aroute(question))
 
-    async def aroute(self, question: str) -> Routing:
-        """Who would answer, and all scores; calls no expert."""
-        refuse_malformed_text(question, "the question")
+    async def aroute(self, question: LanguageModelInput) -> Routing:
+        """As `route`."""
+        turns = turns_of(self._convert_input(question).to_messages())
+        for text in turns:
+            refuse_malformed_text(text, "the question")
         if len(self.panel.experts) == 1:
             name = next(iter(self.panel.experts))
             return Routing(scores={name: 1.0}, picked=(name,), decided_by="only expert", seconds=0)
-        return await self.router.route(question, self.deciding)
+        return await self.router.route(turns, self.deciding)
 
-    def _turn(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks
-    ) -> Turn:
-        given = {key: value for key, value in words.items() if value is not None and not key.startswith("ls_")}
+    def _request(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, parameters: dict[str, Any], callbacks: Callbacks
+    ) -> CouncilRequest:
+        given = meaningful(parameters | (parameters.pop(FURTHER, None) or {}))
         refuse_malformed(messages, given)
-        given.pop("model", None)  # the experts' models are the config's business
-        return Turn(council=self, messages=list(messages), stop=stop, words=given, callbacks=callbacks)
+        given.pop("model", None)  # the config decides on the experts' models
+        return CouncilRequest(
+            council=self, messages=list(messages), stop=stop or None, parameters=given, callbacks=callbacks
+        )
 
     async def answer(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
         """The whole answer."""
-        return await self._turn(messages, stop, words, callbacks).whole()
+        return await self._request(messages, stop, words, callbacks).whole()
 
     def pieces(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
-        """The answer as it comes."""
-        return self._turn(messages, stop, words, callbacks).pieces()
+        """The answer as a stream."""
+        return self._request(messages, stop, words, callbacks).pieces()
 
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None, **kwargs: Any
@@ -141,6 +151,7 @@ class Council(Bridged):
         return self.bind(**bound.kwargs)
 
 
-def question_of(messages: Sequence[BaseMessage]) -> str:
-    """What is asked: the last thing a person said."""
-    return next((str(m.text) for m in reversed(messages) if isinstance(m, HumanMessage)), "")
+def turns_of(messages: Sequence[BaseMessage]) -> list[str]:
+    """The texts that a person said in a conversation, the oldest first; all texts where a person said none."""
+    said = [str(m.text) for m in messages if isinstance(m, HumanMessage) and str(m.text).strip()]
+    return said or ["\n\n".join(str(m.text) for m in messages)]

@@ -1,11 +1,13 @@
-"""One question on its way through the council.
+"""One request to the council.
 
 route                     scores of all experts; one, several, or the default expert
--> one expert             its answer is the council's, streamed as it comes
--> several, in parallel   each with a deadline of its own; who fails is noted, not raised
-   -> one answer stands   it is the council's
-   -> several             the synthesizer merges them; who failed and why goes with them
--> receipt                in `response_metadata`, and as JSON in the receipts' folder
+-> one expert             the council streams its answer
+-> several, in parallel   each has its own deadline; a failure is recorded, not raised
+   -> one answered        its answer is the council's
+   -> several answered    the synthesizer merges the answers; it is told who failed and why
+-> receipt                in `response_metadata`, and as JSON in the receipts folder
+
+`policy.deadline_seconds` limits the request as a whole. A panel leaves a part of it to the synthesizer.
 """
 
 import asyncio
@@ -27,19 +29,24 @@ from hafs.council.receipt import Part, Receipt
 from hafs.council.router import Routing
 from hafs.council.synthesizer import Said
 from hafs.providers.failover import Failover
+from hafs.providers.policy import shipped_policy
 from hafs.providers.tracing import Callbacks, Step, step
 
 MODEL = "hafs-council"
 """The council's own name among models."""
 ALONE = frozenset({"tools", "response_format"})
-"""With these, one expert answers: what they ask for cannot be merged."""
+"""With these parameters one expert answers alone: several answers could not be merged."""
+EXPERTS_SHARE = 0.7
+"""Of the time until the deadline, for the experts of a panel; the rest is the synthesizer's."""
+CALLERS_OWN = "The person who asks gave these instructions for the answer; they hold for your merged answer too:"
 
 
 class Answering(Protocol):
-    """What a turn asks of the council it belongs to."""
+    """The parts of a council that a request uses."""
 
     router: Any
     synthesizer: Any
+    policy: Any
     receipts: Path | None
 
     @cached_property
@@ -56,29 +63,31 @@ class Answering(Protocol):
         """An expert of the panel."""
         ...
 
-    async def aroute(self, question: str) -> Routing:
+    async def aroute(self, question: Any) -> Routing:
         """Who answers."""
         ...
 
 
 @dataclass(kw_only=True)
-class Turn:
-    """Messages, what the caller asked of the answer, and the receipt."""
+class CouncilRequest:
+    """The messages, the parameters of the answer, and the receipt."""
 
     council: Answering
     messages: list[BaseMessage]
     stop: list[str] | None
-    words: dict[str, Any]
+    parameters: dict[str, Any]
     callbacks: Callbacks = None
     """Of the run it belongs to."""
     receipt: Receipt = field(default_factory=Receipt)
     usage: UsageMetadata | None = None
+    _deadline: float = 0.0
+    """Of the whole request, on the loop's clock."""
 
     async def whole(self) -> ChatResult:
-        """The answer.
+        """The whole answer.
 
         Raises:
-            AllProvidersDown: Nobody gave one.
+            AllProvidersDown: No expert answered.
         """
         with self._recorded():
             picked = await self._pick()
@@ -90,18 +99,21 @@ class Turn:
             return self._finished(await self._merged(said, answers))
 
     async def _merged(self, said: list[Said], answers: dict[str, AIMessage]) -> AIMessage:
-        """The synthesizer's answer; the best expert's where nobody can merge."""
+        """The synthesizer's answer; the best expert's answer where no provider can merge."""
         merged = self.council.synthesizer.merge(self._question(), said)
         if isinstance(merged, str):
             return AIMessage(merged)
         try:
-            async with self._part("synthesizer", self.council.synthesizer.name) as (part, run):
-                return await self._call(self.council.merger, _messages(merged), part, run)  # type: ignore[arg-type]
+            async with (
+                self._part("synthesizer", self.council.synthesizer.name, self._deadline) as (part, run),
+                asyncio.timeout_at(self._deadline),
+            ):
+                return await self._call(self.council.merger, self._merging(merged), part, run)  # type: ignore[arg-type]
         except AllProvidersDown:
             return next(iter(answers.values()))
 
     async def pieces(self) -> AsyncIterator[ChatGenerationChunk]:
-        """The answer as it comes: one expert's own stream, or the synthesizer's."""
+        """The answer as a stream: one expert's, or the synthesizer's."""
         with self._recorded():
             picked = await self._pick()
             if len(picked) == 1:
@@ -115,7 +127,9 @@ class Turn:
 
     @contextmanager
     def _recorded(self) -> Iterator[None]:
-        """A question that nobody answers leaves a receipt too."""
+        """Set the deadline; a request that fails leaves a receipt too."""
+        policy = self.council.policy or shipped_policy()
+        self._deadline = asyncio.get_running_loop().time() + policy.deadline_seconds
         try:
             yield
         except AllProvidersDown:
@@ -123,35 +137,42 @@ class Turn:
             raise
 
     async def _pick(self) -> tuple[str, ...]:
-        question = self._question()
+        question, messages = self._question(), self.messages
         async with step(self.callbacks, "router", self.council.router.name, {"question": question}) as deciding:
             if deciding.callbacks is None:
-                routing = await self.council.aroute(question)
+                routing = await self.council.aroute(messages)
             else:
-                routing = await asyncio.create_task(self.council.aroute(question), context=deciding.context())
+                routing = await asyncio.create_task(self.council.aroute(messages), context=deciding.context())
                 deciding.outputs = {"picked": list(routing.picked), "scores": dict(routing.scores)}
         self.receipt.routing = routing
-        return routing.picked[:1] if ALONE & self.words.keys() else routing.picked
+        return routing.picked[:1] if ALONE & self.parameters.keys() else routing.picked
 
     def _question(self) -> str:
         return next((str(m.text) for m in reversed(self.messages) if isinstance(m, HumanMessage)), "")
 
-    async def _alone(self, name: str) -> AIMessage:
+    async def _alone(self, name: str, limit: float | None = None) -> AIMessage:
+        """An expert's answer; `limit` is its latest time on the loop's clock, beside its own deadline."""
         expert = self.council.expert(name)
-        async with self._part("expert", name) as (part, run):
-            async with asyncio.timeout(expert.deadline_seconds):
+        async with self._part("expert", name, limit := self._limit(expert, limit)) as (part, run):
+            async with asyncio.timeout_at(limit):
                 return await self._call(self.council.models[name], self._asked(expert), part, run)
 
     async def _streamed_alone(self, name: str) -> AsyncIterator[ChatGenerationChunk]:
         expert = self.council.expert(name)
-        async with self._part("expert", name) as (part, run):
-            async with asyncio.timeout(expert.deadline_seconds):
+        async with self._part("expert", name, limit := self._limit(expert)) as (part, run):
+            async with asyncio.timeout_at(limit):
                 async for chunk in self._pieces_of(self.council.models[name], self._asked(expert), part, run):
                     yield chunk
 
+    def _limit(self, expert: Expert, limit: float | None = None) -> float:
+        own = asyncio.get_running_loop().time() + expert.deadline_seconds
+        return min(own, self._deadline if limit is None else limit)
+
     async def _panel(self, picked: tuple[str, ...]) -> tuple[list[Said], dict[str, AIMessage]]:
         """What each expert said, the best first; and the whole messages of those that answered."""
-        results = await asyncio.gather(*(self._alone(name) for name in picked), return_exceptions=True)
+        now = asyncio.get_running_loop().time()
+        limit = now + EXPERTS_SHARE * (self._deadline - now)
+        results = await asyncio.gather(*(self._alone(name, limit) for name in picked), return_exceptions=True)
         scores = self.receipt.routing.scores if self.receipt.routing else {}
         said, answers = [], {}
         for name, result in zip(picked, results, strict=True):
@@ -176,8 +197,11 @@ class Turn:
             return
         begun = False
         try:
-            async with self._part("synthesizer", self.council.synthesizer.name) as (part, run):
-                async for chunk in self._pieces_of(self.council.merger, _messages(merged), part, run):  # type: ignore[arg-type]
+            async with (
+                self._part("synthesizer", self.council.synthesizer.name, self._deadline) as (part, run),
+                asyncio.timeout_at(self._deadline),
+            ):
+                async for chunk in self._pieces_of(self.council.merger, self._merging(merged), part, run):  # type: ignore[arg-type]
                     begun = True
                     yield chunk
         except AllProvidersDown:
@@ -186,7 +210,7 @@ class Turn:
             yield _text(str(best.text))
 
     async def _call(self, model: Failover, messages: list[BaseMessage], part: Part, run: Step) -> AIMessage:
-        result = await model.answer(messages, self.stop, self.words, run.callbacks)
+        result = await model.answer(messages, self.stop, self.parameters, run.callbacks)
         message: Any = result.generations[0].message
         run.outputs = {"answer": message.content}
         self._count(message.response_metadata, message.usage_metadata, part)
@@ -196,7 +220,7 @@ class Turn:
         self, model: Failover, messages: list[BaseMessage], part: Part, run: Step
     ) -> AsyncIterator[ChatGenerationChunk]:
         said = []
-        pieces = model.pieces(messages, self.stop, self.words, run.callbacks)
+        pieces = model.pieces(messages, self.stop, self.parameters, run.callbacks)
         async with aclosing(pieces) as stream:  # type: ignore[type-var]
             async for chunk in stream:
                 message: Any = chunk.message
@@ -215,8 +239,11 @@ class Turn:
             self.usage = add_usage(self.usage, usage)
 
     @asynccontextmanager
-    async def _part(self, kind: Literal["expert", "synthesizer"], name: str) -> AsyncIterator[tuple[Part, Step]]:
-        """An expert's or the synthesizer's lines of the receipt and its run, whatever becomes of it."""
+    async def _part(
+        self, kind: Literal["expert", "synthesizer"], name: str, limit: float
+    ) -> AsyncIterator[tuple[Part, Step]]:
+        """The part of the receipt about an expert or the synthesizer, and its run, whether it answers or fails."""
+        seconds = round(limit - asyncio.get_running_loop().time(), 2)
         began = time.perf_counter()
         part = Part(name=name)
         if kind == "expert":
@@ -228,9 +255,8 @@ class Turn:
             async with step(self.callbacks, kind, name, {"question": self._question()}) as run:
                 yield part, run
         except TimeoutError as error:
-            limit = self.council.expert(name).deadline_seconds
-            part.outcome = f"no answer within {limit:g} s"
-            raise AllProvidersDown(f"expert {name!r} gave {part.outcome}") from error
+            part.outcome = f"no answer within {seconds:g} s"
+            raise AllProvidersDown(f"{kind} {name!r} gave {part.outcome}") from error
         except Exception as error:
             part.outcome, part.attempts = _why(error), list(getattr(error, "attempts", []))
             raise
@@ -238,13 +264,24 @@ class Turn:
             part.seconds = time.perf_counter() - began
 
     def _asked(self, expert: Expert) -> list[BaseMessage]:
-        """The conversation with the expert's own words in front."""
+        """The conversation, after the expert's system prompt."""
         if not expert.system:
             return self.messages
         first = self.messages[0] if self.messages else None
         if isinstance(first, SystemMessage):
             return [SystemMessage(f"{expert.system}\n\n{first.text}"), *self.messages[1:]]
         return [expert.said_first, *self.messages]
+
+    def _merging(self, merged: list[dict[str, str]]) -> list[BaseMessage]:
+        """The synthesizer's messages, with the caller's system prompt and the conversation before the question."""
+        system = [str(m.text) for m in self.messages if isinstance(m, SystemMessage)]
+        before = [m for m in self.messages if not isinstance(m, SystemMessage)]
+        before = before[:-1] if before and isinstance(before[-1], HumanMessage) else before
+        told = [part["content"] for part in merged if part["role"] == "system"]
+        asked = [HumanMessage(part["content"]) for part in merged if part["role"] == "user"]
+        if system:
+            told += [CALLERS_OWN, *system]
+        return [SystemMessage("\n\n".join(told)), *before, *asked]
 
     def _metadata(self) -> dict[str, Any]:
         facts = self.receipt.write(self.council.receipts)
@@ -269,11 +306,6 @@ def _text(text: str) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=AIMessageChunk(content=text))
 
 
-def _messages(merged: list[dict[str, str]]) -> list[BaseMessage]:
-    kinds = {"system": SystemMessage, "user": HumanMessage}
-    return [kinds[part["role"]](part["content"]) for part in merged]
-
-
 def _why(error: Exception) -> str:
     """A failure in one line."""
     lines = [line.strip() for line in str(getattr(error, "fact", "") or error).splitlines() if line.strip()]
@@ -283,4 +315,8 @@ def _why(error: Exception) -> str:
 def _nobody(said: list[Said], results: list[Any]) -> AllProvidersDown:
     rows = "\n".join(f"  {part.expert}: {part.failed}" for part in said)
     attempts = [attempt for result in results for attempt in getattr(result, "attempts", [])]
-    return AllProvidersDown(f"no expert gave an answer:\n{rows}", attempts=attempts)
+    causes = [cause for result in results for cause in getattr(result, "causes", ["failed"])]
+    waits = [wait for result in results if (wait := getattr(result, "retry_after", None))]
+    return AllProvidersDown(
+        f"no expert gave an answer:\n{rows}", attempts=attempts, causes=causes, retry_after=min(waits, default=None)
+    )

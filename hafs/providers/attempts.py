@@ -18,6 +18,8 @@ class Attempt:
     outcome: str = "answered"
     """`answered`, or the kind of refusal."""
     said: str = ""
+    status: int | None = None
+    """The HTTP status of a refusal, where there was one."""
     seconds: float = 0.0
     first_token_seconds: float | None = None
     """Until the first content of a stream."""
@@ -47,6 +49,8 @@ class Attempt:
             facts["first_token_seconds"] = round(self.first_token_seconds, 4)
         if self.said:
             facts["said"] = self.said
+        if self.status:
+            facts["status"] = self.status
         if self.candidate.stands_in_for:
             facts["stands_in_for"] = self.candidate.stands_in_for
         if self.adapter:
@@ -59,7 +63,7 @@ class Attempt:
         """Note how it ended."""
         self.seconds = now - self.began
         if refusal is not None:
-            self.outcome, self.said = refusal.kind, refusal.said
+            self.outcome, self.said, self.status = refusal.kind, refusal.said, refusal.status
 
     def count(self, usage: Mapping[str, Any] | None, host_cost: object = None) -> None:
         """Note what it took, in tokens and dollars."""

@@ -19,6 +19,8 @@ WHOLE_ACCOUNT: frozenset[Kind] = frozenset({"quota_exhausted", "unauthorized", "
 NO_REST: frozenset[Kind] = frozenset({"too_long", "rejected", "filtered", "unjoined"})
 """Refusals that say something about the request, not about the host."""
 UNAUTHORIZED_REST_SECONDS = 600.0
+NO_SUCH_MODEL = 404
+"""The HTTP status for a wrong model name: it says something about the config, so the model backs off."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,6 +59,8 @@ class Plan:
     """On the loop's clock."""
     passed_over: dict[str, str] = field(default_factory=dict)
     """Why a candidate was not asked, by provider."""
+    unfit: set[str] = field(default_factory=set)
+    """Why candidates do not fit the request: `no_key`, `no_package`, `too_long`, `unsupported`."""
     _calls: Counter[str] = field(default_factory=Counter)
     _tried: list[Candidate] = field(default_factory=list)
     _closed: list[Candidate] = field(default_factory=list)
@@ -73,17 +77,25 @@ class Plan:
         provider = candidate.provider
         missing = self.needs - provider.takes
         if variable := provider.host.missing_key():
-            why = f"no key: {variable} is not set"
+            why, cause = f"no key: {variable} is not set", "no_key"
         elif package := provider.host.missing_package():
-            why = f"{package} is not installed"
+            why, cause = f"{package} is not installed", "no_package"
         elif self.tokens > candidate.context:
             why = f"its context of {candidate.context} tokens is too small for about {self.tokens}"
+            cause = "too_long"
         elif missing:
-            why = f"takes no {', '.join(sorted(missing))}"
+            why, cause = f"takes no {', '.join(sorted(missing))}", "unsupported"
         else:
             return True
         self.passed_over.setdefault(provider.name, why)
+        self.unfit.add(cause)
         return False
+
+    def standing(self) -> tuple[list[str], float | None]:
+        """Why nobody can be asked now: the causes, and the seconds until the first of them can be asked again."""
+        waits = [self._wait(candidate) for candidate in self.order]
+        causes = [reason for wait, reason in waits if wait]
+        return [*sorted(self.unfit), *causes], min((wait for wait, _ in waits if wait), default=None)
 
     def _wait(self, candidate: Candidate) -> tuple[float, str]:
         return self.ledger.wait(candidate.account, candidate.model, candidate.provider.limits)
@@ -140,7 +152,8 @@ class Plan:
         if kind == "unsent" or in_our_haste:  # nothing about the host
             self.ledger.leave(candidate.account, candidate.model, well=False)
             return
-        if kind in NO_REST or (kind == "empty" and candidate.provider.host.local):  # a model's own word, no trouble
+        of_the_request = kind in NO_REST and refusal.status != NO_SUCH_MODEL
+        if of_the_request or (kind == "empty" and candidate.provider.host.local):  # a model's own word, no trouble
             self.ledger.leave(candidate.account, candidate.model, well=True)
             return
         scope = None if kind in WHOLE_ACCOUNT else candidate.model
@@ -153,7 +166,7 @@ class Plan:
             return retry_after
         if kind == "quota_exhausted":
             return self.policy.quota_rest_seconds
-        if kind == "unauthorized":
+        if kind in ("unauthorized", "rejected"):
             return UNAUTHORIZED_REST_SECONDS
         return min(self.policy.rest_seconds * 2 ** min(failures - 1, 30), self.policy.longest_rest_seconds)
 

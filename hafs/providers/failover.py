@@ -23,6 +23,7 @@ from hafs.core.errors import ConfigError
 from hafs.providers.bridge import Bridged
 from hafs.providers.candidate_queue import Candidate, Plan, candidates
 from hafs.providers.failover_request import Request
+from hafs.providers.parameters import meaningful
 from hafs.providers.policy import Policy, shipped_policy
 from hafs.providers.provider import Provider, Tier
 from hafs.providers.quota import Ledger, ledger_path
@@ -82,8 +83,7 @@ class Failover(Bridged):
         Raises:
             InputError: What is asked is no text.
         """
-        given = {**self.parameters, **words, **({"stop": stop} if stop else {})}
-        given = {word: value for word, value in given.items() if value is not None and not word.startswith("ls_")}
+        given = meaningful({**self.parameters, **words, **({"stop": stop} if stop else {})})
         refuse_malformed(messages, given)
         plan = Plan(
             order=self.order,

@@ -257,7 +257,11 @@ class Request:
         if given:
             what = f"the answer broke off after {len(given)} characters and nobody went on"
         attempts = [attempt.facts() for attempt in self.attempts]
-        return AllProvidersDown(f"{what}:\n{rows}", attempts=attempts, partial=given)
+        causes, retry_after = self.plan.standing()
+        causes = [*(attempt.outcome for attempt in self.attempts), *causes]
+        return AllProvidersDown(
+            f"{what}:\n{rows}", attempts=attempts, partial=given, causes=causes, retry_after=retry_after
+        )
 
 
 def _now() -> float:

@@ -11,9 +11,12 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from hafs.core.errors import HafsError
 from hafs.council.chat_model import Council
-from hafs.server.openai_schema import Asked, Refusal, Reply, delta_of, finish_of, public
+from hafs.server.failures import refused
+from hafs.server.openai_schema import Asked, Reply, answered_by, delta_of, finish_of, public
 
 T = TypeVar("T")
+ANSWERED_BY = "x-hafs-answered-by"
+"""The header that names who answered; a stream names them in the receipt of its last chunk."""
 CLIENT_GONE = 499
 """What nginx calls a client that closed its request; nobody reads it."""
 
@@ -29,7 +32,7 @@ async def respond(request: Request, council: Council, question: Asked, *, done: 
         messages = question.conversation()
         if not question.stream:
             return await _whole(request, council, question, messages)
-        stream = council.astream(messages, stop=question.stops, **question.words)
+        stream = council.astream(messages, stop=question.stops, **question.parameters)
         first = await _unless_gone(request, anext(stream))
         streaming = first is not None
         if first is None:
@@ -64,12 +67,15 @@ class _Stream(StreamingResponse):
 
 
 async def _whole(request: Request, council: Council, question: Asked, messages: list[Any]) -> Response:
-    message = await _unless_gone(request, council.ainvoke(messages, stop=question.stops, **question.words))
+    message = await _unless_gone(request, council.ainvoke(messages, stop=question.stops, **question.parameters))
     if message is None:
         return Response(status_code=CLIENT_GONE)
     finish = finish_of(message.response_metadata, called=bool(message.tool_calls))
-    reply = Reply(model=question.model)
-    return JSONResponse(reply.whole(message, message.usage_metadata, finish, public(message.response_metadata)))
+    reply, receipt = Reply(model=question.model), public(message.response_metadata)
+    named = answered_by(receipt).encode("ascii", "replace").decode()
+    return JSONResponse(
+        reply.whole(message, message.usage_metadata, finish, receipt), headers={ANSWERED_BY: named} if named else None
+    )
 
 
 async def _events(
@@ -91,7 +97,7 @@ async def _events(
                 yield _event(reply.usage(usage))
             yield "data: [DONE]\n\n"
     except HafsError as error:
-        yield _event(Refusal(503, error.fact, kind="server_error", code="all_providers_down").body)
+        yield _event(refused(error).body)
     finally:
         done()
 

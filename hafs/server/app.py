@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,15 +9,15 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from hafs.core.errors import AllProvidersDown, HafsError, InputError
+from hafs.core.errors import HafsError
 from hafs.core.loopback import is_loopback
 from hafs.council.chat_model import MODEL, Council
 from hafs.server.answer import respond
+from hafs.server.failures import refused
 from hafs.server.openai_schema import Refusal, asked, model_list
 
 __all__ = ["Limits", "application"]
 
-_log = logging.getLogger(__name__)
 BODY_SECONDS = 30
 """For a request to arrive in."""
 
@@ -130,17 +129,3 @@ def application(council: Council, *, token: str | None, limits: Limits) -> FastA
 
 def _leave(desk: Desk) -> None:
     desk.busy -= 1
-
-
-def refused(error: Exception) -> Refusal:
-    """What a failure looks like to a client: no traceback, no secret."""
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, AllProvidersDown):
-        return Refusal(503, error.fact, kind="server_error", code="all_providers_down", retry_after=5)
-    if isinstance(error, InputError):
-        return Refusal(400, error.fact, param="messages")
-    if isinstance(error, HafsError):
-        return Refusal(500, error.fact, kind="server_error", code="configuration")
-    _log.error("a request failed", exc_info=error)
-    return Refusal(500, "hafs failed to answer; its log says why", kind="server_error", code="internal_error")

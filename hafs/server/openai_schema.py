@@ -11,12 +11,19 @@ from langchain_core.messages import BaseMessage, convert_to_messages
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hafs.council.chat_model import MODEL, Council
+from hafs.providers.parameters import FURTHER
 
-FORWARDED = (
-    "temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "tools", "tool_choice", "response_format",
-    "parallel_tool_calls",
-)  # fmt: skip
-"""What goes on to whoever answers, where it takes it."""
+OF_THE_REQUEST = frozenset(
+    {"model", "messages", "stream", "stream_options", "n", "stop", "max_tokens", "max_completion_tokens"}
+)
+"""Fields of a request that are no parameters of the answer. All others are forwarded to the provider; what it does not
+take stands in the receipt."""
+OF_LANGCHAIN = frozenset({"input", "config", "callbacks", "tags", "metadata", "run_name", "run_id", "run_manager"})
+"""Names of parameters that LangChain's own methods have."""
+
+
+LONGEST_CLIENT_WAIT = 60
+"""Seconds of Retry-After that openai's clients wait for; with more, they choose a time of their own."""
 
 
 class Refusal(Exception):
@@ -33,6 +40,8 @@ class Refusal(Exception):
     def response(self) -> JSONResponse:
         """As an HTTP answer."""
         headers = {"x-hafs": "refused"} | ({"retry-after": str(self.retry_after)} if self.retry_after else {})
+        if self.retry_after and self.retry_after > LONGEST_CLIENT_WAIT:
+            headers["x-should-retry"] = "false"  # openai's clients would ask again within seconds
         return JSONResponse(self.body, status_code=self.status, headers=headers)
 
 
@@ -43,9 +52,9 @@ class StreamOptions(BaseModel):
 
 
 class Asked(BaseModel):
-    """A request to /v1/chat/completions; fields that hafs does not know are let by."""
+    """A request to /v1/chat/completions; fields that hafs does not know are parameters too."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="allow")
 
     model: str = MODEL
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
@@ -66,11 +75,14 @@ class Asked(BaseModel):
     parallel_tool_calls: bool | None = None
 
     @property
-    def words(self) -> dict[str, Any]:
-        """What is asked of the answer, as LangChain's models take it."""
-        words = {name: value for name in FORWARDED if (value := getattr(self, name)) is not None}
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of the answer, as LangChain's models take them."""
+        given = {name: value for name, value in self.model_dump().items() if name not in OF_THE_REQUEST}
+        given = {name: value for name, value in given.items() if value is not None}
+        further = {name: value for name, value in given.items() if name in OF_LANGCHAIN}
+        given = {name: value for name, value in given.items() if name not in OF_LANGCHAIN}
         limit = self.max_completion_tokens or self.max_tokens
-        return words | ({"max_tokens": limit} if limit else {})
+        return given | ({"max_tokens": limit} if limit else {}) | ({FURTHER: further} if further else {})
 
     @property
     def stops(self) -> list[str] | None:
@@ -87,9 +99,18 @@ class Asked(BaseModel):
             messages = convert_to_messages([_plain(message) for message in self.messages])
         except (ValueError, KeyError, TypeError, NotImplementedError) as error:
             raise Refusal(400, f"messages: {str(error).splitlines()[0]}", param="messages") from error
-        if not any(str(message.text).strip() for message in messages if message.type in ("human", "tool")):
+        if not any(_says_something(message) for message in messages):
             raise Refusal(400, "messages: the question is empty", param="messages")
         return messages
+
+
+def _says_something(message: BaseMessage) -> bool:
+    """Whether a message asks for an answer: a text, or a part that is none, such as an image."""
+    if isinstance(message.content, list) and any(
+        isinstance(part, dict) and part.get("type") not in ("text", None) for part in message.content
+    ):
+        return True
+    return message.type in ("human", "tool", "system") and bool(str(message.text).strip())
 
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,6 +201,18 @@ def delta_of(message: Any) -> dict[str, Any]:
     ]  # fmt: skip
     text = str(message.text)
     return ({"content": text} if text else {}) | ({"tool_calls": calls} if calls else {})
+
+
+def answered_by(receipt: Mapping[str, Any]) -> str:
+    """Who answered: `expert=provider/model`, separated by commas."""
+    parts = [*receipt.get("experts", []), *([receipt["synthesizer"]] if receipt.get("synthesizer") else [])]
+    named = [
+        f"{part['name']}={attempt['provider']}/{attempt['model']}"
+        for part in parts
+        for attempt in part["attempts"]
+        if attempt["outcome"] == "answered"
+    ]
+    return ",".join(named)
 
 
 def finish_of(metadata: Mapping[str, Any], *, called: bool) -> str:

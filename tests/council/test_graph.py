@@ -224,7 +224,7 @@ def test_importing_the_council_is_lazy():
         "import sys, hafs; assert 'langchain_core' not in sys.modules; from hafs import council as c; print(c.__name__)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "council"
+    assert out.stdout.strip() == "hafs.council"
 
 
 def test_an_adapter_made_for_another_base_is_refused_before_anything_is_loaded(seat, own_state):
@@ -292,3 +292,35 @@ def test_the_receipt_names_the_adapter_that_answered(capsys, adapter, named):
     part = {"name": "asm", "outcome": "answered", "seconds": 1.0, "attempts": [attempt]}
     show_receipt({"experts": [part], "cost": 0, "input_tokens": 1, "output_tokens": 1, "seconds": 1.0})
     assert f"-- asm: local tiny{named}, 1.00 s" in capsys.readouterr().err
+
+
+def test_the_synthesizer_gets_the_callers_system_prompt_and_the_conversation(seat, monkeypatch):
+    heard = []
+    chat = seat()
+    host = chat.providers[0].host
+    monkeypatch.setattr(type(host), "answer", lambda self, messages: heard.append(list(messages)) or "said")
+    german = SystemMessage("Answer in German only.")
+    before = [HumanMessage("I use ca65."), AIMessage("Good.")]
+    for ask in (chat.invoke, lambda messages: list(chat.stream(messages))):
+        heard.clear()
+        ask([german, *before, HumanMessage(TWO)])
+        merging = heard[-1]
+        assert [message.type for message in merging] == ["system", "human", "ai", "human"]
+        assert merging[0].text.startswith("You merge the answers")
+        assert "Answer in German only." in merging[0].text
+        assert [message.text for message in merging[1:3]] == ["I use ca65.", "Good."]
+        assert json.loads(merging[3].text)["question"] == TWO
+
+
+@pytest.mark.parametrize("mode", ["invoke", "stream"])
+def test_the_deadline_of_the_policy_holds_for_a_panel(seat, mode):
+    chat = seat("policy.deadline_seconds=1.5", "provider.scripted.host.token_seconds=0.05")
+    chat.invoke(ONE)  # loads what it needs
+    began = time.monotonic()
+    if mode == "invoke":
+        got = chat.invoke(TWO)
+        assert got.text, "an answer of an expert stands where there is no time to merge"
+    else:
+        with pytest.raises(AllProvidersDown):
+            list(chat.stream(TWO))
+    assert time.monotonic() - began < 1.8

@@ -1,12 +1,14 @@
 import asyncio
+import json
 import random
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
 from hafs.config import build, compose
 from hafs.core.errors import ConfigError
@@ -323,3 +325,51 @@ def test_a_new_expert_takes_what_is_nearer_to_its_examples_and_nothing_else(pane
     cook = replace(panel.experts["general"], name="cook", examples=examples)
     found = route(router("embedding"), question, replace(panel, experts={**panel.experts, "cook": cook}))
     assert (found.scores["cook"] > 0.6) is cooks, found
+
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+
+
+def test_questions_of_another_set_are_routed_right_and_the_scores_are_calibrated(panel):
+    told = asyncio.run(measure(router("embedding"), panel, read_rows(str(DATA / "routing_outside.jsonl"))))
+    assert told.exact >= 0.95, told.wrong
+    assert told.calibration_error <= 0.05
+
+
+def test_a_follow_up_is_routed_by_its_conversation():
+    made = council(["provider=scripted", "router=embedding"])
+    rows = [json.loads(line) for line in (DATA / "routing_conversations.jsonl").read_text("utf-8").splitlines()]
+    right = [set(made.route(row["messages"]).picked) == set(row["output"].split(",")) for row in rows]
+    assert sum(right) >= 0.9 * len(rows) == 36
+
+
+def test_messages_of_any_form_are_a_conversation_and_the_receipt_tells_how_far_back_the_question_is():
+    made = council(["provider=scripted", "router=keyword"])
+    said = ["Replace the palette of room 12", "It is done.", "why?"]
+    forms = [
+        [HumanMessage(said[0]), AIMessage(said[1]), HumanMessage(said[2])],
+        [("user", said[0]), ("assistant", said[1]), ("user", said[2])],
+        [{"role": "user", "content": said[0]}, {"role": "user", "content": said[2]}],
+    ]
+    for messages in forms:
+        found = made.route(messages)
+        assert (found.picked, found.turns_back, found.facts()["turns_back"]) == (("yaze",), 1, 1)
+    assert made.route(said[2]).picked == ("general",)
+    new = [*forms[0][:2], HumanMessage("How do I use lda and sta in a subroutine?")]
+    assert (made.route(new).picked, made.route(new).turns_back) == (("asm",), 0)
+
+
+def test_a_last_text_that_no_expert_is_confident_of_is_left_to_the_conversation(panel):
+    class Last(Method):
+        async def score(self, question, panel):
+            return {"debug": 0.9} if question == "first question of several words" else {"asm": 0.3}
+
+    made = Router(name="last", method=Last(), doubt=1.0)
+    found = route(made, ["first question of several words", "and yet another one of many words"], panel)
+    assert (found.picked, found.turns_back) == (("debug",), 1)
+
+
+def test_the_example_of_the_readme_asks_two_experts(panel):
+    question = "Add a new item to ALTTP that uses custom graphics from YAZE"
+    for some in (panel, part(panel, "asm", "yaze", "debug")):
+        assert set(route(router("cascade"), question, some).picked) == {"asm", "yaze"}

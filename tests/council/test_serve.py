@@ -247,3 +247,75 @@ def test_half_a_surrogate_pair_is_the_clients_own_error(served, seat):
         with pytest.raises(InputError) as refused:
             act(seat())
         assert answer_of(refused.value).status == 400
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        ("too_long", 400, "context_length_exceeded"),
+        ("filtered", 400, "content_filter"),
+        ("rejected", 503, "all_providers_down"),  # for all that it says, another host may take it
+        ("quota_exhausted", 429, "insufficient_quota"),
+        ("rate_limited", 429, "rate_limit_exceeded"),
+        ("overloaded", 503, "all_providers_down"),
+        ("unauthorized", 503, "all_providers_down"),
+    ],
+)
+def test_a_status_tells_the_client_whether_to_ask_again(served, fault, status, code):
+    address = served(
+        f"provider.scripted.host.faults=[{fault}]", "provider.scripted.host.repeat_faults=true",
+        "policy.rest_seconds=7", "policy.longest_rest_seconds=7",
+    )  # fmt: skip
+    got = ask(address)
+    assert error(got, status)["code"] == code
+    wait = got.headers.get("retry-after")
+    assert wait == {"quota_exhausted": "3600", "unauthorized": "600", "rejected": "5"}.get(
+        fault, None if status == 400 else "7"
+    )
+    assert got.headers.get("x-should-retry") == ("false" if wait and int(wait) > 60 else None)
+
+
+def test_a_prompt_that_fits_no_model_is_a_client_error(served):
+    address = served("provider.scripted.context={fast: 9, coding: 9, reasoning: 9, cheap: 9, fallback: 9}")
+    assert error(ask(address, "one two three " * 20), 400)["code"] == "context_length_exceeded"
+
+
+def test_parameters_that_ask_for_nothing_change_nothing(served):
+    address = served("synthesizer=concat", "provider.scripted.parameters=[]")
+    tool = {"type": "function", "function": {"name": "f", "description": "", "parameters": {"type": "object"}}}
+    for more in (
+        {"tools": []},
+        {"tools": [tool], "tool_choice": "none"},
+        {"tool_choice": "auto", "parallel_tool_calls": True},
+        {"response_format": {"type": "text"}},
+        {"stop": []},
+        {"logit_bias": {}, "logprobs": False, "metadata": {}},
+    ):
+        got = ask(address, TWO, **more)
+        assert got.status_code == 200, got.text
+        assert len(got.json()["receipt"]["experts"]) == 2, more
+    assert ask(address, TWO, tools=[tool]).status_code == 400, "no provider takes tools"
+
+
+def test_every_parameter_that_is_not_taken_stands_in_the_receipt(served):
+    more = {
+        "logprobs": True, "top_logprobs": 2, "reasoning_effort": "low", "top_k": 3, "logit_bias": {"5": 1}, "seed": 4,
+        "metadata": {"team": "x"}, "min_p": 0.1, "config": {"a": 1}, "tags": ["b"],
+    }  # fmt: skip
+    for stream in (False, True):
+        got = ask(served("provider.scripted.parameters=[seed]"), **more, stream=stream)
+        last = got.json() if not stream else json.loads(got.text.split("data: ")[-2])
+        left_out = last["receipt"]["experts"][0]["attempts"][0]["left_out"]
+        assert set(left_out) == more.keys() - {"seed"} | {"max_tokens"}
+
+
+def test_the_answer_names_who_gave_it(served):
+    assert ask(served()).headers["x-hafs-answered-by"] == "asm=scripted/scripted"
+
+
+def test_an_image_alone_and_a_system_prompt_alone_are_questions(served):
+    address = served()
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    for messages in ([{"role": "user", "content": [image]}], [{"role": "system", "content": "Say hello."}]):
+        assert ask(address, messages=messages).status_code == 200
+    assert ask(address, messages=[{"role": "user", "content": " "}]).status_code == 400

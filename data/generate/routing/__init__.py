@@ -1,11 +1,11 @@
 """The routing sample: a question and the experts who should answer it."""
 
 from ..dice import Dice
-from .lessons import lessons
+from .lessons import follow_ups, lessons
 from .questions import QUESTIONS
 from .slots import decorate, fill
 
-__all__ = ["EXPERTS", "QUESTIONS", "lessons", "records"]
+__all__ = ["EXPERTS", "QUESTIONS", "follow_ups", "lessons", "records"]
 
 EXPERTS = ("asm", "debug", "general", "yaze")
 SHARES = {

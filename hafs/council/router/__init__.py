@@ -24,12 +24,17 @@ from pydantic import Field
 from hafs.config.extras import missing_extra
 from hafs.core.errors import ConfigError
 from hafs.council.expert import Expert
+from hafs.council.router.follow_up import is_short
 
 __all__ = ["NOBODY", "Method", "Panel", "Router", "Routing", "picked"]
 
 _log = logging.getLogger(__name__)
 NOBODY = ""
 """Where a method's scores name it: how sure it is that the question is for none of the panel."""
+MOST_TURNS = 8
+"""Texts of a conversation that are looked at, to find the question that a follow-up belongs to."""
+FOLLOWS = 0.5
+"""From this probability on, a text counts as a follow-up."""
 LONGEST_QUESTION = 4000
 """Characters a router reads of a question: its beginning and its end."""
 
@@ -72,6 +77,8 @@ class Routing:
     seconds: float
     nobody: float = 0.0
     """How sure the router is that none of them should, in [0, 1]."""
+    turns_back: int = 0
+    """How many follow-ups came after the question that decided; 0: the last text decided."""
     notes: tuple[str, ...] = ()
     """Why a router abstained, where it says so."""
 
@@ -83,6 +90,7 @@ class Routing:
             "decided_by": self.decided_by,
             "seconds": round(self.seconds, 5),
         }
+        facts |= {"turns_back": self.turns_back} if self.turns_back else {}
         return facts | ({"notes": list(self.notes)} if self.notes else {})
 
 
@@ -95,6 +103,10 @@ class Method(ABC):
 
         None, or an exception: it abstains.
         """
+
+    async def follows(self, text: str) -> float:
+        """The probability that a text is a follow-up: it says nothing without the question before it."""
+        return is_short(text)
 
     @property
     def adapters(self) -> Sequence[str]:
@@ -139,10 +151,38 @@ class Router:
             seconds=time.perf_counter() - began, nobody=nobody, notes=notes,
         )  # fmt: skip
 
-    async def route(self, question: str, panel: Panel) -> Routing:
-        """Who answers; the default expert where the router abstains."""
-        found = await self.consider(question, panel)
+    async def route(self, question: str | Sequence[str], panel: Panel) -> Routing:
+        """Who answers; the default expert where the router abstains.
+
+        Args:
+            question: What is asked; or what a person said in a conversation, the last text last. A follow-up is routed
+                as the question it belongs to.
+            panel: The experts to choose from.
+        """
+        turns = [question] if isinstance(question, str) else list(question)
+        text, turns_back = await self.meant(turns)
+        found = await self.consider(text, panel)
+        if not found.picked and (before := turns[: len(turns) - turns_back - 1]):  # the conversation decides
+            text, more = await self.meant(before)
+            earlier = await self.consider(text, panel)
+            found, turns_back = (earlier, turns_back + 1 + more) if earlier.picked else (found, turns_back)
+        found = replace(found, turns_back=turns_back)
         return found if found.picked else replace(found, picked=(panel.default,), decided_by="default")
+
+    async def meant(self, turns: Sequence[str]) -> tuple[str, int]:
+        """The last text that is no follow-up, and how many texts came after it."""
+        turns = turns[-MOST_TURNS:]
+        for turns_back, text in enumerate(reversed(turns)):
+            if turns_back == len(turns) - 1 or await self._follows(text) < FOLLOWS:
+                return text, turns_back
+        return "", 0
+
+    async def _follows(self, text: str) -> float:
+        try:
+            return sane(await self.method.follows(shortened(text)))
+        except Exception:  # for example, no encoder is installed
+            _log.debug("router %s cannot tell follow-ups", self.name, exc_info=True)
+            return is_short(text)
 
 
 def picked(scores: Mapping[str, float], panel: Panel, nobody: float = 0.0) -> tuple[str, ...]:

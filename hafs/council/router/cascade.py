@@ -18,6 +18,11 @@ class Cascade(Method):
         """Those of its routers."""
         return [adapter for router in self.routers.values() if router for adapter in router.adapters]
 
+    async def follows(self, text: str) -> float:
+        """What the first of its routers says."""
+        first = next((router for router in self.routers.values() if router), None)
+        return await first.method.follows(text) if first else await super().follows(text)
+
     async def score(self, question: str, panel: Panel) -> Routing:
         """The opinion of the first router that has one; else the last scores that were given, and nobody picked."""
         seconds, notes, told = (

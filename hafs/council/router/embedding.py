@@ -16,7 +16,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from itertools import combinations
 from typing import Annotated, Any
 
@@ -27,6 +27,7 @@ from hafs.council.expert import Expert
 from hafs.council.router import NOBODY, Method, Panel
 from hafs.council.router.classifier import kept, logistic
 from hafs.council.router.encoder import Encoder
+from hafs.council.router.follow_up import FollowUps
 from hafs.council.router.keyword import hits
 from hafs.council.router.rows import Row, dealt, read_rows
 
@@ -52,6 +53,8 @@ class Embedding(Method):
     """A classifier over sentence vectors."""
 
     encoder: Encoder
+    follow_ups: str | None
+    """A file of texts labelled `follow_up` or `question`; None: short texts are follow-ups."""
     lessons: str | None
     """A routing file that is learned from whole."""
     rows: str | None
@@ -71,6 +74,19 @@ class Embedding(Method):
     _learned: dict[Any, Learned] = field(default_factory=dict, init=False, repr=False, compare=False)
     _topics: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+
+    async def follows(self, text: str) -> float:
+        """What the classifier of follow-ups says, found beside the event loop."""
+        if self.follow_ups is None:
+            return await super().follows(text)
+        return await asyncio.to_thread(self.recognizer.chance, text)
+
+    @cached_property
+    def recognizer(self) -> FollowUps:
+        """Recognizes follow-ups."""
+        assert self.follow_ups is not None
+        questions = [row.question for row in self._told()[0]]
+        return FollowUps(encoder=self.encoder, path=self.follow_ups, questions=questions)
 
     async def score(self, question: str, panel: Panel) -> Mapping[str, float]:
         """The probability of each expert, found beside the event loop."""

@@ -55,8 +55,9 @@ class Llm(Method):
         labels = label_sets(panel)
         chances = await scorer(messages, [",".join(label) for label in labels], adapter=self.adapter)
         told = list(zip(labels, chances, strict=True))
-        scores = {name: sum(chance for label, chance in told if name in label) for name in panel.experts}
-        return scores | {NOBODY: sum(chance for label, chance in told if not set(label) & panel.experts.keys())}
+        scores = {name: sum((chance for label, chance in told if name in label), 0.0) for name in panel.experts}
+        nobody = sum((chance for label, chance in told if not set(label) & panel.experts.keys()), 0.0)
+        return scores | {NOBODY: nobody}
 
 
 def label_sets(panel: Panel) -> list[tuple[str, ...]]:

@@ -35,6 +35,17 @@ def lessons(seed: int) -> list[dict[str, str]]:
     return Dice(f"lessons/{seed}").shuffled(list(rows.values()))
 
 
+def follow_ups(seed: int) -> list[dict[str, str]]:
+    """Texts that say nothing without the question before them (`follow_up`), and short ones that do (`question`)."""
+    kinds = (("depends", "follow_up"), ("stands", "question"))
+    rows = [
+        {"instruction": text, "input": "", "output": label}
+        for ending, label in kinds
+        for text in _lines(FOLDER / f"follow_ups.{ending}")
+    ]
+    return Dice(f"follow-ups/{seed}").shuffled(rows)
+
+
 def _lines(path: Path) -> list[str]:
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
