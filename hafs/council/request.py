@@ -25,6 +25,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from hafs.core.errors import AllProvidersDown
 from hafs.council.expert import Expert
+from hafs.council.merging import no_answer, reason_of, text_chunk, with_conversation
 from hafs.council.receipt import Part, Receipt
 from hafs.council.router import Routing
 from hafs.council.synthesizer import Said
@@ -38,7 +39,6 @@ ALONE = frozenset({"tools", "response_format"})
 """With these parameters one expert answers alone: several answers could not be merged."""
 EXPERTS_SHARE = 0.7
 """Of the time until the deadline, for the experts of a panel; the rest is the synthesizer's."""
-CALLERS_OWN = "The person who asks gave these instructions for the answer; they hold for your merged answer too:"
 
 
 class Answering(Protocol):
@@ -108,7 +108,7 @@ class CouncilRequest:
                 self._part("synthesizer", self.council.synthesizer.name, self._deadline) as (part, run),
                 asyncio.timeout_at(self._deadline),
             ):
-                return await self._call(self.council.merger, self._merging(merged), part, run)  # type: ignore[arg-type]
+                return await self._call(self.council.merger, with_conversation(merged, self.messages), part, run)  # type: ignore[arg-type]
         except AllProvidersDown:
             return next(iter(answers.values()))
 
@@ -180,11 +180,11 @@ class CouncilRequest:
                 answers[name] = result
             elif not isinstance(result, Exception):
                 raise result
-            failed = "" if name in answers else _why(result)  # type: ignore[arg-type]
+            failed = "" if name in answers else reason_of(result)  # type: ignore[arg-type]
             text = str(answers[name].text) if name in answers else ""
             said.append(Said(expert=name, score=scores.get(name, 0.0), text=text, failed=failed))
         if not answers:
-            raise _nobody(said, results)
+            raise no_answer(said, results)
         return said, answers
 
     async def _streamed_merge(
@@ -193,21 +193,22 @@ class CouncilRequest:
         best = next(iter(answers.values()))
         merged = str(best.text) if len(answers) == 1 else self.council.synthesizer.merge(self._question(), said)
         if isinstance(merged, str):
-            yield _text(merged)
+            yield text_chunk(merged)
             return
-        begun = False
+        begun, merger = False, self.council.merger
+        assert merger is not None
         try:
             async with (
                 self._part("synthesizer", self.council.synthesizer.name, self._deadline) as (part, run),
                 asyncio.timeout_at(self._deadline),
             ):
-                async for chunk in self._pieces_of(self.council.merger, self._merging(merged), part, run):  # type: ignore[arg-type]
+                async for chunk in self._pieces_of(merger, with_conversation(merged, self.messages), part, run):
                     begun = True
                     yield chunk
         except AllProvidersDown:
             if begun:
                 raise
-            yield _text(str(best.text))
+            yield text_chunk(str(best.text))
 
     async def _call(self, model: Failover, messages: list[BaseMessage], part: Part, run: Step) -> AIMessage:
         result = await model.answer(messages, self.stop, self.parameters, run.callbacks)
@@ -258,7 +259,7 @@ class CouncilRequest:
             part.outcome = f"no answer within {seconds:g} s"
             raise AllProvidersDown(f"{kind} {name!r} gave {part.outcome}") from error
         except Exception as error:
-            part.outcome, part.attempts = _why(error), list(getattr(error, "attempts", []))
+            part.outcome, part.attempts = reason_of(error), list(getattr(error, "attempts", []))
             raise
         finally:
             part.seconds = time.perf_counter() - began
@@ -271,17 +272,6 @@ class CouncilRequest:
         if isinstance(first, SystemMessage):
             return [SystemMessage(f"{expert.system}\n\n{first.text}"), *self.messages[1:]]
         return [expert.said_first, *self.messages]
-
-    def _merging(self, merged: list[dict[str, str]]) -> list[BaseMessage]:
-        """The synthesizer's messages, with the caller's system prompt and the conversation before the question."""
-        system = [str(m.text) for m in self.messages if isinstance(m, SystemMessage)]
-        before = [m for m in self.messages if not isinstance(m, SystemMessage)]
-        before = before[:-1] if before and isinstance(before[-1], HumanMessage) else before
-        told = [part["content"] for part in merged if part["role"] == "system"]
-        asked = [HumanMessage(part["content"]) for part in merged if part["role"] == "user"]
-        if system:
-            told += [CALLERS_OWN, *system]
-        return [SystemMessage("\n\n".join(told)), *before, *asked]
 
     def _metadata(self) -> dict[str, Any]:
         facts = self.receipt.write(self.council.receipts)
@@ -300,23 +290,3 @@ class CouncilRequest:
             content="", usage_metadata=self.usage, response_metadata=self._metadata(), chunk_position="last"
         )
         return ChatGenerationChunk(message=message)
-
-
-def _text(text: str) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=AIMessageChunk(content=text))
-
-
-def _why(error: Exception) -> str:
-    """A failure in one line."""
-    lines = [line.strip() for line in str(getattr(error, "fact", "") or error).splitlines() if line.strip()]
-    return "; ".join(lines[:4]) or type(error).__name__
-
-
-def _nobody(said: list[Said], results: list[Any]) -> AllProvidersDown:
-    rows = "\n".join(f"  {part.expert}: {part.failed}" for part in said)
-    attempts = [attempt for result in results for attempt in getattr(result, "attempts", [])]
-    causes = [cause for result in results for cause in getattr(result, "causes", ["failed"])]
-    waits = [wait for result in results if (wait := getattr(result, "retry_after", None))]
-    return AllProvidersDown(
-        f"no expert gave an answer:\n{rows}", attempts=attempts, causes=causes, retry_after=min(waits, default=None)
-    )
