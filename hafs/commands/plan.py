@@ -69,10 +69,10 @@ def _width() -> int | None:
 
 
 def _leave(job: Path, facts: dict[str, Any]) -> None:
-    import orjson
+    from hafs.core import records
 
     job.mkdir(parents=True, exist_ok=True)
-    (job / PLAN).write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
+    records.write_record(job / PLAN, facts)
 
 
 def _print_json(proposal: Any) -> None:

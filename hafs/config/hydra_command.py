@@ -1,6 +1,5 @@
 """A command: one Hydra app with error messages for people and exit codes for scripts."""
 
-import json
 import logging
 import os
 import sys
@@ -23,6 +22,7 @@ from hafs.config.hydra_node import guard_hydra
 from hafs.config.overrides import DEMO_COMMANDS, rewrite
 from hafs.config.positional import collect
 from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register
+from hafs.core import records
 from hafs.core.errors import BY_CTRL_C, FAILURE, OUR_BUG, ConfigError, HafsError, Interrupted
 from hafs.core.launched import rank
 from hafs.core.redaction import scrub
@@ -146,7 +146,7 @@ def _note_failure(job: Path | None, error: Exception) -> None:
         job.mkdir(parents=True, exist_ok=True)
         code = error.exit_code if isinstance(error, HafsError) else OUR_BUG
         facts = {"status": "failed", "error": scrub(str(error)), "exit_code": code}
-        (job / FAILURE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        records.write_record(job / FAILURE, facts)
 
 
 def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Path], int] | None) -> int:

@@ -1,21 +1,25 @@
-"""Folders that exist whole or not at all, whatever kills the process, fills the disk or cuts the power.
+"""The one module that commits files and folders: complete or not there, whatever kills the process or fills the disk.
 
-Commit protocol: write a draft beside the target, fsync its files, write the manifest with their SHA-256 last, fsync the
-draft, rename it to the target, fsync the parent. A target that is replaced is set aside first, and put back by
-`sweep_leftovers` if a crash left nothing in its place.
+A file (`drafted`, `write_text`, `write_bytes`): write a draft beside it, fsync, rename, fsync the parent. Readers see
+the old content or the new, never a part. With `sync=False` a power cut may leave the old content, or an empty file.
+
+A folder (`commit`): write a draft beside the target, fsync its files, write the manifest with their hashes last, fsync
+the draft, rename it to the target, fsync the parent. A target that is replaced is set aside first, and put back by
+`sweep_leftovers` if a crash left nothing in its place. `verify` compares a folder with its manifest.
+
+Drafts of killed processes are removed by `drop_drafts` and `sweep_leftovers`, under the lock of their target.
 """
 
 import glob
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import stat
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import xxhash
 from filelock import FileLock
@@ -24,9 +28,8 @@ from hafs.core.failpoints import failpoint
 
 MANIFEST = "MANIFEST.json"
 _READ_BYTES = 1 << 20
-_SEAL = b"\nsha256 "
-_SEAL_BYTES = len(_SEAL) + 32
-CHECKSUM = "it has no valid checksum"
+_FAST = "xxh3:"
+_counter = itertools.count()
 _DRAFT, _ASIDE, _DOOMED = ".draft-", ".aside-", ".doomed-"
 
 
@@ -49,109 +52,57 @@ def sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a small file; readers see the old text or the new, never a part.
+@contextmanager
+def drafted(path: Path, *, sync: bool = True) -> Iterator[Path]:
+    """A draft for a `with` block to write; it replaces the file when the block ends well, and goes when it does not.
+
+    Args:
+        path: The file; its folder exists.
+        sync: Whether the new content survives a power cut from here on.
 
     Raises:
-        OSError: The disk is full or refuses; the old text is intact.
+        OSError: The disk is full or cannot be written; the old file is intact.
     """
-    _replace(path, text.encode())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    draft = _beside(path, _DRAFT, os.getpid())
+    draft = _draft_of(path)
     try:
-        draft.write_bytes(data)
+        yield draft
         share(draft)
         failpoint("text.written", path.name)
-        sync_file(draft)
+        if sync:
+            sync_file(draft)
         failpoint("text.synced", path.name)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
     failpoint("text.renamed", path.name)
-    sync_folder(path.parent)
+    if sync:
+        sync_folder(path.parent)
 
 
-def write_record(path: Path, facts: Mapping[str, Any]) -> None:
-    """Replace a small JSON file that carries the SHA-256 of what it says.
-
-    Raises:
-        OSError: The disk is full or refuses; the old file is intact.
-    """
-    write_text(path, json.dumps({**facts, "sha256": _digest_of_facts(facts)}, indent=1))
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Replace a small file, as `drafted` does."""
+    with drafted(path, sync=sync) as draft:
+        draft.write_bytes(data)
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
-    """What `write_record` wrote; None if there is no file.
-
-    Raises:
-        Damaged: It is not what was written.
-    """
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if facts.pop("sha256") == _digest_of_facts(facts):
-            return facts
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        pass
-    except OSError as error:
-        raise Damaged(f"{path} cannot be read: {error.strerror}") from error
-    raise Damaged(f"{path} is damaged: {CHECKSUM}")
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
+    """Replace a small file by UTF-8 text, as `drafted` does."""
+    write_bytes(path, text.encode(), sync=sync)
 
 
-def write_sealed(path: Path, data: bytes) -> None:
-    """Replace a file of bytes; it ends with their SHA-256, so that `read_sealed` sees what is damaged.
-
-    Raises:
-        OSError: The disk is full or refuses; the old file is intact.
-    """
-    _replace(path, data + _SEAL + hashlib.sha256(data).digest())
-
-
-def read_sealed(path: Path) -> bytes | None:
-    """What `write_sealed` wrote; None if there is no file.
-
-    Raises:
-        Damaged: It is not what was written.
-    """
-    try:
-        found = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Damaged(f"it cannot be read: {error.strerror}") from error
-    data, seal, digest = found[:-_SEAL_BYTES], found[-_SEAL_BYTES:-32], found[-32:]
-    if seal != _SEAL or hashlib.sha256(data).digest() != digest:
-        raise Damaged("its bytes are not those that were written")
-    return data
-
-
-def say_damaged(path: Path, why: object, instead: str) -> None:
-    """Say on stderr, once per process, that a file is damaged and what happens instead.
-
-    Args:
-        path: The file or folder.
-        why: What is wrong with it.
-        instead: What hafs does now, or did.
-    """
-    if path not in _said:
-        _said.add(path)
-        print(f"{path} is damaged ({why}); {instead}", file=sys.stderr)
-
-
-_said: set[Path] = set()
-
-
-def commit(target: Path, write: Callable[[Path], object]) -> Path:
+def commit(target: Path, write: Callable[[Path], object], *, fast: bool = False) -> Path:
     """Make a folder by calling `write` on an empty draft; `target` then exists whole.
 
+    Args:
+        target: The folder; one that is there is replaced.
+        write: Writes its files into an empty folder.
+        fast: Hash with XXH3 in place of SHA-256: for what is checked often, and made by this machine.
+
     Raises:
-        OSError: The disk is full or refuses; nothing that was there before has changed.
+        OSError: The disk is full or cannot be written; nothing that was there before has changed.
     """
-    draft = _beside(target, _DRAFT, os.getpid())
+    draft = _draft_of(target)
     shutil.rmtree(draft, ignore_errors=True)
     make_folders(target.parent)
     try:
@@ -160,7 +111,7 @@ def commit(target: Path, write: Callable[[Path], object]) -> Path:
         failpoint("commit.begun", target.name)
         write(draft)
         failpoint("commit.written", target.name)
-        _seal(draft, target.name)
+        _seal(draft, target.name, fast)
         replaced = _set_aside(target)
         draft.replace(target)
     except BaseException:
@@ -206,13 +157,14 @@ def make_folders(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def _seal(draft: Path, thing: str) -> None:
+def _seal(draft: Path, thing: str, fast: bool) -> None:
     """Fsync what was written, then say in the manifest what it is."""
     files = {}
     for path in _files(draft):
         share(path)
         sync_file(path)
-        files[str(path.relative_to(draft))] = [path.stat().st_size, sha256(path)]
+        digest = f"{_FAST}{hash_file(path)}" if fast else sha256(path)
+        files[str(path.relative_to(draft))] = [path.stat().st_size, digest]
     for folder in sorted({path.parent for path in _files(draft)} - {draft}):
         share(folder)
         sync_folder(folder)
@@ -242,8 +194,12 @@ def _put_back(target: Path) -> None:
         aside.replace(target)
 
 
-def verify(folder: Path) -> dict[str, str]:
-    """Compare a folder with its manifest; returns the SHA-256 of each of its files, by name.
+def verify(folder: Path, *names: str) -> dict[str, str]:
+    """Compare a folder with its manifest; returns the hash of each file, by name.
+
+    Args:
+        folder: What `commit` made.
+        names: Only look at these files; without names, at all.
 
     Raises:
         Damaged: A file is missing, unlisted, of another size or with other bytes; or the manifest itself is gone or
@@ -252,21 +208,25 @@ def verify(folder: Path) -> dict[str, str]:
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         there = {str(path.relative_to(folder)) for path in _files(folder)} - {MANIFEST}
-        if not files or there != set(files):
+        if not names and (not files or there != set(files)):
             odd = sorted(there ^ set(files)) or ["nothing"]
             raise Damaged(f"its files are not those of its manifest: {odd[0]}")
-        for name, (size, digest) in files.items():
-            path = folder / name
-            if path.stat().st_size != size:
-                raise Damaged(f"{name} has {path.stat().st_size} bytes, its manifest says {size}")
-            if sha256(path) != digest:
-                raise Damaged(f"the bytes of {name} do not match its manifest")
+        for name in names or files:
+            _compare(folder / name, *files[name])
         return {name: digest for name, (_, digest) in files.items()}
     except OSError as error:
         name = Path(error.filename).name if error.filename else MANIFEST
         raise Damaged(f"{name} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged("its manifest is not readable") from error
+
+
+def _compare(path: Path, size: int, digest: str) -> None:
+    if path.stat().st_size != size:
+        raise Damaged(f"{path.name} has {path.stat().st_size} bytes, its manifest says {size}")
+    found = f"{_FAST}{hash_file(path)}" if digest.startswith(_FAST) else sha256(path)
+    if found != digest:
+        raise Damaged(f"the bytes of {path.name} do not match its manifest")
 
 
 def remove(folder: Path) -> None:
@@ -300,16 +260,17 @@ def _drop(leftover: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def _draft_of(target: Path) -> Path:
+    """A draft's path; no other thread or process has it."""
+    return target.parent / f"{_DRAFT}{target.name}-{os.getpid()}-{next(_counter)}"
+
+
 def _beside(target: Path, kind: str, pid: int | None = None) -> Path:
     return target.parent / (f"{kind}{target.name}" + (f"-{pid}" if pid else ""))
 
 
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file() or path.is_symlink())
-
-
-def _digest_of_facts(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

@@ -1,12 +1,12 @@
 """Where an adapter is: a folder, or what the registry knows under its name; and whether it fits the base."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hafs.core.errors import ConfigError, HafsError
 from hafs.council.expert import Expert
+from hafs.runs.finished import model_name
 
 CONFIG = "adapter_config.json"
 
@@ -74,9 +74,4 @@ def refuse_another_base(who: str, folder: Path, model: str, *, hint: str) -> Non
 
 def trained_on(folder: Path) -> str | None:
     """The model's name in the record of the run that made an adapter; None where there is none."""
-    for record in (folder / "run.json", folder.parent / "run.json"):
-        try:
-            return str(json.loads(record.read_text(encoding="utf-8"))["config"]["model"]["name"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return None
+    return model_name(folder) or model_name(folder.parent)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from hafs.core import durable
 from hafs.council.router import Routing
 
 
@@ -69,7 +70,7 @@ class Receipt:
             name = f"{facts['time'].replace('-', '').replace(':', '')}-{self.id}.json"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+                durable.write_text(folder / name, json.dumps(facts, indent=1), sync=False)
                 facts = facts | {"file": str(folder / name)}
             except OSError as error:
                 facts = facts | {"file": f"not written: {error.strerror}"}

@@ -13,11 +13,11 @@ import numpy as np
 import orjson
 import xxhash
 
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.durable import hash_file
 from hafs.data.dataset import Dataset
 from hafs.data.sources import FileProblem, find_files, read_lines
-from hafs.data.store import load_array, unharmed
+from hafs.data.store import intact, load_array
 
 BYTES_A_TOKEN = 3.0
 """Typical for English and code; 2.9 for the shipped assembly sample with SmolLM2's tokenizer."""
@@ -59,14 +59,14 @@ def remember(dataset: Dataset, hashes: Mapping[str, str], *, seed: int, tokenize
     if known.get(tokenizer) == folder.name:
         return
     path.parent.mkdir(exist_ok=True)
-    durable.write_record(path, known | {tokenizer: folder.name})
+    records.write_record(path, known | {tokenizer: folder.name})
 
 
 def _known(path: Path) -> dict[str, str]:
     try:
-        return durable.read_record(path) or {}
+        return records.read_record(path) or {}
     except durable.Damaged:
-        durable.say_damaged(path, durable.CHECKSUM, "the next look at the data writes it again")
+        records.say_damaged(path, records.CHECKSUM, "the next look at the data writes it again")
         return {}
 
 
@@ -87,7 +87,7 @@ def size(dataset: Dataset, *, seed: int, tokenizer: str, cache: Path) -> Size:
     known = _known(_note(cache, dataset, hashes, seed))
     for name in [tokenizer, *known]:
         folder = cache / known.get(name, "-")
-        if unharmed(folder, *_COUNTED):
+        if intact(folder, *_COUNTED):
             return _counted(folder, "" if name == tokenizer else ", with another model's tokenizer")
     return _estimated(dataset, files)
 

@@ -7,21 +7,16 @@ hashes, and renamed into place under a lock. If an entry does not match its mani
 import contextlib
 import ctypes
 import errno
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from hafs.core import durable
-from hafs.core.durable import hash_file
+from hafs.core import durable, records
 from hafs.core.errors import DataError
 
-MANIFEST = "manifest.json"
+_FORMER_MANIFEST = "manifest.json"  # of entries that earlier versions made
 
 
 def cached(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
@@ -36,66 +31,31 @@ def cached(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with durable.lock(cache / f"{key}.lock"):
         if not intact(entry):
-            if entry.exists():
-                durable.say_damaged(entry, "its files do not match its manifest", "the data is prepared again")
-            for leftover in [*cache.glob(f".{key}-*"), entry]:  # of a killed process, or damaged
-                shutil.rmtree(leftover, ignore_errors=True)
-            _build(cache, key, build)
+            _build(entry, build)
     return entry
 
 
-def _build(cache: Path, key: str, build: Callable[[Path], None]) -> None:
-    draft = Path(tempfile.mkdtemp(prefix=f".{key}-", dir=cache))
+def _build(entry: Path, build: Callable[[Path], None]) -> None:
+    durable.drop_drafts(entry)
+    if entry.exists():
+        if not (entry / _FORMER_MANIFEST).exists():
+            records.say_damaged(entry, "its files do not match its manifest", "the data is prepared again")
+        durable.remove(entry)
     try:
-        build(draft)
-        files = {path.name: [path.stat().st_size, hash_file(path)] for path in sorted(draft.iterdir())}
-        (draft / MANIFEST).write_text(json.dumps({"files": files}))
-        for path in draft.iterdir():
-            durable.share(path)
-            _sync(path)
-        durable.share(draft)
-        _sync(draft)
-        draft.rename(cache / key)
-        _sync(cache)
+        durable.commit(entry, build, fast=True)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise DataError(f"no space left on the disk of the cache {str(cache)!r}",
+        raise DataError(f"no space left on the disk of the cache {str(entry.parent)!r}",
                         hint="free some space, or set another cache folder") from error  # fmt: skip
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def intact(entry: Path, *names: str) -> bool:
+    """Whether a cache entry exists and its files, or the named ones, match its manifest."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def intact(entry: Path) -> bool:
-    """Whether a cache entry exists and all its files match the manifest."""
-    return unharmed(entry, *_listed(entry))
-
-
-def unharmed(entry: Path, *names: str) -> bool:
-    """Whether the named files of a cache entry match the manifest; false if no file is named."""
-    files = _listed(entry)
-    try:
-        sizes = all((entry / name).stat().st_size == files[name][0] for name in names)
-        return bool(names) and sizes and all(hash_file(entry / name) == files[name][1] for name in names)
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return bool(durable.verify(entry, *names))
+    except durable.Damaged:
         return False
-
-
-def _listed(entry: Path) -> dict[str, Any]:
-    """The files listed in the manifest; empty if it cannot be read."""
-    try:
-        files = json.loads((entry / MANIFEST).read_text())["files"]
-        return files if isinstance(files, dict) else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
 
 
 class ArrayWriter:

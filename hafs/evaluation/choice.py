@@ -16,7 +16,8 @@ from hafs.evaluation.general import NAME as FORGETTING
 from hafs.evaluation.general import general_set
 from hafs.evaluation.harness import harness
 from hafs.evaluation.judge import asking
-from hafs.evaluation.subject import Subject, find_run, open_run
+from hafs.evaluation.subject import Subject, open_run
+from hafs.runs.finished import find
 
 
 def measuring(config: DictConfig) -> Measuring:
@@ -67,14 +68,14 @@ def subjects(config: DictConfig) -> Sequence[Subject]:
         RunError: There is no such run, or it is not finished.
     """
     if not (config.a or config.b):
-        return [open_run(find_run(config.name))]
+        return [open_run(find(config.name, what="evaluate"))]
     missing = [key for key in ("a", "b") if not config[key]]
     if missing or config.name:
         fact = f"{missing[0]}= is missing" if missing else "name= and a= b= are two different questions"
         raise ConfigError(f"two runs are compared as a=RUN b=RUN: {fact}", hint="name=RUN holds one against its base")
     if config.a == config.b:
         raise ConfigError(f"a and b are both {config.a!r}", hint="name=RUN holds a run against its base")
-    return [open_run(find_run(config.a)), open_run(find_run(config.b))]
+    return [open_run(find(config.a, what="evaluate")), open_run(find(config.b, what="evaluate"))]
 
 
 def scored(config: DictConfig, say: Callable[[str], None]) -> Trial:

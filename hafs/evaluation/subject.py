@@ -1,7 +1,6 @@
 """What is evaluated: a finished run, its test split, and its model with the adapter on or off."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,9 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from hafs.chat import Conversation
-from hafs.config import build
-from hafs.core import durable
-from hafs.core.errors import DataError, HafsError, RunError
+from hafs.core.errors import DataError, RunError
 from hafs.data.dataset import Dataset, prepare
 from hafs.data.samples import Prepared, Split
 from hafs.modeling import hardware
@@ -24,6 +21,7 @@ from hafs.modeling.base_model import Model
 from hafs.modeling.quantization import Quant
 from hafs.modeling.weights import cache_folder
 from hafs.registry.registry import Record, Registry
+from hafs.runs import finished
 from hafs.runs.run_folder import Run, same_base
 
 TENSORS = ("adapter_model.safetensors", "model.safetensors")
@@ -68,51 +66,14 @@ class Subject:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find_run(name: str | None, *, root: Path = Path("outputs")) -> Path:
-    """The folder of a run, by its name or its path.
-
-    Args:
-        name: Null stands for the only run there is.
-        root: Where runs live.
-
-    Raises:
-        RunError: There is no such run, or no name was given and there are several.
-    """
-    if name:
-        found = next((path for path in (root / name, Path(name)) if (path / "run.json").is_file()), None)
-        if found is None:
-            there = ", ".join(_runs(root)[:5])
-            hint = f"runs that are there: {there}" if there else "hafs train makes one"
-            raise RunError(f"there is no run {name!r} in {root}", hint=hint)
-        return found
-    runs = _runs(root)
-    if len(runs) != 1:
-        hint = f"one of: {', '.join(runs[:5])}" if runs else "hafs train makes one"
-        raise RunError(f"name= says which run to evaluate; there are {len(runs)} in {root}", hint=hint)
-    return root / runs[0]
-
-
-def _runs(root: Path) -> list[str]:
-    """Names of runs, the newest first."""
-    found = sorted(root.glob("*/run.json"), key=lambda path: -path.stat().st_mtime)
-    return [path.parent.name for path in found]
-
-
 def open_run(folder: Path) -> Subject:
     """Read what a finished run recorded; nothing is loaded yet.
 
     Raises:
         RunError: It is not finished, its adapter is damaged, or its record cannot be read.
     """
-    recorded = _recorded(folder)
-    try:
-        durable.verify(folder / "adapter")
-    except durable.Damaged as damage:
-        if not (folder / "adapter").exists():
-            hint = f"hafs train with the same words (name={folder.name}) continues it"
-            raise RunError(f"the run {folder} is not finished: it has no adapter/ yet", hint=hint) from None
-        raise RunError(f"the adapter of {folder} is damaged: {damage}", hint="train it again, or restore it") from None
-    return Subject(folder=folder, weights=folder / "adapter", **recorded)
+    found = finished.finished(folder)
+    return Subject(folder=folder, weights=found.adapter, **_built(found))
 
 
 def open_registered(registry: Registry, record: Record) -> Subject:
@@ -122,25 +83,12 @@ def open_registered(registry: Registry, record: Record) -> Subject:
         HafsError: Its bytes are not those that were registered, or the run's record is gone.
     """
     folder = registry.verified(record)
-    return Subject(folder=folder, weights=folder, **_recorded(folder))
+    return Subject(folder=folder, weights=folder, **_built(finished.read(folder)))
 
 
-def _recorded(folder: Path) -> dict[str, Any]:
-    """What `run.json` tells of a run."""
-    try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        config, data, base = DictConfig(record["config"]), str(record["data"]), record.get("base")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder / 'run.json'} is not the record of a run: {error}") from error
-    try:
-        nouns = {noun: build(config[noun]) for noun in ("model", "quant", "adapter", "dataset")}
-    except Exception as error:  # whatever a builder of today says to the words of another day
-        if isinstance(error, HafsError):
-            raise
-        why = " ".join(str(error.__cause__ or error).split())[:120]
-        fact = f"{folder / 'run.json'} was written by another version of hafs: {why}"
-        raise RunError(fact, hint="train it again under another name=") from error
-    return {"config": config, "data": data, "base_weights": base, **nouns}
+def _built(found: finished.Recorded) -> dict[str, Any]:
+    components = found.components("model", "quant", "adapter", "dataset")
+    return {"config": DictConfig(found.config), "data": found.data, "base_weights": found.base, **components}
 
 
 # the test split ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.errors import ConfigError
 from hafs.modeling.base_model import Model
 from hafs.modeling.cache import cache_folder, known_sha256
@@ -100,12 +100,14 @@ def _noted(path: Path) -> str:
     stat = path.stat()
     facts = [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     note = cache_folder() / "hashes" / f"{hashlib.sha256(facts[0].encode()).hexdigest()[:16]}.json"
-    with suppress(durable.Damaged, OSError):
-        known = durable.read_record(note)
+    try:
+        known = records.read_record(note)
         if known and known["of"] == facts:
             return known["sha256_of_file"]
+    except records.Damaged:
+        records.say_damaged(note, records.CHECKSUM, f"{path} is hashed again")
     digest = durable.sha256(path)
     with suppress(OSError):  # a note only saves time
         durable.make_folders(note.parent)
-        durable.write_record(note, {"of": facts, "sha256_of_file": digest})
+        records.write_record(note, {"of": facts, "sha256_of_file": digest})
     return digest

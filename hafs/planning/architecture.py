@@ -16,7 +16,7 @@ from typing import Any, Literal
 import orjson
 import xxhash
 
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.errors import ConfigError
 from hafs.modeling.base_model import Hub, Model, PackagedGguf, RandomWeights
 from hafs.modeling.weights import cache_folder
@@ -213,14 +213,14 @@ def _leaves(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     key = xxhash.xxh3_64_hexdigest(orjson.dumps([COUNTED_AS, config], option=orjson.OPT_SORT_KEYS))
     path = cache_folder() / "shapes" / f"{key}.json"
     try:
-        if kept := durable.read_record(path):
+        if kept := records.read_record(path):
             return kept["leaves"]
     except durable.Damaged:
-        durable.say_damaged(path, durable.CHECKSUM, "the shapes are counted again")
+        records.say_damaged(path, records.CHECKSUM, "the shapes are counted again")
     leaves = [asdict(leaf) for leaf in counted(config)]
     with suppress(OSError):  # a home that cannot be written costs the time to count again
         path.parent.mkdir(parents=True, exist_ok=True)
-        durable.write_record(path, {"leaves": leaves})
+        records.write_record(path, {"leaves": leaves})
     return leaves
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from hafs.core import durable
-from hafs.core.durable import CHECKSUM
+from hafs.core import records
 from hafs.modeling.hardware import Hardware
 from hafs.planning.memory import Constants
 
@@ -38,11 +37,11 @@ def default_path() -> Path:
 def load(path: Path | None) -> dict[str, Calibration]:
     """Calibrations by the title of their hardware; empty if there is none, and, which is said, if it is damaged."""
     try:
-        facts = (durable.read_record(path) if path else None) or {}
+        facts = (records.read_record(path) if path else None) or {}
         return {title: Calibration(**one | {"efficiency": tuple(one["efficiency"])}) for title, one in facts.items()}
-    except (durable.Damaged, TypeError, KeyError):
+    except (records.Damaged, TypeError, KeyError):
         assert path is not None
-        durable.say_damaged(path, CHECKSUM, "figures are assumed until hafs plan calibrate measures them again")
+        records.say_damaged(path, records.CHECKSUM, "figures are assumed until hafs plan calibrate measures them again")
         return {}
 
 
@@ -54,7 +53,7 @@ def keep(path: Path, found: Calibration) -> None:
     """
     known = {title: asdict(one) for title, one in load(path).items()} | {found.title: asdict(found)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    durable.write_record(path, known)
+    records.write_record(path, known)
 
 
 def applied(hardware: Hardware, path: Path | None) -> tuple[Hardware, Constants]:

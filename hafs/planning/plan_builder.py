@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import orjson
 import yaml
 from omegaconf import DictConfig
 from rich.console import Console
 
 from hafs.config import build, conf_folder
 from hafs.config.tree import options
-from hafs.core.errors import FAILURE, ConfigError
+from hafs.core import records
+from hafs.core.errors import FAILURE, USER_CAN_FIX, ConfigError
 from hafs.data.dataset import Dataset
 from hafs.data.size import Size, size
 from hafs.modeling.adapter import Adapter, Full, Lora
@@ -193,9 +193,11 @@ def sweep_table(folder: Path, *, since: float, width: int | None) -> int:
     jobs = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []  # one job without a name: the folder itself
     for job in jobs:
         if _written(job / "plan.json", since):
-            plans.append(orjson.loads((job / "plan.json").read_bytes()))
+            found = _left(job / "plan.json")
+            plans += [found] if found else []
+            code = max(code, 0 if found else USER_CAN_FIX)
         elif _written(job / FAILURE, since):
-            code = max(code, orjson.loads((job / FAILURE).read_bytes())["exit_code"])
+            code = max(code, (_left(job / FAILURE) or {"exit_code": USER_CAN_FIX})["exit_code"])
     plans.sort(
         key=lambda found: (
             found["hardware"]["bytes"],
@@ -207,6 +209,15 @@ def sweep_table(folder: Path, *, since: float, width: int | None) -> int:
     if plans:
         plan_terminal.show_sweep(plans, Console(width=width))
     return code
+
+
+def _left(path: Path) -> dict[str, Any] | None:
+    """What a job left for the table; None where it is damaged."""
+    try:
+        return records.read_record(path)
+    except records.Damaged:
+        records.say_damaged(path, records.CHECKSUM, "its job is missing in the table")
+        return None
 
 
 def _written(path: Path, since: float) -> bool:

@@ -9,11 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from hafs.config import build
-from hafs.config.check import did_you_mean
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.errors import ConfigError, GateRefused, HafsError, RunError
 from hafs.data.dataset import Dataset, prepare
 from hafs.modeling.base_folder import base_folder, base_sha256, weights_sha256
@@ -23,6 +19,7 @@ from hafs.registry import names
 from hafs.registry.model_card import card
 from hafs.registry.registry import GateRecord, Measured, Mixture, Record, Registry, fingerprint
 from hafs.runs import evaluation_record
+from hafs.runs.finished import Recorded, find, finished
 from hafs.runs.run_folder import same_base
 
 HELD_OUT = "held_out.jsonl"
@@ -34,64 +31,31 @@ KEPT = ("run.json", evaluation_record.FILE, "data_report.json", "summary.json")
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """What a run recorded of itself."""
+    """A finished run with what is registered of it."""
 
-    folder: Path
-    config: dict[str, Any]
-    data: str
-    """Fingerprint of the prepared data."""
-    base: str | None
-    """SHA-256 over the weights of the base; None: not recorded."""
-    trained: str
-    """ISO 8601, UTC."""
+    recorded: Recorded
     model: Model
     dataset: Dataset
 
     @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return self.recorded.folder
+
+    @property
     def adapter(self) -> Path:
         """The best stage's adapter."""
-        return self.folder / "adapter"
+        return self.recorded.adapter
 
 
 def finished_run(name: str | None, *, root: Path = Path("outputs")) -> FinishedRun:
     """Read a finished run, by its name or its path.
 
     Raises:
-        RunError: There is none of that name, it is not finished, or its adapter is damaged.
+        RunError: There is none of that name, it is not finished, or its record or its adapter is damaged.
     """
-    folder = _find(name, root)
-    try:
-        recorded = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        config = OmegaConf.create(recorded["config"])
-        model, dataset = build(config.model), build(config.dataset)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder / 'run.json'} is not the record of a run: {error}") from error
-    try:
-        durable.verify(folder / "adapter")
-    except durable.Damaged as damage:
-        if not (folder / "adapter").exists():
-            hint = "hafs train with the same words continues it"
-            raise RunError(f"the run {folder} is not finished: it has no adapter/ yet", hint=hint) from None
-        raise RunError(f"the adapter of {folder} is damaged: {damage}", hint="train it again") from None
-    when = (folder / "adapter" / durable.MANIFEST).stat().st_mtime
-    trained = datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
-    return FinishedRun(
-        folder=folder, config=recorded["config"], data=str(recorded["data"]), base=recorded.get("base"),
-        trained=trained, model=model, dataset=dataset,
-    )  # fmt: skip
-
-
-def _find(name: str | None, root: Path) -> Path:
-    there = sorted(path.parent.name for path in root.glob("*/run.json"))
-    if name is None and len(there) == 1:
-        return root / there[0]
-    if name is None:
-        hint = f"one of: {', '.join(there)}" if there else "hafs train makes one"
-        raise RunError("name= says which run to register", hint=hint)
-    found = next((path for path in (root / name, Path(name)) if (path / "run.json").is_file()), None)
-    if found is None:
-        raise RunError(f"there is no run {name!r} in {root}", hint=did_you_mean(name, there) or "hafs train makes one")
-    return found
+    found = finished(find(name, what="register", root=root))
+    return FinishedRun(recorded=found, **found.components("model", "dataset"))
 
 
 def passed_gate(run: FinishedRun, *, force: bool) -> tuple[dict[str, Measured], GateRecord]:
@@ -147,17 +111,18 @@ def register_run(
         HafsError: The gate did not pass it, the name is taken, or the registry cannot be written.
     """
     metrics, verdict = passed_gate(run, force=force)
-    same_base(run.base, weights_sha256(run.model), run.folder)
+    same_base(run.recorded.base, weights_sha256(run.model), run.folder)
     bytes_ = fingerprint(run.adapter)
     name = _named(registry, under, bytes_) if under else _proposed(registry, run.folder.name, bytes_)
-    described = json.dumps(run.config, sort_keys=True)
+    recorded = run.recorded
+    described = json.dumps(recorded.config, sort_keys=True)
     record = Record(
         name=name, status="candidate", specialization=specialization or f"what {run.dataset.name} teaches",
-        base=run.model.name, base_sha256=base_sha256(base_folder(run.model)), quant=run.config["quant"]["name"],
+        base=run.model.name, base_sha256=base_sha256(base_folder(run.model)), quant=recorded.config["quant"]["name"],
         adapter="", adapter_sha256=bytes_[0], adapter_config_sha256=bytes_[1], dataset=run.dataset.name,
-        dataset_hash=run.data, config_sha256=hashlib.sha256(described.encode()).hexdigest(), trained=run.trained,
-        registered=datetime.now(UTC).isoformat(timespec="seconds"), run=run.folder.name, parents=list(parents),
-        metrics=metrics, gate=verdict, base_repo=_repo(run.model.weights),
+        dataset_hash=recorded.data, config_sha256=hashlib.sha256(described.encode()).hexdigest(),
+        trained=recorded.trained, registered=datetime.now(UTC).isoformat(timespec="seconds"), run=run.folder.name,
+        parents=list(parents), metrics=metrics, gate=verdict, base_repo=_repo(run.model.weights),
     )  # fmt: skip
     kept = _held_out(run)
     registered = registry.add(record, lambda folder: _fill(folder, run, record, kept))
@@ -189,10 +154,11 @@ def _proposed(registry: Registry, run_name: str, bytes_: tuple[str, str]) -> str
 def _held_out(run: FinishedRun) -> list[dict[str, Any]]:
     """Rows of the test split, then of the validation split; none, where the data is gone."""
     try:
-        data = prepare(run.dataset, run.model.tokenizer(), seed=run.config["seed"], cache=cache_folder() / "datasets")
+        seed = run.recorded.config["seed"]
+        data = prepare(run.dataset, run.model.tokenizer(), seed=seed, cache=cache_folder() / "datasets")
     except HafsError:
         return []
-    if data.fingerprint != run.data:
+    if data.fingerprint != run.recorded.data:
         return []
     splits = [data.splits[name] for name in ("test", "val")]
     rows = [split.conversation(i) for split in splits for i in range(len(split))][:HELD_OUT_ROWS]
@@ -204,11 +170,20 @@ def _fill(folder: Path, run: FinishedRun, record: Record, held_out: Sequence[dic
         if path.is_file() and path.name not in (durable.MANIFEST, "README.md"):
             shutil.copy2(path, folder / path.name)
     for name in KEPT:
-        if (run.folder / name).exists():
+        if _undamaged(run.folder / name):
             shutil.copy2(run.folder / name, folder / name)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in held_out]
     (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8")
     (folder / "README.md").write_text(card(record), encoding="utf-8")
+
+
+def _undamaged(path: Path) -> bool:
+    """Whether a record of a run is there to be kept; of a damaged one it is said that it is not."""
+    try:
+        return records.read_record(path) is not None
+    except records.Damaged:
+        records.say_damaged(path, records.CHECKSUM, "it is not kept with the model")
+        return False
 
 
 def register_mixture(

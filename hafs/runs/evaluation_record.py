@@ -3,15 +3,14 @@
 `outputs/NAME/evaluation.json` is an `Evaluation`. The evaluation writes it; the registry reads it and nothing else.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from hafs.core import durable
+from hafs.core import records
 from hafs.core.errors import RunError
 
 FILE = "evaluation.json"
@@ -118,7 +117,7 @@ class Evaluation:
 
     def write(self, folder: Path) -> Path:
         """Write the record into a run's folder."""
-        durable.write_text(folder / FILE, json.dumps(asdict(self), indent=1))
+        records.write_record(folder / FILE, asdict(self))
         return folder / FILE
 
 
@@ -130,10 +129,8 @@ def read(folder: Path) -> Evaluation | None:
     """
     path = folder / FILE
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-        return TypeAdapter(Evaluation).validate_python(found)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, ValidationError) as error:
+        found = records.read_record(path)
+        return found if found is None else TypeAdapter(Evaluation).validate_python(found)
+    except (records.Damaged, ValidationError) as error:
         why = " ".join(str(error).split())[:120]
         raise RunError(f"{path} is no evaluation: {why}", hint=f"hafs evaluate name={folder.name} writes it") from error

@@ -11,8 +11,8 @@ import psutil
 from filelock import FileLock, Timeout
 
 from hafs.config.group_map import current_target
-from hafs.core import durable
-from hafs.core.errors import FAILURE, OUR_BUG, RunError
+from hafs.core import durable, records
+from hafs.core.errors import FAILURE, OUR_BUG, USER_CAN_FIX, RunError
 from hafs.core.failpoints import failpoint
 from hafs.runs.checkpoints import Checkpoints
 from hafs.runs.events import Events
@@ -157,7 +157,7 @@ class Run:
                 )
             self.event("data_changed", before=before["data"], now=data)
         if self.writes:
-            durable.write_record(self.folder / RECORD, {"config": config, "data": data, "base": base})
+            records.write_record(self.folder / RECORD, {"config": config, "data": data, "base": base})
             failpoint("run.recorded")
 
     def _recorded(self) -> dict[str, Any] | None:
@@ -168,7 +168,7 @@ class Run:
         """
         path = self.folder / RECORD
         try:
-            noted = durable.read_record(path)
+            noted = records.read_record(path)
         except durable.Damaged as damage:
             raise _no_record(f"{damage}, so the config cannot be compared") from damage
         if noted is None and (self.checkpoints.all() or any(self.folder.glob("stages/*/stage.json"))):
@@ -281,5 +281,12 @@ def ranked(folders: Sequence[Path]) -> list[dict[str, Any]]:
     for folder in folders:
         told = next((path for name in (FAILURE, "summary.json") if (path := folder / name).exists()), None)
         if told:
-            found.append(json.loads(told.read_text()) | {"folder": str(folder)})
+            found.append(_summary(told) | {"folder": str(folder)})
     return sorted(found, key=lambda s: (s.get("status") != "done", s.get("loss") or float("inf")))
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    try:
+        return records.read_record(path) or {}
+    except records.Damaged as damage:
+        return {"status": "failed", "error": str(damage), "exit_code": USER_CAN_FIX}

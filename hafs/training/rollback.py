@@ -7,7 +7,7 @@ so a crash at any moment of it changes nothing.
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.errors import RunError
 
 
@@ -60,11 +60,11 @@ class Rollbacks:
     def decide(self, decision: Rollback) -> None:
         """Write a decision down; from here on it holds."""
         decisions = [asdict(each) for each in (*self._all(), decision)]
-        durable.write_record(self.path, {"decisions": decisions})
+        records.write_record(self.path, {"decisions": decisions})
 
     def _all(self) -> list[Rollback]:
         try:
-            noted = durable.read_record(self.path)
+            noted = records.read_record(self.path)
         except durable.Damaged as damage:
             raise RunError(
                 f"{damage}, so nobody can say which steps were given up", hint="put a copy of it back"

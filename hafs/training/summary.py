@@ -1,6 +1,5 @@
 """What a finished run says of itself: a table, answers side by side, and `summary.json`."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.errors import FAILURE
 from hafs.runs.run_folder import Run, ranked
 from hafs.runs.survival import Survival, survival
@@ -55,7 +54,7 @@ def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[st
     run.event("finished", total=results[-1].total, best_stage=best.name, loss=best.metrics["loss"])
     survived = survival(run.events())
     summary["survived"] = asdict(survived)
-    durable.write_text(run.folder / "summary.json", json.dumps(summary, indent=1))
+    records.write_record(run.folder / "summary.json", summary)
     (run.folder / FAILURE).unlink(missing_ok=True)
     _report(run)
     return summary

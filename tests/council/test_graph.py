@@ -9,6 +9,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.output_parsers import StrOutputParser
 
+from hafs.core import records
 from hafs.core.errors import AllProvidersDown, ConfigError, HafsError
 from hafs.council.receipt_terminal import show_receipt
 from hafs.registry.registration import register_mixture
@@ -231,7 +232,7 @@ def test_an_adapter_made_for_another_base_is_refused_before_anything_is_loaded(s
     folder = own_state / "outputs/big/adapter"
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text("{}")
-    (folder.parent / "run.json").write_text(json.dumps({"config": {"model": {"name": "qwen14b"}}}))
+    records.write_record(folder.parent / "run.json", {"config": {"model": {"name": "qwen14b"}}, "data": ""})
     words = [f"expert.asm.adapter={folder}", "expert=asm", "provider=local"]
     with pytest.raises(ConfigError, match="was made for 'qwen14b', the provider's model is 'smollm2_135m'"):
         _ = seat(*words).models

@@ -286,7 +286,7 @@ def test_a_second_start_finds_the_cache_and_a_changed_option_does_not(
 
 
 @pytest.mark.parametrize(
-    "name", ["tokens.npy", "train-length.npy", "conversations.bin", "report.json", "manifest.json"]
+    "name", ["tokens.npy", "train-length.npy", "conversations.bin", "report.json", "MANIFEST.json"]
 )
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 def test_a_damaged_cache_is_noticed_and_rebuilt(write, described, tokenizer, here, rows, name, damage):
@@ -313,7 +313,7 @@ def test_two_at_once_build_once(write, described, tokenizer, rows, here):
     with ThreadPoolExecutor(2) as both:
         found = list(both.map(lambda _: prepare(dataset, tokenizer, seed=1, cache=here / "cache"), range(2)))
     assert membership(found[0]) == membership(found[1])
-    assert len(list((here / "cache").glob("*/manifest.json"))) == 1
+    assert len(list((here / "cache").glob("*/MANIFEST.json"))) == 1
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(write, described, tokenizer, rows, here, monkeypatch):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from hafs.commands.evaluate import Settings, evaluate
 from hafs.config import check, compose
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.errors import ConfigError, DataError, GateRefused, RunError
 from hafs.runs import evaluation_record
 from hafs.train import Settings as TrainSettings
@@ -251,9 +251,9 @@ def test_an_unfinished_run_is_told_how_to_finish_it(at):
 
 
 def test_a_run_of_another_version_is_told_in_one_line(at):
-    record = json.loads(Path("outputs/good/run.json").read_text())
+    record = records.read_record(Path("outputs/good/run.json"))
     del record["config"]["model"]["gradient_checkpointing"]
-    Path("outputs/good/run.json").write_text(json.dumps(record))
+    records.write_record(Path("outputs/good/run.json"), record)
     with pytest.raises(RunError, match=r"another version of hafs: .*gradient_checkpointing") as error:
         evaluated("name=good")
     assert "\n" not in error.value.fact

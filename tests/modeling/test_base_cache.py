@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tiny_runs import write_rows
 
 from hafs.config import build, compose
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.errors import HafsError
 from hafs.modeling import cache
 from hafs.modeling.base_folder import base_sha256, weights_sha256
@@ -186,7 +186,7 @@ def test_a_run_goes_on_only_on_the_base_that_it_began_on(tiny, here, capfd):
     tiny_runs.run("stage=warmup")
     recorded = json.loads((here / "outputs/run/run.json").read_text())
     recorded.pop("sha256")
-    durable.write_record(here / "outputs/run/run.json", recorded | {"base": "0" * 64})
+    records.write_record(here / "outputs/run/run.json", recorded | {"base": "0" * 64})
     with pytest.raises(HafsError, match=r"the base of .*outputs/run has changed"):
         tiny_runs.run("stage=warmup,main")
     from hafs.evaluation.subject import Loaded, open_run

@@ -10,7 +10,7 @@ from tiny_runs import write_rows
 from hafs.commands import plan as command
 from hafs.commands.plan import UNUSED, Settings
 from hafs.config import check, compose
-from hafs.core import durable
+from hafs.core import records
 from hafs.planning.calibration import Calibration, applied, keep, load
 from hafs.planning.calibration_runs import _quoted, judged, training_words
 from hafs.planning.memory import COMES_AND_GOES, staying
@@ -136,7 +136,7 @@ def test_a_damaged_calibration_is_as_good_as_none_and_refused_where_it_is_named(
     assert set(load(rows / "a.json")) == {"x", "other"}
     for text in ("{", "[]", '{"x": {"date": 1}}', ""):
         (rows / "a.json").write_text(text)
-        durable._said.clear()
+        records._said.clear()
         assert load(rows / "a.json") == {}
         assert "a.json is damaged" in capsys.readouterr().err
         code, _, err = typed(monkeypatch, capsys, *TINY, "calibration=a.json")

@@ -40,24 +40,24 @@ def put(here, *model_words, quant="none", **fields):
     from omegaconf import OmegaConf
 
     from hafs.config import compose
-    from hafs.core import durable
+    from hafs.core import durable, records
     from hafs.data.dataset import prepare
     from hafs.modeling.weights import cache_folder
     from hafs.registry.registration import finished_run
 
     write_rows(here / "rows.jsonl", count=200)
     folder = make_run(here, evaluated=False)
-    recorded = json.loads((folder / "run.json").read_text())
+    recorded = records.read_record(folder / "run.json")
     chosen = compose("train", [*model_words, f"quant={quant}"])
     for noun in ("model", "quant"):
         recorded["config"][noun] = OmegaConf.to_container(chosen[noun], resolve=True)
     durable.commit(folder / "adapter", lambda draft: train_adapter(draft, chosen.model, **fields))
-    (folder / "run.json").write_text(json.dumps(recorded))
+    records.write_record(folder / "run.json", recorded)
     run = finished_run("hyrule-asm-v1")
     recorded["data"] = prepare(
         run.dataset, run.model.tokenizer(), seed=recorded["config"]["seed"], cache=cache_folder() / "datasets"
     ).fingerprint
-    (folder / "run.json").write_text(json.dumps(recorded))
+    records.write_record(folder / "run.json", recorded)
     go(register, "name=hyrule-asm-v1", "force=true")
     return Registry.open("mine.toml")
 

@@ -1,6 +1,5 @@
 """From a run's folder to a model that answers, through the commands' own functions."""
 
-import json
 import subprocess
 import sys
 
@@ -11,7 +10,7 @@ from tiny_runs import COMMON, write_rows
 
 from hafs.commands import models, promote, register, revert
 from hafs.config import check, compose
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.errors import GateRefused, HafsError
 from hafs.registry import names
 from hafs.registry.registry import Registry, fingerprint
@@ -24,7 +23,7 @@ def make_run(here, name="hyrule-asm-v1", seed=0, passed=True, evaluated=True):
     folder.mkdir(parents=True)
     words = [w for w in COMMON if not w.startswith(("stage.", "name="))]
     config = OmegaConf.to_container(compose("train", [*words, f"name={name}"]), resolve=True)
-    (folder / "run.json").write_text(json.dumps({"config": config, "data": "gone"}))
+    records.write_record(folder / "run.json", {"config": config, "data": "gone"})
 
     def write(draft):
         (draft / "adapter_model.safetensors").write_bytes(b"tensors %d" % seed)

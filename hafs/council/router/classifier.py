@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from hafs.config.tree import shipped
-from hafs.core import durable
+from hafs.core import durable, records
 
 SHIPPED = "router"
 """The folder of the shipped data with the weights for the panel as it is shipped; `make data` writes it."""
@@ -57,14 +57,14 @@ def kept(made_of: Any, make: Callable[[], np.ndarray], shape: tuple[int | None, 
     with suppress(OSError, ValueError):
         return _fitting(np.load(Path(shipped(SHIPPED)) / name, allow_pickle=False), shape)
     try:
-        if (found := durable.read_sealed(mine)) is not None:
+        if (found := records.read_sealed(mine)) is not None:
             return _fitting(np.load(io.BytesIO(found), allow_pickle=False), shape)
     except (durable.Damaged, ValueError) as damage:
-        durable.say_damaged(mine, damage, "the router learns again")
+        records.say_damaged(mine, damage, "the router learns again")
     made = make()
     with suppress(OSError):  # a cache that cannot be written costs time, not an answer
         mine.parent.mkdir(parents=True, exist_ok=True)
-        durable.write_sealed(mine, _bytes_of(made))
+        records.write_sealed(mine, _bytes_of(made))
     return made
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from hafs.core.errors import RunError
 from hafs.modeling.adapter.validation import CONFIG, TENSORS, validated
+from hafs.runs.finished import model_name
 
 _OURS = re.compile(r"[0-9a-f]{16}$")
 """Folders of hafs' own cache are named by what they hold."""
@@ -90,17 +91,9 @@ def same_base(folder: Path, config: Mapping[str, Any], ours: str) -> None:
     known = all(_OURS.match(name) for name in both) or (theirs and ours and not any(map(_is_path, (theirs, ours))))
     if known and both[0] != both[1]:
         raise RunError(
-            f"{folder} was made for another base: {_told(folder) or theirs!r}, not {ours!r}",
+            f"{folder} was made for another base: {model_name(folder.parent) or theirs!r}, not {ours!r}",
             hint="choose the model it was trained on",
         )
-
-
-def _told(folder: Path) -> str | None:
-    """The model's name in the record of the run that made an adapter."""
-    try:
-        return repr(json.loads((folder.parent / "run.json").read_text(encoding="utf-8"))["config"]["model"]["name"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _is_path(name: str) -> bool:

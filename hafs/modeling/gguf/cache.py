@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.modeling.adapter.folder import CONFIG, TENSORS, read_config
 from hafs.modeling.gguf.adapter import write_adapter
 from hafs.modeling.gguf.base import write_model
@@ -71,10 +71,9 @@ def _kept(facts: str, ending: str, write: Callable[[Path], object]) -> Path:
         if damage := _damage(target):
             if target.exists():
                 print(f"{target} is damaged ({damage}); writing it again", file=sys.stderr)
-            for leftover in folder.glob(".*.gguf.*"):  # of killed processes
-                leftover.unlink(missing_ok=True)
+            durable.sweep_leftovers(folder)
             write(target)
-            durable.write_record(_note(target), {"xxh3_128": durable.hash_file(target)})
+            records.write_record(_note(target), {"xxh3_128": durable.hash_file(target)})
             _make_room(folder, target)
     return target
 
@@ -93,7 +92,7 @@ def _damage(target: Path) -> str:
         stat = target.stat()
         if _checked.get(target) == (stat.st_ino, stat.st_size):
             return ""
-        note = durable.read_record(_note(target))
+        note = records.read_record(_note(target))
         if note is None:
             return "nothing says what it was"
         if note["xxh3_128"] != durable.hash_file(target):

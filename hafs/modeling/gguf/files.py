@@ -1,11 +1,11 @@
 """Tensors out of safetensors files and into a GGUF file, one in memory at a time."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from hafs.core import durable
 from hafs.core.errors import ConfigError
 
 Kind = Literal["f32", "f16", "bf16", "q8_0"]
@@ -49,15 +49,12 @@ def writing(target: Path, architecture: str) -> Iterator[Any]:
     import gguf
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    writer = gguf.GGUFWriter(draft, architecture)
-    try:
-        yield writer
-        writer.close()
-        draft.replace(target)
-    finally:
-        writer.close()
-        draft.unlink(missing_ok=True)
+    with durable.drafted(target) as draft:
+        writer = gguf.GGUFWriter(draft, architecture)
+        try:
+            yield writer
+        finally:
+            writer.close()
 
 
 def write_tensors(writer: Any, ready: Ready, kind: Kind) -> None:

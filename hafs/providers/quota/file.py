@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import orjson
 import xxhash
 
-from hafs.core.durable import CHECKSUM, Damaged
+from hafs.core import durable
+from hafs.core.records import CHECKSUM, Damaged
 from hafs.providers.quota.limits import DAY, MINUTE, Rest, Uses
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS
@@ -33,13 +33,8 @@ def write(path: Path, rests: Mapping[str, Rest], uses: Mapping[str, Uses]) -> in
         "rests": {key: asdict(rest) for key, rest in rests.items() if key[0] != "~"},
         "uses": {account: used.windows for account, used in uses.items() if account[0] != "~"},
     }
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_bytes(orjson.dumps(text | {"xxh3": _checksum(text)}, option=_OPTIONS | orjson.OPT_INDENT_2))
-        draft.replace(path)
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+    data = orjson.dumps(text | {"xxh3": _checksum(text)}, option=_OPTIONS | orjson.OPT_INDENT_2)
+    durable.write_bytes(path, data, sync=False)
     return path.stat().st_mtime_ns
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hafs.core.durable import Damaged, say_damaged
+from hafs.core.records import Damaged, say_damaged
 from hafs.providers.quota.file import numbered, read, write
 from hafs.providers.quota.limits import LONGEST_REST_SECONDS, Limits, Rest, Uses
 

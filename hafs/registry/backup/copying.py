@@ -1,13 +1,14 @@
 """From the registry to a remote."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hafs.core import durable
+from hafs.core.errors import RunError
 from hafs.registry.backup.note import RECORD, noted, place, put
 from hafs.registry.backup.remote import BackupError, Remote
 from hafs.registry.registry import Entry, Mixture, Record, Registry
+from hafs.runs import finished, run_folder
 
 Say = Callable[[str], None]
 NOT_RUNS = ("checkpoints/**", ".lock", ".*/**", "logs/**")
@@ -79,10 +80,10 @@ def _refuse_other_bytes(remote: Remote, entry: Entry) -> None:
 def _sources(record: Record, folder: Path) -> list[tuple[str, Path]]:
     """The run and the data files of a model, as far as they are still there."""
     run = Path("outputs") / record.run
-    found = [("runs", run)] if record.run and (run / "run.json").is_file() else []
+    found = [("runs", run)] if record.run and (run / run_folder.RECORD).is_file() else []
     try:
-        paths = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]["dataset"]["path"]
-    except (OSError, ValueError, KeyError, TypeError):
+        paths = finished.read(folder).config["dataset"]["path"]
+    except (RunError, KeyError, TypeError):
         return found
     listed = [paths] if isinstance(paths, str) else list(paths)
     return found + [("datasets", Path(path)) for path in listed if Path(path).is_file()]

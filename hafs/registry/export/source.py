@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from hafs.chat import Conversation, Message
-from hafs.config import build
 from hafs.core.errors import DataError, RunError
 from hafs.modeling.adapter.folder import CONFIG
 from hafs.modeling.base_folder import base_folder, base_sha256
@@ -16,6 +13,7 @@ from hafs.modeling.base_model import Model
 from hafs.modeling.quantization import Quant
 from hafs.registry.registration import HELD_OUT
 from hafs.registry.registry import Record, Registry
+from hafs.runs import finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +46,8 @@ def source(registry: Registry, name: str) -> Source:
     if not isinstance(record, Record):
         raise RunError(f"{record.name!r} is a mixture", hint=f"export its experts: {', '.join(record.experts)}")
     folder = registry.whole(record)
-    try:
-        recorded = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]
-        config = OmegaConf.create({key: recorded[key] for key in ("model", "quant")})
-        model, quant = build(config.model), build(config.quant)
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{folder / 'run.json'} is not the record of a run: {error}") from error
+    built = finished.read(folder).components("model", "quant")
+    model, quant = built["model"], built["quant"]
     base = base_folder(model)
     if (found := base_sha256(base)) != record.base_sha256:
         fact = f"the base {record.base!r} in {base} has SHA-256 {found[:12]}, {record.name!r} was trained on"

@@ -1,11 +1,9 @@
 """Runs as HTML pages: the data that `templates/` shows; the report has no script and no external resource."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.errors import RunError
 from hafs.core.pages import render
 from hafs.runs.history import Journal, Story
@@ -114,8 +112,10 @@ def _event(event: Mapping[str, Any]) -> dict[str, Any]:
 def _data(folder: Path) -> dict[str, Any] | None:
     """The data report in short; None without one. The full report is beside the page."""
     try:
-        facts: dict[str, Any] = json.loads((folder / "data_report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        facts = records.read_record(folder / "data_report.json")
+    except records.Damaged as damage:
+        return {"facts": [], "splits": [], "notes": [str(damage)]}
+    if facts is None:
         return None
     rejected = ", ".join(f"{count:,} {reason}" for reason, count in facts.get("rejected", {}).items()) or "none"
     rows = [

@@ -1,0 +1,92 @@
+"""Small files that show whether they are damaged: JSON with a SHA-256 of its content, bytes that end with theirs.
+
+Every cache and every file of state is read here, or compared with a manifest (`durable.verify`). A reader has three
+answers to damage: make the file again and say so (`say_damaged`), refuse in one line, or, for what only informs people,
+pass over it.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hafs.core.durable import Damaged, write_bytes, write_text
+
+CHECKSUM = "it has no valid checksum"
+_SEAL = b"\nsha256 "
+_SEAL_BYTES = len(_SEAL) + 32
+_said: set[Path] = set()
+
+
+def write_record(path: Path, facts: Mapping[str, Any]) -> None:
+    """Replace a small JSON file that carries the SHA-256 of what it says.
+
+    Raises:
+        OSError: The disk is full or cannot be written; the old file is intact.
+    """
+    write_text(path, json.dumps({**facts, "sha256": _digest_of_facts(facts)}, indent=1))
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """What `write_record` wrote; None if there is no file.
+
+    Raises:
+        Damaged: It is not what was written.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts.pop("sha256") == _digest_of_facts(facts):
+            return facts
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read: {error.strerror}") from error
+    raise Damaged(f"{path} is damaged: {CHECKSUM}")
+
+
+def write_sealed(path: Path, data: bytes) -> None:
+    """Replace a file of bytes; it ends with their SHA-256, so that `read_sealed` sees what is damaged.
+
+    Raises:
+        OSError: The disk is full or cannot be written; the old file is intact.
+    """
+    write_bytes(path, data + _SEAL + hashlib.sha256(data).digest())
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """What `write_sealed` wrote; None if there is no file.
+
+    Raises:
+        Damaged: It is not what was written.
+    """
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Damaged(f"it cannot be read: {error.strerror}") from error
+    data, seal, digest = found[:-_SEAL_BYTES], found[-_SEAL_BYTES:-32], found[-32:]
+    if seal != _SEAL or hashlib.sha256(data).digest() != digest:
+        raise Damaged("its bytes are not those that were written")
+    return data
+
+
+def say_damaged(path: Path, why: object, instead: str) -> None:
+    """Say on stderr, once per process, that a file is damaged and what happens instead.
+
+    Args:
+        path: The file or folder.
+        why: What is wrong with it.
+        instead: What hafs does now, or did.
+    """
+    if path not in _said:
+        _said.add(path)
+        print(f"{path} is damaged ({why}); {instead}", file=sys.stderr)
+
+
+def _digest_of_facts(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

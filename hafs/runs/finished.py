@@ -1,0 +1,134 @@
+"""The one reader of what a run recorded of itself: found by name, compared with its checksums, built again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hafs.core import durable, records
+from hafs.core.errors import HafsError, RunError
+from hafs.runs.run_folder import RECORD
+
+ADAPTER = "adapter"
+"""The folder of the best stage's adapter inside a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What `run.json` says."""
+
+    folder: Path
+    config: dict[str, Any]
+    """Resolved, without secrets."""
+    data: str
+    """Fingerprint of the prepared data."""
+    base: str | None
+    """SHA-256 over the weights of the base model; None: not recorded."""
+
+    @property
+    def adapter(self) -> Path:
+        """The best stage's adapter."""
+        return self.folder / ADAPTER
+
+    @property
+    def trained(self) -> str:
+        """When its adapter was written, ISO 8601, UTC."""
+        when = (self.adapter / durable.MANIFEST).stat().st_mtime
+        return datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
+
+    def components(self, *groups: str) -> dict[str, Any]:
+        """The run's own model, dataset, ..., built as they were.
+
+        Args:
+            groups: Their config groups.
+
+        Raises:
+            RunError: Another version of hafs recorded them.
+        """
+        from omegaconf import DictConfig
+
+        from hafs.config import build
+
+        try:
+            return {group: build(DictConfig(self.config[group])) for group in groups}
+        except Exception as error:  # whatever a builder of today says to the config of another day
+            if isinstance(error, HafsError):
+                raise
+            why = " ".join(str(error.__cause__ or error).split())[:120]
+            fact = f"{self.folder / RECORD} was written by another version of hafs: {why}"
+            raise RunError(fact, hint="train it again under another name=") from error
+
+
+def find(name: str | None, *, what: str, root: Path = Path("outputs")) -> Path:
+    """The folder of a run, by its name or its path.
+
+    Args:
+        name: None stands for the only run there is.
+        what: What the run is needed for, in a verb: evaluate, register.
+        root: Where runs live.
+
+    Raises:
+        RunError: There is no such run, or no name was given and there are several.
+    """
+    from hafs.config.check import did_you_mean
+
+    there = _names(root)
+    listed = f"runs that are there: {', '.join(there[:5])}" if there else "hafs train makes one"
+    if name:
+        found = next((path for path in (root / name, Path(name)) if (path / RECORD).is_file()), None)
+        if found is None:
+            near = did_you_mean(name, there)
+            raise RunError(f"there is no run {name!r} in {root}", hint=near if near.startswith("did") else listed)
+        return found
+    if len(there) != 1:
+        raise RunError(f"name= says which run to {what}; there are {len(there)} in {root}", hint=listed)
+    return root / there[0]
+
+
+def _names(root: Path) -> Sequence[str]:
+    """Names of runs, the newest first."""
+    found = sorted(root.glob(f"*/{RECORD}"), key=lambda path: -path.stat().st_mtime)
+    return [path.parent.name for path in found]
+
+
+def read(folder: Path) -> Recorded:
+    """What a run, or the folder of a registered model, recorded.
+
+    Raises:
+        RunError: The record is gone or damaged.
+    """
+    path = folder / RECORD
+    try:
+        found = records.read_record(path)
+        if found is None:
+            raise RunError(f"{path} is gone", hint="put a copy of it back, or train it again")
+        return Recorded(folder=folder, config=dict(found["config"]), data=str(found["data"]), base=found.get("base"))
+    except (records.Damaged, KeyError, TypeError, ValueError) as error:
+        why = error if isinstance(error, records.Damaged) else f"{path} is not the record of a run: {error}"
+        raise RunError(str(why), hint="put a copy of it back, or train it again") from error
+
+
+def finished(folder: Path) -> Recorded:
+    """What a finished run recorded.
+
+    Raises:
+        RunError: The record is gone or damaged, the run is not finished, or its adapter is damaged.
+    """
+    found = read(folder)
+    try:
+        durable.verify(found.adapter)
+    except durable.Damaged as damage:
+        if not found.adapter.exists():
+            hint = f"hafs train with the same overrides (name={folder.name}) continues it"
+            raise RunError(f"the run {folder} is not finished: it has no {ADAPTER}/ yet", hint=hint) from None
+        raise RunError(f"the adapter of {folder} is damaged: {damage}", hint="train it again, or restore it") from None
+    return found
+
+
+def model_name(folder: Path) -> str | None:
+    """The base model's name that a run recorded; None where there is no readable record."""
+    try:
+        return str(read(folder).config["model"]["name"])
+    except (RunError, KeyError, TypeError):
+        return None
