@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hafs.core import durable, records
 from hafs.core.errors import RunError
