@@ -3,6 +3,7 @@ import signal
 import socket
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 for number in (signal.SIGINT, signal.SIGHUP):  # tests started with nohup, or in the background, test the same
     if signal.getsignal(number) is signal.SIG_IGN:
@@ -23,6 +24,12 @@ def only_loopback(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def unguarded_hydra(monkeypatch):
+    """A command that a test runs in this process guards Hydra for the test alone."""
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", ConfigLoaderImpl.load_configuration)
 
 
 @pytest.fixture

@@ -472,6 +472,20 @@ MUTANTS = [
         '    described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))\n',
         "tests/modeling/test_gguf.py -k splits",
     ),
+    Mutant(
+        "escaping in pages",
+        "hafs/core/pages.py",
+        "autoescape=True",
+        "autoescape=False",
+        "tests/core/test_pages.py tests/evaluation/test_evaluation_pages.py",
+    ),
+    Mutant(
+        "host names of the dashboard",
+        "hafs/dashboard/web.py",
+        '    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"])\n',
+        "",
+        "tests/dashboard/test_web.py -k foreign_host",
+    ),
 ]
 
 
