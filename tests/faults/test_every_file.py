@@ -235,3 +235,11 @@ def test_a_damaged_file_meets_its_fate(pattern, lived, again, capfd):
 @pytest.mark.parametrize("pattern", FATES)
 def test_every_file_of_a_kind_meets_its_fate_under_every_damage_and_command(pattern, lived, again, capfd):
     assert everything_wrong(pattern, lived, again, capfd, long=True) == {}
+
+
+def test_a_home_that_cannot_be_written_refuses_no_plan(again, monkeypatch, capfd):
+    again()
+    for name in ("HOME", "HAFS_CACHE", "HAFS_STATE", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "/proc/nobody")  # nothing can be made there
+    READERS["plan"]()
+    assert "feasible" in capfd.readouterr().out
