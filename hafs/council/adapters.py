@@ -1,4 +1,4 @@
-"""Where an adapter is: a folder, or what the registry knows under its name; and whether it fits the base."""
+"""Finds an adapter, as a folder or as a name in the registry, and checks that it fits the base model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ CONFIG = "adapter_config.json"
 
 
 def found(expert: Expert, providers: Sequence[Any]) -> str | None:
-    """The folder of an expert's adapter; None where it has none, or no provider of the chain loads adapters from here.
+    """The folder of an expert's adapter; None if it has none, or no provider of the chain loads local adapters.
 
     Raises:
         ConfigError: The adapter is neither a folder nor registered, or it was trained on another base.
@@ -29,7 +29,7 @@ def found(expert: Expert, providers: Sequence[Any]) -> str | None:
 
 
 def folder_of(adapter: str, who: str, without: str) -> Path:
-    """The folder behind a name.
+    """The folder of a named adapter.
 
     Args:
         adapter: A folder, or a name of the registry.
@@ -53,7 +53,7 @@ def folder_of(adapter: str, who: str, without: str) -> Path:
 
 
 def refuse_another_base(who: str, folder: Path, model: str, *, hint: str) -> None:
-    """Hold the record of the run that made an adapter against the model it would be put on.
+    """Compare the base model of the run that trained an adapter with the model that would load it.
 
     Args:
         who: Wants it, for the error.
@@ -73,5 +73,5 @@ def refuse_another_base(who: str, folder: Path, model: str, *, hint: str) -> Non
 
 
 def trained_on(folder: Path) -> str | None:
-    """The model's name in the record of the run that made an adapter; None where there is none."""
+    """The base model in the record of the run that trained an adapter; None if there is no record."""
     return model_name(folder) or model_name(folder.parent)

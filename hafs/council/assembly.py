@@ -1,4 +1,4 @@
-"""From the config tree to a council; nothing is loaded or called yet."""
+"""Builds a council from the config tree. No model is loaded and no provider is called yet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def council(words: Sequence[str] = ()) -> "Council":
-    """The council for these words, as `hafs ask` would build it; no model is loaded and nothing is called yet.
+    """The council for these overrides, as `hafs ask` would build it.
 
     Args:
         words: Overrides as typed after `hafs ask`: `expert=asm,debug`, `provider=openrouter,local`, `router=llm`.
 
     Raises:
-        ConfigError: A word cannot mean what it says, an expert's adapter is missing, or no provider has its key.
+        ConfigError: An override is not valid, an expert's adapter is missing, or no provider has its key.
     """
     from hafs.config import check, compose
 
@@ -27,7 +27,7 @@ def council(words: Sequence[str] = ()) -> "Council":
 
 
 def assemble(config: DictConfig) -> "Council":
-    """The council that a checked config describes.
+    """The council for a checked config.
 
     Raises:
         ConfigError: There is no expert or no provider.

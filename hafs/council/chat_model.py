@@ -1,4 +1,4 @@
-"""The council as one chat model: whatever takes a LangChain model takes it."""
+"""The council as one LangChain chat model."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -29,8 +29,8 @@ from hafs.providers.wellformed import refuse_malformed, refuse_malformed_text
 class Council(Bridged):
     """Router, experts and synthesizer as one model; made by `hafs.council.council`.
 
-    Its answers carry a receipt in `response_metadata["receipt"]`. With tools, or with a response format, the best
-    expert answers alone: two calls of tools cannot be merged into one.
+    Its answers carry a receipt in `response_metadata["receipt"]`. With tools or with a response format, the best
+    expert answers alone, because tool calls and JSON documents cannot be merged.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
@@ -41,7 +41,7 @@ class Council(Bridged):
     providers: tuple[Any, ...]
     policy: Any = None
     receipts: Path | None = None
-    """Folder of the receipts; None: they are only in the answers."""
+    """Folder of the receipts; None: they are in the responses only."""
     ledger: Any = None
 
     @property
@@ -79,7 +79,7 @@ class Council(Bridged):
 
     @cached_property
     def merger(self) -> Failover | None:
-        """The chat model that merges answers; None where the synthesizer needs none."""
+        """The chat model that merges answers; None if the synthesizer needs none."""
         if self.synthesizer.tier is None:
             return None
         return self.chain(self.synthesizer.tier, max_tokens=self.synthesizer.max_tokens)
@@ -104,7 +104,7 @@ class Council(Bridged):
         return self.model_copy(update={"panel": panel})
 
     def route(self, question: LanguageModelInput) -> Routing:
-        """Who would answer, and all scores; calls no expert.
+        """The routing of a question: scores, and who would answer. No expert is called.
 
         Args:
             question: A text, or messages in any form that `invoke` takes. A follow-up is routed by its conversation.
@@ -152,6 +152,6 @@ class Council(Bridged):
 
 
 def turns_of(messages: Sequence[BaseMessage]) -> list[str]:
-    """The texts that a person said in a conversation, the oldest first; all texts where a person said none."""
+    """The user's texts in a conversation, oldest first; if there are none, all texts joined."""
     said = [str(m.text) for m in messages if isinstance(m, HumanMessage) and str(m.text).strip()]
     return said or ["\n\n".join(str(m.text) for m in messages)]

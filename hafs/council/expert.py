@@ -1,4 +1,4 @@
-"""An expert: what a specialist is good at, which adapter it speaks with, and how long it may take."""
+"""An expert: its specialization, its adapter, and its limits."""
 
 import re
 from collections.abc import Sequence
@@ -17,30 +17,30 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Expert:
-    """What one `expert=` option describes."""
+    """One option of the config group `expert`."""
 
     name: str
-    """As in `expert=`."""
+    """Its name in `expert=`."""
     model: str
-    """The name it goes by: in `/v1/models`, in receipts, in the registry's plans."""
+    """Its model name in `/v1/models`, in receipts and in the registry."""
     specialization: str
-    """One line: what it is asked about. The routers that are models read it."""
+    """What it is asked about, in one line. Routers that ask a model show it to the model."""
     keywords: Sequence[str]
-    """Words and phrases, matched whole and in any case; `crash*` is any word that begins so."""
+    """Words and phrases, matched as whole words in any case; `crash*` matches any word with this beginning."""
     examples: Sequence[str]
-    """Questions it should get, for routers that learn from examples."""
+    """Example questions, for routers that learn from examples."""
     threshold: Share
-    """A score from here on is confidence: the expert may answer alone."""
+    """From this score on the router is confident, and the expert may answer alone."""
     adapter: str | None
-    """Registry name or folder of its adapter, for providers that carry adapters; null: the bare base."""
+    """Registry name or folder of its adapter, for providers that serve adapters; null: the base model."""
     tier: Tier
-    """Which of a provider's models it asks for."""
+    """The tier of the provider's models that answers."""
     system: str | None
-    """Put before the conversation."""
+    """Its system prompt."""
     max_tokens: Annotated[int, Field(gt=0)]
-    """Of an answer, where the caller sets no limit."""
+    """Limit of an answer, if the caller sets none."""
     deadline_seconds: Annotated[float, Field(gt=0)]
-    """Of its answer; a panel goes on without it."""
+    """Deadline of its answer; a panel goes on without it."""
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -48,14 +48,14 @@ class Expert:
 
     @cached_property
     def said_first(self) -> Any:
-        """Its own words as a message; None without any."""
+        """Its system prompt as a message; None if it has none."""
         from langchain_core.messages import SystemMessage
 
         return SystemMessage(self.system) if self.system else None
 
     @cached_property
     def pattern(self) -> re.Pattern[str] | None:
-        """Its keywords as one pattern of whole words in lower-case text; None without keywords."""
+        """One pattern for all keywords, for lower-case text; None if it has no keywords."""
         words = sorted({word.lower() for word in self.keywords}, key=len, reverse=True)
         if not words:
             return None

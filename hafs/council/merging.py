@@ -1,4 +1,4 @@
-"""What the synthesizer is asked, and what is said where experts fail."""
+"""The messages for the synthesizer, and the errors of a panel whose experts fail."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, S
 from langchain_core.outputs import ChatGenerationChunk
 
 from hafs.core.errors import AllProvidersDown
-from hafs.council.synthesizer import Said
+from hafs.council.synthesizer import ExpertAnswer
 
 CALLERS_OWN = "The person who asks gave these instructions for the answer; they hold for your merged answer too:"
 
@@ -39,7 +39,7 @@ def reason_of(error: Exception) -> str:
     return "; ".join(lines[:4]) or type(error).__name__
 
 
-def no_answer(said: Sequence[Said], results: Sequence[Any]) -> AllProvidersDown:
+def no_answer(said: Sequence[ExpertAnswer], results: Sequence[Any]) -> AllProvidersDown:
     """The error for a panel of which no expert answered."""
     rows = "\n".join(f"  {part.expert}: {part.failed}" for part in said)
     attempts = [attempt for result in results for attempt in getattr(result, "attempts", [])]

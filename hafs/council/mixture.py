@@ -1,4 +1,4 @@
-"""A mixture of the registry as a council: its models as experts, each a fixed version, behind its router."""
+"""Makes a council of a registered mixture: its models, in fixed versions, become the experts behind its router."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def mixed(config: DictConfig, name: str) -> DictConfig:
     mixture = registry.get(name)
     if not isinstance(mixture, Mixture):
         raise ConfigError(
-            f"{mixture.name!r} is one model, no mixture", hint=f"expert=asm expert.asm.adapter={mixture.name}"
+            f"{mixture.name!r} is a model, not a mixture", hint=f"expert=asm expert.asm.adapter={mixture.name}"
         )
     plain: Any = OmegaConf.to_container(config)
     chosen: Any = OmegaConf.to_container(

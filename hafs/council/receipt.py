@@ -1,4 +1,4 @@
-"""The receipt of an answer: who was considered, who answered, what it took. No word of what was asked or said."""
+"""The receipt of an answer: scores, who answered, calls, tokens, time, cost; no text of the conversation."""
 
 import json
 import time
@@ -14,18 +14,18 @@ from hafs.council.router import Routing
 
 @dataclass(kw_only=True)
 class Part:
-    """One model's part in an answer: an expert's, or the synthesizer's."""
+    """The part of an expert or of the synthesizer in an answer."""
 
     name: str
     score: float | None = None
     outcome: str = "answered"
-    """`answered`, or why not, in one line."""
+    """`answered`, or the reason for the failure in one line."""
     seconds: float = 0.0
     attempts: list[Mapping[str, Any]] = field(default_factory=list)
-    """The calls that were made for it, as the provider tells them."""
+    """The calls to providers."""
 
     def facts(self) -> dict[str, Any]:
-        """Its lines of the receipt."""
+        """The part as plain values."""
         facts: dict[str, Any] = {"name": self.name, "outcome": self.outcome, "seconds": round(self.seconds, 4)}
         if self.score is not None:
             facts["score"] = round(self.score, 4)
@@ -34,7 +34,7 @@ class Part:
 
 @dataclass(kw_only=True)
 class Receipt:
-    """Filled while an answer is made."""
+    """It is filled while the request is answered."""
 
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     began: float = field(default_factory=time.perf_counter)
@@ -43,7 +43,7 @@ class Receipt:
     synthesizer: Part | None = None
     finish_reason: str = "stop"
     ended: str = "complete"
-    """Or `continued`, by another provider after it broke off; or `restarted`, begun anew for the reader to see."""
+    """Or `continued` by another provider after the stream broke; or `restarted`, where the reader was told so."""
 
     def facts(self) -> dict[str, Any]:
         """The receipt as plain values."""
@@ -64,7 +64,7 @@ class Receipt:
         }
 
     def write(self, folder: Path | None) -> dict[str, Any]:
-        """The facts, written to `folder` as JSON; a folder that refuses costs nobody an answer."""
+        """The facts, which are also written to `folder` as JSON; the answer does not depend on that."""
         facts = self.facts()
         if folder is not None:
             name = f"{facts['time'].replace('-', '').replace(':', '')}-{self.id}.json"
@@ -78,7 +78,7 @@ class Receipt:
 
 
 def total(attempts: Iterable[Mapping[str, Any]], key: str) -> float | int | Literal["unknown"]:
-    """The sum of what answered calls took; unknown where one of them is, or none answered."""
+    """The sum over the answered calls; `unknown` if one of them is unknown, or none was answered."""
     values = [attempt.get(key) for attempt in attempts if attempt.get("outcome") == "answered"]
     numbers = [value for value in values if isinstance(value, int | float)]
     return sum(numbers) if values and len(numbers) == len(values) else "unknown"

@@ -1,4 +1,4 @@
-"""A routing and a receipt for people, on standard error where an answer is on standard output."""
+"""Prints a routing to standard output, and a receipt to standard error."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show_routing(council: "Council", routing: Routing) -> None:
-    """Scores of all experts, and who would be asked for what."""
+    """Print the scores of all experts, and which models would be asked."""
     table = Table("expert", "score", "confident from", "adapter", "asked, in this order", box=None)
     for name, score in sorted(routing.scores.items(), key=lambda pair: -pair[1]):
         expert = council.expert(name)
@@ -35,7 +35,7 @@ def _plan(council: "Council", routing: Routing) -> str:
 
 
 def show_receipt(receipt: dict[str, Any]) -> None:
-    """Who answered, and what it took."""
+    """Print who answered, tokens, cost and time."""
     console = Console(stderr=True, highlight=False, markup=False)
     routing = receipt.get("routing") or {}
     scores = ", ".join(f"{name} {score:.2f}" for name, score in routing.get("scores", {}).items())
@@ -56,7 +56,7 @@ def _calls(part: dict[str, Any]) -> str:
 
 
 def _with(adapter: str | None) -> str:
-    """The adapter's name: of a registered model its own, of a run the run's."""
+    """The adapter's name: that of the registered model, or that of the run."""
     if adapter is None:
         return ""
     folder = Path(adapter)

@@ -28,7 +28,7 @@ from hafs.council.expert import Expert
 from hafs.council.merging import no_answer, reason_of, text_chunk, with_conversation
 from hafs.council.receipt import Part, Receipt
 from hafs.council.router import Routing
-from hafs.council.synthesizer import Said
+from hafs.council.synthesizer import ExpertAnswer
 from hafs.providers.failover import Failover
 from hafs.providers.policy import shipped_policy
 from hafs.providers.tracing import Callbacks, Step, step
@@ -38,7 +38,7 @@ MODEL = "hafs-council"
 ALONE = frozenset({"tools", "response_format"})
 """With these parameters one expert answers alone: several answers could not be merged."""
 EXPERTS_SHARE = 0.7
-"""Of the time until the deadline, for the experts of a panel; the rest is the synthesizer's."""
+"""The share of the time until the deadline that the experts of a panel get; the synthesizer gets the rest."""
 
 
 class Answering(Protocol):
@@ -77,11 +77,11 @@ class CouncilRequest:
     stop: list[str] | None
     parameters: dict[str, Any]
     callbacks: Callbacks = None
-    """Of the run it belongs to."""
+    """The callbacks of the run that the request belongs to."""
     receipt: Receipt = field(default_factory=Receipt)
     usage: UsageMetadata | None = None
     _deadline: float = 0.0
-    """Of the whole request, on the loop's clock."""
+    """The deadline of the request, on the loop's clock."""
 
     async def whole(self) -> ChatResult:
         """The whole answer.
@@ -98,7 +98,7 @@ class CouncilRequest:
                 return self._finished(next(iter(answers.values())))
             return self._finished(await self._merged(said, answers))
 
-    async def _merged(self, said: list[Said], answers: dict[str, AIMessage]) -> AIMessage:
+    async def _merged(self, said: list[ExpertAnswer], answers: dict[str, AIMessage]) -> AIMessage:
         """The synthesizer's answer; the best expert's answer where no provider can merge."""
         merged = self.council.synthesizer.merge(self._question(), said)
         if isinstance(merged, str):
@@ -168,8 +168,8 @@ class CouncilRequest:
         own = asyncio.get_running_loop().time() + expert.deadline_seconds
         return min(own, self._deadline if limit is None else limit)
 
-    async def _panel(self, picked: tuple[str, ...]) -> tuple[list[Said], dict[str, AIMessage]]:
-        """What each expert said, the best first; and the whole messages of those that answered."""
+    async def _panel(self, picked: tuple[str, ...]) -> tuple[list[ExpertAnswer], dict[str, AIMessage]]:
+        """The answer of each expert, ordered by score; and the whole messages of those that answered."""
         now = asyncio.get_running_loop().time()
         limit = now + EXPERTS_SHARE * (self._deadline - now)
         results = await asyncio.gather(*(self._alone(name, limit) for name in picked), return_exceptions=True)
@@ -182,13 +182,13 @@ class CouncilRequest:
                 raise result
             failed = "" if name in answers else reason_of(result)  # type: ignore[arg-type]
             text = str(answers[name].text) if name in answers else ""
-            said.append(Said(expert=name, score=scores.get(name, 0.0), text=text, failed=failed))
+            said.append(ExpertAnswer(expert=name, score=scores.get(name, 0.0), text=text, failed=failed))
         if not answers:
             raise no_answer(said, results)
         return said, answers
 
     async def _streamed_merge(
-        self, said: list[Said], answers: dict[str, AIMessage]
+        self, said: list[ExpertAnswer], answers: dict[str, AIMessage]
     ) -> AsyncIterator[ChatGenerationChunk]:
         best = next(iter(answers.values()))
         merged = str(best.text) if len(answers) == 1 else self.council.synthesizer.merge(self._question(), said)

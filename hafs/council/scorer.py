@@ -1,4 +1,4 @@
-"""Labels scored by their next-token probabilities, where a provider can: what `llm` and trained routers ask."""
+"""Scores labels by their next-token probabilities, for the `llm` router and trained routers."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ Score = Callable[..., Awaitable[Sequence[float]]]
 
 
 def scorer(adapters: Sequence[str], providers: Sequence[Any]) -> Score | None:
-    """A function (messages, labels, adapter=) that scores labels by the tier `fast`; None: the first provider cannot.
+    """A function (messages, labels, adapter=) that scores labels with the tier `fast`; None: the first provider cannot.
 
     Args:
         adapters: That the router asks for, by registry name or folder; with one, any provider that can score will do.

@@ -6,7 +6,7 @@ from pydantic import Field
 
 
 class CouncilSettings(TypedDict):
-    """Who answers at which scores, and where receipts go."""
+    """The thresholds of the router, and the folder of the receipts."""
 
     mixture: str | None
     default_expert: str

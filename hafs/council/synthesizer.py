@@ -1,4 +1,4 @@
-"""From several experts' answers to one. What an expert said is quoted data in a prompt, never part of its structure."""
+"""Merges experts' answers into one. An expert's answer is quoted data in a prompt, never part of its structure."""
 
 import json
 from abc import ABC, abstractmethod
@@ -12,27 +12,27 @@ from hafs.providers.provider import Tier
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """What became of one expert's part."""
+class ExpertAnswer:
+    """An expert's answer, or the reason why there is none."""
 
     expert: str
     score: float
     text: str
     """Empty when it failed."""
     failed: str = ""
-    """Why, in one line; empty when it answered."""
+    """The reason in one line; empty if it answered."""
 
 
 class Synthesizer(ABC):
     """Merges answers."""
 
     @abstractmethod
-    def merge(self, question: str, said: Sequence[Said]) -> str | list[dict[str, str]]:
-        """The merged text, or messages (`role`, `content`) of which a model makes it.
+    def merge(self, question: str, said: Sequence[ExpertAnswer]) -> str | list[dict[str, str]]:
+        """The merged text, or messages (`role`, `content`) with which a model is asked for it.
 
         Args:
             question: What was asked.
-            said: One for each expert of the panel, the best first; at least two of them answered.
+            said: One for each expert of the panel, ordered by score; at least two of them answered.
         """
 
 
@@ -44,9 +44,9 @@ class Llm(Synthesizer):
     tier: Tier
     max_tokens: Annotated[int, Field(gt=0)]
     instructions: str
-    """What the model is told; the answers follow as one JSON document."""
+    """The system prompt; the answers follow as one JSON document."""
 
-    def merge(self, question: str, said: Sequence[Said]) -> list[dict[str, str]]:
+    def merge(self, question: str, said: Sequence[ExpertAnswer]) -> list[dict[str, str]]:
         """A system message, and one user message that is a JSON document with question and answers."""
         return [{"role": "system", "content": self.instructions}, {"role": "user", "content": quoted(question, said)}]
 
@@ -60,35 +60,35 @@ class Best(Synthesizer):
     max_tokens: None
     instructions: None
 
-    def merge(self, question: str, said: Sequence[Said]) -> str:
+    def merge(self, question: str, said: Sequence[ExpertAnswer]) -> str:
         """That answer."""
         return next(part.text for part in said if not part.failed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Concat(Synthesizer):
-    """Puts all answers below each other."""
+    """Concatenates all answers."""
 
     name: str
     tier: None
     max_tokens: None
     instructions: None
 
-    def merge(self, question: str, said: Sequence[Said]) -> str:
-        """Each answer under the name of its expert; who failed is named at the end."""
+    def merge(self, question: str, said: Sequence[ExpertAnswer]) -> str:
+        """Each answer under the name of its expert, then the experts that failed."""
         parts = [f"**{part.expert}**\n\n{part.text}" for part in said if not part.failed]
         parts += [f"({part.expert} gave no answer: {part.failed})" for part in said if part.failed]
         return "\n\n".join(parts)
 
 
 _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "[INST": "\\u005bINST", "[/INST": "\\u005b/INST", "![": "\\u0021["}
-"""The same letters inside a JSON string; no tag, role token or picture that a model or a page would obey."""
+"""Escapes inside a JSON string, so that a model or page does not read tags, role tokens or images."""
 
 
-def quoted(question: str, said: Sequence[Said]) -> str:
+def quoted(question: str, said: Sequence[ExpertAnswer]) -> str:
     """Question and answers as one JSON document on one line.
 
-    Whatever a text holds stays inside its string: quotes and line ends are escaped by JSON, tags by `_ESCAPED`.
+    The text of an answer stays inside its string: JSON escapes quotes and line ends, `_ESCAPED` escapes tags.
     """
     answers = [{"expert": p.expert, "answer": p.text} for p in said if not p.failed]
     failed = [{"expert": p.expert, "reason": p.failed} for p in said if p.failed]

@@ -1,4 +1,4 @@
-"""From a request to its response: a whole answer or a stream, and nothing more once the client has gone."""
+"""Answers a request with a whole response or a stream; the work is cancelled when the client disconnects."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ T = TypeVar("T")
 ANSWERED_BY = "x-hafs-answered-by"
 """The header that names who answered; a stream names them in the receipt of its last chunk."""
 CLIENT_GONE = 499
-"""What nginx calls a client that closed its request; nobody reads it."""
+"""nginx's status for a client that closed its request; no client reads it."""
 
 
 async def respond(request: Request, council: Council, question: Asked, *, done: Callable[[], None]) -> Response:
-    """The response; `done` is called once when nothing is left to do for it.
+    """The response; `done` is called once, after all of its work has ended.
 
     Raises:
         HafsError: Nobody answered, and nothing was sent yet.
@@ -49,7 +49,7 @@ async def respond(request: Request, council: Council, question: Asked, *, done: 
 
 
 class _Stream(StreamingResponse):
-    """Ends its generator at once when the client goes: what it had under way upstream is cancelled."""
+    """Ends its generator as soon as the client disconnects, which cancels the requests to providers."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         sending = asyncio.ensure_future(self.stream_response(send))
@@ -81,7 +81,7 @@ async def _whole(request: Request, council: Council, question: Asked, messages: 
 async def _events(
     first: Any, stream: AsyncIterator[Any], question: Asked, done: Callable[[], None]
 ) -> AsyncIterator[str]:
-    """Server-sent events of an answer that has begun."""
+    """Server-sent events of an answer whose first chunk has arrived."""
     reply, called, usage, metadata = Reply(model=question.model), False, None, {}
     try:
         async with aclosing(stream):  # type: ignore[type-var]
@@ -113,13 +113,13 @@ def _event(body: Any) -> str:
 
 
 async def _gone(receive: Callable[[], Awaitable[Any]]) -> None:
-    """Returns when the client has closed its connection."""
+    """Returns when the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T] | Awaitable[T]) -> T | None:
-    """The result of some work; None, and the work cancelled, when the client goes first."""
+    """The result of an awaitable; if the client disconnects first, it is cancelled and the result is None."""
     working: asyncio.Future[T] = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_gone(request.receive))
     try:

@@ -19,21 +19,21 @@ from hafs.server.openai_schema import Refusal, asked, model_list
 __all__ = ["Limits", "application"]
 
 BODY_SECONDS = 30
-"""For a request to arrive in."""
+"""The limit for a request body to arrive."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What the server takes on."""
+    """The limits of the server."""
 
     max_body_bytes: int
     max_requests: int
-    """Answered at the same time."""
+    """Requests that are answered concurrently."""
 
 
 @dataclass(kw_only=True)
 class Desk:
-    """Who may ask, how much at once, and whom they ask."""
+    """Authorization, the concurrency limit, and the council or expert behind a model name."""
 
     council: Council
     token: str | None
@@ -42,7 +42,7 @@ class Desk:
     _by_name: dict[str, Council] = field(default_factory=dict)
 
     def admit(self, request: Request) -> None:
-        """Refuse who bears no token; without one, who was led here by a foreign page.
+        """Refuse a request without the token. Where no token is set, refuse requests that other web pages cause.
 
         Raises:
             Refusal: 401 or 403.
@@ -50,7 +50,7 @@ class Desk:
         if self.token is not None:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
-                raise Refusal(401, "the request bears no valid token", code="invalid_api_key")
+                raise Refusal(401, "the request has no valid token", code="invalid_api_key")
         elif not is_loopback(request.url.hostname or ""):
             raise Refusal(403, "without a token only requests to localhost are answered", code="forbidden_host")
 
@@ -74,7 +74,9 @@ class Desk:
             Refusal: 413, 415 or 408.
         """
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise Refusal(415, "the body must be application/json")  # and so no form of a foreign page gets in
+            raise Refusal(
+                415, "the body must be application/json"
+            )  # an HTML form of another site cannot send this type
         limit, parts, size = self.limits.max_body_bytes, [], 0
         try:
             async with asyncio.timeout(BODY_SECONDS):

@@ -1,4 +1,4 @@
-"""Where the server listens: loopback without a token, anywhere with one."""
+"""The address that the server listens on: without a token, loopback only."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ SHORTEST_TOKEN = 16
 
 
 def token_of(variable: str, host: str) -> str | None:
-    """The token that requests must bear; None: the server is on loopback and asks for none.
+    """The token that requests must carry; None: the server is on loopback and needs none.
 
     Raises:
         ConfigError: The address can be reached from elsewhere and there is no token, or a token is too short.
@@ -40,7 +40,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ConfigError(f"host={host} is no address of this machine: {error.strerror}") from error
+        raise ConfigError(f"host={host} is not an address of this machine: {error.strerror}") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
@@ -48,20 +48,20 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         yield listening
     except OSError as error:
         raise ConfigError(
-            f"port {port} on {host} cannot be had: {error.strerror}", hint="port=0 takes any free one"
+            f"port {port} on {host} cannot be opened: {error.strerror}", hint="port=0 takes any free port"
         ) from error
     finally:
         listening.close()
 
 
 def run(application: Any, listening: socket.socket) -> None:
-    """Serve until Ctrl-C or SIGTERM; requests that are under way may end."""
+    """Serve until Ctrl-C or SIGTERM; requests in progress are finished."""
     import gc
 
     import uvicorn
 
     gc.collect()
-    gc.freeze()  # what is loaded stays; or a pause of the collector holds up all requests at once
+    gc.freeze()  # the loaded objects stay; without this a pause of the garbage collector delays all requests
     host, port = listening.getsockname()[:2]
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     print(f"hafs serves http://{where}/v1 (Ctrl-C ends it)", flush=True)

@@ -1,4 +1,4 @@
-"""OpenAI's shapes: what a request asks, what a list of models, a chunk, usage and an error look like."""
+"""OpenAI's JSON schema: requests, the list of models, completions, chunks, usage and errors."""
 
 import time
 import uuid
@@ -16,18 +16,18 @@ from hafs.providers.parameters import FURTHER
 OF_THE_REQUEST = frozenset(
     {"model", "messages", "stream", "stream_options", "n", "stop", "max_tokens", "max_completion_tokens"}
 )
-"""Fields of a request that are no parameters of the answer. All others are forwarded to the provider; what it does not
-take stands in the receipt."""
+"""Fields of a request that are not parameters of the answer. All others are forwarded to the provider; the receipt
+lists those that it does not take."""
 OF_LANGCHAIN = frozenset({"input", "config", "callbacks", "tags", "metadata", "run_name", "run_id", "run_manager"})
-"""Names of parameters that LangChain's own methods have."""
+"""Parameters whose names LangChain's own methods use."""
 
 
 LONGEST_CLIENT_WAIT = 60
-"""Seconds of Retry-After that openai's clients wait for; with more, they choose a time of their own."""
+"""The longest Retry-After that OpenAI's clients respect, in seconds; above it they choose their own delay."""
 
 
 class Refusal(Exception):
-    """A request that is not answered, in OpenAI's shape."""
+    """An error response in OpenAI's schema."""
 
     def __init__(
         self, status: int, message: str, *, kind: str = "invalid_request_error", param: str | None = None,
@@ -38,10 +38,10 @@ class Refusal(Exception):
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
     def response(self) -> JSONResponse:
-        """As an HTTP answer."""
+        """The HTTP response."""
         headers = {"x-hafs": "refused"} | ({"retry-after": str(self.retry_after)} if self.retry_after else {})
         if self.retry_after and self.retry_after > LONGEST_CLIENT_WAIT:
-            headers["x-should-retry"] = "false"  # openai's clients would ask again within seconds
+            headers["x-should-retry"] = "false"  # OpenAI's clients would retry within seconds
         return JSONResponse(self.body, status_code=self.status, headers=headers)
 
 
@@ -52,7 +52,7 @@ class StreamOptions(BaseModel):
 
 
 class Asked(BaseModel):
-    """A request to /v1/chat/completions; fields that hafs does not know are parameters too."""
+    """A request to /v1/chat/completions; unknown fields are parameters too."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -93,7 +93,7 @@ class Asked(BaseModel):
         """The messages as LangChain's.
 
         Raises:
-            Refusal: One of them is no message, or nothing is asked.
+            Refusal: One of them is not a message, or the question is empty.
         """
         try:
             messages = convert_to_messages([_plain(message) for message in self.messages])
@@ -105,7 +105,7 @@ class Asked(BaseModel):
 
 
 def _says_something(message: BaseMessage) -> bool:
-    """Whether a message asks for an answer: a text, or a part that is none, such as an image."""
+    """Whether a message can be answered: it has text, or a part that is not text, such as an image."""
     if isinstance(message.content, list) and any(
         isinstance(part, dict) and part.get("type") not in ("text", None) for part in message.content
     ):
@@ -114,7 +114,7 @@ def _says_something(message: BaseMessage) -> bool:
 
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message without nulls; OpenAI's newer word for system."""
+    """A message without nulls; the role `developer` becomes `system`."""
     kept = {key: value for key, value in message.items() if value is not None}
     if kept.get("role") == "developer":
         kept["role"] = "system"
@@ -122,10 +122,10 @@ def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def asked(body: bytes) -> Asked:
-    """The request in a body.
+    """Parse a request body.
 
     Raises:
-        Refusal: 400, it is no such request; the first thing that is wrong is named.
+        Refusal: 400, the body does not fit the schema; the message names the first error.
     """
     try:
         return Asked.model_validate_json(body)
@@ -145,7 +145,7 @@ def model_list(council: Council) -> dict[str, Any]:
 
 
 def usage_of(usage: Mapping[str, Any] | None) -> dict[str, int] | None:
-    """Usage in OpenAI's words; None where nobody counted."""
+    """Usage in OpenAI's schema; None if the tokens were not counted."""
     if not usage:
         return None
     return {
@@ -157,7 +157,7 @@ def usage_of(usage: Mapping[str, Any] | None) -> dict[str, int] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """Builds the parts of one answer, which share an id."""
+    """Builds the completion or the chunks of one answer, which share an id."""
 
     model: str
     id: str = field(default_factory=lambda: f"chatcmpl-{uuid.uuid4().hex[:24]}")
@@ -175,7 +175,7 @@ class Reply:
         return self._head("chat.completion.chunk") | {"choices": [choice]} | more
 
     def usage(self, usage: Any) -> dict[str, Any]:
-        """The chunk that only counts."""
+        """The chunk that holds the usage only."""
         return self._head("chat.completion.chunk") | {"choices": [], "usage": usage_of(usage)}
 
     def _head(self, kind: str) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _calls(tool_calls: Any) -> dict[str, Any]:
 
 
 def delta_of(message: Any) -> dict[str, Any]:
-    """What a chunk adds."""
+    """The delta of a chunk."""
     calls = [
         {"index": part["index"] or 0, "id": part["id"], "type": "function",
          "function": {"name": part["name"], "arguments": part["args"] or ""}}
@@ -204,7 +204,7 @@ def delta_of(message: Any) -> dict[str, Any]:
 
 
 def answered_by(receipt: Mapping[str, Any]) -> str:
-    """Who answered: `expert=provider/model`, separated by commas."""
+    """The models that answered: `expert=provider/model`, separated by commas."""
     parts = [*receipt.get("experts", []), *([receipt["synthesizer"]] if receipt.get("synthesizer") else [])]
     named = [
         f"{part['name']}={attempt['provider']}/{attempt['model']}"
@@ -216,7 +216,7 @@ def answered_by(receipt: Mapping[str, Any]) -> str:
 
 
 def finish_of(metadata: Mapping[str, Any], *, called: bool) -> str:
-    """Why it ended, in OpenAI's words."""
+    """The finish reason in OpenAI's schema."""
     if called:
         return "tool_calls"
     said = str(metadata.get("finish_reason") or "stop")
@@ -224,5 +224,5 @@ def finish_of(metadata: Mapping[str, Any], *, called: bool) -> str:
 
 
 def public(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The receipt without what is the server's own business."""
+    """The receipt without paths on the server."""
     return {key: value for key, value in metadata.get("receipt", {}).items() if key != "file"}

@@ -203,7 +203,7 @@ def test_other_addresses_take_a_token_and_a_taken_port_is_told(monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(ConfigError, match="cannot be had"), bound("127.0.0.1", taken.getsockname()[1]):
+        with pytest.raises(ConfigError, match="cannot be opened"), bound("127.0.0.1", taken.getsockname()[1]):
             pass
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hafs.config import build, compose
-from hafs.council.synthesizer import Said, quoted
+from hafs.council.synthesizer import ExpertAnswer, quoted
 
 FRAMES = [
     "{}",
@@ -31,9 +31,9 @@ INJECTIONS = [frame.format(order) for frame in FRAMES for order in ORDERS]
 @pytest.mark.parametrize("text", INJECTIONS)
 def test_whatever_an_expert_says_the_prompt_keeps_its_structure(text):
     said = [
-        Said(expert="asm", score=0.9, text=text),
-        Said(expert="debug", score=0.8, text="Fine."),
-        Said(expert="yaze", score=0.7, text="", failed=text),
+        ExpertAnswer(expert="asm", score=0.9, text=text),
+        ExpertAnswer(expert="debug", score=0.8, text="Fine."),
+        ExpertAnswer(expert="yaze", score=0.7, text="", failed=text),
     ]
     messages = build(compose("ask").synthesizer).merge(text, said)
     assert [message["role"] for message in messages] == ["system", "user"]
@@ -54,4 +54,4 @@ def test_there_are_sixty_of_them():
 
 
 def test_ordinary_text_stays_readable():
-    assert 'lda #$0F ; \\"x\\" é 你' in quoted("?", [Said(expert="asm", score=1, text='lda #$0F ; "x" é 你')])
+    assert 'lda #$0F ; \\"x\\" é 你' in quoted("?", [ExpertAnswer(expert="asm", score=1, text='lda #$0F ; "x" é 你')])

@@ -1,4 +1,4 @@
-"""Who should answer: every router scores every expert in [0, 1], may abstain, and only raises for a missing package.
+"""Decides who answers. A router scores every expert in [0, 1], may abstain, and raises for a missing package only.
 
 Methods differ in `score` alone; what follows from scores is decided here, once:
 
@@ -30,29 +30,29 @@ __all__ = ["NOBODY", "Method", "Panel", "Router", "Routing", "picked"]
 
 _log = logging.getLogger(__name__)
 NOBODY = ""
-"""Where a method's scores name it: how sure it is that the question is for none of the panel."""
+"""The key in a method's scores for how sure it is that no expert of the panel should answer."""
 MOST_TURNS = 8
-"""Texts of a conversation that are looked at, to find the question that a follow-up belongs to."""
+"""The number of texts that are searched for the question that a follow-up belongs to."""
 FOLLOWS = 0.5
 """From this probability on, a text counts as a follow-up."""
 LONGEST_QUESTION = 4000
-"""Characters a router reads of a question: its beginning and its end."""
+"""Characters of a question that a router reads: half from its beginning, half from its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """The experts to choose from, and what a router may ask."""
+    """The experts to choose from, and the models that a router may ask."""
 
     experts: Mapping[str, Expert]
     default: str
-    """Who answers when nobody is confident; it may be a specialist."""
+    """The expert that answers if the router is not sure; it may be a specialist."""
     generalists: frozenset[str] = frozenset()
-    """Experts that are for whatever no specialist is for: they answer alone and sit on no panel of several."""
+    """Experts for questions that belong to no specialist; they always answer alone."""
     multi_threshold: float
     most: int
-    """Experts that answer together."""
+    """The maximum number of experts that answer together."""
     fast: Any = None
-    """The chat model that routers may ask; None: there is none."""
+    """The chat model that routers may ask, if there is one."""
     scorer: Callable[..., Awaitable[Sequence[float]]] | None = None
     """Scores labels by their next-token probabilities, where the provider can: (messages, labels, adapter=)."""
 
@@ -66,7 +66,7 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Routing:
-    """What a router found."""
+    """The decision of a router."""
 
     scores: Mapping[str, float]
     """Of every expert, in [0, 1]."""
@@ -76,14 +76,14 @@ class Routing:
     """The router that decided, or `default`."""
     seconds: float
     nobody: float = 0.0
-    """How sure the router is that none of them should, in [0, 1]."""
+    """How sure the router is that no expert of the panel should answer, in [0, 1]."""
     turns_back: int = 0
     """How many follow-ups came after the question that decided; 0: the last text decided."""
     notes: tuple[str, ...] = ()
-    """Why a router abstained, where it says so."""
+    """Why routers abstained, if they say so."""
 
     def facts(self) -> dict[str, Any]:
-        """The receipt's part about it."""
+        """The part of the receipt about the routing."""
         facts = {
             "scores": {name: round(score, 4) for name, score in self.scores.items()},
             "picked": list(self.picked),
@@ -110,26 +110,26 @@ class Method(ABC):
 
     @property
     def adapters(self) -> Sequence[str]:
-        """Adapters it asks models with, by registry name or folder."""
+        """Adapters of the models that it asks, by registry name or folder."""
         return ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Router:
-    """A method, and when its word counts."""
+    """A method, and the doubt above which it abstains."""
 
     name: str
     method: Method
     doubt: Annotated[float, Field(ge=0, le=1)]
-    """It abstains when an expert that it would leave out scores above this."""
+    """It abstains if an expert that it would leave out scores above this."""
 
     @property
     def adapters(self) -> Sequence[str]:
-        """Adapters that its method asks models with."""
+        """Adapters of the models that its method asks."""
         return self.method.adapters
 
     async def consider(self, question: str, panel: Panel) -> Routing:
-        """Its own opinion: `picked` is empty when it abstains."""
+        """Its own decision; `picked` is empty if it abstains."""
         began = time.perf_counter()
         scores, nobody, notes = dict.fromkeys(panel.experts, 0.0), 0.0, ()
         try:
@@ -139,8 +139,8 @@ class Router:
             if given:
                 scores = {name: sane(given.get(name)) for name in panel.experts}
                 nobody = sane(given.get(NOBODY))
-        except Exception as error:  # whatever a model, a file or a network did: a question is still answered
-            if missing := missing_extra(error):  # except by an install that lacks what the router is made of
+        except Exception as error:  # errors of models, files or networks do not prevent an answer
+            if missing := missing_extra(error):  # but a missing package does
                 raise missing from error
             _log.debug("router %s abstains", self.name, exc_info=True)
             notes = (f"{self.name}: {type(error).__name__}",)
@@ -152,11 +152,11 @@ class Router:
         )  # fmt: skip
 
     async def route(self, question: str | Sequence[str], panel: Panel) -> Routing:
-        """Who answers; the default expert where the router abstains.
+        """Decide who answers; the default expert does if the router abstains.
 
         Args:
-            question: What is asked; or what a person said in a conversation, the last text last. A follow-up is routed
-                as the question it belongs to.
+            question: A question; or the user's texts in a conversation, oldest first. A follow-up is routed as the
+                question that it belongs to.
             panel: The experts to choose from.
         """
         turns = [question] if isinstance(question, str) else list(question)
@@ -170,7 +170,7 @@ class Router:
         return found if found.picked else replace(found, picked=(panel.default,), decided_by="default")
 
     async def meant(self, turns: Sequence[str]) -> tuple[str, int]:
-        """The last text that is no follow-up, and how many texts came after it."""
+        """The last text that is not a follow-up, and how many texts come after it."""
         turns = turns[-MOST_TURNS:]
         for turns_back, text in enumerate(reversed(turns)):
             if turns_back == len(turns) - 1 or await self._follows(text) < FOLLOWS:
@@ -186,7 +186,7 @@ class Router:
 
 
 def picked(scores: Mapping[str, float], panel: Panel, nobody: float = 0.0) -> tuple[str, ...]:
-    """Who answers at these scores, the best first; nobody: the router abstains.
+    """Who answers at these scores, ordered by score; empty: the router abstains.
 
     Args:
         scores: Of every expert of the panel.
@@ -205,14 +205,14 @@ def picked(scores: Mapping[str, float], panel: Panel, nobody: float = 0.0) -> tu
 
 
 def sane(score: Any) -> float:
-    """A score in [0, 1]; what is no number is 0."""
+    """A score in [0, 1]; values that are not numbers become 0."""
     if isinstance(score, bool) or not isinstance(score, int | float) or math.isnan(score):
         return 0.0
     return float(min(max(score, 0.0), 1.0))
 
 
 def shortened(question: str) -> str:
-    """A question without the middle of the log that was pasted into it."""
+    """A question without its middle, if it is too long (for example a pasted log)."""
     if len(question) <= LONGEST_QUESTION:
         return question
     half = LONGEST_QUESTION // 2

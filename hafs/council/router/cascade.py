@@ -1,4 +1,4 @@
-"""Routing by the cheapest router that is sure: keyword, then embedding, then a model, then the default expert."""
+"""Asks several routers in order; the first one that is sure decides."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,20 +11,20 @@ class Cascade(Method):
     """Asks routers in order until one does not abstain."""
 
     routers: Mapping[str, Router | None]
-    """By name, in the order in which they are asked; null takes one out."""
+    """By name, in order; null removes one."""
 
     @property
     def adapters(self) -> Sequence[str]:
-        """Those of its routers."""
+        """The adapters of all its routers."""
         return [adapter for router in self.routers.values() if router for adapter in router.adapters]
 
     async def follows(self, text: str) -> float:
-        """What the first of its routers says."""
+        """The probability according to its first router."""
         first = next((router for router in self.routers.values() if router), None)
         return await first.method.follows(text) if first else await super().follows(text)
 
     async def score(self, question: str, panel: Panel) -> Routing:
-        """The opinion of the first router that has one; else the last scores that were given, and nobody picked."""
+        """The decision of the first router that is sure; else the last scores, with nobody picked."""
         seconds, notes, told = (
             0.0,
             [],

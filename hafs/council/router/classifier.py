@@ -1,4 +1,4 @@
-"""A small classifier over sentence vectors: L2-regularized multinomial logistic regression, and where fits are kept."""
+"""Multinomial logistic regression (L2) over sentence vectors, and the cache of fitted weights."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from hafs.config.tree import shipped
 from hafs.core import durable, records
 
 SHIPPED = "router"
-"""The folder of the shipped data with the weights for the panel as it is shipped; `make data` writes it."""
+"""The folder of the shipped weights; `make data` writes it."""
 _STEPS = 300
 
 
@@ -45,7 +45,7 @@ def logistic(features_ND: np.ndarray, classes: Sequence[int], *, strength: float
 
 
 def kept(made_of: Any, make: Callable[[], np.ndarray], shape: tuple[int | None, ...]) -> np.ndarray:
-    """The array made of these words: shipped, or in the cache, or made now and cached.
+    """An array that is shipped, in the cache, or computed now and cached.
 
     Args:
         made_of: What the array follows from.

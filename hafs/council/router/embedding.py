@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:
-    """What the router knows for one panel."""
+    """The fitted classifier of one panel."""
 
     sets: Sequence[frozenset[str]]
     """The sets of experts that occur."""
@@ -56,44 +56,44 @@ class Embedding(Method):
     follow_ups: str | None
     """A file of texts labelled `follow_up` or `question`; None: short texts are follow-ups."""
     lessons: str | None
-    """A routing file that is learned from whole."""
+    """A routing file that is used for training as a whole."""
     rows: str | None
-    """A routing file to learn from and to measure on."""
+    """A routing file of which a part is held out."""
     held_out: Share
-    """Share of its groups that is kept for measuring and never learned from."""
+    """Share of the groups in `rows` that is held out of training."""
     seed: int
-    """Decides, with the groups, which are held out."""
+    """The seed of the split."""
     keyword_weight: Annotated[float, Field(ge=0)]
-    """How much keywords count beside the vector."""
+    """The weight of keyword scores relative to the sentence vector."""
     remainder: Annotated[float, Field(gt=0, lt=1)]
     """As in the keyword router."""
     strength: Annotated[float, Field(gt=0)]
     """How closely the classifier follows its examples: 1 / L2."""
     sharpness: Annotated[float, Field(gt=0)]
-    """Power to which the sets' probabilities are raised: above 1, the likeliest set counts more."""
+    """The exponent of the sets' probabilities: above 1, the most probable set counts more."""
     _learned: dict[Any, Learned] = field(default_factory=dict, init=False, repr=False, compare=False)
     _topics: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     async def follows(self, text: str) -> float:
-        """What the classifier of follow-ups says, found beside the event loop."""
+        """The probability according to the follow-up classifier; it is computed in a thread."""
         if self.follow_ups is None:
             return await super().follows(text)
         return await asyncio.to_thread(self.recognizer.chance, text)
 
     @cached_property
     def recognizer(self) -> FollowUps:
-        """Recognizes follow-ups."""
+        """The follow-up classifier."""
         assert self.follow_ups is not None
         questions = [row.question for row in self._told()[0]]
         return FollowUps(encoder=self.encoder, path=self.follow_ups, questions=questions)
 
     async def score(self, question: str, panel: Panel) -> Mapping[str, float]:
-        """The probability of each expert, found beside the event loop."""
+        """The probability of each expert; it is computed in a thread."""
         return await asyncio.to_thread(self.probabilities, question, panel)
 
     def probabilities(self, question: str, panel: Panel) -> dict[str, float]:
-        """The probability that each expert should answer, and that none should."""
+        """The probability of each expert, and of nobody."""
         familiar, strangers = self.known(panel)
         vectors_1D = self.encoder.vectors([question])
         scores = self._classified(question, vectors_1D, familiar)
@@ -102,7 +102,7 @@ class Embedding(Method):
         return {name: score * left for name, score in scores.items()} | near
 
     def known(self, panel: Panel) -> tuple[Experts, Experts]:
-        """The experts that labelled questions tell of, and the others; without such questions all are known."""
+        """The experts that labelled questions name, and the others; if they name none of them, all count as known."""
         _, names = self._told()
         told = names & set(panel.experts) or set(panel.experts)
         ordered = {name: panel.experts[name] for name in sorted(panel.experts)}  # what is learned knows no order
@@ -118,7 +118,7 @@ class Embedding(Method):
         return scores | {NOBODY: float(chances_S[[not who for who in learned.sets]].sum())}
 
     def _near(self, vectors_1D: np.ndarray, familiar: Experts, strangers: Experts) -> dict[str, float]:
-        """For each expert that no labelled question tells of: is the nearest text one of its own examples?"""
+        """The score of each expert that no labelled question names: is the nearest text one of its examples?"""
         if not strangers:
             return {}
         examples = self.examples(familiar) + [
@@ -135,7 +135,7 @@ class Embedding(Method):
         return {name: nearness(close_N, np.array([name in who for _, who in examples])) for name in strangers}
 
     def _once(self, experts: Experts) -> Learned:
-        """What is known for these experts: shipped, kept, or learned now."""
+        """The classifier for these experts: shipped, cached, or fitted now."""
         key = tuple((e.name, tuple(e.examples), tuple(e.keywords)) for e in experts.values())
         with self._lock:
             if key not in self._learned:
@@ -149,13 +149,13 @@ class Embedding(Method):
         return sorted({who for _, who in self.examples(experts)}, key=sorted)
 
     def made_of(self, experts: Experts) -> tuple[Any, ...]:
-        """Everything that the weights follow from."""
+        """Everything that determines the weights."""
         words = tuple((e.name, tuple(e.keywords)) for e in experts.values())
         examples = [(text, sorted(who)) for text, who in self.examples(experts)]
         return VERSION, words, examples, self.encoder, self.keyword_weight, self.remainder, self.strength
 
     def fitted(self, experts: Experts) -> np.ndarray:
-        """float64[D, sets], learned now."""
+        """The weights, float64[D, sets], fitted now."""
         examples, sets = self.examples(experts), self.sets(experts)
         texts = [text for text, _ in examples]
         _log.info("the embedding router learns from %s questions, once for these experts", f"{len(texts):,}")
@@ -163,7 +163,7 @@ class Embedding(Method):
         return logistic(features_ND, [sets.index(who) for _, who in examples], strength=self.strength)
 
     def examples(self, experts: Experts) -> list[tuple[str, frozenset[str]]]:
-        """What is learned from: questions, and who of these experts should answer each."""
+        """The training set: questions, and which of these experts should answer each."""
         own = [(text, frozenset({e.name})) for e in experts.values() for text in e.examples]
         rows, names = self._told()
         if not names & experts.keys():  # the rows are of another subject
@@ -171,7 +171,7 @@ class Embedding(Method):
         return own + [(row.question, row.experts.intersection(experts)) for row in rows]
 
     def _told(self) -> tuple[list[Row], frozenset[str]]:
-        """Labelled questions that may be learned from, and the experts they tell of."""
+        """The labelled questions outside of the held-out part, and the experts that they name."""
         return _told(self.lessons, self.rows, self.held_out, self.seed)
 
     def _features(self, texts: Sequence[str], vectors_ND: np.ndarray, experts: Experts) -> np.ndarray:

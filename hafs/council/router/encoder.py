@@ -16,25 +16,27 @@ from hafs.council.router import bert
 from hafs.council.router.bert import Bert
 
 LONGEST = 256
-"""Tokens of a question that are read, as the encoder was trained."""
+"""The maximum number of tokens that are read, as in the encoder's training."""
 _BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """An encoder that comes inside an installed package; loaded when it is first asked."""
+    """An encoder inside an installed package; it is loaded at its first use."""
 
     package: str
     folder: str
     """Of the model inside the package."""
     layers: tuple[int, ...]
-    """Which hidden states are pooled, 0 the word embeddings; the earlier ones tell more of how a question is built."""
+    """The pooled hidden states; 0 is the word embedding. The earlier ones say more about the form of a question."""
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """float32[N, D]: for each layer a part of length one, over the root of their number."""
+        """float32[N, D]: a unit vector per layer, divided by the root of the number of layers."""
         tokenizer, net, lock = _loaded(self.package, self.folder)
-        threads = 1 if len(texts) < _BATCH else None  # threads that wait for a few small products spin in vain
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # batches of like length pad little
+        threads = 1 if len(texts) < _BATCH else None  # more threads do not speed up small matrix products
+        order = sorted(
+            range(len(texts)), key=lambda i: len(texts[i])
+        )  # sort by length, so that batches need little padding
         vectors_ND = np.empty((len(texts), len(self.layers) * net.width), np.float32)
         with lock, _blas().limit(limits=threads, user_api="blas"):
             for i in range(0, len(order), _BATCH):
@@ -43,7 +45,7 @@ class Encoder:
         return vectors_ND
 
     def topics(self, vectors_ND: np.ndarray) -> np.ndarray:
-        """float32[N, D / layers]: the last layer's part, of length one; it tells most of what a text is about."""
+        """float32[N, D / layers]: the unit vector of the last layer, which says most about the topic."""
         return vectors_ND[:, -vectors_ND.shape[1] // len(self.layers) :] * len(self.layers) ** 0.5
 
 

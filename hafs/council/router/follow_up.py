@@ -18,15 +18,15 @@ LABEL = "follow_up"
 VERSION = 1
 STRENGTH = 30.0
 SHORT_WORDS = 3
-"""Texts with at most this many words are follow-ups, where there is no encoder to tell."""
+"""Without an encoder, texts with at most this many words count as follow-ups."""
 _LONG_WORDS = 12
 _WEIGHT = 4
-"""How often each labelled text counts; there are many more questions."""
+"""How often each labelled text is repeated, because there are many more questions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FollowUps:
-    """Recognizes follow-ups."""
+    """The follow-up classifier."""
 
     encoder: Encoder
     path: str
@@ -46,7 +46,7 @@ class FollowUps:
         return self._weights[0]
 
     def made_of(self) -> tuple[Any, ...]:
-        """Everything that the weights follow from."""
+        """Everything that determines the weights."""
         return "follow-ups", VERSION, self._labelled(), self.encoder
 
     def fitted(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Routing by a language model, whose answer is only ever one of the labels.
+"""Routing by a language model, restricted to the labels.
 
 A host that can score labels by their next-token probabilities is asked for those: every set of experts is a label, an
 expert's score is the summed probability of the sets it is in. Any other model is asked for JSON, under a schema where
@@ -22,27 +22,27 @@ MOST_LABELS = 64
 NONE = "general"
 """The label of questions for no specialist, as in the routing data."""
 _MOST_TRIES, _LONGEST = 8, 4000
-"""Brackets that are tried as the beginning of JSON, and characters that are read of an answer."""
+"""Brackets that are tried as the start of JSON, and characters of an answer that are read."""
 _SAID = 0.9
 """The score of an expert that a model names without a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Llm(Method):
-    """Asks a model of the tier `fast`, or an adapter trained for routing."""
+    """Asks a model of the tier `fast`, or an adapter that was trained for routing."""
 
     adapter: str | None
     """An adapter trained with dataset=routing, asked as in its training; null: the base, asked with instructions."""
     max_tokens: Annotated[int, Field(gt=0)]
-    """Of a model's answer, where it is not scored."""
+    """Limit of a model's answer, if labels are not scored."""
 
     @property
     def adapters(self) -> Sequence[str]:
-        """The trained one, if there is one."""
+        """The trained adapter, if there is one."""
         return (self.adapter,) if self.adapter else ()
 
     async def score(self, question: str, panel: Panel) -> Mapping[str, float] | None:
-        """Marginal probabilities, or what the model said."""
+        """Marginal probabilities, or the scores in the model's answer."""
         messages = [HumanMessage(question)] if self.adapter else instructions(question, panel)
         if panel.scorer is not None:
             return await self._scored(panel.scorer, messages, panel)
@@ -72,7 +72,7 @@ def label_sets(panel: Panel) -> list[tuple[str, ...]]:
 
 
 def instructions(question: str, panel: Panel) -> list[Any]:
-    """What a model without training for it is told."""
+    """The prompt for a model that was not trained for routing."""
     experts = "\n".join(f"- {e.name}: {e.specialization}" for e in panel.experts.values())
     shape = json.dumps(dict.fromkeys(panel.experts, 0.0))
     said = (
@@ -83,7 +83,7 @@ def instructions(question: str, panel: Panel) -> list[Any]:
 
 
 def read_scores(said: str, names: Sequence[str]) -> dict[str, float]:
-    """Scores out of whatever a model said: JSON with numbers, `name: number`, or names alone; else all 0."""
+    """Read scores from a model's answer: JSON with numbers, `name: number`, or names alone; else all are 0."""
     said = said[:_LONGEST]
     found = _from_json(said, names) or _from_pairs(said, names) or _from_names(said, names)
     return {name: found.get(name, 0.0) for name in names}
@@ -122,7 +122,7 @@ def _from_names(said: str, names: Sequence[str]) -> dict[str, float]:
 
 
 def _number(value: Any) -> float:
-    """A probability out of 0.8, "0.8", "80%", 80 or true; anything else is 0."""
+    """Read a probability from 0.8, "0.8", "80%", 80 or true; anything else is 0."""
     if isinstance(value, bool):
         return _SAID if value else 0.0
     text = str(value).strip()

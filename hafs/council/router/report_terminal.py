@@ -1,4 +1,4 @@
-"""A router's report for people."""
+"""Prints a router's report."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from hafs.council.router.routing_report import Report
 
 
 def show_report(name: str, report: Report) -> None:
-    """Figures of a router on questions that nothing was fitted to."""
+    """Print the figures of a router on held-out questions."""
     several = "" if report.exact_several is None else f", {report.exact_several:.1%} of those for several experts"
     console = Console(highlight=False)
     console.print(f"router {name}, {report.rows} questions: {report.exact:.1%} exactly right{several}", soft_wrap=True)
@@ -27,7 +27,7 @@ def show_report(name: str, report: Report) -> None:
 
 
 def show_wrong(report: Report) -> None:
-    """Each question that was routed wrong, what was right and what was picked."""
+    """Print each wrong routing: the right experts, the picked experts, the question."""
     table = Table("right", "picked", "question")
     for question, right, picked in report.wrong:
         table.add_row(right, picked, question)
@@ -35,7 +35,7 @@ def show_wrong(report: Report) -> None:
 
 
 def show_fit(before: Panel, fitted: Panel, *, rows: int) -> None:
-    """What fitting changed, as words to add to a command."""
+    """Print the fitted thresholds as overrides."""
     words = list(_changed(before, fitted))
     said = " ".join(words) if words else "nothing better than the thresholds as they are"
     print(f"fitted to {rows} other questions: {said}")

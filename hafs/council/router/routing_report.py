@@ -1,4 +1,4 @@
-"""How right a router is, how well its scores mean what they say, and thresholds fitted to labelled questions."""
+"""Accuracy and calibration of a router, and thresholds fitted to labelled questions."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -19,19 +19,19 @@ class Report:
     exact: float
     """Share of questions with exactly the right experts."""
     exact_several: float | None
-    """The same among questions for several experts; None without such."""
+    """The same for questions with several experts; None if there are none."""
     by_expert: Mapping[str, tuple[float, float]]
     """Precision and recall of each."""
     brier: float
-    """Mean squared distance of the scores to 0 and 1 (Brier 1950); 0 is best, 0.25 is a coin."""
+    """Mean squared distance of the scores to 0 and 1 (Brier 1950); 0 is best, 0.25 is a coin toss."""
     calibration_error: float
     """Mean distance between score and share of right ones, in ten bins (Naeini et al. 2015)."""
     decided_by: Mapping[str, tuple[int, float]]
-    """For each router that decided: questions, and the share it got right."""
+    """For each router that decided: the number of questions, and the share of right ones."""
     median_ms: float
     slowest_ms: float
     wrong: Sequence[tuple[str, str, str]]
-    """Question, what was right, what was picked."""
+    """Question, right experts, picked experts."""
 
 
 async def measure(router: Router, panel: Panel, rows: Sequence[Row]) -> Report:

@@ -1,4 +1,4 @@
-"""Questions and who should answer them: the rows of a routing file, and which of them are held out."""
+"""Routing files: labelled questions, and which of them are held out."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def read_rows(path: str) -> tuple[Row, ...]:
     """The rows of a routing file (`instruction`, `input`, `output`: names joined by commas).
 
     Raises:
-        DataError: There is no such file, or a line of it is no such row.
+        DataError: The file cannot be read, or a line is not a routing row.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -41,7 +41,7 @@ def _row(path: str, number: int, line: str) -> Row:
         return Row(question=question, experts=experts, group=found.get("split_group") or question)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DataError(
-            f"{path} line {number} is no routing row", hint='{"instruction": "...", "output": "asm,debug"}'
+            f"{path} line {number} is not a routing row", hint='{"instruction": "...", "output": "asm,debug"}'
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Does routing help? The whole council, each of its experts alone and the base, over the test splits of all of them.
+"""Measures whether routing helps: the council, each expert alone and the base model, on all test splits.
 
     members    which experts, and the run or the registered model behind each
     sides      what each side answers; how likely the rows' own answers are to those that have probabilities
@@ -30,7 +30,7 @@ def of_council(
     chat: Any, members: Mapping[str, Subject], *, metrics: Mapping[str, Metric], headline: str, rows: int | None,
     max_new_tokens: int, draws: int, seed: int, say: Say,
 ) -> Trial:  # fmt: skip
-    """Put every test row of every expert to all sides.
+    """Ask every side every test row of every expert.
 
     Args:
         chat: The council.
@@ -67,7 +67,7 @@ def of_council(
 
 
 def _questions(members: Mapping[str, Subject], rows: int | None, say: Say) -> list[Question]:
-    """The first test rows of each expert that ask something, none of them seen by any expert."""
+    """The first test rows of each expert with a question; no expert was trained on them."""
     data = {name: data_of(subject, subject.model.tokenizer()) for name, subject in members.items()}
     found: dict[str, Question] = {}
     for name, subject in members.items():
@@ -83,10 +83,10 @@ def _questions(members: Mapping[str, Subject], rows: int | None, say: Say) -> li
         found |= {question.id: question for question in mine if question.id not in found}
         say(f"data       {name}: {len(mine)} test rows of {subject.dataset.name}, seen by none of the experts")
     if not found:
-        raise DataError("the test splits hold plain text only, which asks nothing", hint="rows with an answer")
+        raise DataError("the test splits contain plain text only, without questions", hint="use rows with an answer")
     return list(found.values())
 
 
 def _perfect(questions: Sequence[Question], sheets: Sheets) -> list[Said]:
-    """Each row as its own expert answered it, without a share of anybody's time."""
+    """Each row with the answer of its own expert, without times."""
     return [replace(sheets[question.expert][i], seconds=0.0) for i, question in enumerate(questions)]

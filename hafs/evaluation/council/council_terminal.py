@@ -9,7 +9,7 @@ from hafs.evaluation.evaluation_terminal import COLORS, judged, number
 
 
 def show(console: Console, record: Record) -> None:
-    """Print it."""
+    """Print the trial."""
     console.print(_sides(record))
     console.print(Text("* the council surely differs (95 %): green, it is better; red, it is worse"), soft_wrap=True)
     console.print(_experts(record))
@@ -22,7 +22,7 @@ def show(console: Console, record: Record) -> None:
 
 
 def cell(record: Record, side: str, metric: str) -> tuple[str, str]:
-    """A side's figure, and `better` or `worse` where the council surely is that."""
+    """A side's figure, with `better` or `worse` if the council differs significantly."""
     found = record.sides[side].get(metric)
     if found is None:
         return "-", ""
@@ -32,7 +32,7 @@ def cell(record: Record, side: str, metric: str) -> tuple[str, str]:
 
 
 def metrics(record: Record) -> list[str]:
-    """Every metric that some side has, in their order."""
+    """Every metric that at least one side has, in order."""
     return list(dict.fromkeys(name for found in record.sides.values() for name in found))
 
 
@@ -64,5 +64,5 @@ def _experts(record: Record) -> Table:
 
 
 def routes(routed: object) -> str:
-    """Where rows went, the most common first."""
+    """The experts that rows were routed to, the most frequent first."""
     return ", ".join(f"{name} {count}" for name, count in dict(routed).items())  # type: ignore[call-overload]

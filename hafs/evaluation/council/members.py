@@ -1,4 +1,4 @@
-"""Which experts a council is scored with, and the finished run or registered model behind each."""
+"""Finds the experts of a scored council, and the finished run or registered model of each."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,7 +20,7 @@ from hafs.registry.registry import Mixture, Record, Registry
 
 
 def seated(config: DictConfig) -> tuple[Any, dict[str, Subject]]:
-    """The council that the words describe, its experts with the adapters that are scored, and the runs behind them.
+    """The council for these overrides, whose experts have the scored adapters, and their runs.
 
     Args:
         config: Of the command. `council` is a list of experts, of registered models or one mixture of them, or a
@@ -58,7 +58,7 @@ def _only(members: Mapping[str, Subject], panel: Panel) -> Panel:
 
 
 def _mixture(chosen: Any, registry: Registry) -> Mixture | None:
-    """The registered mixture, where one is all that was chosen."""
+    """The registered mixture, if a single one was chosen."""
     if not isinstance(chosen, list) or len(chosen) != 1 or not _registered(chosen[0], registry):
         return None
     entry = registry.get(chosen[0])
@@ -70,7 +70,7 @@ def _registered(word: str, registry: Registry) -> bool:
 
 
 def _pairs(chosen: Any, experts: Mapping[str, Expert], registry: Registry) -> Iterator[tuple[str, str | None]]:
-    """Names of experts, and where their adapters come from."""
+    """Names of experts, and the sources of their adapters."""
     sources = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen)
     if len(sources) < len(chosen):
         raise ConfigError(f"council={','.join(chosen)} has an expert twice")

@@ -1,4 +1,4 @@
-"""What the trial of a council found, and the rows behind it."""
+"""The results of a council's trial, and its rows."""
 
 import json
 from collections import Counter
@@ -18,13 +18,13 @@ from hafs.evaluation.subject import Subject
 from hafs.runs.evaluation_record import Figure
 
 Sheets = dict[str, list[Said]]
-"""What each side said, the council's first, the perfect routing's last."""
+"""The answers of each side: the council first, perfect routing last."""
 FOLDER = Path("outputs/council")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """An expert that was scored."""
+    """A scored expert."""
 
     run: str
     """Name of its run or of the registered model."""
@@ -42,14 +42,14 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that was found, as it is written."""
+    """All results, as they are written to disk."""
 
     answer: str
-    """Does routing help? In one line."""
+    """Whether routing helps, in one line."""
     headline: str
     """The metric that the answer is about."""
     best_alone: str
-    """The expert that does best by itself."""
+    """The expert that is best alone."""
     router: str
     synthesizer: str
     providers: Sequence[str]
@@ -66,13 +66,7 @@ class Record:
     date: str
     """ISO 8601, UTC."""
     seconds: float
-    """All of it took."""
-
-    def routed_right(self) -> float | None:
-        """Share of rows that went to their own expert, alone or among others; None where nothing was asked."""
-        rows = sum(member.rows for member in self.experts.values())
-        right = sum(member.routed.get(name, 0) for name, member in self.experts.items())
-        return right / rows if rows and self.max_new_tokens else None
+    """Duration of the trial."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +80,7 @@ class Trial:
     """Who answered each row for the council."""
 
     def write(self, page: str, folder: Path = FOLDER) -> list[Path]:
-        """Write the record, the page and every row; each replaces its old self whole."""
+        """Write the record, the page and every row; each file is replaced atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         texts = {
             "evaluation.json": json.dumps(asdict(self.record), indent=1),
@@ -113,7 +107,7 @@ def trial(
     routed: Sequence[tuple[str, ...]], metrics: Mapping[str, Metric], headline: str, max_new_tokens: int, draws: int,
     seed: int, seconds: float,
 ) -> Trial:  # fmt: skip
-    """Put it together.
+    """Assemble the trial.
 
     Raises:
         DataError: The headline metric applies to no row.
@@ -152,7 +146,7 @@ def trial(
 
 
 def _answer(values: Mapping[str, Alone | None], over_best: Figure | None, *, headline: str, best: str) -> str:
-    """Does routing help? Held against the expert that does best by itself on these very rows."""
+    """Whether routing helps, compared with the expert that is best alone on the same rows."""
     if over_best is None:
         return f"does routing help? not measured: the council and {best} answered no row in common"
     shown = {

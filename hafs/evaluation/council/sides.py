@@ -1,4 +1,4 @@
-"""What each side of a council answers, and how likely the rows' own answers are to it."""
+"""The answers of each side of a council's trial, and the likelihood of the reference answers."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from hafs.modeling.likelihood import Likelihood, likelihoods
 from hafs.providers.local import Local
 
 AT_ONCE = 16
-"""Requests of one side that are under way; each has a deadline, so they must not wait for each other for long."""
+"""Concurrent requests of one side; each has a deadline, so they must not queue for long."""
 _ENDED = {"finish_reason": "stop"}
 _MESSAGES = {"system": SystemMessage, "assistant": AIMessage, "tool": partial(ToolMessage, tool_call_id="0")}
 
@@ -37,12 +37,12 @@ class Question:
 
     @property
     def messages(self) -> list[BaseMessage]:
-        """The prompt in LangChain's words."""
+        """The prompt as LangChain messages."""
         return [_MESSAGES.get(message.role, HumanMessage)(message.content) for message in self.row.prompt]
 
 
 def sides_of(chat: Any, members: Mapping[str, Subject], *, base: str) -> dict[str, Any]:
-    """The council's experts, each alone, and the base: a council of nothing but the default expert's model."""
+    """The experts, each alone, and the base: a council of the default expert's model without adapter."""
     plain = replace(chat.panel.experts[chat.panel.default], name=base, adapter=None, system=None)
     only = replace(chat.panel, experts={base: plain}, default=base)
     return {name: chat.alone(name) for name in members} | {base: chat.model_copy(update={"panel": only})}
@@ -52,7 +52,7 @@ def answered(
     label: str, side: Any, questions: Sequence[Question], nats: Sequence[Likelihood] | None, limit: int,
     tokens: Callable[[str], int], say: Callable[[str], None],
 ) -> tuple[list[Said], list[tuple[str, ...]]]:  # fmt: skip
-    """What a side says to every question, and which experts said it; a failed answer is missing, not empty.
+    """The answers of a side, and which experts gave them; a failed answer is None, not empty.
 
     Args:
         label: Of the side.
@@ -99,7 +99,7 @@ def _said(row: Asked, answer: Any, found: Likelihood | None, seconds: float, tok
 
 
 def _said_nothing(answer: Any) -> bool:
-    """Whether whoever was asked ended at once: to a council that is a failure, here it is an answer."""
+    """Whether the model ended with no text: for a council this is a failure, here it is an answer."""
     outcomes = {attempt.get("outcome") for attempt in getattr(answer, "attempts", ())}
     return isinstance(answer, AllProvidersDown) and outcomes == {"empty"}
 
@@ -112,7 +112,7 @@ def _picked(answer: Any) -> tuple[str, ...]:
 def likely(
     chat: Any, sides: Mapping[str, Any], questions: Sequence[Question], say: Callable[[str], None]
 ) -> dict[str, list[Likelihood]]:
-    """The likelihood of every row's own answer under each side that is a local base with one adapter or none."""
+    """The likelihood of every reference answer, for each side that is a local base with at most one adapter."""
     first, panel = chat.providers[0], chat.panel
     models = {first.models[expert.tier] for expert in panel.experts.values()}
     if not isinstance(first.host, Local) or len(models) != 1:
