@@ -16,6 +16,7 @@ from typing import Any
 
 import xxhash
 
+from hafs.chat.call_parser import CallSyntax, ParsedAnswer, parse
 from hafs.chat.messages import TEXT_ROLE, Call, Conversation, Message, Rendered, learned_part
 from hafs.chat.renderer import Renderer
 from hafs.chat.template import control_tokens
@@ -23,12 +24,16 @@ from hafs.chat.template import control_tokens
 __all__ = [
     "TEXT_ROLE",
     "Call",
+    "CallSyntax",
     "Conversation",
     "Message",
+    "ParsedAnswer",
     "Rendered",
+    "call_syntax",
     "encode_plain",
     "end_tokens",
     "learned_part",
+    "parse",
     "render",
     "render_many",
     "shows_reasoning",
@@ -72,6 +77,11 @@ def unfold(tokenizer: Any, conversation: Conversation) -> list[Conversation]:
         HafsError: As `render` does.
     """
     return _renderer(tokenizer).unfold(conversation)
+
+
+def call_syntax(tokenizer: Any) -> CallSyntax | None:
+    """The syntax in which the model writes tool calls; None if hafs cannot parse it."""
+    return _renderer(tokenizer).call_syntax
 
 
 def shows_reasoning(tokenizer: Any) -> bool:

@@ -42,7 +42,7 @@ def find_ending(template: Template) -> AnswerEnding:
         asked = replace(asked, tools=(TOOL,))  # some templates require tools
         last = template.write((asked, said))
     if _SAID not in last:
-        raise HafsError("the chat template omits assistant messages", hint="use another chat template")
+        raise HafsError("the chat template leaves out what the assistant says", hint="use another chat template")
     before, _, tail = last.rpartition(_SAID)
     following = _following(template, (asked, said))
     shared = shared_start(template, tail, following) if following is not None else tail

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from hafs.chat.answers import AnswerCutter
+from hafs.chat.call_parser import CallSyntax, find_syntax
 from hafs.chat.messages import TEXT_ROLE, Conversation, Message, Rendered
 from hafs.chat.template import Template
 from hafs.core.errors import HafsError
@@ -61,7 +62,15 @@ class Renderer:
         self.plans: dict[tuple[tuple[str, ...], bool], RenderPlan | None] = {}
         self.samples: dict[tuple[str, ...], list[RolePattern]] = {}
         self.lock = threading.Lock()
+        self._syntax: tuple[CallSyntax | None] | None = None
         self._backend: Any = None
+
+    @property
+    def call_syntax(self) -> CallSyntax | None:
+        """The syntax in which the model writes tool calls; None if it is not supported."""
+        if self._syntax is None:
+            self._syntax = (find_syntax(self.turns),)
+        return self._syntax[0]
 
     def backend_encode(self, texts: Sequence[str], *, plain: bool, offsets: bool = False) -> list[Any]:
         """Encode with a private copy of the tokenizer's backend, so that settings are never shared with other code."""

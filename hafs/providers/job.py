@@ -34,6 +34,7 @@ class Job:
         stop: Texts that end it.
         deadline: On `time.monotonic`; None: whenever it is done.
         tell: Called from the engine's thread with every `Said`, or with the exception that ended it.
+        control_tokens: Whether the text contains control tokens, which tool calls may consist of.
     """
 
     def __init__(
@@ -46,10 +47,12 @@ class Job:
         stop: Sequence[str],
         deadline: float | None,
         tell: Callable[[Said | Exception], None],
+        control_tokens: bool = False,
     ) -> None:
         self.adapter, self.deadline, self.tell = adapter, deadline, tell
         self.row = Generation(prompt, adapter=None, limit=limit, sampling=sampling)
         self.stop = StopWords(stop)
+        self.control_tokens = control_tokens
         self.pieces: Pieces | None = None
         self.over = False
 
@@ -63,7 +66,7 @@ class Job:
             self.fail(error)
 
     def _hear(self, token: int | None, tokenizer: Any) -> None:
-        self.pieces = self.pieces or Pieces(tokenizer)
+        self.pieces = self.pieces or Pieces(tokenizer, control_tokens=self.control_tokens)
         text = self.pieces.add(token)
         if self.row.finish == "length":
             text += self.pieces.add(None)

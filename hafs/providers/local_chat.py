@@ -5,13 +5,15 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.language_models import LangSmithParams
+from langchain_core.language_models.base import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import run_in_executor
+from langchain_core.runnables import Runnable, run_in_executor
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 
 from hafs.chat import end_tokens, render
@@ -23,6 +25,7 @@ from hafs.providers.classify import before_sending
 from hafs.providers.engine import Engine
 from hafs.providers.job import Job, Said
 from hafs.providers.local_names import known_model
+from hafs.providers.local_tools import ToolRequest, tool_request
 from hafs.providers.plain_messages import conversation_of
 from hafs.providers.provider_error import Refused
 from hafs.providers.tracing import Callbacks
@@ -92,14 +95,22 @@ class LocalChat(Bridged):
                 loop.call_soon_threadsafe(heard.put_nowait, said)
 
         with before_sending():
-            job = self._job(messages, stop or self.stop or [], tell, words)
+            calling = self._tool_request(messages, words)
+            prompt = calling.prompt if calling else self._prompt(messages)
+            job = self._job(prompt, stop or self.stop or [], tell, words, control_tokens=calling is not None)
         self.engine.submit(job)
+        text = ""
         try:
             while True:
                 said = await heard.get()
                 if isinstance(said, Exception):
                     raise said
-                yield self._chunk(job, said)
+                text += said.text
+                if calling and said.finish:
+                    message, finish = calling.chunk(text, said.finish)
+                    yield self._chunk(job, said._replace(finish=finish), message)
+                elif not calling:
+                    yield self._chunk(job, said)
                 if said.finish:
                     return
         finally:
@@ -113,16 +124,32 @@ class LocalChat(Bridged):
         async for chunk in self.pieces(messages, stop, words):
             text, last = text + str(chunk.message.text), chunk
         assert last is not None
-        info = last.generation_info or {}
-        message = AIMessage(content=text, usage_metadata=last.message.usage_metadata, response_metadata=dict(info))  # type: ignore[attr-defined]
+        info, said = last.generation_info or {}, cast("AIMessageChunk", last.message)
+        message = AIMessage(
+            content=text, tool_calls=said.tool_calls, usage_metadata=said.usage_metadata, response_metadata=dict(info)
+        )
         return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
 
-    def _job(self, messages: Sequence[BaseMessage], stop: Sequence[str], tell: Any, words: dict[str, Any]) -> Job:
+    def bind_tools(
+        self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Tools in any of LangChain's forms; `tool_choice` in OpenAI's."""
+        formed = [convert_to_openai_tool(tool) for tool in tools]
+        return cast("Any", self.bind(tools=formed, **({"tool_choice": tool_choice} if tool_choice else {}), **kwargs))
+
+    def _tool_request(self, messages: Sequence[BaseMessage], words: dict[str, Any]) -> ToolRequest | None:
+        try:
+            return tool_request(self.engine.tokenizer, messages, words)
+        except HafsError as error:
+            raise Refused("rejected", error.fact) from error
+
+    def _job(
+        self, prompt: Sequence[int], stop: Sequence[str], tell: Any, words: dict[str, Any], *, control_tokens: bool
+    ) -> Job:
         def word(name: str) -> Any:
             given = words.get(name)
             return getattr(self, name) if given is None else given
 
-        prompt = self._prompt(messages)
         timeout = word("timeout")
         return Job(
             prompt,
@@ -132,6 +159,7 @@ class LocalChat(Bridged):
             stop=stop,
             deadline=None if timeout is None else time.monotonic() + timeout,
             tell=tell,
+            control_tokens=control_tokens,
         )
 
     def _prompt(self, messages: Sequence[BaseMessage]) -> list[int]:
@@ -146,8 +174,8 @@ class LocalChat(Bridged):
             raise Refused("too_long", f"the prompt has {prompt} tokens, model {self.model!r} takes {context}")
         return max(1, min(wish or self.host.max_tokens, context - prompt))
 
-    def _chunk(self, job: Job, said: Said) -> ChatGenerationChunk:
-        message = AIMessageChunk(content=said.text)
+    def _chunk(self, job: Job, said: Said, message: AIMessageChunk | None = None) -> ChatGenerationChunk:
+        message = message or AIMessageChunk(content=said.text)
         info: dict[str, Any] = {}
         if said.finish:
             read = len(job.row.prompt)

@@ -1,14 +1,36 @@
 """LangChain's messages as the plain texts that a local base reads."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
-from hafs.chat import Conversation, Message
+from hafs.chat import Call, Conversation, Message
 from hafs.providers.provider_error import Refused
 
 ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool", "chat": "user", "function": "tool"}
+
+
+def calling_conversation_of(messages: Sequence[BaseMessage], tools: Sequence[Mapping[str, Any]]) -> Conversation:
+    """LangChain's messages as a conversation with tools; tool calls and their results keep their structure.
+
+    Raises:
+        Refused: A message contains something other than text.
+    """
+    written = [_calling(message) for message in messages]
+    return tuple(replace(each, tools=tuple(tools) if place == 0 else ()) for place, each in enumerate(written))
+
+
+def _calling(message: BaseMessage) -> Message:
+    role, calls = ROLES.get(message.type, "user"), getattr(message, "tool_calls", None) or ()
+    content = text_of(AIMessage(content=message.content)) if calls else text_of(message)
+    return Message(
+        role=role, content=content,
+        calls=tuple(Call(name=call["name"], arguments=call["args"], id=call["id"]) for call in calls),
+        name=message.name if role == "tool" else None, call_id=getattr(message, "tool_call_id", None),
+    )  # fmt: skip
 
 
 def conversation_of(messages: Sequence[BaseMessage]) -> Conversation:

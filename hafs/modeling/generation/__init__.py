@@ -131,8 +131,8 @@ def _answers(
 class Pieces:
     """An answer's text as it grows: pieces that end between characters, and together are the text of all tokens."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, *, control_tokens: bool = False) -> None:
+        self._tokenizer, self._skip = tokenizer, not control_tokens
         self._tokens: list[int] = []
         self._told = 0
 
@@ -140,7 +140,7 @@ class Pieces:
         """The new text after a token; None: the answer has ended, and what was held back comes out."""
         if token is not None:
             self._tokens.append(token)
-        text = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
+        text = self._tokenizer.decode(self._tokens, skip_special_tokens=self._skip)
         if token is not None and text.endswith("�"):
             return ""  # in the middle of a character
         piece, self._told = text[self._told :], len(text)
