@@ -22,6 +22,13 @@ def rank() -> int:
     return max(int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
+def local_rank() -> int:
+    """The place of this process among those of its machine: which device is its own."""
+    if "LOCAL_RANK" in os.environ:
+        return int(os.environ["LOCAL_RANK"])
+    return int(os.environ.get("SLURM_LOCALID", "0")) if was_launched() else 0
+
+
 def was_launched() -> bool:
     """Whether somebody, the first process or a launcher, has started the processes of all devices."""
     return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1

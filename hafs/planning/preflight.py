@@ -136,7 +136,8 @@ def disk(found: Plan, folder: Path, *, keep: int) -> None:
     """
     states = 2 if found.asked.setup.eight_bit_optimizer else 8
     needed = found.trained * ((4 + states) * (keep + 2) + 4 * (len(found.asked.stages) + 2))
-    free = shutil.disk_usage(folder).free
+    there = next(place for place in (folder, *folder.resolve().parents) if place.exists())  # or it is made soon
+    free = shutil.disk_usage(there).free
     if free < needed:
         raise RunError(
             f"{folder} needs {needed / 1e6:,.0f} MB for checkpoints and adapters, and {free / 1e6:,.0f} MB are free",

@@ -132,7 +132,8 @@ class Run:
         """How a step was shared out before, if it was another way, as `key: old -> new`."""
         before = self._recorded()
         old, new = (flat(each) for each in (before["config"] if before else config, config))
-        return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in DIVIDING if old.get(key) != new.get(key)]
+        changed = [key for key in DIVIDING if key in old and old[key] != new.get(key)]
+        return [f"{key}: {old[key]} -> {new.get(key)}" for key in changed]
 
     def record(self, config: Any, *, data: str, base: str | None = None, accept_changes: bool = False) -> None:
         """Note what the run is made of.

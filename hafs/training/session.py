@@ -137,6 +137,11 @@ class Training:
             ConfigError: There are several devices, and nobody can say with which words to start their processes.
         """
         words = typed_words()
+        if self.config.trainer.get("num_nodes", 1) > 1 and not was_launched():
+            raise ConfigError(
+                f"trainer.num_nodes={self.config.trainer.num_nodes}, and this process was not started by a launcher",
+                hint="torchrun --nnodes=N --nproc-per-node=DEVICES ... -m hafs.train ..., or srun, on each machine",
+            )
         if self.world > 1 and words is None and not was_launched():
             raise ConfigError(
                 "several devices want processes of their own, and this one is no hafs train",

@@ -3,13 +3,18 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 
 import psutil
 import pytest
-from harness import Started, assert_same, events, outcome, said, seeded, train
+import tiny_runs
+from harness import TORMENTED, Started, assert_same, events, outcome, said, seeded, train
 from tiny_runs import adapter
+
+from hafs.training.ranks import _free_port
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
@@ -145,3 +150,35 @@ def test_a_run_continues_on_another_number_of_devices(rows):
     assert (
         difference(adapter(run), adapter(rows / "outputs/whole")) < 1e-6
     )  # a float32 of 0.05 has steps of 4e-9; twelve updates of Adam
+
+
+def torchrun(rows, *words, name, nodes=1):
+    """Runs to the end under a launcher for each node; the exit codes."""
+    script = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        str(nodes),
+        "--nproc-per-node",
+        str(2 // nodes),
+    ]
+    script += ["--master-addr", "127.0.0.1", "--master-port", str(_free_port())]
+    words = tiny_runs.with_common(*TWO[:2], f"trainer.devices={2 // nodes}", *words, f"name={name}", common=TORMENTED)
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+    launchers = [
+        subprocess.Popen([*script, "--node-rank", str(node), "-m", "hafs.train", *words], cwd=rows, env=environ)
+        for node in range(nodes)
+    ]
+    return [launcher.wait(300) for launcher in launchers]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_launcher_on_one_node_or_two_gives_what_hafs_alone_gives(rows):
+    assert train(rows, *TWO, "name=whole") == 0, said(rows)[-3000:]
+    whole = outcome(rows / "outputs/whole")
+    assert torchrun(rows, name="launched") == [0]
+    assert_same(rows / "outputs/launched", whole)
+    assert torchrun(rows, "trainer.num_nodes=2", name="nodes", nodes=2) == [0, 0]
+    assert_same(rows / "outputs/nodes", whole)

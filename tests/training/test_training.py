@@ -306,3 +306,8 @@ def test_a_class_that_derives_from_a_known_strategy_is_not_taken_for_it():
 
     with pytest.raises(ConfigError, match="is Other, and hafs knows"):
         refuse_unknown_strategy(pl.Trainer(accelerator="cpu", devices=1, strategy=Other(), logger=False))
+
+
+def test_several_machines_are_refused_without_a_launcher(rows):
+    with pytest.raises(ConfigError, match="not started by a launcher"):
+        run("trainer.num_nodes=2")

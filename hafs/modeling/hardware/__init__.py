@@ -1,12 +1,12 @@
 """The hardware: what a machine can hold and compute, as an option or as found here; and what torch computes on."""
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 from hafs.core.errors import ConfigError
+from hafs.core.launched import local_rank
 
 if TYPE_CHECKING:
     import torch
@@ -133,7 +133,7 @@ def device(accelerator: str) -> "torch.device":
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator asks for a GPU and torch sees none", hint="trainer=cpu, or trainer=auto")
     if accelerator != "cpu" and torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cuda", local_rank())
     if accelerator in ("auto", "mps") and torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
