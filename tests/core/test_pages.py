@@ -31,6 +31,11 @@ def test_a_template_loads_nothing_from_elsewhere_and_lets_no_text_pass_unescaped
     assert not re.search(r"""(src|href)=['"]?(https?:)?//|url\(|@import|\|\s*safe|autoescape""", source(name))
 
 
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_values_stand_in_quoted_attributes_where_a_space_cannot_end_them(name):
+    assert not re.search(r"\s[\w-]+=\{\{", source(name))
+
+
 def test_only_the_live_page_has_a_script():
     assert [name for name in TEMPLATES if "<script" in source(name)] == ["dashboard/templates/live.html.j2"]
 

@@ -1,7 +1,6 @@
 """The live page and the report of a run, over HTTP and in a real browser."""
 
 import asyncio
-import json
 import re
 import shutil
 import socket
@@ -14,6 +13,7 @@ import pytest
 import uvicorn
 from journals import generation, line, step, whole_run, write
 
+from hafs.core import records
 from hafs.core.errors import ConfigError
 from hafs.dashboard.web import page, refuse_public, serve
 from hafs.runs import report
@@ -105,12 +105,20 @@ def test_the_report_is_one_file_with_curves_stages_data_events_and_samples(tmp_p
     folder = whole_run(tmp_path / "run")
     facts = {"name": "alttp_asm", "rows": 800, "rejected": {"empty_output": 3}, "lengths": {"p50": 120},
              "splits": {"train": {"samples": 670, "groups": 600, "tokens": 9000, "supervised": 5000}}}  # fmt: skip
-    (folder / "data_report.json").write_text(json.dumps(facts))
+    records.write_record(folder / "data_report.json", facts)
     text = report.write(folder).read_text()
     assert text.startswith("<!doctype html>")
     assert "<script" not in text
     for words in ("<svg", "Stages", "3.5", "alttp_asm", "3 empty_output", "670", "Events", "Answers", "lda #1"):
         assert words in text
+
+
+def test_a_damaged_data_report_is_named_in_place_of_its_tables(tmp_path):
+    folder = whole_run(tmp_path / "run")
+    (folder / "data_report.json").write_text("null")
+    data = report.write(folder).read_text().split("<h2>Data</h2>")[1]
+    assert "data_report.json is damaged" in data
+    assert "<table>" not in data
 
 
 @pytest.fixture

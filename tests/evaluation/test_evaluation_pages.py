@@ -69,7 +69,7 @@ def test_a_page_escapes_every_text_and_loads_nothing(page, least):
 
 def test_better_and_worse_are_drawn_on_their_own_side_of_the_middle():
     text = evaluation_page.page(evaluated())
-    lines = re.findall(r'<line class=(better|worse) stroke-width="3" x1="([\d.]+)" x2="([\d.]+)"', text)
+    lines = re.findall(r'<line class="(better|worse)" stroke-width="3" x1="([\d.]+)" x2="([\d.]+)"', text)
     middle = float(re.search(r'<line x1="([\d.]+)"', text).group(1))
     assert [kind for kind, *_ in lines] == ["better", "worse"]
     assert float(lines[0][1]) > middle > float(lines[1][2])
