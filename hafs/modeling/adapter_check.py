@@ -47,7 +47,7 @@ def check_adapter(net: Any) -> None:
         apart = float((ours.get(name, torch.zeros_like(expected)) - expected).norm())
         if apart > (ROUGH if rough else EXACT) * (float(expected.norm()) + largest * EXACT):
             raise ConfigError(
-                f"training {name!r} is not supported: its gradient is not the one that PEFT's model has",
+                f"training {name!r} is not supported: its gradient differs from the one in PEFT's own model",
                 hint="leave it out of adapter.target_modules or adapter.trainable_token_indices",
             )
 
@@ -87,5 +87,5 @@ def _not_run(error: Exception) -> ConfigError:
     said = str(error).strip().splitlines()[0] if str(error).strip() else ""
     return ConfigError(
         f"PEFT's adapter cannot be run on this model: {type(error).__name__}: {said}",
-        hint="other adapter.target_modules, those of attention for instance; or model.gradient_checkpointing=false",
+        hint="use other adapter.target_modules, for example the attention, or model.gradient_checkpointing=false",
     )

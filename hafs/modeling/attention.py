@@ -140,13 +140,15 @@ def _refuse_more(module: torch.nn.Module, mask: object, is_causal: bool | None, 
     if is_causal is False or (is_causal is None and getattr(module, "is_causal", True) is False):
         asked.append("tokens that see later ones")
     if asked:
-        raise UnknownAttention(f"{type(module).__name__} asks for what is not implemented: {', '.join(asked)}")
+        raise UnknownAttention(
+            f"{type(module).__name__} uses attention features that are not implemented: {', '.join(asked)}"
+        )
 
 
 def _layer(module: torch.nn.Module) -> int:
     index = getattr(module, "layer_idx", None)
     if not isinstance(index, int):
-        raise UnknownAttention(f"{type(module).__name__} does not say which layer it is")
+        raise UnknownAttention(f"{type(module).__name__} has no layer_idx")
     return index
 
 

@@ -83,7 +83,7 @@ def mask_interface(*_: Any, mask_function: Callable[..., Any], attention_mask: A
         UnknownAttention: The mask is another than causal, windowed or chunked, or some tokens are padding.
     """
     if attention_mask is not None:
-        raise UnknownAttention("its attention is told of padding, of which there is none")
+        raise UnknownAttention("the attention gets a padding mask, which packed sequences do not have")
     window = chunk = None
     for name, holds in _made_of(mask_function):
         if name == "sliding_window_overlay":
@@ -91,7 +91,7 @@ def mask_interface(*_: Any, mask_function: Callable[..., Any], attention_mask: A
         elif name == "chunked_overlay":
             chunk = holds["chunk_size"]
         elif name not in _PARTS:
-            raise UnknownAttention(f"its attention mask has a part that is not implemented: {name}")
+            raise UnknownAttention(f"the attention mask has a part that is not implemented: {name}")
     return Reach(window, chunk) if window or chunk else None
 
 

@@ -69,7 +69,7 @@ def base_sha256(folder: Path) -> str:
     """
     files = sorted(folder.glob(KINDS[0]))
     if not files:
-        raise ConfigError(f"{folder} holds no safetensors")
+        raise ConfigError(f"{folder} contains no safetensors file")
     return _sha256_of([*files, folder / "config.json"])
 
 
@@ -90,7 +90,7 @@ def _sha256(path: Path) -> str:
     if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob) and blob != digest:
         raise ConfigError(
             f"{path} is damaged: its SHA-256 is {digest[:12]}, the hub's is {blob[:12]}",
-            hint=f"remove {path.resolve()}, and it is downloaded again",
+            hint=f"remove {path.resolve()}; it will be downloaded again",
         )
     return digest
 

@@ -59,7 +59,9 @@ class Model:
         if isinstance(template, dict):
             return {name: self._fixed(each) for name, each in template.items()}
         if template is None and self.template:
-            raise ConfigError(f"model {self.name!r} has no chat template to give arguments to", hint="template: null")
+            raise ConfigError(
+                f"model {self.name!r} has no chat template that could take arguments", hint="template: null"
+            )
         return template and fixed(template, self.template or {})
 
     def own_template(self) -> str | None:

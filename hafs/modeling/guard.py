@@ -35,9 +35,8 @@ class UnsupportedModel(HafsError):
     def __init__(self, net: Any, place: str, why: str, *, hint: str | None = None) -> None:
         kind = model_parts.base_of(net).config.get_text_config(decoder=True).model_type
         super().__init__(
-            f"models of type {kind!r} are not supported, {place}: {why}",
-            hint=hint
-            or "choose another base; docs/reference/conformance.md lists the types that hafs computes correctly",
+            f"models of type {kind!r} are not supported ({place}): {why}",
+            hint=hint or "choose another base; docs/reference/conformance.md lists the supported model types",
         )
 
 
@@ -69,7 +68,7 @@ def guard(net: Any) -> RunMode:
                 return model_parts.run_mode(net)
             why[ways] = failed
     place, what = next(iter(why.values()))
-    raise UnsupportedModel(net, f"{place}{', windows of few tokens' if windowed else ''}", what)
+    raise UnsupportedModel(net, f"{place}{'; checked with short windows' if windowed else ''}", what)
 
 
 _STATEFUL = re.compile(r"Mamba|DeltaNet|SSM|R(WKV|wkv)|LSTM|Recurrent|Lightning|LinearAttention|ShortConv")
@@ -177,9 +176,9 @@ class _Trial:
         except (HafsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError, IndexError) as error:
             return str(error).strip().splitlines()[0] or type(error).__name__
         if got.shape != expected.shape:
-            return f"logits of shape {list(got.shape)}, transformers gives {list(expected.shape)}"
+            return f"the logits have shape {list(got.shape)}, those of transformers {list(expected.shape)}"
         apart = float(_distance(got, expected).max())
-        return None if apart <= self.tolerance else f"logits differ from transformers' by {apart:.0%}"
+        return None if apart <= self.tolerance else f"the logits differ from those of transformers by {apart:.0%}"
 
 
 def _distance(got_TV: torch.Tensor, expected_TV: torch.Tensor) -> torch.Tensor:

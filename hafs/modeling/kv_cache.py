@@ -106,7 +106,7 @@ class KVCache:
             UnknownAttention: The rule has a bias, which knows nothing of earlier tokens.
         """
         if rule.bias_HTS is not None:
-            raise UnknownAttention("its attention has a position bias, which a cache of several rows does not know")
+            raise UnknownAttention("the attention has a position bias, which the KV cache does not support")
         if layer not in self._keys:
             shape = (self._rows, k_BGTd.shape[1], self._room)
             self._keys[layer] = k_BGTd.new_zeros(*shape, k_BGTd.shape[3])

@@ -61,7 +61,7 @@ def _within_memory(net: Any, samples: Sequence[Sample]) -> list[Likelihood] | No
             raise
         if len(samples) == 1:
             fact = f"out of memory with a single sample of {len(samples[0].tokens)} tokens"
-            raise HafsError(fact, hint="a smaller model, or quant=nf4 in the run") from None
+            raise HafsError(fact, hint="use a smaller model, or quant=nf4 in the run") from None
     out_of_memory.free_cache()  # outside the handler: the error holds on to what failed
     return None
 

@@ -48,5 +48,5 @@ def bitsandbytes(
         ConfigError: 4 bits without a code.
     """
     if bits == 4 and type is None:
-        raise ConfigError("quant.bits=4 needs quant.type", hint="quant=nf4 or quant=fp4")
+        raise ConfigError("quant.bits=4 requires quant.type", hint="quant=nf4 or quant=fp4")
     return Quant(name=name, bits=bits, type=type, double=double)

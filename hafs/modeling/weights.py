@@ -190,7 +190,7 @@ class Hub(Weights):
             first = str(error).strip().splitlines()[0]
             raise ConfigError(
                 f"the model {self.repo!r} cannot be loaded from the hub: {first}",
-                hint="check the name and the network, or download it first: hf download " + self.repo,
+                hint="check the name and the network, or download the model first: hf download " + self.repo,
             ) from error
 
 

@@ -157,7 +157,7 @@ def config_of(model: Model) -> Mapping[str, Any]:
     if path is None:
         name = getattr(weights, "repo", model.name)
         raise ConfigError(
-            f"a plan needs the config.json of {name!r}, which is neither shipped nor on this machine",
+            f"planning needs the config.json of {name!r}, which is not on this machine",
             hint=f"hf download {name} config.json",
         )
     return orjson.loads(path.read_bytes())
@@ -216,7 +216,7 @@ def _leaves(config: Mapping[str, Any]) -> list[dict[str, Any]]:
         if kept := records.read_record(path):
             return kept["leaves"]
     except durable.Damaged:
-        records.say_damaged(path, records.CHECKSUM, "the shapes are counted again")
+        records.say_damaged(path, records.CHECKSUM, "the shapes will be counted again")
     leaves = [asdict(leaf) for leaf in counted(config)]
     with suppress(OSError):  # a home that cannot be written costs the time to count again
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -239,7 +239,9 @@ def counted(config: Mapping[str, Any]) -> list[Leaf]:
             net = AutoModelForCausalLM.from_config(settings)
     except (KeyError, ValueError, ImportError) as error:
         why = str(error).strip().splitlines()[0]
-        raise ConfigError(f"transformers builds no causal model of {config.get('model_type')!r}: {why}") from error
+        raise ConfigError(
+            f"transformers cannot build a causal language model of type {config.get('model_type')!r}: {why}"
+        ) from error
     return list(_grouped(net))
 
 

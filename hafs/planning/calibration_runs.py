@@ -37,7 +37,7 @@ def calibrate(config: DictConfig) -> Calibration:
     """
     path = calibration_path(config.calibration)
     if config.hardware.name != "local" or path is None:
-        raise ConfigError("only this machine can be measured here", hint="hafs plan calibrate, with hardware=local")
+        raise ConfigError("hafs plan calibrate measures this machine only", hint="use hardware=local")
     _writable(path)
     console = Console()
     words = training_words(config)
@@ -103,7 +103,7 @@ def judged(plan: Plan, events: Sequence[Event], resident: int) -> Calibration:
 
 
 def _slack(plan: Plan, reserved: int) -> float:
-    """What an allocator held beyond what was asked for, as a share of what comes and goes."""
+    """What an allocator held beyond what was asked for, as a share of the transient memory."""
     moving = sum(term.bytes for term in plan.terms if term.name in memory.COMES_AND_GOES)
     if not reserved or not moving:
         return plan.constants.slack
@@ -163,6 +163,7 @@ def _train(words: Sequence[str], folder: Path) -> int:
     if status:
         said = (folder / "log.txt").read_text().strip().splitlines()
         raise RunError(
-            f"the measured training failed: {' '.join(said[-2:])}", hint="run the same words with hafs train"
+            f"the training for the measurement failed: {' '.join(said[-2:])}",
+            hint="run hafs train with the same overrides",
         )
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

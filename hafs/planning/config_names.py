@@ -31,7 +31,7 @@ def in_llamas_words(config: Mapping[str, Any]) -> Mapping[str, Any]:
     said["intermediate_size"] = said["intermediate_size"] or 4 * said["hidden_size"]
     missing = sorted(name for name in NEEDED if not said[name])
     if missing:
-        raise ConfigError(f"a plan knows no {', '.join(missing)} of the type {config.get('model_type')!r}")
+        raise ConfigError(f"planning finds no {', '.join(missing)} in the config of type {config.get('model_type')!r}")
     return said
 
 
@@ -52,7 +52,7 @@ def config_object(config: Mapping[str, Any]) -> Any:
 
     kind = str(config.get("model_type"))
     if kind not in CONFIG_MAPPING:
-        raise ConfigError(f"transformers builds no causal model of {kind!r}: it knows no such type")
+        raise ConfigError(f"transformers cannot build a causal language model of type {kind!r}: unknown type")
     plain = {key: value for key, value in config.items() if key not in ("model_type", "quantization_config")}
     return CONFIG_MAPPING[kind].from_dict(_decoded(plain))
 

@@ -43,8 +43,8 @@ class Proposal:
         self.config = config
         path = calibration_path(config.calibration)
         if config.calibration not in (None, "auto") and not calibration.load(path):
-            fact = f"calibration: {config.calibration!r} holds nothing that was measured"
-            raise ConfigError(fact, hint=f"hafs plan calibrate calibration={config.calibration} makes it")
+            fact = f"calibration file {config.calibration!r} contains no measurement"
+            raise ConfigError(fact, hint=f"run: hafs plan calibrate calibration={config.calibration}")
         self.hardware, self.constants = calibration.applied(build(config.hardware), path)
         stages = [build(node) for node in (config.get("stages") or {}).values()]
         if not stages:
@@ -134,7 +134,7 @@ def trainable(adapter: Adapter, quant: Quant) -> tuple[Quant, str]:
     if not isinstance(adapter, Full) or not quant.bits:
         return quant, ""
     unquantized = bitsandbytes(name="none", bits=None, type=None, double=None)
-    return unquantized, f"adapter=none cannot train quant={quant.name}: this is the plan of quant=none"
+    return unquantized, f"adapter=none cannot train quant={quant.name}: this plan uses quant=none"
 
 
 def product_type(wish: str, hardware: Hardware) -> tuple[Literal[2, 4], str]:

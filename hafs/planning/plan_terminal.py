@@ -62,9 +62,9 @@ def facts(plan: Plan) -> dict[str, str]:
 def show_fits(fits: Sequence[Fit], console: Console) -> None:
     """Print what fits instead, as words to add to the command."""
     if not fits:
-        console.print("nothing near it fits: choose a smaller model or larger hardware")
+        console.print("no similar configuration fits: choose a smaller model or larger hardware")
         return
-    console.print(Text("what fits, as words to add:", style="bold"))
+    console.print(Text("overrides that make it fit:", style="bold"))
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("overrides", overflow="fold")
     for name in ("GiB", "time", ""):

@@ -107,7 +107,7 @@ def ends(split: Split, tokenizer: Any) -> None:
         DataError: Nothing is supervised, or a sample's last supervised token does not end it.
     """
     if not int(split.supervised.sum()):
-        raise DataError("no token of the training split is supervised", hint="rows need answers: hafs validate")
+        raise DataError("the training split has no supervised token", hint="rows need answers; run hafs validate")
     known = set(end_tokens(tokenizer))
     for place in range(0, len(split), max(1, len(split) // LOOKED_AT)):
         sample = split[place]
@@ -116,7 +116,7 @@ def ends(split: Split, tokenizer: Any) -> None:
             last = tokenizer.decode([int(learnt[-1])]) if len(learnt) else "nothing"
             raise DataError(
                 f"sample {sample.id}: the last supervised token is {last!r}, not an end token",
-                hint="it would never stop: model=qwen1_5b or another Instruct model, whose template closes answers",
+                hint="answers would never stop; use model=qwen1_5b or another Instruct model",
             )
 
 
@@ -125,7 +125,7 @@ def warnings(found: Plan) -> Iterator[str]:
     if found.asked.load.supervised < FEW:
         yield f"note       only {found.asked.load.supervised:.1%} of the tokens are supervised"
     if found.verdict != "feasible":
-        yield "note       memory is short: hafs plan with the same words lists what fits"
+        yield "note       memory is short: hafs plan with the same overrides lists what fits"
 
 
 def disk(found: Plan, folder: Path, *, keep: int) -> None:
@@ -141,7 +141,7 @@ def disk(found: Plan, folder: Path, *, keep: int) -> None:
     if free < needed:
         raise RunError(
             f"{folder} needs {needed / 1e6:,.0f} MB for checkpoints and adapters, and {free / 1e6:,.0f} MB are free",
-            hint="free some space, or callbacks.checkpoint.keep=1, or a smaller adapter.r",
+            hint="free some space, or use callbacks.checkpoint.keep=1 or a smaller adapter.r",
         )
 
 
@@ -154,12 +154,12 @@ def memory(found: Plan, on: torch.device) -> None:
     stays = staying(found.terms)
     free, holders = _free(on)
     if stays > free:
-        held = f"; held by {', '.join(holders)}" if holders else ""
+        held = f"; used by {', '.join(holders)}" if holders else ""
         raise RunError(
-            f"{gib(stays)} GiB are needed for the model alone, and {gib(free)} GiB are free on {on}{held}",
+            f"the model alone needs {gib(stays)} GiB, and {gib(free)} GiB are free on {on}{held}",
             hint="end those processes, or add model.embedding_on_cpu=true, quant=nf4, or a smaller model="
             if holders
-            else "quant=nf4, or a smaller model=; hafs plan with the same words lists what fits",
+            else "quant=nf4, or a smaller model=; hafs plan with the same overrides lists what fits",
         )
 
 

@@ -27,7 +27,7 @@ def refused(*words):
             ["stage.main.schedule=cosin"],
             "stages.main.schedule is 'cosin': input should be 'constant', 'linear' or 'cosine'",
         ),
-        (["+adapter.lora_alfa=3"], "adapter.lora_alfa is no field of PEFT's LoraConfig"),
+        (["+adapter.lora_alfa=3"], "adapter.lora_alfa is not a field of PEFT's LoraConfig"),
         (["+dataset.val_fractoin=0.2"], "did you mean 'val_fraction'?"),
         (["name=../x"], "name is '../x'"),
         (["name=/etc/x"], "name is '/etc/x'"),

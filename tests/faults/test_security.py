@@ -204,7 +204,7 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_adapter_folder_is_refused_unread(here, kind):
     folder = adapter(here / "adapter", **HOSTILE[kind])
-    with pytest.raises(RunError, match="is no adapter that hafs loads"):
+    with pytest.raises(RunError, match="is not an adapter that hafs loads"):
         validated(folder)
     assert [path.name for path in here.iterdir()] == ["adapter"]
 

@@ -115,7 +115,7 @@ def _at(config, key):
 
 def test_only_this_machine_is_measured_and_a_training_that_fails_is_one_line(rows, monkeypatch, capsys):
     code, _, err = typed(monkeypatch, capsys, "calibrate", *TINY, "hardware=h200")
-    assert (code, err.splitlines()[0]) == (2, "hafs: only this machine can be measured here")
+    assert (code, err.splitlines()[0]) == (2, "hafs: hafs plan calibrate measures this machine only")
     code, _, err = typed(monkeypatch, capsys, "calibrate", *TINY, "calibration=null")
     assert code == 2
     (rows / "file").touch()
@@ -140,5 +140,5 @@ def test_a_damaged_calibration_is_as_good_as_none_and_refused_where_it_is_named(
         assert load(rows / "a.json") == {}
         assert "a.json is damaged" in capsys.readouterr().err
         code, _, err = typed(monkeypatch, capsys, *TINY, "calibration=a.json")
-        assert (code, err.splitlines()[-2]) == (2, "hafs: calibration: 'a.json' holds nothing that was measured")
+        assert (code, err.splitlines()[-2]) == (2, "hafs: calibration file 'a.json' contains no measurement")
         assert "assumed" in applied(proposal("calibration=null").hardware, rows / "a.json")[1].source

@@ -150,7 +150,7 @@ def test_a_sweep_of_one_job_has_its_table_and_a_refused_one_has_none(here):
         ("stage=", "there is no stage to plan"),
         ("dataset.path=nothing.jsonl", "dataset 'alttp_asm': no file 'nothing.jsonl'"),
         ("calibrations", "what is 'calibrations'"),
-        ("calibration=nothing.json", "calibration: 'nothing.json' holds nothing that was measured"),
+        ("calibration=nothing.json", "calibration file 'nothing.json' contains no measurement"),
     ],
 )
 def test_wrong_words_are_one_line_and_exit_code_2(here, word, said):

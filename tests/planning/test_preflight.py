@@ -64,7 +64,7 @@ def test_a_full_disk_is_told_before_the_model_is_loaded(rows, monkeypatch):
 
 def test_too_little_memory_is_told_with_who_holds_it(rows, monkeypatch):
     monkeypatch.setattr(preflight, "_free", lambda _: (1000, ["python (41, 9000 MiB)"]))
-    with pytest.raises(RunError, match=r"held by python \(41, 9000 MiB\)"):
+    with pytest.raises(RunError, match=r"used by python \(41, 9000 MiB\)"):
         short()
 
 

@@ -160,7 +160,7 @@ def test_a_tool_chosen_by_name_is_offered_alone_and_required(choice):
 
 def test_a_wrong_adapter_is_refused_and_the_server_answers_on(tmp_path):
     wrong = save_adapter(tmp_path / "wrong", words=["model.weights.layers=3"])
-    with pytest.raises(HafsError, match="made for another base"):
+    with pytest.raises(HafsError, match="trained on another base model"):
         chat(wrong).invoke("Hi")
     assert chat().invoke("Hi").text
 

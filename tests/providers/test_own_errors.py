@@ -118,7 +118,7 @@ def test_errors_of_the_local_base_are_no_rests(ledger, here_only, tmp_path, monk
     for adapter, words, said in (
         (None, {"top_p": -1.0}, "top_p"),
         (None, {"temperature": 1.0, "seed": 2**80}, "Overflow"),
-        (str(wrong), {}, "made for another base"),
+        (str(wrong), {}, "trained on another base model"),
     ):
         model = chain(provider(host(), parameters=takes, **usual), ledger=ledger, adapter=adapter)
         with pytest.raises(AllProvidersDown) as error:

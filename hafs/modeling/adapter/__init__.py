@@ -71,10 +71,11 @@ class Lora(Adapter):
         said, targets = str(error).strip().splitlines()[0], self.config.get("target_modules")
         if "target modules" in said.lower() and "not found" in said.lower():
             fact = f"adapter.target_modules {targets!r} matches no layer of the model"
-            return ConfigError(fact, hint=f"all-linear, or a list out of: {', '.join(linear_layers(net))}")
+            return ConfigError(fact, hint=f"use all-linear, or a list of: {', '.join(linear_layers(net))}")
         possible = ",".join(name for name in linear_layers(net) if f"'{name}'" not in said)
         return ConfigError(
-            f"PEFT puts no such adapter on this model: {said}", hint=f"adapter.target_modules=[{possible}], or fewer"
+            f"PEFT cannot attach this adapter to the model: {said}",
+            hint=f"use adapter.target_modules=[{possible}], or some of them",
         )
 
     def save(self, net: Any, folder: Path) -> None:
@@ -132,7 +133,7 @@ class Full(Adapter):
         other = {name for name, shape in stored.items() if name not in own or list(own[name].shape) != shape}
         other |= {name for name, tensor in own.items() if tensor.data_ptr() not in filled}
         if other:
-            raise RunError(f"{folder} holds another model: {', '.join(sorted(other)[:3])} differ")
+            raise RunError(f"{folder} contains another model: {', '.join(sorted(other)[:3])} differ")
         for name in stored:
             with safe_open(path, framework="pt") as file:  # opened for each: what was read stays mapped until it closes
                 own[name].copy_(file.get_tensor(name))
@@ -183,7 +184,7 @@ def _unknown_fields(given: Iterable[str]) -> list[str]:
 
     known = {field.name for field in fields(LoraConfig)} | {"name"}
     given = [key for key in given if key in more]
-    return [f"{key} is no field of PEFT's LoraConfig" for key in given if key not in known]
+    return [f"{key} is not a field of PEFT's LoraConfig" for key in given if key not in known]
 
 
 lora.check = _unknown_fields  # type: ignore[attr-defined]
@@ -217,7 +218,7 @@ def linear_layers(net: Any) -> list[str]:
 def _finite(tensors: Mapping[str, Any], where: Path) -> None:
     broken = sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all())
     if broken:
-        raise RunError(f"{where} holds an adapter with numbers that are none: {broken[0]}", hint="train it again")
+        raise RunError(f"{where} contains an adapter with NaN or infinity in {broken[0]}", hint="train it again")
 
 
 def _same_shapes(got: Mapping[str, Any], expected: Mapping[str, Any], where: Path) -> None:
@@ -228,6 +229,6 @@ def _same_shapes(got: Mapping[str, Any], expected: Mapping[str, Any], where: Pat
     )
     if wrong:
         raise RunError(
-            f"{where} holds an adapter of another shape: {len(wrong)} tensors differ, {wrong[0]} the first",
-            hint="the base, adapter.r and adapter.target_modules must be those it was trained with",
+            f"{where} contains an adapter with other shapes: {len(wrong)} tensors differ, first {wrong[0]}",
+            hint="use the base model, adapter.r and adapter.target_modules of its training",
         )

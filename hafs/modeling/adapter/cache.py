@@ -73,8 +73,8 @@ class AdapterCache:
         if problem:
             self._take_off(name)
             raise RunError(
-                f"{folder} was made for another base: {problem}",
-                hint="choose the model it was trained on; its folder's summary.json or run.json names it",
+                f"{folder} was trained on another base model: {problem}",
+                hint="use the model it was trained on; run.json or summary.json beside it names the model",
             )
         set_peft_model_state_dict(self._net, tensors, adapter_name=name)
         self._settle(name)
@@ -119,9 +119,9 @@ def _difference(got: dict[str, Any], expected: dict[str, Any]) -> str | None:
     """Where two sets of tensors differ first; None: nowhere."""
     for key in sorted({*got, *expected}):
         if key not in expected:
-            return f"it has {key}, which the base has no place for"
+            return f"tensor {key} does not exist in this base model"
         if key not in got:
-            return f"{key} is missing"
+            return f"tensor {key} is missing"
         if got[key].shape != expected[key].shape:
-            return f"{key} has shape {list(got[key].shape)}, the base takes {list(expected[key].shape)}"
+            return f"tensor {key} has shape {list(got[key].shape)}, the base model needs {list(expected[key].shape)}"
     return None

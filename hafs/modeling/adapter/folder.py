@@ -24,15 +24,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError(
-            f"{folder} holds no adapter: {CONFIG} is missing", hint="a run leaves one under outputs/NAME/adapter"
+            f"{folder} contains no adapter: {CONFIG} is missing",
+            hint="a run writes its adapter to outputs/NAME/adapter",
         ) from error
     except (OSError, ValueError) as error:
         raise RunError(f"{folder / CONFIG} cannot be read: {error}") from error
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         kind = config.get("peft_type") if isinstance(config, dict) else type(config).__name__
-        raise RunError(f"{folder} holds an adapter of type {kind!r}; expected LORA")
+        raise RunError(f"{folder} contains an adapter of type {kind!r}, expected LORA")
     if not (folder / TENSORS).is_file():
-        raise RunError(f"{folder} holds no {TENSORS}", hint="adapters are loaded from safetensors only")
+        raise RunError(f"{folder} contains no {TENSORS}", hint="hafs loads adapters from safetensors only")
     validated(folder)
     return config
 
@@ -71,7 +72,7 @@ def read_tensors(folder: Path) -> dict[str, Any]:
         raise RunError(f"{folder / TENSORS} cannot be read: {error}", hint="export or train it again") from error
     broken = [key for key, tensor in tensors.items() if not bool(tensor.isfinite().all())]
     if broken:
-        raise RunError(f"{folder} holds values that are no numbers, in {broken[0]}", hint="train it again")
+        raise RunError(f"{folder} contains NaN or infinity in {broken[0]}", hint="train it again")
     return tensors
 
 
@@ -91,8 +92,8 @@ def same_base(folder: Path, config: Mapping[str, Any], ours: str) -> None:
     known = all(_OURS.match(name) for name in both) or (theirs and ours and not any(map(_is_path, (theirs, ours))))
     if known and both[0] != both[1]:
         raise RunError(
-            f"{folder} was made for another base: {model_name(folder.parent) or theirs!r}, not {ours!r}",
-            hint="choose the model it was trained on",
+            f"{folder} was trained on another base model: {model_name(folder.parent) or theirs!r}, not {ours!r}",
+            hint="use the model it was trained on",
         )
 
 

@@ -70,10 +70,10 @@ def validated(folder: Path) -> AdapterFolder:
     """
     for name in (CONFIG, TENSORS):
         if (folder / name).is_symlink() or not (folder / name).is_file():
-            raise _refused(folder, f"it has no file {name!r}")
+            raise _refused(folder, f"file {name!r} is missing")
     for path in folder.rglob("*"):
         if path.suffix.lower() in _CODE or (path.is_symlink() and not _inside(path, folder)):
-            raise _refused(folder, f"{path.name!r} has no place in it")
+            raise _refused(folder, f"file {path.name!r} does not belong in it")
     config = _config(folder)
     shapes = _shapes(folder)
     for name, shape in shapes.items():
@@ -102,10 +102,10 @@ def _config(folder: Path) -> Mapping[str, Any]:
         raise _refused(folder, f"{CONFIG} {_first_problem(error)}") from error
     unknown = sorted(set(said) - _known_fields())
     if unknown:
-        raise _refused(folder, f"{CONFIG} has a field {unknown[0]!r}, which PEFT's LoraConfig has not")
+        raise _refused(folder, f"{CONFIG} has an unknown field {unknown[0]!r}")
     words = said["target_modules"]
     if isinstance(words, str) and (len(words) > 300 or _QUANTIFIED_GROUP.search(words)):
-        raise _refused(folder, "target_modules is a pattern that may take for ever")
+        raise _refused(folder, "target_modules is a regular expression that could run forever")
     return said
 
 
@@ -136,11 +136,11 @@ def _shapes(folder: Path) -> Mapping[str, tuple[int, ...]]:
         header.pop("__metadata__", None)
         if not header or not all(_TENSOR.fullmatch(name) for name in header):
             odd = next((name for name in header if not _TENSOR.fullmatch(name)), "")
-            raise ValueError(f"tensor {odd!r} is none of a LoRA adapter")
+            raise ValueError(f"tensor {odd!r} does not belong to a LoRA adapter")
         for name, fact in header.items():
             begin, end = fact["data_offsets"]
             if fact["dtype"] not in _NUMBERS or not 0 <= begin <= end <= size - 8 - length:
-                raise ValueError(f"tensor {name!r} lies outside of the file or holds no numbers")
+                raise ValueError(f"tensor {name!r} lies outside the file or has an unknown type")
         return {name: tuple(fact["shape"]) for name, fact in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _refused(folder, f"{TENSORS}: {error}") from error
@@ -152,5 +152,6 @@ def _inside(path: Path, folder: Path) -> bool:
 
 def _refused(folder: Path, why: str) -> RunError:
     return RunError(
-        f"{folder} is no adapter that hafs loads: {why}", hint="an adapter is adapter_config.json and safetensors"
+        f"{folder} is not an adapter that hafs loads: {why}",
+        hint="an adapter folder has adapter_config.json and adapter_model.safetensors",
     )

@@ -127,7 +127,7 @@ class Decoder:
             return nullcontext()
         if adapter is not None:
             raise HafsError(
-                f"adapter {adapter!r} cannot answer beside {self.active!r}: it trains more than LoRA layers"
+                f"adapter {adapter!r} cannot be used together with {self.active!r}: it trains more than LoRA layers"
             )
         return self.net.disable_adapter()
 

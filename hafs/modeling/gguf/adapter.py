@@ -25,8 +25,8 @@ def write_adapter(adapter: Path, base: Path, target: Path, *, kind: Kind = "f32"
     """
     shape, config = read_shape(base), read_config(adapter)
     if extra := more_than_lora(config):
-        fact = f"{adapter} is more than a plain LoRA ({extra}), which llama.cpp cannot load"
-        raise ConfigError(fact, hint="merge it into its base and export that as GGUF")
+        fact = f"{adapter} is not a plain LoRA ({extra}); llama.cpp cannot load it"
+        raise ConfigError(fact, hint="merge it into its base model and export that as GGUF")
     same_base(adapter, config, str(base))
     pairs = _pairs(read_tensors(adapter))
     _hold_against_base(adapter, pairs, base)
@@ -57,7 +57,7 @@ def _pairs(tensors: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
         layer, mark, _ = key.removeprefix("base_model.model.").rpartition(".lora_")
         side = key.rsplit("lora_", 1)[-1].split(".")[0]
         if not mark or side not in ("A", "B") or tensor.ndim != 2:
-            raise ConfigError(f"{key!r} of the adapter is no matrix of a LoRA on a linear layer")
+            raise ConfigError(f"{key!r} of the adapter is not a LoRA matrix of a linear layer")
         found.setdefault(layer, {})[side] = tensor
     return {layer: (sides["A"].float().numpy(), sides["B"].float().numpy()) for layer, sides in found.items()}
 
@@ -69,7 +69,7 @@ def _hold_against_base(adapter: Path, pairs: Mapping[str, tuple[Any, Any]], base
         wanted = shapes.get(layer)
         if wanted != (b_OR.shape[0], a_RI.shape[1]):
             raise RunError(
-                f"{adapter} was made for another base: {layer} is {[b_OR.shape[0], a_RI.shape[1]]} there, "
+                f"{adapter} was trained on another base model: {layer} is {[b_OR.shape[0], a_RI.shape[1]]} there, "
                 f"{list(wanted) if wanted else 'missing'} in {base}",
-                hint="choose the model it was trained on",
+                hint="use the model it was trained on",
             )

@@ -61,7 +61,7 @@ def _tokens(described: Mapping[str, Any], size: int) -> tuple[list[str], list[in
         kind = TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED
         by_id[added["id"]] = (added["content"], kind)
     if max(by_id) >= size:
-        raise ConfigError(f"the tokenizer has token {max(by_id)}, the model's embedding only {size} rows")
+        raise ConfigError(f"the tokenizer has token {max(by_id)}, the embedding of the model has only {size} rows")
     listed = [by_id.get(index, (f"[PAD{index}]", TokenType.UNUSED)) for index in range(size)]
     return [token for token, _ in listed], [int(kind) for _, kind in listed]
 

@@ -131,7 +131,9 @@ def device(accelerator: str) -> "torch.device":
     import torch
 
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise ConfigError("trainer.accelerator asks for a GPU and torch sees none", hint="trainer=cpu, or trainer=auto")
+        raise ConfigError(
+            "trainer.accelerator requires a GPU, and torch finds none", hint="trainer=cpu, or trainer=auto"
+        )
     if accelerator != "cpu" and torch.cuda.is_available():
         return torch.device("cuda", local_rank())
     if accelerator in ("auto", "mps") and torch.backends.mps.is_available():
@@ -156,4 +158,4 @@ def precision(wish: Precision, on: "torch.device") -> Choice:
         return Choice(torch.float32, "the GPU has no bf16")
     if on.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return Choice(torch.bfloat16, "the CPU has bf16 instructions")
-    return Choice(torch.float32, f"no bf16 products on this {on.type}")
+    return Choice(torch.float32, f"this {on.type} has no bf16 matrix products")

@@ -42,7 +42,7 @@ def device() -> Iterator[Finding]:
     elif torch.backends.mps.is_available():
         yield Finding(name="device", state="ok", said=f"Apple's Metal, torch {torch.__version__}")
     elif nvidia_smi("name"):
-        said = f"the driver shows a GPU and torch {torch.__version__} sees none"
+        said = f"the driver reports a GPU, and torch {torch.__version__} finds none"
         yield Finding(name="device", state="broken", said=said, todo="install a CUDA build of torch")
     else:
         yield Finding(name="device", state="ok", said=f"no GPU: the CPU, torch {torch.__version__}")

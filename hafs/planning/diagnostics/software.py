@@ -68,7 +68,7 @@ def versions() -> Iterator[Finding]:
             todo="pip install -c constraints.txt -e '.[dev]'",
         )  # fmt: skip
     else:
-        yield Finding(name="versions", state="ok", said="all installed packages are those of constraints.txt")
+        yield Finding(name="versions", state="ok", said="all installed packages match constraints.txt")
 
 
 def differing(constraints: str, here: Mapping[str, str]) -> Iterator[str]:
@@ -97,7 +97,7 @@ def bad_releases(here: Mapping[str, str] | None = None) -> Iterator[Finding]:
             said = f"{name} {here[name]} has known advisories"
             yield Finding(name="releases", state="note", said=said, todo=f"pip install '{name}>={floor}'")
     if clean:
-        yield Finding(name="releases", state="ok", said="none that is known to be bad")
+        yield Finding(name="releases", state="ok", said="no release with known problems")
 
 
 def packaged_weights() -> Iterator[Finding]:

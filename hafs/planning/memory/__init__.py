@@ -41,7 +41,7 @@ def terms(shapes: Architecture, setup: Setup, row: SequenceShape, constants: Con
     return [
         *stays,
         *moving,
-        Term(name="allocator's slack", bytes=slack, why=f"{constants.slack:.0%} of what comes and goes"),
+        Term(name="allocator's slack", bytes=slack, why=f"{constants.slack:.0%} of the transient memory"),
         Term(name=name, bytes=constants.context_bytes, why=constants.source),
     ]
 
@@ -65,7 +65,7 @@ def _heap(shapes: Architecture, setup: Setup, row: SequenceShape, moving: Sequen
     slack = constants.slack + (RAGGED_SLACK if row.ragged and setup.product_bytes == 2 else 0)
     holes = slack * total(moving)
     holes += kept_a_layer(shapes, setup, row) if setup.checkpointing else 0
-    return Term(name="heap", bytes=int(holes), why="pages between the holes of the C library's allocator")
+    return Term(name="heap", bytes=int(holes), why="memory that the C library's allocator fragments")
 
 
 def _loading(shapes: Architecture, setup: Setup, parts: Sequence[Term], libraries: Term) -> list[Term]:
