@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hafs.chat import TEXT_ROLE, Conversation, end_tokens, render
+from hafs.chat import TEXT_ROLE, Call, Conversation, call_syntax, end_tokens, parse, render
 from hafs.core.errors import HafsError
 from hafs.data.samples import Sample
 from hafs.evaluation.metrics import Said
@@ -33,6 +33,8 @@ class Asked:
     """The whole conversation, tokenized as in training."""
     bytes: int
     """UTF-8 bytes of what its supervised tokens spell."""
+    expected_calls: tuple[Call, ...] = ()
+    """Tool calls of the last answer."""
 
 
 def asked(conversation: Conversation, tokenizer: Any) -> Asked:
@@ -42,11 +44,17 @@ def asked(conversation: Conversation, tokenizer: Any) -> Asked:
     counted = np.flatnonzero(supervised[1:]) + 1  # the first token is never predicted
     text = tokenizer.decode(tokens[counted].tolist(), skip_special_tokens=True)
     prompt = prompt_of(conversation)
+    last = conversation[len(prompt)] if len(prompt) < len(conversation) else None
+    reference = last.content if last else ""
+    if last and last.calls:  # as the model generates them
+        start = int(np.flatnonzero(~supervised[: counted[-1]])[-1]) + 1
+        reference = tokenizer.decode(tokens[start : counted[-1] + 1].tolist(), skip_special_tokens=True).strip()
     return Asked(
         prompt=prompt,
-        reference=conversation[len(prompt)].content if len(prompt) < len(conversation) else "",
+        reference=reference,
         sample=Sample("", tokens, supervised),
         bytes=len(text.encode()),
+        expected_calls=last.calls if last else (),
     )
 
 
@@ -86,6 +94,7 @@ class Given(NamedTuple):
     tokens: int
     ended: bool
     seconds: float
+    calls: tuple[Call, ...] = ()
 
 
 NOTHING = Given(None, 0, False, 0.0)
@@ -95,6 +104,7 @@ def _said(row: Asked, found: Likelihood, own: Given) -> Said:
     return Said(
         prompt=row.prompt, reference=row.reference, answer=own.answer, tokens=own.tokens, ended=own.ended,
         seconds=own.seconds, nats=found.nats, supervised=found.tokens, correct=found.correct, bytes=row.bytes,
+        expected_calls=row.expected_calls, calls=own.calls,
     )  # fmt: skip
 
 
@@ -136,8 +146,19 @@ def _answers(
         for token in told:
             seconds[place[id(token.row)]] += share
         progress(sum(row.finish is not None for row in rows), len(rows))
-    texts = [tokenizer.decode(row.said, skip_special_tokens=True).strip() for row in rows]
+    read = [_read(tokenizer, prompt, row.said) for prompt, row in zip(prompts, rows, strict=True)]
     return [
-        Given(text, len(row.said), row.finish == "stop", seconds[i])
-        for i, (row, text) in enumerate(zip(rows, texts, strict=True))
+        Given(text, len(row.said), row.finish == "stop", seconds[i], calls)
+        for i, (row, (text, calls)) in enumerate(zip(rows, read, strict=True))
     ]
+
+
+def _read(tokenizer: Any, prompt: Conversation, tokens: Sequence[int]) -> tuple[str, tuple[Call, ...]]:
+    """The text of a generated answer, and its tool calls if the prompt has tools."""
+    text = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+    syntax = call_syntax(tokenizer) if prompt[0].tools else None
+    if syntax is None:
+        return text, ()
+    found = parse(tokenizer.decode(tokens, skip_special_tokens=False), syntax, prompt[0].tools)
+    spoken = parse(text, syntax, prompt[0].tools)
+    return (text if found.calls else spoken.text.strip()), tuple(found.calls)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hafs.chat import Message
+from hafs.chat import Call, Message
 from hafs.config import compose
 from hafs.config.build import build
 from hafs.evaluation.metrics import Said
@@ -133,3 +133,47 @@ def test_words_of_a_diagnosis_are_compared_as_written_in_assembler():
     assert word_f1("lda #$10", "lda #$10") == 1
     assert 0 < word_f1("lda #$10", "lda #$11") < 1
     assert word_f1("", "lda") == 0
+
+
+ROOM = {"type": "function", "function": {"name": "get_room", "parameters": {
+    "type": "object", "properties": {"room": {"type": "integer"}}, "required": ["room"]}}}  # fmt: skip
+
+
+def call(**arguments):
+    return (Call(name="get_room", arguments=arguments),)
+
+
+@pytest.mark.parametrize(
+    ("called", "expected", "parses", "valid", "same"),
+    [
+        (call(room=4), call(room=4), 1, 1, 1),
+        (call(room=5), call(room=4), 1, 1, 0),
+        (call(room="4"), call(room=4), 1, 0, 0),
+        (call(room=4) * 2, call(room=4), 1, 1, 0),
+        ((), call(room=4), 0, 0, 0),
+        (call(room=4), (), 0, 0, 0),
+        ((), (), 1, 1, 1),
+    ],
+)
+def test_rows_with_tools_of_their_own_are_judged_by_those(called, expected, parses, valid, same):
+    prompt = (Message(role="user", content="?", tools=(ROOM,)),)
+    row = said("whatever", prompt=prompt, calls=called, expected_calls=expected)
+    levels = [ToolCalls(api=API, must=must).parts(row).amount for must in ("parses", "valid", "same")]
+    assert levels == [parses, valid, same]
+    assert ToolCalls(api=API, must="same").parts(replace(row, answer=None)) is None
+
+
+def test_the_reference_of_a_row_that_calls_is_what_a_model_would_generate():
+    from hafs.config import build, compose
+    from hafs.evaluation.rows import _read, asked
+
+    tokenizer = build(compose("train", ["model=tiny"]).model).tokenizer()
+    question = Message(role="user", content="?", tools=(ROOM,))
+    row = asked((question, Message(role="assistant", content="", calls=call(room=4))), tokenizer)
+    assert row.reference == '{"name": "get_room", "arguments": {"room": 4}}'
+    assert row.expected_calls == call(room=4)
+    ids = tokenizer(row.reference, add_special_tokens=False)["input_ids"]
+    assert _read(tokenizer, row.prompt, ids) == (row.reference, call(room=4))
+    words = tokenizer('{"name": "answer_in_words", "arguments": {}}\nIn words.', add_special_tokens=False)["input_ids"]
+    assert _read(tokenizer, row.prompt, words) == ("In words.", ())
+    assert asked((question, Message(role="assistant", content="In words.")), tokenizer).reference == "In words."

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from hafs.chat import Conversation
+from hafs.chat import Call, Conversation
 
 Better = Literal["higher", "lower", "neither"]
 
@@ -37,6 +37,10 @@ class Said:
     """How many of them were the model's most likely token."""
     bytes: int = 0
     """UTF-8 bytes of those answers."""
+    expected_calls: tuple[Call, ...] = ()
+    """Tool calls of the row's own last answer."""
+    calls: tuple[Call, ...] = ()
+    """Tool calls parsed from the model's answer; only in rows that have tools."""
     group: str = ""
     """Rows that share it belong together: one prompt, or one `split_group`; empty: the prompt decides."""
 

@@ -1,12 +1,13 @@
 """Tool calls: the answer is a call that the tools would take."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from hafs.chat import Call
 from hafs.evaluation.metrics import Metric, Parts, Said
 
 Level = Literal["parses", "known", "valid", "same"]
@@ -32,11 +33,24 @@ class ToolCalls(Metric):
 
     def parts(self, said: Said) -> Parts | None:
         """1 or 0."""
+        if said.prompt and said.prompt[0].tools:
+            return self._row_parts(said)
         wanted = call_of(said.reference)
         if said.answer is None or wanted is None or not self._valid(wanted):
             return None
         call = call_of(said.answer)
         return Parts(float(call is not None and self._holds(call, wanted)))
+
+    def _row_parts(self, said: Said) -> Parts | None:
+        """For rows with tools of their own: the right calls, or no call if the row's answer is text."""
+        if said.answer is None:
+            return None
+        if not said.expected_calls or not said.calls:
+            return Parts(float(not said.expected_calls and not said.calls))
+        if self.must == "same":
+            same = [(c.name, dict(c.arguments)) for c in said.calls]
+            return Parts(float(same == [(c.name, dict(c.arguments)) for c in said.expected_calls]))
+        return Parts(float(self.must != "valid" or all(_fits(said.prompt[0].tools, call) for call in said.calls)))
 
     def _holds(self, call: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
         if self.must == "same":
@@ -50,6 +64,14 @@ class ToolCalls(Metric):
     def _valid(self, call: Mapping[str, Any]) -> bool:
         schema = _schemas(self.api).get(call["tool"])
         return schema is not None and schema.is_valid(call["arguments"])
+
+
+def _fits(tools: Sequence[Mapping[str, Any]], call: Call) -> bool:
+    """Whether the arguments of a call fit the schema of its tool."""
+    from jsonschema import Draft202012Validator
+
+    schemas = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in tools}
+    return call.name in schemas and Draft202012Validator(schemas[call.name]).is_valid(dict(call.arguments))
 
 
 def call_of(text: str) -> dict[str, Any] | None:
