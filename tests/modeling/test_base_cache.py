@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tiny_runs import write_rows
 
 from hafs.config import build, compose
-from hafs.core import durable, records
+from hafs.core import durable, failpoints, records
 from hafs.core.errors import HafsError
 from hafs.modeling import cache
 from hafs.modeling.base_folder import base_sha256, weights_sha256
@@ -120,6 +120,32 @@ def test_a_killed_preparation_leaves_nothing_behind_once_the_next_one_is_done(tm
     (tmp_path / ".draft-other-123").mkdir()  # somebody else's, perhaps at work
     prepared(tmp_path / "base", label="a base", make=lambda folder: (folder / "config.json").write_text("{}"))
     assert {path.name for path in tmp_path.iterdir()} == {"base", "base.lock", ".draft-other-123"}
+
+
+PLACES = ("begun", "written", "synced", "listed", "sealed", "renamed", "done")
+
+
+@pytest.mark.parametrize("place", [*(f"commit.{place}" for place in PLACES), "remove.renamed"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_preparation_that_is_killed_anywhere_leaves_nothing_behind_for_long(tmp_path, place, damaged):
+    target = tmp_path / "base"
+
+    def prepare():
+        return prepared(target, label="a base", make=lambda folder: (folder / "config.json").write_text("{}"))
+
+    if damaged:
+        (prepare() / "config.json").write_text("null")
+    child = os.fork()
+    if child == 0:
+        a_new_process()
+        failpoints.arm(f"{place}:kill")
+        prepare()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or (place == "remove.renamed" and not damaged)
+    a_new_process()
+    assert (prepare() / "config.json").read_text() == "{}"
+    assert {path.name for path in tmp_path.iterdir()} == {"base", "base.lock"}
 
 
 def test_a_full_disk_is_said_in_one_line(tmp_path):
