@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 from rich.console import Console
 
 from hafs.config import build, conf_folder
@@ -173,7 +173,7 @@ def catalogue_options() -> list[Option]:
         if not path.exists():
             continue
         node = yaml.safe_load(path.read_text())
-        if "repo" not in node.get("weights", {}):
+        if node.get("weights", {}).get("repo", MISSING) == MISSING:
             continue
         model = build(DictConfig(node))
         found.append(Option(name=name, shapes=architecture_of(model), checkpointing=model.gradient_checkpointing))

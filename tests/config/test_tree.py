@@ -33,9 +33,12 @@ def command_of(group):
     raise AssertionError(f"no command has the group {group!r}")
 
 
+NEEDED = {"jsonl": ["dataset.path=my.jsonl"], "hub": ["model.weights.repo=owner/name"]}
+"""What has to be said beside an option."""
+
+
 def composed(group, option):
-    words = [f"{group}={option}", *(["dataset.path=my.jsonl"] if option == "jsonl" else [])]
-    return compose(command_of(group), words)
+    return compose(command_of(group), [f"{group}={option}", *NEEDED.get(option, [])])
 
 
 def node_of(group, option):

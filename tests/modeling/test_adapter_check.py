@@ -117,6 +117,13 @@ def said(net, prompt, adapter):
     return row.said
 
 
+def test_an_adapter_can_be_put_on_some_layers_only(net):
+    net = attached(net, layers_to_transform=[0, 2])
+    check_adapter(net)
+    layers = {name.split(".")[4] for name, parameter in net.named_parameters() if parameter.requires_grad}
+    assert layers == {"0", "2"}
+
+
 def test_what_peft_refuses_is_told_in_one_line_with_what_is_possible(net):
     with pytest.raises(ConfigError) as refused:
         attached(net, layers_to_transform=[0], layers_pattern="nosuch")

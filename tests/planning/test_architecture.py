@@ -46,7 +46,7 @@ def test_another_small_net_is_counted_once_and_found_again(tmp_path, monkeypatch
 
 def test_a_hub_model_without_its_config_on_this_machine_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    model = build(compose("train", ["model=qwen7b", "model.weights.repo=nobody/nothing"]).model)
+    model = build(compose("train", ["model=hub", "model.weights.repo=nobody/nothing"]).model)
     with pytest.raises(ConfigError, match=r"needs the config.json of 'nobody/nothing'"):
         architecture_of(model)
 

@@ -59,6 +59,8 @@ class Lora(Adapter):
         config = dict(self.config)
         if config.get("target_modules") == "all-linear" and not config.get("exclude_modules"):
             config["exclude_modules"] = beside_decoder(net) or None
+        if config.get("target_modules") == "all-linear" and config.get("layers_to_transform") is not None:
+            config["target_modules"] = linear_layers(net)  # PEFT selects layers only of modules that are named
         try:
             net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", **config))
         except ValueError as error:
