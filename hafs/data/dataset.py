@@ -59,7 +59,7 @@ def jsonl(
 
     Args:
         name: Name of the dataset in messages and reports.
-        path: Files, globs, or a list of them; `.jsonl` or `.jsonl.gz`.
+        path: Files, folders, globs, or a list of them: `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet` or `.arrow`.
         max_length: Maximum tokens per sample, including the template's and the end token.
         overlong: How to handle longer samples: reject; truncate (the start of user turns); split at turn borders.
         val_fraction: Share of prompt groups held out for validation.

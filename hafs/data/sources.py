@@ -1,5 +1,6 @@
 """Find the files of `dataset.path` and read their lines, one line of bounded size at a time."""
 
+import csv
 import difflib
 import glob
 import gzip
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from hafs.core.errors import DataError
+from hafs.data.tables import NO_DATA, SUFFIXES, decompressed, rows_of
 
 MAX_LINE_BYTES = 8 << 20
 _READ_BYTES = 1 << 20
@@ -55,6 +57,8 @@ def _expand(name: str, pattern: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
+        if files := _in_folder(path):
+            return files
         raise DataError(f"dataset {name!r}: {pattern!r} is a folder, expected a file or a glob",
                         hint=f"dataset.path='{pattern.rstrip('/')}/*.jsonl'")  # fmt: skip
     if glob.has_magic(pattern):
@@ -64,6 +68,16 @@ def _expand(name: str, pattern: str) -> list[Path]:
             return files
         raise DataError(f"dataset {name!r}: no file matches {pattern!r}", hint=_rows_in(path.parent))
     raise DataError(f"dataset {name!r}: no file {pattern!r}", hint=_neighbours(path))
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """The data files of a folder; if it has none, those of its training split."""
+    for place, start in ((folder, ""), (folder / "train", ""), (folder / "data", "train")):
+        listed = sorted(place.iterdir()) if place.is_dir() else []
+        files = [each for each in listed if each.is_file() and each.name.startswith(start)]
+        if found := [each for each in files if each.name.endswith(SUFFIXES) and each.name not in NO_DATA]:
+            return found
+    return []
 
 
 def _neighbours(path: Path) -> str:
@@ -78,24 +92,40 @@ def _neighbours(path: Path) -> str:
 def _rows_in(folder: Path) -> str:
     if not folder.is_dir():
         return f"there is no folder {str(folder)!r} (the current folder is {Path.cwd().name!r})"
-    rows = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith((".jsonl", ".jsonl.gz")))
+    rows = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(SUFFIXES))
     return f"{str(folder)!r} holds {', '.join(rows[:5]) or 'no .jsonl file'}"
 
 
 def read_lines(path: Path, notes: list[str]) -> Iterator[Line]:
-    """Lines of a plain or gzip-compressed file, numbered from 1; tolerated oddities are appended to `notes`.
+    """Lines of a plain, gzip- or Zstandard-compressed file, or rows of a table; numbered from 1.
+
+    Args:
+        path: The file.
+        notes: Tolerated oddities are appended to this list.
 
     Raises:
-        FileProblem: UTF-16 or UTF-32, or a damaged or truncated gzip file.
+        FileProblem: UTF-16 or UTF-32, a damaged or truncated file, or a file that cannot be read.
     """
+    try:
+        rows = rows_of(path)
+        if rows is not None:
+            yield from (_row_line(number, row) for number, row in enumerate(rows, 1))
+            return
+    except (ValueError, OSError, csv.Error) as error:  # pyarrow's errors are ValueErrors and OSErrors
+        raise FileProblem("damaged_file", f"the file cannot be read: {str(error).splitlines()[0]}") from error
     with path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
+        head = raw.read(4)
         raw.seek(0)
-        file: BinaryIO = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
+        file: BinaryIO = gzip.GzipFile(fileobj=raw) if head[:2] == b"\x1f\x8b" else raw  # type: ignore[assignment]
+        file = decompressed(path) if head == b"\x28\xb5\x2f\xfd" else file
         try:
             yield from _lines(file, path, notes)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise FileProblem("damaged_gzip", f"the gzip file is damaged or cut off: {error}") from error
+
+
+def _row_line(number: int, row: bytes) -> Line:
+    return Line(number, row if len(row) <= MAX_LINE_BYTES else None, len(row), True)
 
 
 def _lines(file: BinaryIO, path: Path, notes: list[str]) -> Iterator[Line]:

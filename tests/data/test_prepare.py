@@ -349,3 +349,14 @@ def test_random_files_never_raise_anything_but_a_data_error(here, described, tok
     (here / "a.jsonl").write_bytes(b'{"text": "first"}\n' + b"\n".join(lines))
     found = report(described("a.jsonl"), tokenizer, seed=1, cache=here / "cache")
     assert found.rows == found.samples + found.exact_duplicates + sum(found.rejected.values())
+
+
+def test_a_csv_file_and_a_json_array_are_prepared_like_lines(write, described, tokenizer, here):
+    rows = [{"prompt": f"{number} asked", "completion": f"{number} said"} for number in range(6)]
+    (here / "a.json").write_text(json.dumps(rows))
+    (here / "a.csv").write_text("\n".join(["prompt,completion", *(f"{r['prompt']},{r['completion']}" for r in rows)]))
+    found = [
+        report(described(path), tokenizer, seed=1, cache=here / "cache") for path in (write(rows), "a.json", "a.csv")
+    ]
+    assert [each.samples for each in found] == [6, 6, 6]
+    assert len({each.fingerprint for each in found}) == 1

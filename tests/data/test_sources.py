@@ -1,4 +1,6 @@
+import csv
 import gzip
+import json
 
 import pytest
 
@@ -73,3 +75,58 @@ def test_what_cannot_be_read_is_one_clear_line_with_a_way_out(here, pattern, say
         find_files("d", (pattern,))
     assert says in str(caught.value)
     assert "dataset 'd'" in str(caught.value)
+
+
+ROWS = [{"prompt": 'q1, "quoted"\nline', "completion": "a1"}, {"prompt": "naïve 你好", "completion": "42"}]
+
+
+def read(path):
+    return [json.loads(line.raw) for line in read_lines(path, [])]
+
+
+def test_a_json_array_and_csv_are_read_as_rows_of_text(here):
+    (here / "a.json").write_text(json.dumps(ROWS, indent=1))
+    with (here / "a.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, ["prompt", "completion"])
+        writer.writeheader()
+        writer.writerows(ROWS)
+    (here / "a.tsv").write_text("prompt\tcompletion\nq\ta\n")
+    assert read(here / "a.json") == read(here / "a.csv") == ROWS
+    assert read(here / "a.tsv") == [{"prompt": "q", "completion": "a"}]
+    (here / "lines.json").write_text("\n".join(map(json.dumps, ROWS)))
+    assert read(here / "lines.json") == ROWS
+    (here / "cut.json").write_text(json.dumps(ROWS)[:-4])
+    with pytest.raises(FileProblem, match="cannot be read"):
+        read(here / "cut.json")
+
+
+def test_parquet_arrow_and_zstandard_are_read(here):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    nested = [{"messages": [{"role": "user", "content": "q"}], "extra": None},
+              {"messages": [{"role": "user", "content": "r", "name": "n"}], "extra": 1}]  # fmt: skip
+    table = pyarrow.Table.from_pylist(nested)
+    parquet.write_table(table, here / "a.parquet")
+    for name, opened in (("stream.arrow", pyarrow.ipc.new_stream), ("file.arrow", pyarrow.ipc.new_file)):
+        with opened(here / name, table.schema) as writer:
+            writer.write_table(table)
+    expected = [{"messages": [{"role": "user", "content": "q"}]}, nested[1]]
+    for name in ("a.parquet", "stream.arrow", "file.arrow"):
+        assert read(here / name) == expected
+    with pyarrow.CompressedOutputStream(pyarrow.OSFile(str(here / "a.jsonl.zst"), "wb"), "zstd") as file:
+        file.write("\n".join(map(json.dumps, ROWS)).encode())
+    assert read(here / "a.jsonl.zst") == ROWS
+    (here / "cut.parquet").write_bytes((here / "a.parquet").read_bytes()[:-20])
+    with pytest.raises(FileProblem, match="cannot be read"):
+        read(here / "cut.parquet")
+
+
+def test_a_folder_is_its_data_files_or_its_training_split(here):
+    for name in ("d/b.jsonl", "d/a.csv", "d/notes.txt", "saved/train/data-0.arrow", "saved/test/data-0.arrow",
+                 "saved/dataset_dict.json", "hub/data/train-0.parquet", "hub/data/test-0.parquet"):  # fmt: skip
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text("x")
+    found = {name: [str(path) for path in find_files("d", (name,))] for name in ("d", "saved", "hub")}
+    assert found == {"d": ["d/a.csv", "d/b.jsonl"], "saved": ["saved/train/data-0.arrow"],
+                     "hub": ["hub/data/train-0.parquet"]}  # fmt: skip
