@@ -224,8 +224,8 @@ MUTANTS = [
     Mutant(
         "the proven checkpoint outlives rotation",
         "hafs/runs/checkpoints.py",
-        "if _step(folder) <= self.proven][-1:]",
-        "if False]",
+        " + [step for step in there if step <= self.proven][-1:]",
+        "",
         f"{DIVERGENCE} -k rotation",
     ),
     Mutant(

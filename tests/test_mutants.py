@@ -1,0 +1,14 @@
+"""`make mutants` takes an hour; that its list is up to date shows in a moment."""
+
+from pathlib import Path
+
+import pytest
+from mutants import MUTANTS, ROOT
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_changes_text_that_is_there_and_names_tests_that_are_there(mutant):
+    assert mutant.old in (ROOT / mutant.file).read_text()
+    paths = [word.split("::")[0] for word in mutant.tests.split() if word.startswith("tests/")]
+    assert paths
+    assert all(Path(ROOT / path).exists() for path in paths)
