@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from hafs.config import build
@@ -41,7 +42,7 @@ from hafs.training.safe_logger import Unfailing
 from hafs.training.stage import Stage, key
 from hafs.training.stage_runner import Shown, Stages
 from hafs.training.summary import show, summarize
-from hafs.training.trainer import refuse_unknown_name, refuse_unknown_strategy, with_our_signals
+from hafs.training.trainer import lightning_refuses, refuse_unknown_name, refuse_unknown_strategy, with_our_signals
 
 _UNUSED_SHOWN = 12  # keys; the data report has all
 
@@ -100,7 +101,11 @@ class Training:
         preflight.logger_key(self.config.get("logger"))
         self.logger = self._logger()
         refuse_unknown_name(self.config.trainer.strategy)
-        probe = self._trainer()
+        hardware.device(self.config.trainer.accelerator)
+        try:
+            probe = self._trainer()
+        except (MisconfigurationException, ModuleNotFoundError, ValueError) as error:
+            raise lightning_refuses(error) from error
         refuse_unknown_strategy(probe)
         self.world = probe.world_size
         self.tokenizer = self.nouns.model.tokenizer()

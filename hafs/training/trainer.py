@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
 
 from hafs.core.errors import ConfigError
 
-_KNOWN = (SingleDeviceStrategy, DDPStrategy, FSDPStrategy)
-_NAMES = ("auto", "ddp", "fsdp")
+_KNOWN = (SingleDeviceStrategy, DDPStrategy)
+_NAMES = ("auto", "ddp")
 
 
 class Unheard(_SignalConnector):
@@ -36,6 +36,8 @@ def with_our_signals(trainer: Any) -> Any:
 def refuse_unknown_name(strategy: Any) -> None:
     """Hold the name of a strategy against those that a step knows; for before Lightning looks for its package.
 
+    FSDP is not among them: it leaves each process with a part of the adapter, and hafs saves what one process holds.
+
     Raises:
         ConfigError: It is none of them.
     """
@@ -56,8 +58,13 @@ def refuse_unknown_strategy(trainer: Any) -> None:
         raise _unknown(f"{name} that forks or spawns")
 
 
+def lightning_refuses(error: Exception) -> ConfigError:
+    """What Lightning says against the trainer that was asked for, in one line."""
+    return ConfigError(f"trainer: {' '.join(str(error).split())}", hint="trainer=auto, trainer=cpu or trainer=ddp")
+
+
 def _unknown(which: str) -> ConfigError:
     return ConfigError(
         f"trainer.strategy is {which}, and hafs knows {', '.join(_NAMES)}",
-        hint="trainer=ddp for several devices, or one device: trainer=auto",
+        hint="trainer=ddp for several devices, trainer=auto for one",
     )

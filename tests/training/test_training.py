@@ -288,11 +288,11 @@ def test_a_loss_that_is_not_a_number_is_not_learnt_from(rows, monkeypatch):
     assert all(t.isfinite().all() for t in load_file(folder / "adapter/adapter_model.safetensors").values())
 
 
-@pytest.mark.parametrize("strategy", ["deepspeed", "ddp_spawn", "ddp_notebook"])
+@pytest.mark.parametrize("strategy", ["deepspeed", "fsdp", "ddp_spawn", "ddp_notebook"])
 def test_a_strategy_that_hafs_does_not_know_is_refused_in_one_line(rows, strategy):
     with pytest.raises(ConfigError) as refused:
         run(f"trainer.strategy={strategy}", "trainer.devices=2")
-    assert refused.value.fact == f"trainer.strategy is '{strategy}', and hafs knows auto, ddp, fsdp"
+    assert refused.value.fact == f"trainer.strategy is '{strategy}', and hafs knows auto, ddp"
 
 
 def test_several_devices_are_refused_where_nobody_can_start_their_processes(rows):
@@ -311,3 +311,11 @@ def test_a_class_that_derives_from_a_known_strategy_is_not_taken_for_it():
 def test_several_machines_are_refused_without_a_launcher(rows):
     with pytest.raises(ConfigError, match="not started by a launcher"):
         run("trainer.num_nodes=2")
+
+
+@pytest.mark.parametrize("word", ["trainer.accelerator=tpu", "trainer.devices=0", "trainer.accelerator=nonsense"])
+def test_what_lightning_refuses_is_told_in_one_line(rows, word):
+    with pytest.raises(ConfigError) as refused:
+        run(word)
+    assert refused.value.fact.startswith("trainer: ")
+    assert "\n" not in refused.value.fact
