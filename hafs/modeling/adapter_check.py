@@ -1,7 +1,7 @@
 """Check an adapter on a few tokens before training: does it run, and are its gradients those of PEFT's model?
 
-PEFT puts adapters on whatever its config names. Some it cannot run; and some parameters would be trained in vain,
-because no gradient comes to them in a pass as hafs makes it.
+PEFT attaches adapters to whatever its config names. Some combinations fail in the forward pass. Other parameters would
+get no gradient, or a wrong one, because hafs runs decoder and head separately.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,13 +20,13 @@ EXACT, ROUGH = 1e-3, 0.3
 
 
 def check_adapter(net: Any) -> None:
-    """Take a loss and its gradients on a few tokens, and forget them.
+    """Compute the loss of a few tokens and its gradients with hafs and with transformers, and compare them.
 
     Args:
         net: A base with its adapter, in train mode.
 
     Raises:
-        ConfigError: The adapter cannot be run on this base, or trains something that no gradient reaches.
+        ConfigError: The adapter cannot run on this base model, or a gradient differs.
     """
     trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
     head = model_parts.head(net)
@@ -64,7 +64,7 @@ def _loss_by_transformers(net: Any, ids_T: torch.Tensor) -> torch.Tensor:
 
 
 def _gradients(trained: Mapping[str, torch.nn.Parameter], loss: Callable[[], torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Of what is trained and reached by a pass, in float32; none stay behind."""
+    """Gradients of the trained parameters in float32; they are cleared afterwards."""
     try:
         loss().backward()
         return {name: p.grad.float() for name, p in trained.items() if p.grad is not None}

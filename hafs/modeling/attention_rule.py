@@ -1,7 +1,7 @@
-"""What a layer's attention does beyond a scaled causal softmax, and how much of the past it reaches.
+"""What the attention of a layer does beyond a scaled causal softmax: window, chunk, softcap, sinks, bias, dropout.
 
-transformers tells an attention function about windows and chunks by the mask that it would have it use. No mask is ever
-made here: `mask_interface` reads what the mask would be made of, and hands on a `Reach` of two numbers.
+transformers describes windows and chunks by attention masks. hafs makes no mask: `mask_interface` reads the parts that
+the mask would consist of, and returns a `Reach` of two numbers.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,28 +14,28 @@ from hafs.core.errors import HafsError
 
 
 class UnknownAttention(HafsError):
-    """An attention layer asks for something that is not implemented."""
+    """An attention layer uses a feature that is not implemented."""
 
 
 class Reach(NamedTuple):
-    """How far back a token sees, itself included."""
+    """How far back a token attends, itself included."""
 
     window: int | None = None
-    """Its last so many tokens."""
+    """It attends to this many last tokens."""
     chunk: int | None = None
-    """Those of its own chunk: positions are cut into pieces of this length."""
+    """It attends within its own chunk of this many positions."""
 
     def first(self, position: int) -> int:
-        """The first position that one at `position` sees."""
+        """The first position to which the token at `position` attends."""
         begin = 0 if self.window is None else max(0, position - self.window + 1)
         return begin if self.chunk is None else max(begin, position // self.chunk * self.chunk)
 
     def covers(self, count: int) -> bool:
-        """Whether in a sample of `count` tokens every token sees all before it."""
+        """Whether every token of a sample of `count` tokens attends to all tokens before it."""
         return self.first(count - 1) == 0 if count else True
 
     def seen(self, query_T: torch.Tensor, key_S: torch.Tensor) -> torch.Tensor:
-        """Which positions see which, `[..., T, S]`: causal, and within reach."""
+        """Boolean mask, `[..., T, S]`: causal and within reach."""
         query, key = query_T[..., :, None], key_S[..., None, :]
         seen = key <= query
         if self.window is not None:
@@ -48,39 +48,39 @@ EVERYTHING = Reach()
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionRule:
-    """How scores become weights."""
+    """How attention scores become weights."""
 
     scale: float
     reach: Reach = EVERYTHING
     softcap: float | None = None
     """Scores become `softcap * tanh(scores / softcap)` (Gemma 2)."""
     sinks_H: torch.Tensor | None = None
-    """A score of each head that takes part in the softmax and has no value (gpt-oss)."""
+    """A score per head that is part of the softmax and has no value (gpt-oss)."""
     bias_HTS: torch.Tensor | None = None
     """Added to the scores."""
     dropout: float = 0.0
-    """Share of the weights that are dropped."""
+    """Dropout probability of the weights."""
 
     @property
     def by_hand(self) -> bool:
-        """Whether scores must be at hand, which no fused kernel gives."""
+        """Whether the scores must be computed explicitly, because no fused kernel applies."""
         return self.softcap is not None or self.bias_HTS is not None
 
     def plain(self, count: int) -> bool:
-        """Whether a sample of `count` tokens needs nothing but scaled causal attention."""
+        """Whether scaled causal attention is enough for a sample of `count` tokens."""
         beyond = self.by_hand or self.sinks_H is not None or self.dropout
         return not beyond and self.reach.covers(count)
 
 
 _PARTS = ("causal_mask_function", "packed_sequence_mask_function", "remap_positions_for_packed_sequence", "and_masks")
-"""What plain and packed causal masks are made of, in `transformers.masking_utils`."""
+"""The parts of plain and packed causal masks in `transformers.masking_utils`."""
 
 
 def mask_interface(*_: Any, mask_function: Callable[..., Any], attention_mask: Any = None, **__: Any) -> Reach | None:
-    """What transformers hands to attention layers in place of a mask; None for plain causal attention.
+    """What transformers passes to attention layers instead of a mask; None for plain causal attention.
 
     Raises:
-        UnknownAttention: The mask is another than causal, windowed or chunked, or some tokens are padding.
+        UnknownAttention: The mask is not causal, windowed or chunked, or there is a padding mask.
     """
     if attention_mask is not None:
         raise UnknownAttention("the attention gets a padding mask, which packed sequences do not have")
@@ -96,7 +96,7 @@ def mask_interface(*_: Any, mask_function: Callable[..., Any], attention_mask: A
 
 
 def _made_of(function: Callable[..., Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The mask functions that a mask function combines, by the name of what made each, and what each holds."""
+    """The mask functions that a mask function combines: the name of each, and the values that it closes over."""
     cells = getattr(function, "__closure__", None) or ()
     holds = dict(zip(function.__code__.co_freevars, (cell.cell_contents for cell in cells), strict=True))
     yield function.__qualname__.split(".")[0], holds

@@ -1,8 +1,8 @@
-"""Every base that is loaded is compared with itself as transformers runs it, on twenty tokens, before it is used.
+"""Compare the logits of every loaded base model with those of transformers, on twenty tokens, before it is used.
 
-One pass of transformers' own says what the logits should be. hafs then runs the same tokens in a packed row after
-others, and from its cache; windows are made a few tokens wide for that, on both sides. Where the logits differ, the
-next way to run the model is tried (`model_parts.RunMode`); where none is right, the base is refused.
+A forward pass of transformers gives the expected logits. hafs runs the same tokens in a packed sequence behind other
+tokens, and from its KV cache. Sliding windows are shortened to a few tokens on both sides. If the logits differ, the
+guard tries the next `RunMode`; if no mode is right, it refuses the model.
 
 Legend: `T` tokens, `D` hidden width, `V` vocabulary.
 """
@@ -22,15 +22,15 @@ from hafs.modeling.model_parts import RunMode
 from hafs.modeling.reference_run import small_windows, transformers_attention, untouched, use_transformers_attention
 
 TOKENS, BEFORE, PROMPTS = 20, 5, (13, 7)
-"""Of the sample; of another before it in a row; of two prompts whose next token comes from the cache."""
+"""Tokens of the sample, of the sample before it in the packed sequence, and of two prompts that fill the cache."""
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 2e-4}
-"""Of logits, as a share of their spread; rounding gives about 1e-6 in float32."""
+"""Largest difference of logits relative to their spread; rounding gives about 1e-6 in float32."""
 ROUGH = 0.2
-"""The same in 16 bits and over quantized weights, where rounding gives up to 0.05; what is wrong gives 0.3 and more."""
+"""The same for 16 bits and quantized weights, where rounding gives up to 0.08 and errors give 0.3 or more."""
 
 
 class UnsupportedModel(HafsError):
-    """hafs does not compute what transformers computes for a base."""
+    """The logits of hafs differ from those of transformers for this type of model."""
 
     def __init__(self, net: Any, place: str, why: str, *, hint: str | None = None) -> None:
         kind = model_parts.base_of(net).config.get_text_config(decoder=True).model_type
@@ -45,28 +45,28 @@ RUN_MODES = (
     RunMode(packs=False, cache="own"),
     RunMode(packs=False, attention="own", cache="own"),
 )
-"""Tried in this order; each is slower than the one before, and asks less of the model."""
+"""Tried in this order; each is slower than the one before and has fewer requirements."""
 
 
 def guard(net: Any) -> RunMode:
-    """Find out how a base may be run, and note it (`model_parts.set_run_mode`).
+    """Find the fastest mode in which a model is computed correctly, and set it.
 
     Args:
         net: A causal language model as loaded, without an adapter.
 
     Raises:
-        UnsupportedModel: In no way are its logits those of transformers.
+        UnsupportedModel: The logits differ from those of transformers in every mode.
     """
     why: dict[RunMode, tuple[str, str]] = {}
     with untouched(net), small_windows(net) as windowed:
         trial = _Trial(net)
         if found := trial.head():
             raise UnsupportedModel(net, "head", found)
-        for ways in RUN_MODES[has_state(trial.decoder) :]:
-            failed = _failed(trial, ways)
+        for mode in RUN_MODES[has_state(trial.decoder) :]:
+            failed = _failed(trial, mode)
             if failed is None:
                 return model_parts.run_mode(net)
-            why[ways] = failed
+            why[mode] = failed
     place, what = next(iter(why.values()))
     raise UnsupportedModel(net, f"{place}{'; checked with short windows' if windowed else ''}", what)
 
@@ -75,34 +75,34 @@ _STATEFUL = re.compile(r"Mamba|DeltaNet|SSM|R(WKV|wkv)|LSTM|Recurrent|Lightning|
 
 
 def has_state(decoder: torch.nn.Module) -> bool:
-    """Whether layers carry a state or convolve over tokens, so that samples of one row would see each other.
+    """Whether layers carry a state or convolve over tokens, so that samples of a packed sequence would see each other.
 
-    Such a leak can be too small to be seen in the logits of an untrained or unlucky model, so it is not left to them.
+    The check does not rely on logits, in which such a leak can be too small to be noticed.
     """
     return any(
         isinstance(module, torch.nn.Conv1d) or _STATEFUL.search(type(module).__name__) for module in decoder.modules()
     )
 
 
-def _failed(trial: "_Trial", ways: RunMode) -> tuple[str, str] | None:
-    """Where a way to run a model goes wrong, and how; None: nowhere, and the model is left to be run that way."""
-    if ways.attention == "own":
+def _failed(trial: "_Trial", mode: RunMode) -> tuple[str, str] | None:
+    """Where and why a mode is wrong; None if it is right, and then the model keeps this mode."""
+    if mode.attention == "own":
         use_transformers_attention(trial.net, NAME)
-    model_parts.set_run_mode(trial.net, ways)
+    model_parts.set_run_mode(trial.net, mode)
     if found := trial.packed():
         return ("one sample", alone) if (alone := trial.alone()) else ("packed samples", found)
     if not trial.cached():
         return None
-    if ways.cache == "hafs":  # the rows of a step are no samples of a pass: try the model's own cache beside packing
-        model_parts.set_run_mode(trial.net, replace(ways, cache="own"))
+    if mode.cache == "hafs":  # packing works; the model's own cache may work as well
+        model_parts.set_run_mode(trial.net, replace(mode, cache="own"))
         if not trial.cached():
             return None
-    model_parts.set_run_mode(trial.net, replace(ways, cache="none"))
+    model_parts.set_run_mode(trial.net, replace(mode, cache="none"))
     return None
 
 
 class _Trial:
-    """The logits of transformers for a few tokens, and what hafs makes of them; a test gives None, or what differs."""
+    """Logits of transformers for a few tokens, compared with those of hafs; a check returns None or the difference."""
 
     def __init__(self, net: Any) -> None:
         self.net, self.base, self.decoder = net, model_parts.base_of(net), model_parts.decoder_of(net)
@@ -121,18 +121,18 @@ class _Trial:
         self.tolerance = ROUGH if quantized else TOLERANCE.get(self.base.dtype, ROUGH)
 
     def head(self) -> str | None:
-        """Of transformers' hidden states."""
+        """Apply the head to the hidden states of transformers."""
         return self._differs(lambda: self.hidden_TD, range(TOKENS))
 
     def alone(self) -> str | None:
-        """The sample in a pass of its own."""
+        """Run the sample in its own forward pass."""
         positions_T = torch.arange(TOKENS, device=self.device)
         return self._differs(
             lambda: model_parts.hidden_states(self.net, self.ids_T, positions_T, [0, TOKENS]), range(TOKENS)
         )
 
     def packed(self) -> str | None:
-        """The sample behind its own first tokens; these must not know of it, nor it of them."""
+        """Run the sample behind another one; neither may see the other."""
         places = [*range(BEFORE), *range(TOKENS)]
         positions_T = torch.tensor(places, device=self.device)
         borders = [0, BEFORE, BEFORE + TOKENS]
@@ -141,7 +141,7 @@ class _Trial:
         )
 
     def cached(self) -> str | None:
-        """The two tokens after each prompt, from a cache."""
+        """Run the two tokens after each prompt from the cache."""
         read = self._from_slots if model_parts.run_mode(self.net).cache == "hafs" else self._from_own
         return self._differs(read, [count + step for step in (0, 1) for count in PROMPTS])
 
@@ -182,7 +182,7 @@ class _Trial:
 
 
 def _distance(got_TV: torch.Tensor, expected_TV: torch.Tensor) -> torch.Tensor:
-    """How far logits are apart, as a share of their spread, at each place; a shift of all of them means nothing."""
+    """Difference of logits at each position, relative to their spread; a constant shift does not count."""
     apart = got_TV - expected_TV
     apart = apart - apart.mean(-1, keepdim=True)
     spread = expected_TV - expected_TV.mean(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The vocabulary projection as the model computes it: a product, and what some models do to its result.
+"""The vocabulary projection as the model computes it: a matrix product, then scale and softcap in some models.
 
 Legend: `N` positions, `D` hidden width, `V` vocabulary.
 """
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class OutputHead:
-    """`cap(scale * (hidden_ND @ weight_VD.T + bias_V))`; softmax of it is the next token's distribution."""
+    """`cap(scale * (hidden_ND @ weight_VD.T + bias_V))`; its softmax is the distribution of the next token."""
 
     weight_VD: torch.Tensor
     bias_V: torch.Tensor | None = None
@@ -23,7 +23,7 @@ class OutputHead:
 
     @property
     def is_product(self) -> bool:
-        """Whether there is nothing but the product."""
+        """Whether the head is a matrix product only."""
         return self.bias_V is None and self.scale == 1.0 and self.cap is None
 
     def to(self, dtype: torch.dtype) -> "OutputHead":
@@ -42,13 +42,13 @@ class OutputHead:
         return product_NV
 
     def slope(self, logits_NV: torch.Tensor) -> torch.Tensor | float | None:
-        """How fast logits grow with the biased product; None: as fast as it."""
+        """Derivative of the logits with respect to the biased product; None stands for 1."""
         if self.cap is None:
             return None if self.scale == 1.0 else self.scale
         return (logits_NV / self.cap).square_().neg_().add_(1).mul_(self.scale)
 
     def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
-        """Scores of the next token, `[N, V]`, float32; without gradients."""
+        """Logits of the next token, `[N, V]`, float32; without gradients."""
         if self.is_product:
             return F.linear(hidden_ND, self.weight_VD).float()
         return self.finish_(F.linear(hidden_ND, self.weight_VD)).float()
@@ -57,7 +57,7 @@ class OutputHead:
 def head_of(base: Any) -> OutputHead:
     """The head of a causal language model of transformers, as its config describes it.
 
-    Whether the description is complete is checked against the model's own logits when it is loaded (`vetting.py`).
+    `guard.py` compares the result with the model's own logits when a model is loaded.
     """
     projection, config = base.get_output_embeddings(), base.config.get_text_config(decoder=True)
     weight_VD, bias_V = projection.weight, getattr(projection, "bias", None)
@@ -74,7 +74,7 @@ def head_of(base: Any) -> OutputHead:
 
 _CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 _SCALING_MULTIPLIES = ("hyperclovax",)
-"""Types that multiply by `logits_scaling`, by which Granite and MiniCPM3 divide."""
+"""Types that multiply by `logits_scaling`; Granite and MiniCPM3 divide by it."""
 
 
 def _scale(config: Any) -> float:

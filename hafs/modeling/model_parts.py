@@ -1,6 +1,6 @@
-"""What hafs runs of a causal language model: its decoder, its head, and in which ways that gives the model's logits.
+"""The parts of a causal language model that hafs runs: its decoder and its head, and the mode in which it runs them.
 
-Legend: `T` tokens of a row, `D` hidden width.
+Legend: `T` tokens of a packed sequence, `D` hidden width.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,23 +12,23 @@ import torch
 
 from hafs.modeling.head import OutputHead, head_of
 
-_RUN_MODE = "_hafs_ways"
+_RUN_MODE = "_hafs_run_mode"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunMode:
-    """How a model may be run so that it computes what transformers computes; found out when it is loaded."""
+    """How hafs runs a model so that its logits are those of transformers; `guard` chooses it after loading."""
 
     packs: bool = True
-    """Whether samples may stand in one pass, end to end; else each has a pass of its own."""
+    """Whether samples share a packed sequence; otherwise each sample has its own forward pass."""
     attention: Literal["hafs", "own"] = "hafs"
-    """Whether its layers use hafs' attention or transformers'."""
+    """Whether the layers use the attention of hafs or of transformers."""
     cache: Literal["hafs", "own", "none"] = "hafs"
-    """In generation: rows together in hafs' cache; each row with the model's own; or every step from the beginning."""
+    """In generation: all answers in the KV cache of hafs, each answer in the model's own cache, or no cache."""
 
     @property
     def costs(self) -> str | None:
-        """What is slower than with others, in words; None: nothing."""
+        """What makes this mode slower than the first one; None for the first one."""
         said = [] if self.packs else ["each sample has a forward pass of its own"]
         if self.cache != "hafs":
             said.append("answers are generated one by one" + (", without a cache" if self.cache == "none" else ""))
@@ -41,7 +41,7 @@ def base_of(net: Any) -> Any:
 
 
 def decoder_of(net: Any) -> Any:
-    """The part of a model from token ids to last hidden states."""
+    """The part of the model that turns token ids into last hidden states."""
     base = base_of(net)
     found = base.get_decoder()
     if found is not base:
@@ -51,22 +51,22 @@ def decoder_of(net: Any) -> Any:
 
 
 def head(net: Any) -> OutputHead:
-    """The part of a model from hidden states to logits."""
+    """The part of the model that turns hidden states into logits."""
     return head_of(base_of(net))
 
 
 def run_mode(net: Any) -> RunMode:
-    """How the model may be run; as Llama is, where nobody looked."""
+    """The mode of a model; the fastest one for a model that was not loaded by hafs."""
     return getattr(base_of(net), _RUN_MODE, None) or RunMode()
 
 
-def set_run_mode(net: Any, ways: RunMode) -> None:
-    """Note how the model may be run."""
-    setattr(base_of(net), _RUN_MODE, ways)
+def set_run_mode(net: Any, mode: RunMode) -> None:
+    """Set the mode of a model."""
+    setattr(base_of(net), _RUN_MODE, mode)
 
 
 def hidden_states(net: Any, tokens_T: torch.Tensor, positions_T: torch.Tensor, borders: Sequence[int]) -> torch.Tensor:
-    """Last hidden states of a row, `[T, D]`, every sample as if it were alone.
+    """Last hidden states of a packed sequence, `[T, D]`. No sample sees another one.
 
     Args:
         net: A causal language model of transformers, possibly wrapped by PEFT.
@@ -89,12 +89,12 @@ def hidden_states(net: Any, tokens_T: torch.Tensor, positions_T: torch.Tensor, b
 
 
 def last_hidden(out: Any) -> torch.Tensor:
-    """The last hidden states of a decoder's output, `[B, T, D]`; logits are not taken for them."""
+    """The last hidden states of a decoder's output, `[B, T, D]`."""
     return out.last_hidden_state if hasattr(out, "last_hidden_state") else out[0]
 
 
 _CACHES = ("past_key_values", "cache_params", "state", "mems")
-"""What models call what they remember, in their outputs and arguments."""
+"""The names of caches in the outputs and arguments of models."""
 
 
 def continue_with_own_cache(
@@ -104,8 +104,8 @@ def continue_with_own_cache(
 
     Args:
         net: A causal language model.
-        tokens_T: The next tokens; with a memory, one.
-        memory: After the tokens before them, from this function; it may be changed. None: there are none.
+        tokens_T: The next tokens; exactly one if there is a cache.
+        memory: The cache that the previous call returned; it may be changed in place. None at the start.
 
     Raises:
         TypeError: The model has_state nothing.

@@ -1,7 +1,7 @@
-"""A loaded model run as transformers would, for a moment, and everything put back as it was.
+"""Run a loaded model as transformers does, and restore its state afterwards.
 
-For the guard: the same weights, whatever their storage, with transformers' own attention; with windows of a few tokens,
-so that a short sample is longer than they are; without dropout; and without a trace afterwards.
+The guard needs the same weights (quantized or not) with the attention of transformers, with sliding windows of a few
+tokens, so that a short sample exceeds them, and without dropout.
 """
 
 import re
@@ -17,7 +17,7 @@ _WINDOWS = re.compile(r"(\w*sliding_window(_size)?|(attention_)?window_size|atte
 
 @contextmanager
 def untouched(net: Any) -> Iterator[None]:
-    """Leave training flags, random numbers and gradients' mode as they are now; inside: no dropout, no gradients."""
+    """Run without dropout and gradients; restore training flags and the state of random numbers afterwards."""
     from bitsandbytes.nn import Linear4bit
 
     flags = [(module, module.training) for module in net.modules()]
@@ -35,7 +35,7 @@ def untouched(net: Any) -> Iterator[None]:
 
 @contextmanager
 def transformers_attention(net: Any, name: str) -> Iterator[None]:
-    """Let transformers' attention take the place of the one registered under `name`."""
+    """Use the attention of transformers instead of the one registered under `name`."""
     changed = [config for config in _configs(net) if config._attn_implementation == name]
     try:
         set_attention(changed, "eager")
@@ -45,20 +45,20 @@ def transformers_attention(net: Any, name: str) -> Iterator[None]:
 
 
 def use_transformers_attention(net: Any, name: str) -> None:
-    """Let transformers' attention take the place of the one registered under `name`, for good."""
+    """Use the attention of transformers instead of the one registered under `name`, permanently."""
     fused = getattr(net, "_supports_sdpa", False)
     set_attention([c for c in _configs(net) if c._attn_implementation == name], "sdpa" if fused else "eager")
 
 
 def set_attention(configs: Iterable[Any], name: str) -> None:
-    """Write an attention's name into configs, past the checks that `set_attn_implementation` makes of hub kernels."""
+    """Set the name of the attention in configs, without the checks of `set_attn_implementation` for hub kernels."""
     for config in configs:
         config._attn_implementation_internal = name
 
 
 @contextmanager
 def small_windows(net: Any) -> Iterator[bool]:
-    """Windows and chunks of `SMALL_WINDOW` tokens wherever there are some; yields whether there are."""
+    """Shorten every sliding window and attention chunk to `SMALL_WINDOW` tokens; yields whether the model has one."""
     places = [vars(config) for config in _configs(net)] + [vars(module) for module in net.modules()]
     with ExitStack() as stack:
         found = False

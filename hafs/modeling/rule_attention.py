@@ -1,4 +1,4 @@
-"""Attention under a `AttentionRule`: windows and chunks are cut out of the keys, not masked over all of them.
+"""Attention with an `AttentionRule`. Windows and chunks select keys, so a window of 512 costs 512 keys per query.
 
 Legend: `H` query heads, `G` key-value heads, `T` queries, `S` keys, `d` head width.
 """
@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from hafs.modeling.attention_rule import AttentionRule
 
 BLOCK = 256
-"""Queries of one product, where the reach is limited or the scores have to be at hand."""
+"""Queries per matrix product, if the reach is limited or the scores are computed explicitly."""
 SINK_WIDTH = 8
-"""By how much heads get wider for a sink, so that kernels still take them."""
+"""Columns that a sink adds to each head; a multiple of 8, as fused kernels require."""
 
 
 def ruled(q_HTd: torch.Tensor, k_GSd: torch.Tensor, v_GSd: torch.Tensor, rule: AttentionRule) -> torch.Tensor:
@@ -41,7 +41,7 @@ def ruled(q_HTd: torch.Tensor, k_GSd: torch.Tensor, v_GSd: torch.Tensor, rule: A
 
 
 def _blocks(start: int, stop: int, rule: AttentionRule) -> list[tuple[int, int]]:
-    """Positions in pieces whose queries reach about the same keys."""
+    """Positions in blocks whose queries attend to nearly the same keys."""
     if rule.reach.covers(stop) and not rule.by_hand:
         return [(start, stop)]
     size = BLOCK
@@ -67,12 +67,12 @@ def _fused(q_HTd, k_GSd, v_GSd, seen_TS, rule: AttentionRule) -> torch.Tensor:
 
 
 def _repeated(x_GSd: torch.Tensor, q_HTd: torch.Tensor) -> torch.Tensor:
-    """Keys or values, one for each query head: masked kernels of CUDA know no groups."""
+    """Keys or values, repeated for each query head: CUDA's kernels with a mask support no groups."""
     return x_GSd.repeat_interleave(q_HTd.shape[0] // x_GSd.shape[0], 0)
 
 
 def _with_sinks(q_HTd, k_GSd, v_GSd, rule: AttentionRule):
-    """A first key of value zero whose score with every query of a head is the head's sink."""
+    """Add a first key with value zero; its score with every query of a head is the head's sink."""
     assert rule.sinks_H is not None
     k, v = _repeated(k_GSd, q_HTd), _repeated(v_GSd, q_HTd)
     one = torch.zeros(SINK_WIDTH, dtype=q_HTd.dtype, device=q_HTd.device)

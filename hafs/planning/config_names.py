@@ -43,10 +43,10 @@ def _asked(text: Any, word: str) -> Any:
 
 
 def config_object(config: Mapping[str, Any]) -> Any:
-    """As transformers reads it from a file.
+    """The config as transformers reads it from a file.
 
     Raises:
-        ConfigError: It knows no such type.
+        ConfigError: transformers does not know the type.
     """
     from transformers import CONFIG_MAPPING
 
@@ -58,7 +58,7 @@ def config_object(config: Mapping[str, Any]) -> Any:
 
 
 def _decoded(value: Any) -> Any:
-    """A config's value with infinities as numbers, which its file writes as words."""
+    """A config value; infinities, which the file writes as words, become numbers."""
     if isinstance(value, dict):
         word = value.get("__float__")
         return float(word) if word else {key: _decoded(part) for key, part in value.items()}

@@ -175,7 +175,7 @@ class Training:
         began = time.perf_counter()
         net = nouns.model.load(quant=nouns.quant, dtype=torch.float32 if full else dtype, device=device)
         if costs := run_mode(net).costs:
-            self.say(f"ways       {nouns.model.name}: {costs}")
+            self.say(f"run mode   {nouns.model.name}: {costs}")
         base = weights_sha256(nouns.model)
         torch.manual_seed(key(config.seed, "adapter"))
         net = nouns.adapter.attach(net)

@@ -68,9 +68,9 @@ def test_these_types_are_right_in_packed_rows_and_in_the_cache(kind, tmp_path):
 @pytest.mark.parametrize("kind", ALONE)
 def test_these_are_right_with_a_pass_for_each_sample(kind, tmp_path):
     net = loaded(small(kind, **ALONE[kind]), tmp_path)
-    ways = model_parts.run_mode(net)
-    assert not ways.packs
-    assert "each sample has a forward pass of its own" in ways.costs
+    mode = model_parts.run_mode(net)
+    assert not mode.packs
+    assert "each sample has a forward pass of its own" in mode.costs
 
 
 def test_a_four_bit_base_is_compared_over_the_same_weights(tmp_path):

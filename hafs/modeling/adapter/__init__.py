@@ -1,4 +1,4 @@
-"""What is trained on top of the base: a PEFT adapter, or (adapter=none) the base itself."""
+"""What is trained: a PEFT adapter on the base model, or (adapter=none) the base model itself."""
 
 import inspect
 import re
@@ -50,7 +50,7 @@ class Lora(Adapter):
         """The net as a PeftModel with one adapter, `default`, in float32 over the frozen base.
 
         Raises:
-            ConfigError: `target_modules` matches no layer, or PEFT refuses.
+            ConfigError: `target_modules` matches no layer, or PEFT refuses the adapter.
         """
         from peft import LoraConfig, get_peft_model
 
@@ -69,7 +69,7 @@ class Lora(Adapter):
         return net
 
     def _refused(self, net: Any, error: ValueError) -> ConfigError:
-        """What PEFT would not do, in our words where they are clearer."""
+        """The error of PEFT in one line, with the possible values."""
         said, targets = str(error).strip().splitlines()[0], self.config.get("target_modules")
         if "target modules" in said.lower() and "not found" in said.lower():
             fact = f"adapter.target_modules {targets!r} matches no layer of the model"
@@ -200,7 +200,7 @@ def full(
 
 
 def beside_decoder(net: Any) -> list[str]:
-    """Names of linear layers that no text goes through: the towers for images and sound of a larger model."""
+    """Names of the linear layers outside the text decoder: the image and audio towers of a multimodal model."""
     import torch
 
     inside = {id(module) for part in (net.get_decoder(), net.get_output_embeddings()) for module in part.modules()}

@@ -146,10 +146,10 @@ def _is_plain(layer: Any, name: str) -> bool:
 
 
 def sharable(net: torch.nn.Module) -> bool:
-    """Whether every part of the net's adapters can be chosen for each token; not so modules trained as a whole.
+    """Whether the adapters of a model can be selected per token.
 
-    Only LoRA over linear layers can: modules to save, vectors of tokens, biases and fused experts are the active
-    adapter's for all tokens of a pass.
+    LoRA on linear layers can. Modules to save, token vectors, biases and fused experts are those of the active adapter
+    for all tokens of a pass.
     """
     from peft.utils.other import AuxiliaryTrainingWrapper
 

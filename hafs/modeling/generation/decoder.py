@@ -118,10 +118,10 @@ class Decoder:
         return told
 
     def taking(self, adapter: str | None) -> AbstractContextManager[Any]:
-        """Passes that take one adapter, for nets whose adapters cannot be chosen for each token; others need no more.
+        """Context for passes with one adapter, for models whose adapters cannot be selected per token.
 
         Raises:
-            HafsError: The net has another active adapter.
+            HafsError: Another adapter of the model is active.
         """
         if self.sharable or adapter == self.active:
             return nullcontext()
@@ -135,7 +135,7 @@ class Decoder:
         room, tokens, joining = self.rows - len(self.running), 0, []
         while self.waiting and len(joining) < room:
             if not self.sharable and self.waiting[0].adapter != (self.running + joining + self.waiting)[0].adapter:
-                break  # it waits until those before it have ended
+                break  # wait until the answers with the other adapter have ended
             tokens += len(self.waiting[0].prompt)
             if joining and tokens > PROMPT_TOKENS:
                 break
@@ -171,7 +171,7 @@ class Decoder:
         return self._take(self.running, self.logits(hidden_B1D[:, 0])[: len(self.running)])
 
     def _one_by_one(self, rows: Sequence[Generation]) -> list[Token]:
-        """The next token of each row, from a pass of its own."""
+        """The next token of each answer, each from its own forward pass."""
         return self._take(rows, self.logits(torch.stack([self._alone(row)[-1] for row in rows])))
 
     def _alone(self, row: Generation) -> torch.Tensor:
@@ -183,7 +183,7 @@ class Decoder:
         return hidden_TD
 
     def whole(self, tokens: Sequence[int], adapter: str | None) -> torch.Tensor:
-        """Hidden states, `[T, D]`, of one row from its beginning; nothing is kept."""
+        """Hidden states, `[T, D]`, of one whole sequence; nothing is cached."""
         tokens_T, places_T = torch.tensor([tokens, range(len(tokens))], device=self.device)
         with chosen(self._shares([adapter], [len(tokens)])):
             return model_parts.hidden_states(self.net, tokens_T, places_T, [0, len(tokens)])
@@ -199,7 +199,7 @@ class Decoder:
 
     def logits(self, hidden_BD: torch.Tensor) -> torch.Tensor:
         """Scores of the next token, `[B, V]`, float32."""
-        head = self.head if self.sharable else model_parts.head(self.net)  # which may be trained as a whole
+        head = self.head if self.sharable else model_parts.head(self.net)  # the adapter may have its own copy
         return head.logits(hidden_BD)
 
     def _take(self, rows: Sequence[Generation], logits_BV: torch.Tensor) -> list[Token]:
