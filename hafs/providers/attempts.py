@@ -1,41 +1,41 @@
-"""What was tried for one request: who, how it ended, how long it took and what it cost."""
+"""The attempts of one request: provider, outcome, time, tokens and cost."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from hafs.providers.candidate_queue import Candidate
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 
 
 @dataclass(kw_only=True)
 class Attempt:
-    """One call."""
+    """One call to one provider."""
 
     candidate: Candidate
     began: float
-    """On the loop's clock."""
+    """Time on the event loop's clock."""
     outcome: str = "answered"
-    """`answered`, or the kind of refusal."""
+    """`answered`, or the kind of `ProviderError`."""
     said: str = ""
     status: int | None = None
-    """The HTTP status of a refusal, where there was one."""
+    """The HTTP status of an error, if there was one."""
     seconds: float = 0.0
     first_token_seconds: float | None = None
-    """Until the first content of a stream."""
+    """Time to first token of a stream."""
     tokens: tuple[int, int] | None = None
-    """In and out; None: the host did not say."""
+    """Input and output tokens; None: the host did not report them."""
     cost: float | Literal["unknown"] = "unknown"
-    """US dollars."""
+    """In US dollars."""
     adapter: str | None = None
-    """The adapter that it answered with."""
+    """The LoRA adapter of the call."""
     left_out: tuple[str, ...] = ()
-    """Parameters this provider does not take."""
+    """Parameters that this provider does not accept."""
     settled: bool = False
-    """Whether the ledger knows of its answer."""
+    """Whether the ledger has recorded the answer."""
 
     def facts(self) -> dict[str, Any]:
-        """The receipt's line of this call."""
+        """The call as an entry of the receipt."""
         facts: dict[str, Any] = {
             "provider": self.candidate.provider.name,
             "model": self.candidate.model,
@@ -59,14 +59,14 @@ class Attempt:
             facts["left_out"] = list(self.left_out)
         return facts
 
-    def ended(self, now: float, refusal: Refused | None = None) -> None:
-        """Note how it ended."""
+    def ended(self, now: float, error: ProviderError | None = None) -> None:
+        """Record how the call ended."""
         self.seconds = now - self.began
-        if refusal is not None:
-            self.outcome, self.said, self.status = refusal.kind, refusal.said, refusal.status
+        if error is not None:
+            self.outcome, self.said, self.status = error.kind, error.said, error.status
 
     def count(self, usage: Mapping[str, Any] | None, host_cost: object = None) -> None:
-        """Note what it took, in tokens and dollars."""
+        """Record tokens and cost."""
         if usage:
             self.tokens = (int(usage.get("input_tokens") or 0), int(usage.get("output_tokens") or 0))
         price = self.candidate.provider.price
@@ -81,7 +81,7 @@ class Attempt:
 
 
 def table(attempts: Iterable[Attempt], passed_over: Mapping[str, str]) -> str:
-    """Who said what, a line each."""
+    """A table of the attempts and of the providers that were skipped, one line each."""
     rows = [(f"{a.candidate.provider.name} ({a.candidate.model})", _outcome(a), f"{a.seconds:.1f} s") for a in attempts]
     asked = {a.candidate.provider.name for a in attempts}
     rows += [(name, why, "not asked") for name, why in passed_over.items() if name not in asked]

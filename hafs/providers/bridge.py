@@ -1,7 +1,7 @@
-"""What is between a model of hafs and LangChain: its four ways of asking, over two coroutines.
+"""The base class of all chat models of hafs: implements LangChain's four methods with two coroutines.
 
-A model says how it answers (`answer`) and how it streams (`pieces`); both get the callbacks for what they ask
-themselves, so that a tracer sees their calls below their own.
+A model implements `answer` (complete) and `pieces` (streamed). Both get the callbacks for nested calls, so that a
+tracer sees those as child runs.
 """
 
 import inspect
@@ -21,30 +21,30 @@ from hafs.providers import event_loops
 from hafs.providers.tracing import Callbacks, below, below_run
 
 _STREAMED: ContextVar[Callbacks] = ContextVar("streamed", default=None)
-"""The callbacks below the stream that begins now: LangChain does not hand its run to `_astream`."""
+"""Callbacks of the stream that is starting: LangChain does not pass its run to `_astream`."""
 
 
 class Bridged(BaseChatModel, ABC):
-    """A chat model whose sync methods run its coroutines on hafs' own loop."""
+    """A chat model whose sync methods run its coroutines on hafs' own event loop."""
 
     @abstractmethod
     async def answer(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
-        """The whole answer.
+        """The complete answer.
 
         Args:
             messages: The conversation.
-            stop: Texts that end the answer.
-            words: What else is asked of it.
-            callbacks: For the calls made on the way; None: nobody listens.
+            stop: Stop sequences.
+            words: Further parameters.
+            callbacks: For nested calls; None: not traced.
         """
 
     @abstractmethod
     def pieces(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
-        """The answer as it comes; the arguments are those of `answer`."""
+        """The answer as a stream; same arguments as `answer`."""
 
     # LangChain's four ------------------------------------------------------------------------------------------------
 
@@ -77,7 +77,7 @@ class Bridged(BaseChatModel, ABC):
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
 
-    # where LangChain keeps its run to itself -------------------------------------------------------------------------
+    # where LangChain does not pass its run on -------------------------------------------------------------------------
 
     async def _agenerate_with_cache(self, *args: Any, run_manager: Any = None, **kwargs: Any) -> ChatResult:
         with _streamed(below_run(run_manager)):
@@ -90,7 +90,7 @@ class Bridged(BaseChatModel, ABC):
     async def astream(
         self, input: Any, config: RunnableConfig | None = None, *, stop: list[str] | None = None, **kwargs: Any
     ) -> AsyncIterator[AIMessageChunk]:
-        """As LangChain's; what is asked on the way is traced below it."""
+        """Same as LangChain's, with nested calls as child runs."""
         config, callbacks = below(AsyncCallbackManager, ensure_config(config))
         async with aclosing(super().astream(input, config, stop=stop, **kwargs)) as stream:  # type: ignore[type-var]
             with _streamed(callbacks):
@@ -103,7 +103,7 @@ class Bridged(BaseChatModel, ABC):
     def stream(
         self, input: Any, config: RunnableConfig | None = None, *, stop: list[str] | None = None, **kwargs: Any
     ) -> Iterator[AIMessageChunk]:
-        """As LangChain's; what is asked on the way is traced below it."""
+        """Same as LangChain's, with nested calls as child runs."""
         config, callbacks = below(CallbackManager, ensure_config(config))
         stream = super().stream(input, config, stop=stop, **kwargs)
         with _streamed(callbacks):
@@ -123,4 +123,4 @@ def _streamed(callbacks: Callbacks) -> Iterator[None]:
 
 
 Bridged._agenerate.__signature__ = inspect.signature(Bridged._agenerate)  # type: ignore[attr-defined]
-"""LangChain asks for it with every question."""
+"""LangChain inspects it for every request."""

@@ -1,4 +1,7 @@
-"""Who is asked next: the chain as written, what their quotas and rests allow, and how much one request may try."""
+"""The queue of candidates for one request: the chain as configured, minus exhausted quotas and providers in backoff.
+
+A model that failed backs off; after that one request probes it (a circuit breaker, kept in the ledger).
+"""
 
 import math
 from collections import Counter
@@ -8,57 +11,57 @@ from functools import cached_property
 
 from hafs.providers.policy import Policy
 from hafs.providers.provider import Provider, Tier
-from hafs.providers.provider_error import Kind, Refused
+from hafs.providers.provider_error import Kind, ProviderError
 from hafs.providers.quota import Ledger
 
 NEVER = math.inf
 FINAL: frozenset[Kind] = frozenset({"too_long", "rejected", "filtered", "unsent", "quota_exhausted", "unauthorized"})
-"""Refusals that the same candidate would only repeat within one request."""
+"""Errors that the same candidate would repeat within this request."""
 WHOLE_ACCOUNT: frozenset[Kind] = frozenset({"quota_exhausted", "unauthorized", "unreachable", "busy"})
-"""Refusals that say something about the account, not about one of its models."""
-NO_REST: frozenset[Kind] = frozenset({"too_long", "rejected", "filtered", "unjoined"})
-"""Refusals that say something about the request, not about the host."""
-UNAUTHORIZED_REST_SECONDS = 600.0
+"""Errors that concern the whole account, not one of its models."""
+NO_BACKOFF: frozenset[Kind] = frozenset({"too_long", "rejected", "filtered", "unjoined"})
+"""Errors that concern the request, not the host."""
+UNAUTHORIZED_BACKOFF_SECONDS = 600.0
 NO_SUCH_MODEL = 404
 """The HTTP status for a wrong model name: it says something about the config, so the model backs off."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
-    """One model that may be asked."""
+    """A model of a provider that can be called."""
 
     provider: Provider
     tier: Tier
     model: str
     stands_in_for: str | None = None
-    """The provider whose quota ended, where this is its equivalent."""
+    """The provider whose quota is exhausted and that this one replaces."""
 
     @cached_property
     def account(self) -> str:
-        """Whose limits a call counts against."""
+        """The account whose limits apply."""
         return self.provider.host.account
 
     @cached_property
     def context(self) -> int:
-        """Tokens of prompt and answer."""
+        """Context length in tokens, prompt and answer together."""
         return self.provider.context[self.tier]
 
 
 @dataclass(kw_only=True)
-class Plan:
-    """The candidates of one request, and what became of them."""
+class CandidateQueue:
+    """The candidates of one request and their state."""
 
     order: list[Candidate]
     policy: Policy
     ledger: Ledger
     tokens: int
-    """Estimate of the prompt, and the answer asked for."""
+    """Estimated tokens of the prompt plus the requested answer."""
     needs: frozenset[str]
-    """Parameters that cannot be left out: tools, response_format."""
+    """Parameters that cannot be dropped: tools, response_format."""
     deadline: float
-    """On the loop's clock."""
+    """Time on the event loop's clock."""
     passed_over: dict[str, str] = field(default_factory=dict)
-    """Why a candidate was not asked, by provider."""
+    """Why a provider was skipped, by its name."""
     unfit: set[str] = field(default_factory=set)
     """Why candidates do not fit the request: `no_key`, `no_package`, `too_long`, `unsupported`."""
     _calls: Counter[str] = field(default_factory=Counter)
@@ -84,7 +87,7 @@ class Plan:
             why = f"its context of {candidate.context} tokens is too small for about {self.tokens}"
             cause = "too_long"
         elif missing:
-            why, cause = f"takes no {', '.join(sorted(missing))}", "unsupported"
+            why, cause = f"does not support {', '.join(sorted(missing))}", "unsupported"
         else:
             return True
         self.passed_over.setdefault(provider.name, why)
@@ -101,7 +104,7 @@ class Plan:
         return self.ledger.wait(candidate.account, candidate.model, candidate.provider.limits)
 
     def _open(self) -> list[Candidate]:
-        """Who could still be asked within this request: first those who were not, then the others once more."""
+        """The candidates that this request may still call: first those not called yet, then the others again."""
         if self._calls.total() >= self.policy.calls:
             return []
         left = [
@@ -112,7 +115,7 @@ class Plan:
         return sorted(left, key=self._tried.__contains__) if self._tried else left
 
     def next(self, now: float) -> tuple[Candidate | None, float]:
-        """Who is asked now; or nobody, and the seconds until somebody may be (`NEVER`: nobody will in time)."""
+        """The next candidate; or None and the seconds until one is available (`NEVER`: none before the deadline)."""
         soonest = NEVER
         for candidate in self._open():
             if self._enter(candidate, self.policy.attempt_seconds):
@@ -120,7 +123,7 @@ class Plan:
                 self._tried.append(candidate)
                 return candidate, 0.0
             wait, reason = self._wait(candidate)
-            self.passed_over[candidate.provider.name] = f"rests for {wait:.0f} s: {reason.replace('_', ' ')}"
+            self.passed_over[candidate.provider.name] = f"backs off for {wait:.0f} s: {reason.replace('_', ' ')}"
             soonest = min(soonest, wait or 0.05)
         return None, soonest if now + soonest < self.deadline else NEVER
 
@@ -129,49 +132,53 @@ class Plan:
         return self.ledger.enter(candidate.account, candidate.model, limits, probe_seconds=probe_seconds)
 
     def others(self, candidate: Candidate) -> bool:
-        """Whether somebody else could be asked right now."""
+        """Whether another candidate is available now."""
         return any(other is not candidate and not self._wait(other)[0] for other in self._open())
 
-    def refused(self, candidate: Candidate, refusal: Refused, *, in_our_haste: bool = False) -> None:
-        """Remember a refusal: for this request here, for all others in the ledger.
+    def failed(self, candidate: Candidate, error: ProviderError, *, cut_short: bool = False) -> None:
+        """Record an error: here for this request, in the ledger for all others.
 
         Args:
-            candidate: Who was asked.
-            refusal: How it ended.
-            in_our_haste: It was given less time than the policy gives anybody.
+            candidate: The one that was called.
+            error: Why the call failed.
+            cut_short: The request's deadline ended the call before the policy's own timeouts.
         """
-        kind, retry_after, said = refusal.kind, refusal.retry_after, refusal.said
+        kind, retry_after, said = error.kind, error.retry_after, error.said
         if kind in FINAL:
             self._closed.append(candidate)
-        if kind == "unjoined":  # once in a request it is as if the candidate had not been asked to go on
+        if kind == "unjoined":  # the first time counts as if the candidate had not been asked to continue
             if self._unjoined:
                 self._closed.append(candidate)
             else:
                 self._calls[candidate.account] -= 1
             self._unjoined = True
-        if kind == "unsent" or in_our_haste:  # nothing about the host
+        if kind == "unsent" or cut_short:  # says nothing about the host
             self.ledger.leave(candidate.account, candidate.model, well=False)
             return
-        of_the_request = kind in NO_REST and refusal.status != NO_SUCH_MODEL
-        if of_the_request or (kind == "empty" and candidate.provider.host.local):  # a model's own word, no trouble
+        of_the_request = kind in NO_BACKOFF and error.status != NO_SUCH_MODEL
+        if of_the_request or (
+            kind == "empty" and candidate.provider.host.local
+        ):  # the model's own output, not a failure
             self.ledger.leave(candidate.account, candidate.model, well=True)
             return
         scope = None if kind in WHOLE_ACCOUNT else candidate.model
-        self.ledger.rest(candidate.account, scope, lambda failures: self._rest(kind, retry_after, failures), kind, said)
+        self.ledger.back_off(
+            candidate.account, scope, lambda failures: self._backoff_seconds(kind, retry_after, failures), kind, said
+        )
         if kind == "quota_exhausted":
             self.out_of_quota(candidate)
 
-    def _rest(self, kind: Kind, retry_after: float | None, failures: int) -> float:
+    def _backoff_seconds(self, kind: Kind, retry_after: float | None, failures: int) -> float:
         if retry_after:
             return retry_after
         if kind == "quota_exhausted":
             return self.policy.quota_rest_seconds
         if kind in ("unauthorized", "rejected"):
-            return UNAUTHORIZED_REST_SECONDS
+            return UNAUTHORIZED_BACKOFF_SECONDS
         return min(self.policy.rest_seconds * 2 ** min(failures - 1, 30), self.policy.longest_rest_seconds)
 
     def out_of_quota(self, candidate: Candidate) -> None:
-        """Put its equivalents right behind it, and local models last."""
+        """Queue its equivalents right after it, and local models last."""
         at = self.order.index(candidate) + 1
         behind = self.order[at:]
         known = {(id(c.provider), c.model) for c in self.order[:at]}
@@ -192,7 +199,7 @@ def _equivalents(candidate: Candidate, providers: Iterable[Provider]) -> list[Ca
 
 
 def candidates(providers: Sequence[Provider], tier: Tier) -> list[Candidate]:
-    """The chain as written; its fallback models come behind it, but before local models at its end."""
+    """The chain as configured; its fallback models follow, before the local models at the end."""
     first = [Candidate(provider=p, tier=tier, model=p.models[tier]) for p in providers]
     then = [Candidate(provider=p, tier="fallback", model=p.models["fallback"]) for p in providers]
     then = [c for c in then if c.model != c.provider.models[tier]]

@@ -1,4 +1,4 @@
-"""From whatever a host raises to the few kinds of `Refused`, in words without secrets."""
+"""Classifies exceptions and HTTP errors as one of the kinds of `ProviderError`, without secrets in the text."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ import httpx
 
 from hafs.core.errors import HafsError
 from hafs.core.redaction import scrub
-from hafs.providers.provider_error import Kind, Refused
+from hafs.providers.provider_error import Kind, ProviderError
 
 LONGEST_WORDS = 200
 _KEY = re.compile(r"(?i)\b(?:sk|pk|rk|key|hf|gsk|xai|ghp|github_pat|AIza)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}|bearer\s+\S+")
@@ -31,7 +31,7 @@ _FILTER = re.compile(r"content[_ ]?(filter|policy|management)|moderation|flagged
 
 
 def one_line(text: object, secrets: tuple[str, ...] = ()) -> str:
-    """A host's words for a log: one line, no markup, not long, and without anything that looks like a key."""
+    """A host's message for a log: one short line without markup and without anything that looks like a key."""
     words = scrub(str(text).encode("utf-8", "replace").decode())
     for secret in secrets:
         if secret:
@@ -44,7 +44,7 @@ def one_line(text: object, secrets: tuple[str, ...] = ()) -> str:
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Seconds a host asks us to stay away, from Retry-After (seconds or a date) or its reset headers.
+    """Seconds until the host accepts requests again, from Retry-After (seconds or a date) or its reset headers.
 
     Args:
         headers: Of the response, by lower-case name.
@@ -78,43 +78,43 @@ def _number(text: str | None) -> float | None:
     return value if value is not None and 0 <= value < float("inf") else None
 
 
-def from_error(error: BaseException, secrets: tuple[str, ...] = ()) -> Refused:
-    """The refusal behind an exception of any host."""
-    if isinstance(error, Refused | HafsError | UnicodeEncodeError):
+def from_error(error: BaseException, secrets: tuple[str, ...] = ()) -> ProviderError:
+    """The `ProviderError` for any exception."""
+    if isinstance(error, ProviderError | HafsError | UnicodeEncodeError):
         return unsent(error, secrets)
     if isinstance(error, TimeoutError | httpx.ReadTimeout | httpx.WriteTimeout | asyncio.TimeoutError):
-        return Refused("timeout", one_line(error, secrets) or "no answer in time")
+        return ProviderError("timeout", one_line(error, secrets) or "no answer in time")
     if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno or 0  # of names that are not found it is negative
+        number = error.os_error.errno or 0  # negative when a name does not resolve
         reason = os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
-        return Refused("unreachable", one_line(f"{error.host}:{error.port}: {reason}", secrets))
+        return ProviderError("unreachable", one_line(f"{error.host}:{error.port}: {reason}", secrets))
     if isinstance(
         error, httpx.TransportError | aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | ConnectionError
     ):
-        return Refused("unreachable", one_line(error, secrets) or type(error).__name__)
+        return ProviderError("unreachable", one_line(error, secrets) or type(error).__name__)
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     if isinstance(status, int) and status >= 400:
         headers = {str(k).lower(): str(v) for k, v in dict(getattr(response, "headers", {}) or {}).items()}
         return from_status(status, {"message": str(error)}, headers, secrets)
-    return Refused("failed", one_line(f"{type(error).__name__}: {error}", secrets))
+    return ProviderError("failed", one_line(f"{type(error).__name__}: {error}", secrets))
 
 
-def unsent(error: Exception, secrets: tuple[str, ...] = ()) -> Refused:
-    """The refusal behind an error of our own: of a template, an encoding, an adapter, a setting."""
-    if isinstance(error, Refused):
+def unsent(error: Exception, secrets: tuple[str, ...] = ()) -> ProviderError:
+    """The `ProviderError` for an error on our side: a template, an encoding, an adapter, a setting."""
+    if isinstance(error, ProviderError):
         return error
     said = error.fact if isinstance(error, HafsError) else f"{type(error).__name__}: {error}"
-    return Refused("unsent", one_line(said, secrets))
+    return ProviderError("unsent", one_line(said, secrets))
 
 
 @contextmanager
 def before_sending() -> Iterator[None]:
-    """Whatever fails within is our own error, and nothing that a host did.
+    """Mark every exception inside as an error on our side, not the host's.
 
     Raises:
-        Refused: `unsent`, or what was raised as one.
-        HafsError: As it was raised.
+        ProviderError: `unsent`, or the one that was raised.
+        HafsError: Passed on unchanged.
     """
     try:
         yield
@@ -124,28 +124,28 @@ def before_sending() -> Iterator[None]:
         raise unsent(error) from error
 
 
-def from_status(status: int, body: object, headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> Refused:
-    """The refusal behind an HTTP status and body, or behind an error object inside an answer.
+def from_status(status: int, body: object, headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> ProviderError:
+    """The `ProviderError` for an HTTP status and body, or for an error object inside an answer.
 
     Args:
         status: Of the response, or the error's own code.
         body: Parsed JSON, or text.
         headers: By lower-case name.
-        secrets: Never to be repeated.
+        secrets: Removed from the text.
     """
     words, marks = _told(body)
     said = one_line(words or f"HTTP {status}", secrets)
     said = said if str(status) in said else f"{status} {said}"
-    rest = retry_after(headers)
-    if rest is None and (delay := _DELAY.search(marks)):
-        rest = float(delay[1])
-    if rest is None:
-        rest = retry_after(_headers_within(body))
-    return Refused(_kind(status, f"{words} {marks}"), said, retry_after=rest, status=status)
+    wait = retry_after(headers)
+    if wait is None and (delay := _DELAY.search(marks)):
+        wait = float(delay[1])
+    if wait is None:
+        wait = retry_after(_headers_within(body))
+    return ProviderError(_kind(status, f"{words} {marks}"), said, retry_after=wait, status=status)
 
 
 def _kind(status: int, words: str) -> Kind:
-    """The first rule that holds."""
+    """The first rule that matches."""
     quota, filtered = bool(_QUOTA.search(words)), bool(_FILTER.search(words))
     rules: tuple[tuple[bool, Kind], ...] = (
         (status == 402 and "in_flight" in words, "busy"),
@@ -168,14 +168,14 @@ def _kind(status: int, words: str) -> Kind:
 
 
 def _error_of(body: object) -> object:
-    """The error object of a body; some hosts put it into a list."""
+    """The error object in a body; some hosts wrap it in a list."""
     if isinstance(body, list) and body:
         body = body[0]
     return body.get("error", body) if isinstance(body, Mapping) else body
 
 
 def _headers_within(body: object) -> dict[str, str]:
-    """Headers that a host of hosts passes on inside its error object."""
+    """Headers that an aggregator passes on inside its error object."""
     error = _error_of(body)
     metadata = error.get("metadata") if isinstance(error, Mapping) else None
     headers = metadata.get("headers") if isinstance(metadata, Mapping) else None
@@ -183,7 +183,7 @@ def _headers_within(body: object) -> dict[str, str]:
 
 
 def _told(body: object) -> tuple[str, str]:
-    """The message of an error body, and the codes and types that it carries."""
+    """The message of an error body, and its codes and types."""
     error: Any = _error_of(body)
     if not isinstance(error, Mapping):
         return ("" if error is None else str(error)), ""

@@ -1,8 +1,7 @@
-"""One base in memory and one thread that answers with it: requests that come together share every pass.
+"""Continuous batching for the local provider: one base in memory, one thread, one forward pass for all requests.
 
-A request joins the running batch at its next step and leaves it at its end, at its deadline, or when nobody waits for
-it any more; which adapter it takes is its own affair. The thread starts with the first request, ends when there has
-been none for a while, and ends with the process.
+A request joins the running batch at the next step and leaves it at its end, at its deadline, or when it is cancelled.
+Each request has its own adapter. The thread starts with the first request and ends after a while without work.
 """
 
 import atexit
@@ -20,23 +19,23 @@ from hafs.modeling.generation import rest
 from hafs.modeling.generation.decoder import Decoder, Token
 from hafs.providers.classify import unsent
 from hafs.providers.job import Job
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 IDLE_SECONDS = 5.0
-"""Without work the thread ends; the base stays."""
+"""The thread ends after this long without work; the base stays loaded."""
 
 
 class Engine:
-    """The base, its adapters and the rows in the making.
+    """The base, its adapters and the requests being answered.
 
     Args:
-        load: Gives the net, once, in the engine's thread.
-        tokenizer: Gives its tokenizer, once.
-        rows: Requests answered at once; others wait.
-        adapters: Kept in memory.
+        load: Returns the model; called once, in the engine's thread.
+        tokenizer: Returns its tokenizer; called once.
+        rows: Requests in a batch; others wait.
+        adapters: How many are kept in memory.
     """
 
     def __init__(self, load: Callable[[], Any], tokenizer: Callable[[], Any], *, rows: int, adapters: int) -> None:
@@ -57,7 +56,7 @@ class Engine:
 
     @property
     def tokenizer(self) -> Any:
-        """The base's; loaded on the first use, by whoever asks."""
+        """The base's tokenizer, loaded on first use in the caller's thread."""
         with self._once:
             if self._tokenizer is None:
                 self._tokenizer = self._load_tokenizer()
@@ -65,23 +64,23 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Whether the tokenizer is there, so that a request can be prepared without waiting."""
+        """Whether the tokenizer is loaded, so that a request can be prepared without blocking."""
         return self._tokenizer is not None
 
     @property
     def busy(self) -> int:
-        """Requests that are not answered yet."""
+        """The number of requests that are not answered yet."""
         with self._changed:
             return len(self._inbox) + len(self._jobs)
 
     def submit(self, job: Job) -> None:
-        """Let a request in; it hears through `job.tell`."""
+        """Queue a request; its tokens arrive through `job.tell`."""
         with self._changed:
             self._inbox.append(job)
             self._wake()
 
     def cancel(self, job: Job) -> None:
-        """Nobody waits for it any more; its row is free at the next step."""
+        """Drop a request at the next step: the caller no longer waits for it."""
         with self._changed:
             job.over = True
             self._changed.notify()
@@ -95,7 +94,7 @@ class Engine:
         return future
 
     def close(self) -> None:
-        """End the thread; what is not answered ends with an error. The next request starts it again."""
+        """End the thread; unanswered requests fail. The next request starts the thread again."""
         with self._changed:
             thread, self._stopping = self._thread, True
             self._changed.notify()
@@ -108,12 +107,12 @@ class Engine:
     def _wake(self) -> None:
         if self._thread is None:
             thread = threading.Thread(target=self._work, name="hafs-engine", daemon=True)
-            thread.start()  # may raise, and then there is none
+            thread.start()  # may raise; then there is no thread
             self._thread = thread
         self._changed.notify()
 
     def _work(self) -> None:
-        cause: BaseException = Refused("unreachable", "the engine was closed")
+        cause: BaseException = ProviderError("unreachable", "the engine was closed")
         try:
             while self._wait():
                 try:
@@ -124,12 +123,12 @@ class Engine:
                     self._failed(error)
         except BaseException as error:
             cause = error
-            log.exception("the engine's thread ended; the next request starts another one")
+            log.exception("the engine's thread ended; the next request starts a new one")
         finally:
             self._end(cause)
 
     def _wait(self) -> bool:
-        """Until there is work; False: it is time to end."""
+        """Block until there is work; False: the thread should end."""
         with self._changed:
             until = time.monotonic() + IDLE_SECONDS
             while not (self._inbox or self._calls or self._jobs or self._stopping):
@@ -139,13 +138,13 @@ class Engine:
                 if not self._stopping:
                     return True
             if not self._stopping:
-                self._thread = None  # under the lock: whoever comes now starts another one
+                self._thread = None  # under the lock: the next request starts a new thread
             return False
 
     def _prepare(self) -> None:
         if self._decoder is not None:
             return
-        self._ends = end_tokens(self.tokenizer)  # first: a template that has none is told before a base is loaded
+        self._ends = end_tokens(self.tokenizer)  # first, so that a template error is reported before the base loads
         if self._net is None:
             from hafs.modeling.adapter.cache import AdapterCache
 
@@ -176,7 +175,7 @@ class Engine:
                 future.set_exception(error)
 
     def _next_call(self) -> tuple[Callable[..., Any], Future[Any]] | None:
-        """A call that somebody waits for."""
+        """The next call that was not cancelled."""
         with self._changed:
             while self._calls:
                 function, future = self._calls.pop(0)
@@ -198,18 +197,18 @@ class Engine:
         self._let_go()
 
     def _let_go(self) -> None:
-        """Drop the rows that ended, that nobody waits for, or whose time is over."""
+        """Drop the requests that ended, were cancelled, or are past their deadline."""
         now = time.monotonic()
         for key, job in list(self._jobs.items()):
             if not job.over and job.deadline is not None and now >= job.deadline:
-                job.fail(Refused("timeout", f"no whole answer in time, {len(job.row.said)} tokens of it"))
+                job.fail(ProviderError("timeout", f"no complete answer in time, only {len(job.row.said)} tokens"))
             if job.over:
                 self._decoder.drop(job.row)
                 with self._changed:
                     del self._jobs[key]
 
     def _failed(self, error: Exception) -> None:
-        """A round failed: the requests that it was for are told why, those that had not begun go on."""
+        """Fail the requests of a step that raised; those that had not begun go on."""
         waiting = self._decoder.waiting if self._decoder is not None else []
         kept = {id(row) for row in waiting}
         with self._changed:
@@ -223,7 +222,7 @@ class Engine:
             _tell(*self._everyone(), error)
 
     def _everyone(self) -> tuple[list[Job], list[tuple[Any, Future[Any]]]]:
-        """All that wait, who are forgotten with that."""
+        """Remove and return all waiting requests and calls."""
         with self._changed:
             jobs, self._inbox, self._jobs = [*self._inbox, *self._jobs.values()], [], {}
             calls, self._calls = self._calls, []
@@ -231,16 +230,19 @@ class Engine:
             return jobs, calls
 
     def _end(self, cause: BaseException) -> None:
-        """The thread's last act: nobody may wait for it, and the next request starts another one."""
+        """Fail everything that still waits when the thread ends; the next request starts a new thread."""
         with self._changed:
             if self._thread is not threading.current_thread():
-                return  # it was idle, and another one may be at work by now
+                return  # it ended idle, and a new thread may be running
             self._thread, everyone = None, self._everyone()
-        _tell(*everyone, cause if isinstance(cause, Exception) else Refused("failed", f"the engine ended: {cause!r}"))
+        _tell(
+            *everyone,
+            cause if isinstance(cause, Exception) else ProviderError("failed", f"the engine ended: {cause!r}"),
+        )
 
 
 def _tell(jobs: Sequence[Job], calls: Sequence[tuple[Any, Future[Any]]], error: Exception) -> None:
-    """End requests and calls with an error."""
+    """Fail requests and calls with an error."""
     for job in jobs:
         job.fail(error)
     for _, future in calls:

@@ -1,6 +1,6 @@
-"""One event loop of hafs' own for callers that have none.
+"""An event loop owned by hafs for sync callers.
 
-So invoke and stream run the same coroutines as ainvoke and astream.
+invoke and stream run the same coroutines as ainvoke and astream.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ END_SECONDS = 1.0
 
 @cache
 def own_loop() -> asyncio.AbstractEventLoop:
-    """The loop, running in a thread that ends with the process."""
+    """The loop; its thread ends with the process."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="hafs-loop", daemon=True)
     thread.start()
@@ -28,7 +28,7 @@ def own_loop() -> asyncio.AbstractEventLoop:
 
 
 def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    """Close what lives on the loop, as `asyncio.run` does at its end."""
+    """Close the loop's async generators, as `asyncio.run` does at its end."""
     with suppress(Exception):
         asyncio.run_coroutine_threadsafe(loop.shutdown_asyncgens(), loop).result(END_SECONDS)
     loop.call_soon_threadsafe(loop.stop)
@@ -36,7 +36,7 @@ def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine, for a caller without a loop; Ctrl-C cancels it."""
+    """The result of a coroutine for a sync caller; Ctrl-C cancels it."""
     future = asyncio.run_coroutine_threadsafe(work, own_loop())
     try:
         return future.result()
@@ -46,10 +46,10 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def iterate(begin: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
-    """The items of an async iterator, for a caller without a loop; a caller who goes away ends it.
+    """The items of an async iterator for a sync caller; closing the iterator cancels it.
 
     Args:
-        begin: Makes the iterator; called on the loop.
+        begin: Creates the iterator; called on the loop.
     """
     arrived: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 

@@ -1,4 +1,4 @@
-"""One chat model over an ordered chain of providers, which never waits for a dead one while another is alive.
+"""A chat model over an ordered chain of providers that fails over without waiting for a dead one.
 
 model = failover(providers, "coding")
 model.invoke("Why?").response_metadata["attempts"]
@@ -21,8 +21,8 @@ from pydantic import ConfigDict, Field
 from hafs.config.extras import how_to_install
 from hafs.core.errors import ConfigError
 from hafs.providers.bridge import Bridged
-from hafs.providers.candidate_queue import Candidate, Plan, candidates
-from hafs.providers.failover_request import Request
+from hafs.providers.candidate_queue import Candidate, CandidateQueue, candidates
+from hafs.providers.failover_request import FailoverRequest
 from hafs.providers.parameters import meaningful
 from hafs.providers.policy import Policy, shipped_policy
 from hafs.providers.provider import Provider, Tier
@@ -31,22 +31,22 @@ from hafs.providers.tracing import Callbacks
 from hafs.providers.wellformed import refuse_malformed
 
 CHARACTERS_A_TOKEN = 3.0
-"""Of prose and of assembler, rather too few than too many."""
+"""For prose and assembler; a low estimate, so that token counts are rather too high."""
 TOKENS_A_MESSAGE = 6
 NEEDED = frozenset({"tools", "response_format"})
-"""What cannot be left out of a call without changing what was asked."""
+"""Parameters that cannot be dropped without changing the request."""
 
 
 @cache
 def ledger_at(path: Path) -> Ledger:
-    """The one ledger of this process for a file; written when the process ends."""
+    """The ledger of a file, shared within the process and flushed at exit."""
     ledger = Ledger(path)
     atexit.register(ledger.flush)
     return ledger
 
 
 class Failover(Bridged):
-    """Asks the providers in order; made by `failover`.
+    """Calls the providers in order; created by `failover`.
 
     Its answers carry in `response_metadata`: `provider`, `model_name`, `finish_reason`, `ended` (complete, continued or
     restarted) and `attempts`.
@@ -72,20 +72,20 @@ class Failover(Bridged):
 
     @cached_property
     def order(self) -> list[Candidate]:
-        """Who is asked, as long as no quota ends."""
+        """The candidates in order, while no quota is exhausted."""
         return candidates(self.providers, self.tier)  # type: ignore[arg-type]
 
     def request(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks
-    ) -> Request:
-        """A request that begins now, on the running loop.
+    ) -> FailoverRequest:
+        """A request that starts now, on the running loop.
 
         Raises:
-            InputError: What is asked is no text.
+            InputError: The messages or parameters are not valid text.
         """
         given = meaningful({**self.parameters, **words, **({"stop": stop} if stop else {})})
         refuse_malformed(messages, given)
-        plan = Plan(
+        queue = CandidateQueue(
             order=self.order,
             policy=self.policy,
             ledger=self.ledger,
@@ -93,26 +93,26 @@ class Failover(Bridged):
             needs=NEEDED & given.keys(),
             deadline=asyncio.get_running_loop().time() + self.policy.deadline_seconds,
         )
-        return Request(
-            messages=messages, words=given, plan=plan, policy=self.policy, adapter=self.adapter, callbacks=callbacks
+        return FailoverRequest(
+            messages=messages, words=given, queue=queue, policy=self.policy, adapter=self.adapter, callbacks=callbacks
         )
 
     async def answer(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
-        """The answer of whoever gives a whole one first."""
+        """The first complete answer."""
         return await self.request(messages, stop, words, callbacks).whole()
 
     def pieces(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
-        """The answer as it comes; whoever breaks off is continued by the next one."""
+        """The answer as a stream; if a provider breaks off, the next one continues."""
         return self.request(messages, stop, words, callbacks).pieces()
 
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None, **kwargs: Any
     ) -> Runnable[Any, Any]:
-        """Tools in OpenAI's form; providers that take none are passed over."""
+        """Bind tools in OpenAI's format; providers without tool support are skipped."""
         formed = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
         if tool_choice is not None:
             kwargs["tool_choice"] = _choice(tool_choice)
@@ -131,18 +131,18 @@ def failover(
     """A chat model over a chain.
 
     Args:
-        providers: In the order in which they are asked.
-        tier: Which of their models.
-        policy: Times and numbers of calls; None: the shipped default.
-        ledger: Who rests and what was used; None: the user's own, shared by all processes.
-        adapter: Name or folder of an expert's adapter, for hosts that carry one.
-        parameters: temperature, max_tokens and the like; None is as if it was not given.
+        providers: In the order in which they are called.
+        tier: Which model of each.
+        policy: Timeouts and numbers of calls; None: the shipped default.
+        ledger: Usage and backoffs; None: the user's ledger, shared by all processes.
+        adapter: Name or folder of an expert's adapter, for hosts that serve adapters.
+        parameters: temperature, max_tokens and the like; None means not given.
 
     Raises:
-        ConfigError: There is no provider, or none of them has its key and its packages.
+        ConfigError: No provider is given, or none has its key and its packages.
     """
     if not providers:
-        raise ConfigError("there is no provider", hint="provider=local, or provider=openrouter,ollama")
+        raise ConfigError("no provider is configured", hint="provider=local, or provider=openrouter,ollama")
     unusable = [why for provider in providers if (why := _unusable(provider))]
     if len(unusable) == len(providers):
         raise ConfigError("; ".join(fact for fact, _ in unusable), hint=unusable[0][1])
@@ -157,7 +157,7 @@ def failover(
 
 
 def _unusable(provider: Provider) -> tuple[str, str] | None:
-    """Why a provider cannot be asked on this machine, and what to do about it; None: it can."""
+    """Why a provider cannot be used on this machine, and the fix; None: it can."""
     if variable := provider.host.missing_key():
         fact = f"provider {provider.name!r} has no key: {variable} is not set"
         return fact, f"export {variable}=... or choose provider=local"
@@ -167,7 +167,7 @@ def _unusable(provider: Provider) -> tuple[str, str] | None:
 
 
 def tokens_of(messages: Sequence[BaseMessage], words: dict[str, Any]) -> int:
-    """An estimate of the tokens of a prompt and of the answer asked for."""
+    """Estimated tokens of the prompt plus the requested answer."""
     characters = sum(len(m.content) if isinstance(m.content, str) else len(str(m.text)) for m in messages)
     if words.get("tools"):
         characters += len(json.dumps(words["tools"], default=str))
@@ -176,7 +176,7 @@ def tokens_of(messages: Sequence[BaseMessage], words: dict[str, Any]) -> int:
 
 
 def _choice(choice: Any) -> Any:
-    """A tool_choice in OpenAI's words."""
+    """A tool_choice in OpenAI's format."""
     if choice is True or choice == "any":
         return "required"
     if isinstance(choice, str) and choice not in ("auto", "none", "required"):

@@ -1,10 +1,10 @@
-"""One request over a chain of candidates: the same policy for whole answers and for streams.
+"""One request over a chain of candidates: the same policy for complete answers and for streams.
 
-plan.next                    who may be asked now; waits only when nobody may
--> call within its time      attempt, first token, between pieces, deadline of the whole
--> hold it against the rules an end without finish_reason, nothing in it, a filter: refusals like any other
--> refused?                  the ledger remembers, the next one is asked at once
--> a broken stream           the next one continues what the reader has, or begins anew (`stream_continuation.py`)
+queue.next                   the next candidate; waits only if none is available
+-> call with timeouts        attempt, first token, idle between tokens, deadline of the request
+-> check the ending          no finish_reason, empty, filtered: errors like any other
+-> an error                  is recorded in the ledger; the next candidate is called immediately
+-> a broken stream           the next candidate continues the text, or restarts it (`stream_continuation.py`)
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from hafs.core.errors import AllProvidersDown
 from hafs.providers.attempts import Attempt, table
-from hafs.providers.candidate_queue import NEVER, Candidate, Plan
+from hafs.providers.candidate_queue import NEVER, Candidate, CandidateQueue
 from hafs.providers.classify import before_sending, from_error
 from hafs.providers.policy import Policy
-from hafs.providers.provider_error import Refused
-from hafs.providers.reply import Ending, cost_of, finish_of, has_content, hold_against_the_rules
+from hafs.providers.provider_error import ProviderError
+from hafs.providers.reply import Ending, check_ending, cost_of, finish_of, has_content
 from hafs.providers.stream_continuation import StreamContinuation, go_on
 from hafs.providers.tracing import Callbacks, asked, streamed
 
@@ -34,28 +34,28 @@ _RENAMED = {"max_tokens": "max_completion_tokens"}
 
 
 @dataclass(kw_only=True)
-class Request:
-    """Messages, what is asked of the answer, and what was tried for it."""
+class FailoverRequest:
+    """Messages, parameters and the attempts so far."""
 
     messages: Sequence[BaseMessage]
     words: Mapping[str, Any]
-    """Parameters, as far as the caller set any."""
-    plan: Plan
+    """Parameters that the caller set."""
+    queue: CandidateQueue
     policy: Policy
     adapter: str | None
     callbacks: Callbacks = None
-    """Of the run it belongs to."""
+    """Callbacks of the traced run; None: not traced."""
     attempts: list[Attempt] = field(default_factory=list)
-    refusal: Refused | None = None
-    """Of the last attempt; None: it was answered."""
+    error: ProviderError | None = None
+    """Of the last attempt; None: it succeeded."""
     restarted: bool = False
-    """Whether the reader has the beginning of an answer that was begun anew."""
+    """Whether the reader saw the start of an answer that was then restarted."""
 
     async def whole(self) -> ChatResult:
-        """The answer, from whoever gives a whole one first.
+        """The first complete answer.
 
         Raises:
-            AllProvidersDown: Nobody did in time.
+            AllProvidersDown: No provider gave one in time.
         """
         while True:
             candidate = await self._next()
@@ -63,18 +63,18 @@ class Request:
                 model, call = self._model(attempt)
                 limit = self._limit(candidate)
                 work = asked(model, list(self.messages), call, self.callbacks, **self._run(attempt))
-                generation = await _within(work, limit, "no whole answer")
+                generation = await _within(work, limit, "no complete answer")
                 attempt.count(getattr(generation.message, "usage_metadata", None), cost_of(generation))
-                hold_against_the_rules(finish_of(generation), has_content(generation.message))
+                check_ending(finish_of(generation), has_content(generation.message))
                 attempt.ended(_now())
                 self._sign(attempt, generation)
                 return ChatResult(generations=[generation])
 
     async def pieces(self) -> AsyncIterator[ChatGenerationChunk]:
-        """The answer as it comes; the first piece with content commits to it.
+        """The answer as a stream; the first piece with content commits to its provider.
 
         Raises:
-            AllProvidersDown: Nobody gave a whole answer in time; `partial` is what had been given.
+            AllProvidersDown: No provider completed an answer in time; `partial` is the text so far.
         """
         given, sealed = "", "response_format" in self.words
         how = "restart" if sealed and self.policy.on_cut == "continue" else self.policy.on_cut
@@ -89,11 +89,11 @@ class Request:
             given, self.restarted = continuation.answer, self.restarted or continuation.ended == "restarted"
             if given and how == "error":
                 raise self._defeat(given)
-            if self.refusal and self.refusal.kind == "unjoined":
+            if self.error and self.error.kind == "unjoined":
                 how = "restart"
 
     async def _stream(self, attempt: Attempt, continuation: StreamContinuation) -> AsyncGenerator[ChatGenerationChunk]:
-        """One candidate's pieces, then the closing one; raises what it refuses with."""
+        """One candidate's chunks, then the closing one; raises its error."""
         model, call = self._model(attempt)
         messages = list(self.messages)
         if continuation.given and continuation.how == "continue":
@@ -114,7 +114,7 @@ class Request:
             if text := continuation.feed(text):
                 yield _piece(text)
         attempt.count(end.usage, end.info.get("cost"))
-        hold_against_the_rules(end.finish, attempt.first_token_seconds is not None or bool(end.held))
+        check_ending(end.finish, attempt.first_token_seconds is not None or bool(end.held))
         if text := continuation.end():
             yield _piece(text)
         for chunk in end.held:
@@ -127,9 +127,9 @@ class Request:
     async def _timed(
         self, chunks: AsyncIterator[ChatGenerationChunk], attempt: Attempt
     ) -> AsyncIterator[ChatGenerationChunk]:
-        """The chunks, as long as they come in time."""
+        """The chunks, each within its time limit."""
         policy, candidate, count = self.policy, attempt.candidate, 0
-        others = self.plan.others(candidate)
+        others = self.queue.others(candidate)
         first = policy.first_token_seconds if others or not candidate.provider.host.local else NEVER
         async with aclosing(chunks):  # type: ignore[type-var]
             while True:
@@ -139,18 +139,18 @@ class Request:
                 else:
                     limit, why = now + policy.idle_seconds, "no further token"
                 try:
-                    chunk = await _within(anext(chunks), min(limit, self.plan.deadline), why)
+                    chunk = await _within(anext(chunks), min(limit, self.queue.deadline), why)
                 except StopAsyncIteration:
                     return
                 count += 1
                 yield chunk
                 took = _now() - attempt.began
                 if took > policy.attempt_seconds and count < policy.slow_tokens_per_second * took and others:
-                    raise Refused("timeout", f"only {count} pieces in {took:.0f} s")
+                    raise ProviderError("timeout", f"only {count} pieces in {took:.0f} s")
 
     async def _next(self, given: str = "") -> Candidate:
         while True:
-            candidate, wait = self.plan.next(_now())
+            candidate, wait = self.queue.next(_now())
             if candidate is not None:
                 return candidate
             if wait == NEVER:
@@ -159,44 +159,44 @@ class Request:
 
     @contextmanager
     def _attempt(self, candidate: Candidate) -> Iterator[Attempt]:
-        """One call: its refusal is remembered and goes no further, its end is told to the ledger."""
+        """One call: its error is recorded and not raised, its end is recorded in the ledger."""
         attempt = Attempt(candidate=candidate, began=_now())
         self.attempts.append(attempt)
-        self.refusal = None
+        self.error = None
         try:
             yield attempt
         except Exception as error:
-            self.refusal = refusal = from_error(error)
-            attempt.ended(_now(), refusal)
-            self.plan.refused(candidate, refusal, in_our_haste=self._cut_short(attempt))
+            self.error = failure = from_error(error)
+            attempt.ended(_now(), failure)
+            self.queue.failed(candidate, failure, cut_short=self._cut_short(attempt))
         except BaseException:
             if not attempt.seconds:
                 attempt.outcome = "cancelled"
-                self.plan.ledger.leave(candidate.account, candidate.model, well=False)
+                self.queue.ledger.leave(candidate.account, candidate.model, well=False)
             raise
         else:
             self._settle(attempt)
 
     def _cut_short(self, attempt: Attempt) -> bool:
-        """Whether the request's own deadline ended a call before its host had the time that any host is given."""
+        """Whether the request's deadline ended a call before the policy's own timeouts."""
         patience = min(self.policy.first_token_seconds, self.policy.attempt_seconds)
-        return attempt.outcome == "timeout" and _now() >= self.plan.deadline and attempt.seconds < patience
+        return attempt.outcome == "timeout" and _now() >= self.queue.deadline and attempt.seconds < patience
 
     def _settle(self, attempt: Attempt) -> None:
-        """Tell the ledger of an answer, once."""
+        """Record an answer in the ledger, once."""
         if not attempt.settled:
             attempt.settled = True
             candidate = attempt.candidate
-            self.plan.ledger.leave(candidate.account, candidate.model, tokens=sum(attempt.tokens or ()), well=True)
+            self.queue.ledger.leave(candidate.account, candidate.model, tokens=sum(attempt.tokens or ()), well=True)
 
     def _limit(self, candidate: Candidate) -> float:
-        """Until when a whole answer is waited for: its own time while others could be asked, else all there is."""
-        if self.plan.others(candidate):
-            return min(_now() + self.policy.attempt_seconds, self.plan.deadline)
-        return self.plan.deadline
+        """The deadline of a complete answer: the attempt's while another candidate is available, else the request's."""
+        if self.queue.others(candidate):
+            return min(_now() + self.policy.attempt_seconds, self.queue.deadline)
+        return self.queue.deadline
 
     def _model(self, attempt: Attempt) -> tuple[BaseChatModel, dict[str, Any]]:
-        """The candidate's model, and its call without what it does not take."""
+        """The candidate's model, and the call without the parameters it does not accept."""
         candidate = attempt.candidate
         takes = candidate.provider.takes
         words = {}
@@ -219,13 +219,13 @@ class Request:
         return model, {word: value for word, value in words.items() if word in CALL_WORDS}
 
     def _run(self, attempt: Attempt) -> dict[str, Any]:
-        """The name of an attempt's run, and what is to be known of it."""
+        """The name and metadata of an attempt's traced run."""
         provider, number = attempt.candidate.provider.name, len(self.attempts)
         facts = {"provider": provider, "attempt": number, "adapter": attempt.adapter}
         return {"name": f"{provider}/{attempt.candidate.model}", "facts": facts}
 
     def _sign(self, attempt: Attempt, generation: ChatGeneration) -> None:
-        """Put the receipt into the message, in place of what else its host said of it."""
+        """Write the receipt into the message's metadata."""
         self._settle(attempt)
         generation.message.response_metadata = {
             **generation.message.response_metadata,
@@ -251,13 +251,13 @@ class Request:
         }
 
     def _defeat(self, given: str) -> AllProvidersDown:
-        rows = table(self.attempts, self.plan.passed_over)
-        late = _now() >= self.plan.deadline
-        what = f"no whole answer within {self.policy.deadline_seconds:g} s" if late else "no provider gave an answer"
+        rows = table(self.attempts, self.queue.passed_over)
+        late = _now() >= self.queue.deadline
+        what = f"no complete answer within {self.policy.deadline_seconds:g} s" if late else "no provider gave an answer"
         if given:
-            what = f"the answer broke off after {len(given)} characters and nobody went on"
+            what = f"the answer broke off after {len(given)} characters and no provider continued it"
         attempts = [attempt.facts() for attempt in self.attempts]
-        causes, retry_after = self.plan.standing()
+        causes, retry_after = self.queue.standing()
         causes = [*(attempt.outcome for attempt in self.attempts), *causes]
         return AllProvidersDown(
             f"{what}:\n{rows}", attempts=attempts, partial=given, causes=causes, retry_after=retry_after
@@ -269,13 +269,13 @@ def _now() -> float:
 
 
 async def _within(work: Awaitable[T], limit: float, why: str) -> T:
-    """The result of some work, if it is there by `limit` on the loop's clock."""
+    """The result of an awaitable, before `limit` on the loop's clock."""
     began = _now()
     try:
         async with asyncio.timeout_at(limit):
             return await work
     except TimeoutError as error:
-        raise Refused("timeout", f"{why} in {max(0.0, _now() - began):.1f} s") from error
+        raise ProviderError("timeout", f"{why} in {max(0.0, _now() - began):.1f} s") from error
 
 
 def _piece(text: str) -> ChatGenerationChunk:

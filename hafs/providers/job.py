@@ -1,4 +1,4 @@
-"""One request in the engine: its row of tokens, the text that comes of them, and who hears of it."""
+"""One request in the engine: its tokens, their text, and the callback that receives it."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 from hafs.core.errors import HafsError
 from hafs.modeling.generation import Generation, Pieces, Sampling
 from hafs.modeling.generation.stop import StopWords
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 
 log = logging.getLogger(__name__)
 
 
-class Said(NamedTuple):
-    """What a request hears while it is answered."""
+class Delta(NamedTuple):
+    """A piece of an answer, as passed to the caller."""
 
     text: str
     tokens: int
-    """Of the answer so far."""
+    """Tokens of the answer so far."""
     finish: str | None
-    """stop or length, with the last one."""
+    """`stop` or `length` in the last piece."""
 
 
 class Job:
@@ -30,10 +30,10 @@ class Job:
         prompt: Token ids.
         adapter: A folder; None: the base alone.
         limit: Longest answer, in tokens.
-        sampling: How its tokens are drawn.
+        sampling: How its tokens are sampled.
         stop: Texts that end it.
-        deadline: On `time.monotonic`; None: whenever it is done.
-        tell: Called from the engine's thread with every `Said`, or with the exception that ended it.
+        deadline: On `time.monotonic`; None: no deadline.
+        tell: Called from the engine's thread with every `Delta`, or with the exception that ended it.
         control_tokens: Whether the text contains control tokens, which tool calls may consist of.
     """
 
@@ -46,7 +46,7 @@ class Job:
         sampling: Sampling,
         stop: Sequence[str],
         deadline: float | None,
-        tell: Callable[[Said | Exception], None],
+        tell: Callable[[Delta | Exception], None],
         control_tokens: bool = False,
     ) -> None:
         self.adapter, self.deadline, self.tell = adapter, deadline, tell
@@ -57,7 +57,7 @@ class Job:
         self.over = False
 
     def hear(self, token: int | None, tokenizer: Any) -> None:
-        """Pass a token on as text; a stop sequence ends the answer, and so does an error on the way."""
+        """Pass a token on as text; a stop sequence or an error ends the answer."""
         if self.over:
             return
         try:
@@ -78,14 +78,14 @@ class Job:
         if self.row.finish:
             self.over = True
         if text or self.row.finish:
-            self.tell(Said(text, len(self.row.said), self.row.finish))
+            self.tell(Delta(text, len(self.row.said), self.row.finish))
 
     def fail(self, error: Exception) -> None:
-        """End it with an error; one that hafs does not know is told as `Refused`. Raises nothing."""
+        """End the request with an error, wrapped as a `ProviderError` where needed. Raises nothing."""
         if self.over:
             return
         self.over = True
         try:
-            self.tell(error if isinstance(error, HafsError | Refused) else Refused("failed", repr(error)))
+            self.tell(error if isinstance(error, HafsError | ProviderError) else ProviderError("failed", repr(error)))
         except Exception as deaf:
-            log.warning("a request that failed (%r) could not be told: %r", error, deaf)
+            log.warning("a request failed with %r; its caller could not be notified: %r", error, deaf)

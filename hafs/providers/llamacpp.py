@@ -1,4 +1,4 @@
-"""A llama.cpp server on loopback that hafs starts and stops: the base as 16-bit GGUF, an adapter for each request.
+"""A llama.cpp server on localhost that hafs starts and stops: the base as 16-bit GGUF, one adapter per request.
 
 Why 16 bits: on some CPUs llama.cpp computes nonsense from quantized files of small models.
 """
@@ -20,36 +20,36 @@ class LlamaCpp(Host):
     """Models of `conf/model/`, written as GGUF once and served from this process."""
 
     kind: Literal["bf16", "f16", "f32"]
-    """How matrices are stored; bf16 changes nothing about weights that are bf16."""
+    """Storage type of the weight matrices; bf16 is lossless for bf16 weights."""
     slots: Positive
-    """Requests answered at once; they share the context."""
+    """Concurrent requests; they share the context."""
     threads: Positive | None
-    """CPU threads; null: one for each core."""
+    """CPU threads; null: one per core."""
     max_tokens: Positive
-    """Of an answer, where the request does not say."""
+    """Default limit of an answer."""
 
     @property
     def account(self) -> str:
-        """This machine."""
+        """The account of this machine."""
         return "~llamacpp"
 
     @property
     def local(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The server, and what writes its files."""
+        """The server, and what writes its GGUF files."""
         return ("xllamacpp", "transformers", "gguf")
 
     @property
     def carries_adapters(self) -> bool:
-        """One for each request."""
+        """Always: each request names its own."""
         return True
 
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
-        """A chat model over a server that starts with the first request.
+        """A chat model whose server starts with the first request.
 
         Raises:
             ConfigError: There is no such model or adapter, or the server's package is not installed.
@@ -66,7 +66,7 @@ class LlamaCpp(Host):
         return LlamaChat(host=self, model=model, context=context, adapter=folder, parameters=params)
 
     def health(self) -> Health:
-        """Whether the server's package is there; the models it could write and serve."""
+        """Whether the server's package is installed, and the models that it can serve."""
         from hafs.config.tree import options
 
         if package := self.missing_package():

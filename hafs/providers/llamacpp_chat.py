@@ -1,4 +1,4 @@
-"""A model of our own llama.cpp server as a LangChain chat model."""
+"""The llama.cpp server of hafs as a LangChain chat model."""
 
 import asyncio
 import json
@@ -20,21 +20,21 @@ from hafs.chat import end_tokens
 from hafs.chat.template import control_tokens
 from hafs.providers.bridge import Bridged
 from hafs.providers.classify import before_sending
-from hafs.providers.llamacpp_server import Served, Servers, servers
+from hafs.providers.llamacpp_server import RunningServer, Servers, servers
 from hafs.providers.local_names import known_model
-from hafs.providers.openai_client import Wire
+from hafs.providers.openai_client import OpenAIClient
 from hafs.providers.plain_messages import text_of
-from hafs.providers.prompted_tools import Ear, knows_tools, schema_of, system_first, told
-from hafs.providers.provider_error import Refused
+from hafs.providers.prompted_tools import ToolCallParser, knows_tools, prompted, schema_of, system_first
+from hafs.providers.provider_error import ProviderError
 from hafs.providers.structured import Method, structured
 from hafs.providers.tracing import Callbacks
 
 _JOINER = "\u2060"
-"""Invisible and without width; put into control tokens that people typed, which the server would take for real ones."""
+"""An invisible character that breaks up control tokens in user text, which the server would parse as real ones."""
 
 
 class LlamaChat(Bridged):
-    """Answers through the host's server and one adapter; the server starts with the first request."""
+    """Answers with the host's server and one adapter; the server starts with the first request."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
 
@@ -43,7 +43,7 @@ class LlamaChat(Bridged):
     context: int = 8192
     adapter: Path | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """temperature, top_p, max_tokens, seed, stop and the like; greedy where nothing is said."""
+    """temperature, top_p, max_tokens, seed, stop and the like; greedy by default."""
 
     @property
     def _llm_type(self) -> str:
@@ -66,14 +66,14 @@ class LlamaChat(Bridged):
 
     @cached_property
     def base(self) -> Any:
-        """The model's noun."""
+        """The model's component."""
         from hafs.config import build, compose
 
         return build(compose("train", [f"model={self.model}"]).model)
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The model's, for what its template knows; the server tokenizes."""
+        """The model's tokenizer, used for its template; the server tokenizes."""
         return self.base.tokenizer()
 
     @cached_property
@@ -84,7 +84,7 @@ class LlamaChat(Bridged):
 
     @cached_property
     def shows_tools(self) -> bool:
-        """Whether the model's chat template knows tools; the server does all about them then."""
+        """Whether the chat template supports tools; the server handles them then."""
         return knows_tools(self.tokenizer)
 
     @cached_property
@@ -94,7 +94,7 @@ class LlamaChat(Bridged):
 
     @cached_property
     def servers(self) -> Servers:
-        """Those of the model."""
+        """The servers of the model."""
         host = self.host
         folder = self.base.weights.loading(_folder)
         return servers(
@@ -103,7 +103,7 @@ class LlamaChat(Bridged):
         )  # fmt: skip
 
     def _asked(self, words: dict[str, Any]) -> "LlamaChat":
-        """This model, or another one of the host where a call names it."""
+        """This model, or the one that the call names."""
         other = words.pop("model", None)
         if other is None or other == self.model:
             return self
@@ -111,8 +111,8 @@ class LlamaChat(Bridged):
         return LlamaChat(**{**{name: getattr(self, name) for name in type(self).model_fields}, "model": other})
 
     @asynccontextmanager
-    async def _wire(self) -> AsyncIterator[Wire]:
-        """A client of a server that knows the adapter; starting one keeps nobody else waiting."""
+    async def _client_of(self) -> AsyncIterator[OpenAIClient]:
+        """A client of a server that has the adapter; starting one does not block the event loop."""
         with before_sending():
             served = await asyncio.to_thread(self._enter)
         try:
@@ -120,16 +120,16 @@ class LlamaChat(Bridged):
         finally:
             self.servers.leave(served)
 
-    def _enter(self) -> Served:
+    def _enter(self) -> RunningServer:
         _ = self.control, self.shows_tools, self.ends
         return self.servers.enter(self.adapter)
 
-    def _client(self, served: Served) -> Wire:
+    def _client(self, served: RunningServer) -> OpenAIClient:
         from hafs.providers.llamacpp_server import adapter_file
 
         own = None if self.adapter is None else served.adapters[adapter_file(self.adapter, self.servers.base)]
         lora = [{"id": number, "scale": float(number == own)} for number in served.adapters.values()]
-        return Wire(
+        return OpenAIClient(
             base_url=f"{served.url}/v1",
             model=self.model,
             account=self.host.account,
@@ -142,30 +142,30 @@ class LlamaChat(Bridged):
     async def pieces(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
-        """The server's answer as it comes."""
+        """The server's answer as a stream."""
         with before_sending():
-            asked, words = self._asked(words), held(words)
-        async with asked._wire() as wire:
+            asked, words = self._asked(words), adapted_choice(words)
+        async with asked._client_of() as client:
             with before_sending():
-                messages, words, ear = asked._told(messages, words)
-            async with aclosing(wire.pieces(messages, stop, words)) as stream:  # type: ignore[type-var]
+                messages, words, parser = asked._adapted(messages, words)
+            async with aclosing(client.pieces(messages, stop, words)) as stream:  # type: ignore[type-var]
                 async for chunk in stream:
-                    yield asked._named(ear.piece(chunk) if ear else chunk)
+                    yield asked._named(parser.piece(chunk) if parser else chunk)
 
     async def answer(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
-        """The server's whole answer."""
+        """The server's complete answer."""
         with before_sending():
-            asked, words = self._asked(words), held(words)
-        async with asked._wire() as wire:
+            asked, words = self._asked(words), adapted_choice(words)
+        async with asked._client_of() as client:
             with before_sending():
-                messages, words, ear = asked._told(messages, words)
-            answer = (await wire.answer(messages, stop, words)).generations[0]
-        return ChatResult(generations=[asked._named(ear.whole(answer) if ear else answer)])
+                messages, words, parser = asked._adapted(messages, words)
+            answer = (await client.answer(messages, stop, words)).generations[0]
+        return ChatResult(generations=[asked._named(parser.whole(answer) if parser else answer)])
 
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
-        """Tools in OpenAI's form; where the chat template knows none (SmolLM2), they are told in the prompt."""
+        """Bind tools in OpenAI's format; without tool support in the chat template (SmolLM2) they are prompted."""
         if tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
@@ -173,7 +173,7 @@ class LlamaChat(Bridged):
     def with_structured_output(
         self, schema: Any, *, method: Method = "json_schema", include_raw: bool = False, **kwargs: Any
     ) -> Runnable[Any, Any]:
-        """Answers as objects of a schema, to which the server holds them; see `structured`."""
+        """Answers as objects of a schema, enforced by the server's grammar; see `structured`."""
         if method == "function_calling":
             return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
         return structured(self, schema, method=method, include_raw=include_raw)
@@ -185,32 +185,32 @@ class LlamaChat(Bridged):
             generation.message.response_metadata = {**generation.message.response_metadata, **info}
         return generation
 
-    def _told(
+    def _adapted(
         self, messages: Sequence[BaseMessage], words: dict[str, Any]
-    ) -> tuple[list[BaseMessage], dict[str, Any], Ear | None]:
-        """The request as the server takes it, and who hears calls in its answer where it does not itself."""
+    ) -> tuple[list[BaseMessage], dict[str, Any], ToolCallParser | None]:
+        """The request in the server's format, and a parser of tool calls where the server does not parse them."""
         form = words.get("response_format") or {}
         if self.shows_tools:
-            asked, ear = list(messages), None
+            asked, parser = list(messages), None
         else:
-            asked, words = told(messages, words, self.ends)
-            ear = Ear() if "grammar" in words else None
+            asked, words = prompted(messages, words, self.ends)
+            parser = ToolCallParser() if "grammar" in words else None
         if form.get("type") == "json_schema":
             asked = system_first(asked, f"Answer in JSON that fits this schema: {json.dumps(schema_of(form))}")
-        return self._plain(asked), words, ear
+        return self._plain(asked), words, parser
 
     def _plain(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-        """Messages whose text holds no control token, as in the text path of training."""
+        """Messages without control tokens in their text, as in training."""
         return [_without(message, self.control) for message in messages]
 
 
-def held(words: Mapping[str, Any]) -> dict[str, Any]:
-    """A call's words with a choice of tools in llama.cpp's words: `auto`, `none` or `required`.
+def adapted_choice(words: Mapping[str, Any]) -> dict[str, Any]:
+    """A call's parameters with llama.cpp's values of tool_choice: `auto`, `none` or `required`.
 
-    It knows no choice of one tool by name, so that one is offered alone, and required.
+    It does not support choosing a tool by name; that tool is offered alone, and required.
 
     Raises:
-        Refused: The tool that is chosen is not among those offered.
+        ProviderError: The chosen tool is not among those offered.
     """
     choice = words.get("tool_choice")
     if choice is True or choice == "any":
@@ -220,7 +220,7 @@ def held(words: Mapping[str, Any]) -> dict[str, Any]:
         return {**words}
     named = [tool for tool in words.get("tools") or () if tool["function"]["name"] == name]
     if not named:
-        raise Refused("rejected", f"tool_choice names {name!r}, which is not among the tools")
+        raise ProviderError("rejected", f"tool_choice names {name!r}, which is not among the tools")
     return {**words, "tools": named, "tool_choice": "required"}
 
 
@@ -231,7 +231,7 @@ def _without(message: BaseMessage, control: re.Pattern[str]) -> BaseMessage:
 
 
 def _folder(where: Any, *, revision: str | None = None, local_files_only: bool = False) -> Path:
-    """The folder of a model's weights; a hub's repository is downloaded if it is not there."""
+    """The folder of a model's weights; a hub repository is downloaded if missing."""
     if Path(where).is_dir():
         return Path(where)
     from huggingface_hub import snapshot_download

@@ -1,6 +1,6 @@
-"""Servers of llama.cpp inside this process: started with the first request, gone with the process.
+"""llama.cpp servers inside this process, started with the first request and stopped with the process.
 
-A server knows its adapters from its start on. A request for a new one starts another server beside it, over the same
+A server loads its adapters at start. A request for a new adapter starts a second server over the same
 mapped file, and the old one ends with its last request.
 """
 
@@ -21,34 +21,34 @@ from hafs.modeling.gguf.cache import adapter_file, base_file
 
 
 @dataclass(eq=False)
-class Served:
+class RunningServer:
     """A running server."""
 
     server: Any
-    """xllamacpp's; it stops when it is dropped."""
+    """The xllamacpp server; it stops when it is garbage-collected."""
     url: str
     key: str
-    """Every request names it, so that nobody else on the machine is answered."""
+    """API key of every request, so that other local users get no answer."""
     adapters: dict[Path, int]
-    """Its numbers of the adapters' files."""
+    """The server's number of each adapter file."""
     requests: int = 0
     retired: bool = field(default=False)
 
     def drop(self) -> None:
-        """Stop it, and wait until it has."""
+        """Stop the server and wait for it."""
         self.server = None
         gc.collect()
 
 
 class Servers:
-    """The server of one model, and those before it that still answer.
+    """The current server of a model, and older ones that still answer requests.
 
     Args:
-        base: The model in transformers' format.
-        kind: How its matrices are stored in GGUF.
-        context: Tokens of all requests at once.
-        slots: Requests at once.
-        threads: CPU threads; None: one for each core.
+        base: The model in Hugging Face format.
+        kind: Storage type of the matrices in GGUF.
+        context: Context in tokens, shared by all concurrent requests.
+        slots: Concurrent requests.
+        threads: CPU threads; None: one per core.
         template: The chat template; None: the one that the model comes with.
     """
 
@@ -58,19 +58,19 @@ class Servers:
         self.base, self.context, self.slots, self.threads, self.template = base, context, slots, threads, template
         self.kind: Kind = kind
         self._lock = threading.Lock()
-        self._current: Served | None = None
+        self._current: RunningServer | None = None
         atexit.register(self.close)
 
     @contextmanager
-    def serving(self, adapter: Path | None) -> Iterator[Served]:
-        """A server that knows an adapter, for one request; blocks while one starts."""
+    def serving(self, adapter: Path | None) -> Iterator[RunningServer]:
+        """A server with an adapter, for one request; blocks while a server starts."""
         served = self.enter(adapter)
         try:
             yield served
         finally:
             self.leave(served)
 
-    def enter(self, adapter: Path | None) -> Served:
+    def enter(self, adapter: Path | None) -> RunningServer:
         """Begin a request."""
         file = None if adapter is None else adapter_file(adapter, self.base)
         with self._lock:
@@ -84,7 +84,7 @@ class Servers:
             self._current.requests += 1  # type: ignore[union-attr]
             return self._current  # type: ignore[return-value]
 
-    def leave(self, served: Served) -> None:
+    def leave(self, served: RunningServer) -> None:
         """End a request."""
         with self._lock:
             served.requests -= 1
@@ -97,11 +97,11 @@ class Servers:
                 self._current.drop()
                 self._current = None
 
-    def _drop_if_done(self, served: Served) -> None:
+    def _drop_if_done(self, served: RunningServer) -> None:
         if served.retired and served.requests == 0 and served.server is not None:
             served.drop()
 
-    def _start(self, adapters: list[Path]) -> Served:
+    def _start(self, adapters: list[Path]) -> RunningServer:
         xllamacpp: Any = importlib.import_module("xllamacpp")  # a compiled module without type stubs
         params = xllamacpp.CommonParams()
         params.model.path = str(base_file(self.base, self.kind))
@@ -111,8 +111,8 @@ class Servers:
         params.cors_origins, params.ui = "http://127.0.0.1", False
         params.n_ctx, params.n_parallel, params.kv_unified = self.context, self.slots, True
         params.ctx_shift = False
-        # States kept outside of a slot are found by their prompt alone, whatever adapter computed them. A slot's own
-        # cache stays: llama.cpp clears it when the adapter changes.
+        # llama.cpp looks up KV states outside of a slot by prompt alone, whatever adapter computed them. The KV cache
+        # of a slot is safe: llama.cpp clears it when the adapter changes.
         params.cache_ram_mib, params.cache_idle_slots, params.n_ctx_checkpoints = 0, False, 0
         params.verbosity = -1
         params.warmup = False
@@ -125,8 +125,8 @@ class Servers:
         try:
             server = xllamacpp.Server(params)
         except Exception as error:
-            raise RunError(f"the llama.cpp server does not start: {str(error).splitlines()[0]}") from error
-        return Served(server, server.listening_address, key, {file: i for i, file in enumerate(adapters)})
+            raise RunError(f"the llama.cpp server did not start: {str(error).splitlines()[0]}") from error
+        return RunningServer(server, server.listening_address, key, {file: i for i, file in enumerate(adapters)})
 
 
 _SERVERS: dict[tuple[Any, ...], Servers] = {}
@@ -136,7 +136,7 @@ _LOCK = threading.Lock()
 def servers(
     base: Path, *, kind: Kind, context: int, slots: int, threads: int | None, template: str | None = None
 ) -> Servers:
-    """The servers of a model; one at a time for the same words."""
+    """The servers of a model; the same object for the same arguments."""
     key = (base, kind, context, slots, threads, template)
     with _LOCK:
         if key not in _SERVERS:

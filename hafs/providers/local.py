@@ -1,4 +1,4 @@
-"""The base of the training stack on this machine: one copy in memory, an adapter for each request.
+"""The base model of the training stack on this machine: one copy in memory, one adapter per request.
 
 Requests to different experts share every pass (`engine.py`), and prompts take the text path of training.
 """
@@ -23,26 +23,26 @@ class Local(Host):
     """Models of `conf/model/`, loaded into this process on the first request."""
 
     quant: str
-    """Of conf/quant/: how the base is stored, best as it was when its adapters were trained."""
+    """Option of conf/quant/: quantization of the base, best the same as in the training of its adapters."""
     precision: Literal["auto", "bf16", "fp32"]
-    """auto: bf16 where the hardware has it."""
+    """auto: bf16 if the hardware supports it."""
     accelerator: Literal["auto", "cpu", "gpu"]
-    """auto: a GPU where there is one."""
+    """auto: a GPU if available."""
     rows: Positive
-    """Requests answered at once; others wait."""
+    """Requests in a batch; others wait."""
     adapters: Positive
-    """Kept in memory; the one that was not asked for the longest goes first."""
+    """Adapters kept in memory; the least recently used is evicted."""
     max_tokens: Positive
-    """Of an answer, where the request does not say."""
+    """Default limit of an answer."""
 
     @property
     def account(self) -> str:
-        """This machine."""
+        """The account of this machine."""
         return "~local"
 
     @property
     def local(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     @property
@@ -52,11 +52,11 @@ class Local(Host):
 
     @property
     def carries_adapters(self) -> bool:
-        """One for each request."""
+        """Always: each request names its own."""
         return True
 
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
-        """A chat model over the base of that name; nothing is loaded yet.
+        """A chat model over a base; nothing is loaded yet.
 
         Raises:
             ConfigError: There is no such model, or no such adapter.
@@ -68,7 +68,7 @@ class Local(Host):
         return LocalChat(host=self, model=model, context=context, adapter=folder, **params)
 
     def health(self) -> Health:
-        """The models it could load; whether their weights are there shows when one is asked for."""
+        """The models that it can load; missing weights are reported by the first request."""
         from hafs.config.tree import options
 
         if package := self.missing_package():
@@ -76,7 +76,7 @@ class Local(Host):
         return Health(key="not needed", reachable=True, models=tuple(options("model")))
 
     def engine(self, model: str) -> Any:
-        """The engine of a model; one for the process."""
+        """The engine of a model, shared within the process."""
         from hafs.providers.engine import Engine
 
         key = (model, self.quant, self.precision, self.accelerator, self.rows, self.adapters)
@@ -89,12 +89,12 @@ class Local(Host):
     async def score_labels(
         self, messages: Sequence[Any], labels: Sequence[str], *, model: str, adapter: str | None = None
     ) -> list[float]:
-        """How likely each label is the answer, were there no others; adds up to 1, in the order of the labels.
+        """The probability of each label as the answer, in their order, normalized to 1.
 
         Args:
             messages: The conversation so far.
-            labels: Whole answers.
-            model: Of `conf/model/`, whose probabilities choose.
+            labels: Complete answers.
+            model: Option of `conf/model/`.
             adapter: A folder or a run; None: the base.
         """
         import asyncio
@@ -125,7 +125,7 @@ class _Base:
         return self.nouns()[0].tokenizer()
 
     def load(self) -> Any:
-        """The net on its device."""
+        """The model on its device."""
         from hafs.modeling import hardware
 
         model, quant = self.nouns()

@@ -23,18 +23,18 @@ from hafs.modeling.generation.scoring import log_likelihoods, probabilities
 from hafs.providers.bridge import Bridged
 from hafs.providers.classify import before_sending
 from hafs.providers.engine import Engine
-from hafs.providers.job import Job, Said
+from hafs.providers.job import Delta, Job
 from hafs.providers.local_names import known_model
 from hafs.providers.local_tools import ToolRequest, tool_request
 from hafs.providers.plain_messages import conversation_of
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 from hafs.providers.tracing import Callbacks
 
 
 class LocalChat(Bridged):
-    """Answers with the host's base and one adapter, beside whatever else is asked at the time.
+    """Answers with the host's base and one adapter, batched with other requests.
 
-    Its last chunk, or its message, says `finish_reason`; `usage_metadata` counts tokens.
+    The last chunk or the message has `finish_reason` and `usage_metadata`.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -42,7 +42,7 @@ class LocalChat(Bridged):
     host: Any
     model: str
     context: int | None = None
-    """Tokens of prompt and answer together; None: what the model was made for."""
+    """Context length in tokens, prompt and answer; None: the model's own."""
     adapter: Path | None = None
     temperature: float = Field(default=0.0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -50,7 +50,7 @@ class LocalChat(Bridged):
     seed: int | None = None
     stop: list[str] | None = None
     timeout: float | None = Field(default=None, gt=0)
-    """Seconds for the whole answer; None: as long as it takes."""
+    """Seconds for the complete answer; None: no limit."""
 
     @property
     def _llm_type(self) -> str:
@@ -72,7 +72,7 @@ class LocalChat(Bridged):
 
     @property
     def engine(self) -> Engine:
-        """The one that answers."""
+        """The engine that answers."""
         return self.host.engine(self.model)
 
     # one request ----------------------------------------------------------------------------------------------------
@@ -80,18 +80,18 @@ class LocalChat(Bridged):
     async def pieces(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
-        """The answer as the engine makes it."""
+        """The answer as a stream."""
         with before_sending():
             if other := words.pop("model", None):
                 known_model(other)
                 self = self.model_copy(update={"model": other})  # noqa: PLW0642
             if not self.engine.ready:
                 await run_in_executor(None, lambda: self.engine.tokenizer)
-        heard: asyncio.Queue[Said | Exception] = asyncio.Queue()
+        heard: asyncio.Queue[Delta | Exception] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def tell(said: Said | Exception) -> None:
-            with suppress(RuntimeError):  # the loop was closed, and nobody waits
+        def tell(said: Delta | Exception) -> None:
+            with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(heard.put_nowait, said)
 
         with before_sending():
@@ -119,7 +119,7 @@ class LocalChat(Bridged):
     async def answer(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
-        """The whole answer."""
+        """The complete answer."""
         text, last = "", None
         async for chunk in self.pieces(messages, stop, words):
             text, last = text + str(chunk.message.text), chunk
@@ -141,7 +141,7 @@ class LocalChat(Bridged):
         try:
             return tool_request(self.engine.tokenizer, messages, words)
         except HafsError as error:
-            raise Refused("rejected", error.fact) from error
+            raise ProviderError("rejected", error.fact) from error
 
     def _job(
         self, prompt: Sequence[int], stop: Sequence[str], tell: Any, words: dict[str, Any], *, control_tokens: bool
@@ -166,15 +166,15 @@ class LocalChat(Bridged):
         try:
             return render(self.engine.tokenizer, conversation_of(messages), for_generation=True).tokens
         except HafsError as error:
-            raise Refused("rejected", error.fact) from error
+            raise ProviderError("rejected", error.fact) from error
 
     def _limit(self, prompt: int, wish: int | None) -> int:
         context = self.context or self.engine.tokenizer.model_max_length
         if prompt >= context:
-            raise Refused("too_long", f"the prompt has {prompt} tokens, model {self.model!r} takes {context}")
+            raise ProviderError("too_long", f"the prompt has {prompt} tokens, model {self.model!r} takes {context}")
         return max(1, min(wish or self.host.max_tokens, context - prompt))
 
-    def _chunk(self, job: Job, said: Said, message: AIMessageChunk | None = None) -> ChatGenerationChunk:
+    def _chunk(self, job: Job, said: Delta, message: AIMessageChunk | None = None) -> ChatGenerationChunk:
         message = message or AIMessageChunk(content=said.text)
         info: dict[str, Any] = {}
         if said.finish:
@@ -190,7 +190,7 @@ class LocalChat(Bridged):
     # a choice -------------------------------------------------------------------------------------------------------
 
     def score_labels(self, prompt: str | Sequence[BaseMessage], labels: Sequence[str]) -> dict[str, float]:
-        """How likely each label is the whole answer to a prompt, were there no others; adds up to 1.
+        """The probability of each label as the complete answer, normalized to 1.
 
         The labels' tokens are scored, end token included; nothing is generated and nothing is parsed.
         """

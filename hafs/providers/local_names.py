@@ -1,4 +1,4 @@
-"""What a name stands for on this machine: a model of `conf/model/`, and an adapter in a folder."""
+"""Resolves names on this machine: a model of `conf/model/`, an adapter in a folder."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from hafs.core.errors import ConfigError
 
 
 def known_model(name: str) -> None:
-    """Refuse a model that no file describes.
+    """Raise for an unknown model.
 
     Raises:
-        ConfigError: With the nearest name.
+        ConfigError: The model is unknown; the hint has the nearest name.
     """
     from hafs.config.check import did_you_mean
     from hafs.config.tree import options
@@ -22,7 +22,7 @@ def known_model(name: str) -> None:
 
 
 def adapter_folder(name: str) -> Path:
-    """Where an adapter is: a folder, a run, or a run's name under outputs/.
+    """The folder of an adapter, from a folder, a run folder, or a run's name under outputs/.
 
     Raises:
         ConfigError: There is none of that name.

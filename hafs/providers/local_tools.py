@@ -9,7 +9,7 @@ from langchain_core.messages.tool import tool_call_chunk
 
 from hafs.chat import CallSyntax, call_syntax, parse, render
 from hafs.providers.plain_messages import calling_conversation_of
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 
 
 class ToolRequest(NamedTuple):
@@ -44,7 +44,7 @@ def tool_request(tokenizer: Any, messages: Sequence[BaseMessage], words: Mapping
         words: `tools`, `tool_choice` and `parallel_tool_calls` in OpenAI's format.
 
     Raises:
-        Refused: hafs cannot parse the model's tool calls, or `tool_choice` names an unknown tool.
+        ProviderError: hafs cannot parse the model's tool calls, or `tool_choice` names an unknown tool.
         HafsError: The chat template rejects the conversation.
     """
     tools, choice = words.get("tools"), words.get("tool_choice") or "auto"
@@ -52,7 +52,7 @@ def tool_request(tokenizer: Any, messages: Sequence[BaseMessage], words: Mapping
         return None
     syntax = call_syntax(tokenizer)
     if syntax is None:
-        raise Refused("rejected", "the chat template writes tool calls in a syntax that hafs cannot parse")
+        raise ProviderError("rejected", "the chat template writes tool calls in a syntax that hafs cannot parse")
     prompt = render(tokenizer, calling_conversation_of(messages, tools), for_generation=True).tokens
     forced = _forced(syntax, tools, choice)
     ids = tokenizer(forced, add_special_tokens=False)["input_ids"] if forced else []
@@ -66,7 +66,7 @@ def _forced(syntax: CallSyntax, tools: Sequence[Mapping[str, Any]], choice: Any)
     names = [tool["function"]["name"] for tool in tools]
     name = choice["function"]["name"] if isinstance(choice, Mapping) else names[0] if len(names) == 1 else None
     if name is not None and name not in names:
-        raise Refused("rejected", f"tool_choice names {name!r}, the tools are {', '.join(names)}")
+        raise ProviderError("rejected", f"tool_choice names {name!r}, the tools are {', '.join(names)}")
     if syntax.family != "object":
         return syntax.before + (f"{name}{syntax.after_name}" if name else "")
     start = f'{syntax.before}{{"{syntax.name_key}": "'

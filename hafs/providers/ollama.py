@@ -29,12 +29,12 @@ class Ollama(Host):
 
     @property
     def local(self) -> bool:
-        """A server on loopback costs nothing."""
+        """Whether the server is on localhost."""
         return stays_here(self.base_url)
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """LangChain's client."""
+        """LangChain's Ollama client."""
         return ("langchain_ollama",)
 
     @property
@@ -43,14 +43,16 @@ class Ollama(Host):
         return True
 
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
-        """A model of the server; the context is set, or it would cut prompts at 4,096 tokens."""
+        """A model of the server; num_ctx is set, because Ollama truncates prompts at 4,096 tokens by default."""
         import httpx
 
         from hafs.providers.ollama_chat import OllamaChat
 
         if "max_tokens" in params:
             params["num_predict"] = params.pop("max_tokens")
-        one_use = {"limits": httpx.Limits(max_keepalive_connections=0)}  # kept ones belong to a loop that may be gone
+        one_use = {
+            "limits": httpx.Limits(max_keepalive_connections=0)
+        }  # pooled connections belong to an event loop that may be closed
         return OllamaChat(
             model=adapter or model,
             base_url=self.base_url,
@@ -61,7 +63,7 @@ class Ollama(Host):
         )
 
     def health(self) -> Health:
-        """Ask for its list of models."""
+        """Request the list of models."""
         from hafs.providers.probe import look_at
 
         return look_at(f"{self.base_url.rstrip('/')}/api/tags", {}, key="not needed", names=("models", "name"))

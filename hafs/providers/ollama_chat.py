@@ -1,4 +1,4 @@
-"""Ollama's chat model with one thing said aloud: that a prompt did not fit."""
+"""Ollama's chat model with a warning when a prompt was truncated."""
 
 import warnings
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from hafs.providers.classify import before_sending
 
 
 class OllamaChat(ChatOllama):
-    """Warns when the server read as many tokens of the prompt as its context holds, so that some were cut off."""
+    """Warns when the prompt filled the whole context, so that Ollama truncated it."""
 
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -31,7 +31,7 @@ class OllamaChat(ChatOllama):
         return result
 
     def _check(self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> None:
-        """Form the request once for nothing: what fails here is no fault of the server."""
+        """Build the request once in advance: an error here is not the server's."""
         with before_sending():
             self._chat_params(messages, stop, **words)
 
@@ -39,7 +39,7 @@ class OllamaChat(ChatOllama):
         read = (getattr(message, "usage_metadata", None) or {}).get("input_tokens", 0)
         if self.num_ctx and read >= self.num_ctx - 1:
             warnings.warn(
-                f"ollama model {self.model!r} read {read} tokens, as many as num_ctx holds: the prompt was cut off;"
+                f"ollama model {self.model!r} read {read} tokens, as many as num_ctx allows: the prompt was cut off;"
                 f" raise context of the provider",
                 stacklevel=2,
             )

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions over HTTP: one call a request, nothing retried, nothing followed, nothing smoothed over.
+"""OpenAI's chat completions over HTTP: one call per request, no retries, no redirects, errors passed on as they are.
 
 The response is read raw, because what a client library smooths over is what failover must see: an error inside HTTP
 200, null content, a stream that ends without `finish_reason`.
@@ -28,15 +28,15 @@ from hafs.providers.parse import (
     parsed,
     usage_of,
 )
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 from hafs.providers.sessions import proxy_of, session
 from hafs.providers.tracing import Callbacks
 
 _HEADER = re.compile(r"[\x21-\x7e]+")
 
 
-class Wire(Bridged):
-    """A model of a host with OpenAI's chat completions."""
+class OpenAIClient(Bridged):
+    """A model of a host with an OpenAI-compatible API."""
 
     base_url: str
     model: str
@@ -44,7 +44,7 @@ class Wire(Bridged):
     api_key_env: str | None
     headers: dict[str, str]
     body: dict[str, Any]
-    """Sent along with every request."""
+    """Extra body fields of every request."""
     parameters: dict[str, Any]
 
     @property
@@ -73,16 +73,16 @@ class Wire(Bridged):
     def _headers(self) -> dict[str, str]:
         key = self._key()
         if key and not _HEADER.fullmatch(key):
-            raise Refused("unsent", f"{self.api_key_env} holds a character that no key may have")
+            raise ProviderError("unsent", f"{self.api_key_env} contains a character that is not allowed in an API key")
         headers = {"content-type": "application/json", **self.headers}
         return {**headers, "authorization": f"Bearer {key}"} if key else headers
 
     async def _send(
         self, messages: Sequence[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]
     ) -> aiohttp.ClientResponse:
-        """The response, its head read; a refusal when the head is one.
+        """The response after its headers; raises for an HTTP error.
 
-        Redirects are not followed, so that a key stays with the host it was given for.
+        Redirects are not followed, so that a key is never sent to another host.
         """
         with before_sending():
             content, headers = self._asked(messages, stop, words), self._headers()
@@ -92,21 +92,21 @@ class Wire(Bridged):
         if response.status == 200:
             return response
         try:
-            raise self._refusal(response.status, await body_of(response), response.headers)
+            raise self._http_error(response.status, await body_of(response), response.headers)
         finally:
             response.close()
 
-    def _refusal(self, status: int, raw: bytes, headers: Mapping[str, str]) -> Refused:
+    def _http_error(self, status: int, raw: bytes, headers: Mapping[str, str]) -> ProviderError:
         if 300 <= status < 400:
             host = urlsplit(headers.get("location", "")).hostname or "elsewhere"
-            return Refused("rejected", f"{status} redirect to {host}, which is not followed", status=status)
+            return ProviderError("rejected", f"{status} redirect to {host}, which is not followed", status=status)
         return from_status(status, parsed(raw), headers, self._secrets())
 
     def _secrets(self) -> tuple[str, ...]:
         return (self._key() or "",)
 
-    def _error_within(self, answer: Mapping[str, Any]) -> Refused | None:
-        """The refusal inside an HTTP 200, if there is one."""
+    def _error_within(self, answer: Mapping[str, Any]) -> ProviderError | None:
+        """The error inside an HTTP 200, if there is one."""
         error = answer.get("error")
         if not error:
             error = next(
@@ -124,7 +124,7 @@ class Wire(Bridged):
     async def answer(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
-        """The host's whole answer."""
+        """The host's complete answer."""
         try:
             response = await self._send(messages, stop, words)
             try:
@@ -136,34 +136,36 @@ class Wire(Bridged):
         return self._read(object_of(raw))
 
     def _read(self, answer: dict[str, Any]) -> ChatResult:
-        if refusal := self._error_within(answer):
-            raise refusal
+        if error := self._error_within(answer):
+            raise error
         try:
             choice = answer["choices"][0]
             message = message_of(choice["message"], usage_of(answer.get("usage")))
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise Refused("malformed", f"an answer without choices: {', '.join(answer) or 'nothing in it'}") from error
+            raise ProviderError(
+                "malformed", f"an answer without choices, with the keys: {', '.join(answer) or 'none'}"
+            ) from error
         return ChatResult(generations=[ChatGeneration(message=message, generation_info=info_of(answer, choice))])
 
     async def pieces(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
-        """The host's answer as it comes."""
+        """The host's answer as a stream."""
         asked = {"stream": True, "stream_options": {"include_usage": True}, **words}
         began = False
         try:
             response = await self._send(messages, stop, asked)
             try:
                 async for event in events(response):
-                    if refusal := self._error_within(event):
-                        raise refusal
+                    if inner := self._error_within(event):
+                        raise inner
                     began = True
                     if (chunk := chunk_of(event)) is not None:
                         yield chunk
             finally:
                 response.release()
         except Exception as error:
-            refusal = from_error(error, self._secrets())
-            if began and refusal.kind == "unreachable":
-                refusal = Refused("cut", f"the connection broke: {refusal.said}")
-            raise refusal from error
+            failure = from_error(error, self._secrets())
+            if began and failure.kind == "unreachable":
+                failure = ProviderError("cut", f"the connection broke: {failure.said}")
+            raise failure from error

@@ -1,4 +1,4 @@
-"""What a host with OpenAI's chat completions sends, as LangChain's messages and chunks."""
+"""Parses OpenAI chat completions into LangChain's messages and chunks."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -11,14 +11,14 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
 from langchain_core.outputs import ChatGenerationChunk
 
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 
 LARGEST_ERROR_BYTES = 65_536
 LARGEST_ANSWER_BYTES = 64 * 2**20
 
 
 async def body_of(response: aiohttp.ClientResponse, most: int = LARGEST_ERROR_BYTES) -> bytes:
-    """A body up to a size."""
+    """The body, up to a size in bytes."""
     parts, size = [], 0
     async for part in response.content.iter_any():
         parts.append(part)
@@ -29,7 +29,7 @@ async def body_of(response: aiohttp.ClientResponse, most: int = LARGEST_ERROR_BY
 
 
 def parsed(raw: bytes) -> object:
-    """JSON, or the text where it is none."""
+    """The parsed JSON, or the text if it is not JSON."""
     try:
         return orjson.loads(raw)
     except ValueError:
@@ -40,18 +40,18 @@ def object_of(raw: bytes) -> dict[str, Any]:
     """A JSON object.
 
     Raises:
-        Refused: It is something else.
+        ProviderError: The body is not a JSON object.
     """
     answer = parsed(raw)
     if not isinstance(answer, dict):
         kind = "a web page" if raw.lstrip()[:1] == b"<" else f"{len(raw)} bytes"
-        raise Refused("malformed", f"no JSON object but {kind}")
+        raise ProviderError("malformed", f"expected a JSON object, got {kind}")
     return answer
 
 
 async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
     """The objects of a server-sent event stream, up to `[DONE]` or its end."""
-    if "json" in response.headers.get("content-type", ""):  # an error, or a host that does not stream
+    if "json" in response.headers.get("content-type", ""):  # an error, or a host without streaming
         yield object_of(await body_of(response, LARGEST_ANSWER_BYTES))
         return
     seen = False
@@ -63,11 +63,11 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, An
             seen = True
             yield object_of(data)
         elif line.startswith(b"<") and not seen:
-            raise Refused("malformed", "a web page instead of a stream")
+            raise ProviderError("malformed", "a web page instead of a stream")
 
 
 def chunk_of(event: Mapping[str, Any]) -> ChatGenerationChunk | None:
-    """The chunk of one event; None: it says nothing."""
+    """The chunk of one event; None: the event is empty."""
     choices, usage = event.get("choices") or [], usage_of(event.get("usage"))
     if not choices:
         if usage is None:
@@ -92,7 +92,7 @@ def chunk_of(event: Mapping[str, Any]) -> ChatGenerationChunk | None:
 
 
 def message_of(told: Mapping[str, Any], usage: UsageMetadata | None) -> AIMessage:
-    """The message of a whole answer; calls that cannot be read are kept as such."""
+    """The message of a complete answer; unparsable tool calls become invalid_tool_calls."""
     calls, broken = [], []
     for call in told.get("tool_calls") or []:
         try:
@@ -110,14 +110,14 @@ def message_of(told: Mapping[str, Any], usage: UsageMetadata | None) -> AIMessag
 
 
 def _text(content: object) -> str:
-    """Text, from a string or from parts; null is nothing."""
+    """The text of a string or of content parts; null is empty."""
     if isinstance(content, list):
         return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""
 
 
 def info_of(answer: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, Any]:
-    """Why it ended, who answered, what it cost."""
+    """Finish reason, model and cost."""
     info: dict[str, Any] = {"finish_reason": choice.get("finish_reason")}
     usage = answer.get("usage")
     if isinstance(usage, Mapping) and "cost" in usage:
@@ -133,7 +133,7 @@ def info_of(answer: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, A
 
 
 def usage_of(told: object) -> UsageMetadata | None:
-    """Tokens in and out, where they are told."""
+    """Input and output tokens, if the host reports them."""
     if not isinstance(told, Mapping):
         return None
     into, out = int(told.get("prompt_tokens") or 0), int(told.get("completion_tokens") or 0)

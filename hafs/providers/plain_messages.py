@@ -1,4 +1,4 @@
-"""LangChain's messages as the plain texts that a local base reads."""
+"""Converts LangChain's messages to plain text for a local base."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage
 
 from hafs.chat import Call, Conversation, Message
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 
 ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool", "chat": "user", "function": "tool"}
 
@@ -17,7 +17,7 @@ def calling_conversation_of(messages: Sequence[BaseMessage], tools: Sequence[Map
     """LangChain's messages as a conversation with tools; tool calls and their results keep their structure.
 
     Raises:
-        Refused: A message contains something other than text.
+        ProviderError: A message contains something other than text.
     """
     written = [_calling(message) for message in messages]
     return tuple(replace(each, tools=tuple(tools) if place == 0 else ()) for place, each in enumerate(written))
@@ -34,25 +34,25 @@ def _calling(message: BaseMessage) -> Message:
 
 
 def conversation_of(messages: Sequence[BaseMessage]) -> Conversation:
-    """LangChain's messages as a conversation of the text path.
+    """LangChain's messages as a conversation of `hafs.chat`.
 
     Raises:
-        Refused: A message holds something else than text.
+        ProviderError: A message contains something other than text.
     """
     return tuple(Message(role=ROLES.get(message.type, "user"), content=text_of(message)) for message in messages)
 
 
 def text_of(message: BaseMessage) -> str:
-    """What a message says; calls of tools as JSON, a line each.
+    """The text of a message; tool calls as JSON, one per line.
 
     Raises:
-        Refused: It holds something else than text.
+        ProviderError: The message contains something other than text.
     """
     if isinstance(message.content, list):
         kinds = {part.get("type") for part in message.content if isinstance(part, dict)}
         other = kinds - {"text", "tool_use", "tool_call", "reasoning", "thinking"}
         if other:
-            raise Refused("rejected", f"the local base reads text only, not {', '.join(sorted(map(str, other)))}")
+            raise ProviderError("rejected", f"the local base reads text only, not {', '.join(sorted(map(str, other)))}")
     text, calls = str(message.text), getattr(message, "tool_calls", None)
     if calls:
         told = [{"name": call["name"], "arguments": call["args"]} for call in calls]

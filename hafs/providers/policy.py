@@ -1,4 +1,4 @@
-"""How long a request may take and how often it may be tried: the one owner of retries and deadlines."""
+"""Timeouts and numbers of calls of a request: the only owner of retries and deadlines."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,30 +11,30 @@ Seconds = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What a request over a chain of providers may cost in time and calls."""
+    """The limits of a request over a chain of providers, in time and calls."""
 
     deadline_seconds: Seconds
-    """Of the whole request, whatever happens."""
+    """For the whole request."""
     attempt_seconds: Seconds
-    """Of one call while another candidate is healthy; a stream that is fast enough may go on."""
+    """For one call while another candidate is healthy; a stream that is fast enough may go on."""
     first_token_seconds: Seconds
-    """Until the first content of a stream."""
+    """Until the first token of a stream."""
     idle_seconds: Seconds
     """Between two pieces of a stream."""
     slow_tokens_per_second: Annotated[float, Field(ge=0)]
-    """A stream slower than this after `attempt_seconds` is left for the next candidate."""
+    """A stream that is slower than this after `attempt_seconds` is abandoned for the next candidate."""
     calls: Annotated[int, Field(gt=0)]
-    """Of one request, over all providers."""
+    """Per request, over all providers."""
     calls_per_account: Annotated[int, Field(gt=0)]
-    """Of one request, on one account."""
+    """Per request and account."""
     rest_seconds: Seconds
-    """Of a model after its first failure when its host names no time; doubles with each further one."""
+    """Backoff of a model after its first failure, unless the host names a time; doubles with each further failure."""
     longest_rest_seconds: Seconds
-    """Of any rest that a host did not ask for."""
+    """The longest backoff, unless the host names a time."""
     quota_rest_seconds: Seconds
-    """Of an account whose quota is exhausted, when its host names no reset."""
+    """Backoff of an account whose quota is exhausted, unless the host names a reset time."""
     on_cut: Literal["continue", "restart", "error"]
-    """A stream that breaks after its first content: the next candidate goes on, begins anew, or the error is raised."""
+    """A stream that breaks after its first content: the next candidate continues, restarts, or the error is raised."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A look at a host: is it there, does it take the key, what does it offer. Costs no tokens."""
+"""Probes a host: is it reachable, does it accept the key, which models does it offer. Costs no tokens."""
 
 import os
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ SECONDS = 5.0
 
 
 def look(base_url: str, headers: Mapping[str, str], *, api_key_env: str | None, balance: str | None) -> Health:
-    """What a host with OpenAI's interface says of itself.
+    """The health of a host with an OpenAI-compatible API.
 
     Args:
         base_url: Up to and without `/chat/completions`.
-        headers: To send.
-        api_key_env: The variable of the key; None: it wants none.
-        balance: Where the host tells what is left on the account, below the address; None: it does not.
+        headers: Request headers.
+        api_key_env: The variable of the key; None: it needs none.
+        balance: Path of the account's balance, below the address; None: the host has none.
     """
     key = os.environ.get(api_key_env, "") if api_key_env else ""
     if api_key_env and not key:
@@ -37,14 +37,14 @@ def look(base_url: str, headers: Mapping[str, str], *, api_key_env: str | None, 
 def look_at(
     url: str, headers: Mapping[str, str], *, key: str, secret: str = "", names: tuple[str, str] = ("data", "id")
 ) -> Health:
-    """What a list of models says.
+    """The health of a host, from its list of models.
 
     Args:
         url: Of the list.
-        headers: To send.
-        key: What is to be said of the key.
-        secret: Never to be repeated.
-        names: Where the list is in the answer, and the name in an entry.
+        headers: Request headers.
+        key: The state of the key, for the result.
+        secret: Removed from error messages.
+        names: Key of the list in the answer, and key of the name in an entry.
     """
     told = _get(url, headers, secret)
     if isinstance(told, str):
@@ -55,7 +55,7 @@ def look_at(
 
 
 def _get(url: str, headers: Mapping[str, str], secret: str) -> dict[str, Any] | str:
-    """The JSON behind an address, or why there is none."""
+    """The JSON of an address, or the error."""
     try:
         with httpx.Client(timeout=SECONDS, follow_redirects=False, trust_env=not stays_here(url)) as client:
             response = client.get(url, headers=dict(headers))
@@ -64,7 +64,7 @@ def _get(url: str, headers: Mapping[str, str], secret: str) -> dict[str, Any] | 
         told = response.json()
     except Exception as error:
         return str(from_error(error, (secret,)))
-    return told if isinstance(told, dict) else "it answers with something that is no list of models"
+    return told if isinstance(told, dict) else "the answer is not a list of models"
 
 
 def _body(response: httpx.Response) -> object:
@@ -75,7 +75,7 @@ def _body(response: httpx.Response) -> object:
 
 
 def _balance(told: dict[str, Any] | str) -> str:
-    """What OpenRouter says of a key."""
+    """OpenRouter's balance of a key."""
     data = told.get("data") if isinstance(told, dict) else None
     if not isinstance(data, dict):
         return ""

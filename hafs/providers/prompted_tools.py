@@ -1,11 +1,11 @@
-"""Tools for models whose chat template knows none: told in the prompt, called in JSON that a grammar holds them to.
+"""Prompted tools, for models whose chat template has none: described in the prompt, called in grammar-enforced JSON.
 
-messages, words = told(messages, words)    tools become system text, earlier calls and their results become text
--> the server's answer                     one call, {"name": ..., "arguments": ...}
--> Ear().piece(chunk), Ear().whole(answer) the same as a call of tools
+messages, words = prompted(messages, words)  tools become system text; earlier calls and their results become text
+-> the server's answer                       one call, {"name": ..., "arguments": ...}
+-> ToolCallParser().piece(chunk), .whole(answer)   the same as a LangChain tool call
 
-Where no call is required, to answer in words is one tool more: the model names it, and its text follows on the next
-line. A model that never saw tools begins no call of its own accord, but it does choose among names.
+If no call is required, answering with text is one more tool: the model names it, and its text follows on the next
+line. A model that never saw tools does not start a call by itself, but it can choose among names.
 """
 
 import json
@@ -31,7 +31,7 @@ _WORDS = {
     "function": {"name": _IN_WORDS, "description": "Answer the question without a tool.", "parameters": _NOTHING},
 }
 _ONE_LINE = {"lenient": True, "whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""For llguidance; what of a schema it cannot hold an answer to is left out."""
+"""Options of llguidance; parts of a schema that it cannot enforce are ignored."""
 _CALL = "%llguidance {{}}\nstart: call\ncall: %json {call}\n"
 _CALL_OR_WORDS = """%llguidance {{}}
 start: call | words answer <[{ends}]>
@@ -44,19 +44,19 @@ _REST_OF_WORDS = re.compile(r"\{\s*\}\s*\}\s*")
 
 
 def knows_tools(tokenizer: Any) -> bool:
-    """Whether the tokenizer's chat template shows tools to the model."""
+    """Whether the tokenizer's chat template renders tools."""
     asked = [{"role": "user", "content": "?"}]
     try:
         shown = tokenizer.apply_chat_template(asked, tools=[_PROBE], tokenize=False)
-    except Exception:  # templates raise what they like
+    except Exception:  # a template may raise anything
         return False
     return shown != tokenizer.apply_chat_template(asked, tokenize=False)
 
 
-def told(
+def prompted(
     messages: Sequence[BaseMessage], words: Mapping[str, Any], ends: Collection[int]
 ) -> tuple[list[BaseMessage], dict[str, Any]]:
-    """A request without tools that asks for the same.
+    """The same request without tools.
 
     Args:
         messages: Of any kind.
@@ -85,14 +85,14 @@ def told(
 
 
 def schema_of(form: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The JSON schema in a `response_format`, of whatever kind; None: text is asked for."""
+    """The JSON schema in a `response_format` of any kind; None: plain text."""
     if not form or form.get("type") not in ("json_schema", "json_object"):
         return None
     return (form.get("json_schema") or form).get("schema") or {"type": "object"}
 
 
 def as_text(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The messages, calls of tools in them written as the model would answer them, results as what the user says."""
+    """The messages with tool calls as the assistant's JSON and tool results as user text."""
     names = {call["id"]: call["name"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls}
     written: list[BaseMessage] = []
     for kind, run in groupby(messages, type):
@@ -109,7 +109,7 @@ def _result(message: Any, names: Mapping[Any, str]) -> str:
 
 
 def call_schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The JSON schema of one call of one of the tools."""
+    """The JSON schema of a call of one of the tools."""
     calls = []
     for tool in tools:
         function = tool["function"]
@@ -119,7 +119,7 @@ def call_schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON schema without references, whose objects hold nothing but what they name, unless it says otherwise."""
+    """A JSON schema without references, whose objects allow no extra keys unless it says so."""
     flat = dereference_refs(dict(schema))
     return _closed({key: value for key, value in flat.items() if key not in ("$defs", "definitions")})
 
@@ -137,29 +137,29 @@ def _closed(schema: Any) -> Any:
 
 
 def description(tools: Sequence[Mapping[str, Any]]) -> str:
-    """The tools and how one is called, in words."""
+    """The tools and the call format, as text of the prompt."""
     rows = [json.dumps(tool["function"], ensure_ascii=False) for tool in tools]
     form = '{"name": "<tool>", "arguments": {...}}'
     return "\n".join(["You have these tools:", *rows, f"Answer with a call of one tool: {form}"])
 
 
 def system_first(messages: Sequence[BaseMessage], text: str) -> list[BaseMessage]:
-    """The messages with more text in the system's message, or with one."""
+    """The messages with a text added to the system message."""
     if messages and isinstance(messages[0], SystemMessage):
         return [SystemMessage(content=f"{text_of(messages[0])}\n\n{text}"), *messages[1:]]
     return [SystemMessage(content=text), *messages]
 
 
-class Ear:
-    """Hears the call in one answer, or the words after it."""
+class ToolCallParser:
+    """Parses the tool call in an answer, or the text of one without a call."""
 
     def __init__(self) -> None:
         self.text, self.given = "", 0
         self.name: str | None = None
-        """Of the tool that is called."""
+        """The name of the called tool."""
 
     def piece(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk:
-        """A piece of a stream, its text now a piece of a call or of words; the last one has a finish_reason."""
+        """A chunk with its text parsed into a part of a call or of the text; the last chunk has a finish_reason."""
         message: Any = chunk.message
         info = chunk.generation_info
         over = bool(info and info.get("finish_reason"))
@@ -173,7 +173,7 @@ class Ear:
         return ChatGenerationChunk(message=heard, generation_info=self._ended(info))
 
     def whole(self, generation: ChatGeneration) -> ChatGeneration:
-        """A whole answer, its text now a call or words; a call that was cut off is an invalid one."""
+        """A complete answer with its text parsed; a call that was cut off becomes an invalid call."""
         message: Any = generation.message
         text, calls = self.hear(str(message.text), over=True)
         asked = [
@@ -185,20 +185,20 @@ class Ear:
         return ChatGeneration(message=said, generation_info=self._ended(generation.generation_info))
 
     def hear(self, text: str, over: bool) -> tuple[str, list[ToolCallChunk]]:
-        """What more of the answer can be told: words and pieces of a call."""
+        """The further text and parts of a call that can be passed on."""
         self.text += text
         head = _HEAD.match(self.text)
         if head and json.loads(head[1]) != _IN_WORDS:
             return "", self._call(json.loads(head[1]), head.end(), over)
         start = _REST_OF_WORDS.match(self.text, head.end()) if head else None
-        if start is None and not over and self.text.lstrip()[:1] in ("", "{"):  # not known yet what it will be
+        if start is None and not over and self.text.lstrip()[:1] in ("", "{"):  # not clear yet whether it is a call
             return "", []
         begin = max(self.given, start.end() if start else 0)
         self.given = len(self.text)
         return self.text[begin:], []
 
     def _call(self, name: str, start: int, over: bool) -> list[ToolCallChunk]:
-        """A piece of the arguments that start there; what may be the end of the whole object waits for its end."""
+        """A part of the arguments; a possible end of the whole object is held back."""
         first, self.name = self.name is None, name
         begin = max(self.given, start)
         self.given = max(begin, _end(self.text, start) if over else len(self.text.rstrip("} \n\t")))
@@ -213,7 +213,7 @@ class Ear:
 
 
 def _end(text: str, start: int) -> int:
-    """Where the arguments end that start there; the end of the text where they were cut off."""
+    """Where the arguments end; the end of the text if they were cut off."""
     try:
         return json.JSONDecoder().raw_decode(text, start)[1]
     except ValueError:

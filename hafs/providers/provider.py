@@ -1,4 +1,4 @@
-"""Who answers: a provider names a host, its models by tier, and what it takes.
+"""A provider: its host, its models by tier, and the parameters that they accept.
 
     from hafs.providers.provider import Provider          what a `provider=` option builds
     from hafs.providers.failover import failover  one chat model over an ordered chain of them
@@ -16,79 +16,79 @@ from pydantic import Field
 
 from hafs.config.extras import installed
 from hafs.core.errors import ConfigError
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 from hafs.providers.quota import Limits
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-__all__ = ["TIERS", "Health", "Host", "Limits", "Provider", "Refused", "Tier"]
+__all__ = ["TIERS", "Health", "Host", "Limits", "Provider", "ProviderError", "Tier"]
 
 Tier = Literal["fast", "coding", "reasoning", "cheap", "fallback"]
-"""What a model is asked for: routing, answering, merging, saving money, and when nothing else answers."""
+"""The use of a model: routing, answering, merging, saving money, and the last resort."""
 TIERS: tuple[Tier, ...] = get_args(Tier)
 Positive = Annotated[int, Field(gt=0)]
 
 Dollars = Annotated[Sequence[float], Field(min_length=2, max_length=2)]
 
 KEPT_MODELS = 64
-"""Chat models a provider keeps, one for each set of parameters it was asked for."""
+"""Chat models that a provider caches, one per set of parameters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """What a look at a host found; nothing of it costs tokens."""
+    """The result of probing a host, which costs no tokens."""
 
     key: str
     """`present`, `not needed`, or the name of the variable that is not set."""
     reachable: bool | None
-    """None: it was not tried."""
+    """None: not tried."""
     said: str = ""
-    """Why it is not reachable, in one line without secrets."""
+    """Why the host is not reachable, in one line without secrets."""
     quota: str = ""
-    """What the host says is left, where it says so."""
+    """The remaining quota, if the host reports it."""
     models: tuple[str, ...] = ()
-    """Models the host offers; empty where it does not tell."""
+    """Models that the host offers; empty if it does not list them."""
 
 
 class Host(ABC):
-    """Where models run and how they are asked."""
+    """Where models run and how they are called."""
 
     @property
     @abstractmethod
     def account(self) -> str:
-        """Whose limits a call counts against; names a variable or an address, never holds a key."""
+        """The account whose limits apply: names a variable or an address, never a key."""
 
     @abstractmethod
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> "BaseChatModel":
-        """A chat model that makes one call a request, without retries of its own.
+        """A chat model that makes one call per request, without retries.
 
-        It raises `Refused` where it knows why a call failed. Its last chunk, or its message, says `finish_reason`.
+        It raises `ProviderError` if it knows why a call failed. Its last chunk or message has a `finish_reason`.
 
         Args:
             model: The host's own name of it.
-            context: Tokens of prompt and answer together.
-            adapter: Name or folder of an expert's adapter, for hosts that carry adapters; others get None.
-            params: temperature, top_p, max_tokens, seed and the like, as far as the provider lists them.
+            context: Context length in tokens, prompt and answer.
+            adapter: Name or folder of an expert's adapter, for hosts that serve adapters; others get None.
+            params: temperature, top_p, max_tokens, seed and the like, if the provider lists them.
         """
 
     @abstractmethod
     def health(self) -> Health:
-        """Look whether the host could answer, within a few seconds and for nothing."""
+        """Probe the host within a few seconds, without cost."""
 
     @property
     def local(self) -> bool:
-        """Whether it runs on this machine, costs nothing and is asked last when quotas end."""
+        """Whether it runs on this machine: free, and called last when quotas are exhausted."""
         return False
 
     @property
     def carries_adapters(self) -> bool:
-        """Whether an expert's adapter can be asked for."""
+        """Whether it serves the experts' adapters."""
         return False
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Modules that it imports when it is asked, and that not every installation of hafs has."""
+        """Optional modules that it imports."""
         return ()
 
     def missing_package(self) -> str | None:
@@ -96,30 +96,30 @@ class Host(ABC):
         return next((name for name in self.packages if not installed(name)), None)
 
     def missing_key(self) -> str | None:
-        """The name of the variable that should hold a key and does not."""
+        """The name of the key's environment variable if it is not set."""
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
-    """What one `provider=` option describes."""
+    """A `provider=` option."""
 
     name: str
     """As in `provider=`."""
     host: Host
     """Where its models run."""
     models: Mapping[Tier, str]
-    """The host's names of its models, by tier."""
+    """The host's model names, by tier."""
     context: Mapping[Tier, Positive]
-    """Tokens of prompt and answer that each of them takes."""
+    """Context length of each in tokens."""
     parameters: Sequence[str]
-    """What its models accept; others are left out of a call, and tools or response_format lead past it."""
+    """Parameters that its models accept; others are dropped, but tools and response_format are never dropped."""
     limits: Limits
-    """How much may be asked of the account, whatever its host allows."""
+    """Our own limits of the account."""
     equivalents: Mapping[str, Mapping[Tier, str]]
-    """Stands in for other providers by name when their quota ends: its own models of the same kind, by tier."""
+    """Replaces other providers whose quota is exhausted: its equivalent models, by provider and tier."""
     price: Mapping[Tier, Dollars] | None
-    """US dollars for a million tokens in and out, by tier; None: what the host says, else unknown."""
+    """US dollars per million input and output tokens, by tier; None: as the host reports, else unknown."""
     _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -130,16 +130,16 @@ class Provider:
 
     @cached_property
     def takes(self) -> frozenset[str]:
-        """The parameters, to look them up."""
+        """The accepted parameters as a set."""
         return frozenset(self.parameters)
 
     def chat(self, tier: Tier, *, model: str | None = None, adapter: str | None = None, **params: Any) -> Any:
-        """The chat model of a tier; the same one for the same words.
+        """The chat model of a tier; cached by its arguments.
 
         Args:
             tier: Which of its models.
             model: Another model of the same host instead.
-            adapter: Name or folder of an expert's adapter; left out where the host carries none.
+            adapter: Name or folder of an expert's adapter; ignored if the host serves none.
             params: As in `Host.chat`.
         """
         adapter = adapter if self.host.carries_adapters else None
@@ -152,5 +152,5 @@ class Provider:
         return self._kept[words]
 
     def health(self) -> Health:
-        """Look whether it could answer."""
+        """Probe its host."""
         return self.host.health()

@@ -1,4 +1,4 @@
-"""Why a call failed, in the few kinds that decide what happens next."""
+"""The error of a call; its kind decides what happens next."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -25,36 +25,36 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(eq=False)
-class Refused(Exception):
-    """One call that gave no whole answer.
+class ProviderError(Exception):
+    """A call without a complete answer.
 
-    rate_limited     asked too often; the account's model rests for `retry_after` seconds
-    quota_exhausted  nothing left until the account's reset: no retry, the account rests
-    busy             too many calls in flight on the account; over in a moment
-    unauthorized     the key is missing, wrong or not allowed here; the account rests
-    overloaded       the host's own trouble (5xx); the model rests a little
-    unreachable      no connection, or it broke before an answer began
-    timeout          no first token, or not the whole answer, in its time
-    cut              the answer began and did not end, or ended without saying that it had
-    empty            it ended, with nothing in it
-    malformed        what came is not an answer: HTML, half a JSON, another shape
-    too_long         more tokens than the model takes
-    rejected         the host does not take this request (4xx); another may
-    filtered         the host's filter withheld the answer
-    unsent           our own error before anything was sent; says nothing about the host
+    rate_limited     too many requests; the model backs off for `retry_after` seconds
+    quota_exhausted  nothing left until the quota resets: no retry, the account backs off
+    busy             too many concurrent calls on the account; over in a moment
+    unauthorized     the key is missing, wrong or not allowed; the account backs off
+    overloaded       a server error (5xx); the model backs off
+    unreachable      no connection, or it broke before the answer began
+    timeout          no first token, or no complete answer, in time
+    cut              the answer broke off, or ended without a finish_reason
+    empty            the answer is empty
+    malformed        the response is not an answer: HTML, incomplete JSON, another format
+    too_long         more tokens than the context length
+    rejected         the host rejects this request (4xx); another may accept it
+    filtered         the host's content filter withheld the answer
+    unsent           an error on our side before anything was sent; says nothing about the host
     unjoined         asked to go on with a broken answer, it did not say where it goes on
     failed           anything else
     """
 
     kind: Kind
     said: str
-    """The host's own words, one line, without secrets."""
+    """The host's message, one line, without secrets."""
     retry_after: float | None = None
-    """Seconds the host asks us to stay away; None: it did not say."""
+    """Seconds until the host accepts requests again; None: it did not say."""
     status: int | None = None
-    """HTTP status, where there was one."""
+    """HTTP status, if there was one."""
     partial: str = field(default="", repr=False)
-    """Text that had come before it ended."""
+    """Text received before the error."""
 
     def __post_init__(self) -> None:
         super().__init__(self.said)

@@ -1,17 +1,17 @@
-"""What the ledger says of a provider, in words."""
+"""The ledger's entries of a provider, as text."""
 
 from hafs.providers.provider import Provider
 from hafs.providers.quota import DAY, MINUTE, Ledger
 
 
 def standing(provider: Provider, ledger: Ledger) -> list[str]:
-    """Its rests and what its own limits leave, a phrase each."""
-    rests, uses = ledger.look(provider.host.account)
+    """Its backoffs and the rest of its limits, one phrase each."""
+    backoffs, uses = ledger.look(provider.host.account)
     now = ledger.clock()
     phrases = []
-    for key, rest in rests.items():
-        who = key.partition("|")[2] or "all"
-        phrases.append(f"{who} rests {_span(rest.wait(now))}: {rest.reason.replace('_', ' ')}")
+    for key, backoff in backoffs.items():
+        who = key.partition("|")[2] or "account"
+        phrases.append(f"{who} backs off {_span(backoff.wait(now))}: {backoff.reason.replace('_', ' ')}")
     limits = provider.limits
     for window, word, requests, tokens in (
         (MINUTE, "minute", limits.requests_per_minute, limits.tokens_per_minute),

@@ -1,4 +1,4 @@
-"""What counts as an answer: how it ended, what it cost, and what only looks like one."""
+"""What counts as an answer: finish reason, cost, and checks of incomplete ones."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,23 +7,23 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import add_usage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 
 _FINISH = ("finish_reason", "done_reason", "stop_reason")
 
 
 @dataclass(kw_only=True)
 class Ending:
-    """What a stream says besides its text."""
+    """The parts of a stream besides its text."""
 
     finish: str | None = None
     usage: Any = None
     info: dict[str, Any] = field(default_factory=dict)
     held: list[ChatGenerationChunk] = field(default_factory=list)
-    """Calls of tools, kept until it is sure that they are whole."""
+    """Tool calls, held back until they are complete."""
 
     def take(self, chunk: ChatGenerationChunk) -> str:
-        """The text of a chunk; the rest of it is kept."""
+        """The text of a chunk; its other parts are stored."""
         message: Any = chunk.message
         if chunk.generation_info or message.response_metadata:
             self.info |= {**message.response_metadata, **(chunk.generation_info or {})}
@@ -39,7 +39,7 @@ class Ending:
 
 
 def finish_of(generation: ChatGeneration) -> str | None:
-    """Why the answer ended, in the host's word; None: it does not say."""
+    """The host's finish reason; None: it gave none."""
     for facts in (generation.generation_info or {}, generation.message.response_metadata):
         for key in _FINISH:
             if facts.get(key):
@@ -48,22 +48,22 @@ def finish_of(generation: ChatGeneration) -> str | None:
 
 
 def cost_of(generation: ChatGeneration) -> object:
-    """In US dollars, where the host says so."""
+    """The cost in US dollars, if the host reports it."""
     return (generation.generation_info or {}).get("cost", generation.message.response_metadata.get("cost"))
 
 
 def has_content(message: Any) -> bool:
-    """Whether anything was said or called."""
+    """Whether there is text or a tool call."""
     return bool(str(message.text).strip() or message.tool_calls or message.invalid_tool_calls)
 
 
-def hold_against_the_rules(finish: str | None, content: bool) -> None:
-    """Refuse what only looks like an answer."""
+def check_ending(finish: str | None, content: bool) -> None:
+    """Raise for an answer that is cut, failed, filtered or empty."""
     if finish is None:
-        raise Refused("cut", "it ended without a finish_reason")
+        raise ProviderError("cut", "the answer ended without a finish_reason")
     if finish == "error":
-        raise Refused("failed", "finish_reason is 'error'")
+        raise ProviderError("failed", "finish_reason is 'error'")
     if finish == "content_filter":
-        raise Refused("filtered", "finish_reason is 'content_filter'")
+        raise ProviderError("filtered", "finish_reason is 'content_filter'")
     if not content:
-        raise Refused("empty", f"nothing in it (finish_reason {finish!r})")
+        raise ProviderError("empty", f"the answer is empty (finish_reason {finish!r})")

@@ -1,4 +1,4 @@
-"""A host without a model: answers by pattern, in the time and with the faults that were chosen.
+"""A host without a model: answers by pattern, with configurable latency and faults.
 
 A test double that is an option: `provider=scripted`.
 """
@@ -19,7 +19,7 @@ from pydantic import Field
 from hafs.core.errors import ConfigError
 from hafs.providers.bridge import Bridged
 from hafs.providers.provider import Health, Host
-from hafs.providers.provider_error import KINDS, Kind, Refused
+from hafs.providers.provider_error import KINDS, Kind, ProviderError
 from hafs.providers.tracing import Callbacks
 
 _CUT = re.compile(r"cut_after_(\d+)$")
@@ -34,17 +34,17 @@ class Scripted(Host):
     """Answers from a table."""
 
     answers: Mapping[str, str]
-    """By pattern; the first that is found anywhere in the prompt. `{question}` is the last message."""
+    """Answers by pattern; the first that matches anywhere in the prompt. `{question}` is the last message."""
     otherwise: str
-    """When no pattern is found."""
+    """The answer if no pattern matches."""
     first_token_seconds: Seconds
-    """Before an answer begins."""
+    """Latency before an answer."""
     token_seconds: Seconds
-    """Before each word of it."""
+    """Latency before each word."""
     faults: Sequence[str | None]
-    """What goes wrong, call by call; None: nothing."""
+    """Faults, call by call; None: no fault."""
     repeat_faults: bool
-    """Begin the list again when it ends."""
+    """Repeat the list of faults."""
     _calls: Iterator[int] = field(default_factory=count, init=False, repr=False, compare=False)
     _number: int = field(default_factory=lambda: next(_NUMBERS), init=False, repr=False)
 
@@ -52,35 +52,35 @@ class Scripted(Host):
         for fault in self.faults:
             if fault and fault not in (*KINDS, *_OTHERS) and not _CUT.match(fault):
                 known = ", ".join((*KINDS, *_OTHERS, "cut_after_N"))
-                raise ConfigError(f"scripted has no fault {fault!r}", hint=f"known: {known}")
+                raise ConfigError(f"provider scripted does not know the fault {fault!r}", hint=f"known: {known}")
 
     @property
     def account(self) -> str:
-        """Each script is an account of its own."""
+        """Each script has its own account."""
         return f"~scripted-{self._number}"
 
     @property
     def carries_adapters(self) -> bool:
-        """An adapter is part of the model's name."""
+        """The adapter becomes part of the model's name."""
         return True
 
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> BaseChatModel:
-        """A model that reads from the table."""
+        """A model that answers from the table."""
         return ScriptedChat(host=self, model=f"{model}+{adapter}" if adapter else model)
 
     def health(self) -> Health:
-        """Always there."""
+        """Always reachable."""
         return Health(key="not needed", reachable=True)
 
     def next_fault(self) -> str | None:
-        """What goes wrong with the call that begins now."""
+        """The fault of the next call."""
         call = next(self._calls)
         if not self.faults or (call >= len(self.faults) and not self.repeat_faults):
             return None
         return self.faults[call % len(self.faults)]
 
     def answer(self, messages: Sequence[BaseMessage]) -> str:
-        """What the table says."""
+        """The answer from the table."""
         prompt = "\n".join(map(_text, messages))
         chosen = next((said for pattern, said in self.answers.items() if re.search(pattern, prompt)), self.otherwise)
         return chosen.replace("{question}", _text(messages[-1]))
@@ -97,30 +97,30 @@ class ScriptedChat(Bridged):
         return "hafs-scripted"
 
     async def _words(self, messages: Sequence[BaseMessage]) -> AsyncIterator[str]:
-        """The answer word by word; raises, hangs or ends early as its fault says."""
+        """The answer word by word; raises, hangs or ends early with its fault."""
         fault = await self._begun()
         for word in self._said(messages, fault):
             if self.host.token_seconds:
                 await asyncio.sleep(self.host.token_seconds)
             yield word
         if fault and fault != "unfinished":
-            raise Refused("cut", f"as scripted, after {fault.removeprefix('cut_after_')} words")
+            raise ProviderError("cut", f"as scripted, after {fault.removeprefix('cut_after_')} words")
         if fault:
             yield ""
 
     async def _begun(self) -> str | None:
-        """Wait until the answer may begin; returns the fault it will have."""
+        """Wait for the first token's latency; returns the fault of this call."""
         fault = self.host.next_fault()
         if self.host.first_token_seconds:
             await asyncio.sleep(self.host.first_token_seconds)
         if fault == "hang":
             await asyncio.sleep(3600)
         if fault and not _CUT.match(fault) and fault != "unfinished":
-            raise Refused(cast(Kind, fault), "as scripted")
+            raise ProviderError(cast(Kind, fault), "as scripted")
         return fault
 
     def _said(self, messages: Sequence[BaseMessage], fault: str | None) -> list[str]:
-        """The words of the answer, as many as its fault leaves."""
+        """The words of the answer, truncated by its fault."""
         words = _WORD.findall(self.host.answer(messages))
         cut = _CUT.match(fault) if fault else None
         return words[: int(cut[1])] if cut else words
@@ -128,7 +128,7 @@ class ScriptedChat(Bridged):
     async def pieces(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
-        """The table's answer, word by word."""
+        """The answer as a stream of words."""
         count, last = 0, "-"
         async for word in self._words(messages):
             count, last = count + 1, word
@@ -141,7 +141,7 @@ class ScriptedChat(Bridged):
     async def answer(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
-        """The table's answer."""
+        """The complete answer."""
         if not self.host.token_seconds and not self.host.faults:
             await self._begun()
             said, info = self.host.answer(messages), {"finish_reason": "stop"}

@@ -1,4 +1,4 @@
-"""HTTP sessions, one for each loop; a proxy where the environment names one, and never for loopback."""
+"""HTTP sessions, one per event loop; with the environment's proxy, never for localhost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ _KEEPERS: dict[asyncio.AbstractEventLoop, AsyncIterator[None]] = {}
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy that the environment names for an address; never one for loopback."""
+    """The environment's proxy for an address; none for localhost."""
     parts = urlsplit(url)
     if stays_here(url) or proxy_bypass(parts.hostname or ""):
         return None
@@ -25,9 +25,9 @@ def proxy_of(url: str) -> str | None:
 
 
 async def session(url: str) -> aiohttp.ClientSession:
-    """The running loop's session for an address; it is closed when the loop shuts down.
+    """The running loop's session for an address; closed when the loop shuts down.
 
-    Time is kept by the policy, so the session has no timeout but the one of connecting.
+    The policy owns the timeouts; the session has only a connect timeout.
     """
     loop, near = asyncio.get_running_loop(), stays_here(url)
     sessions = _SESSIONS.get(loop)
@@ -42,7 +42,7 @@ async def session(url: str) -> aiohttp.ClientSession:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=LONGEST_LINE_BYTES,
-            trust_env=False,  # it would read ~/.netrc for every request; proxies are looked up here
+            trust_env=False,  # it would read ~/.netrc on every request; proxies are looked up here
         )
     return sessions[near]
 

@@ -9,7 +9,7 @@ has.
 import re
 from typing import Literal
 
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 
 ANEW = "\n\n[the answer was interrupted and begins anew]\n\n"
 SHORTEST_QUOTE, LONGEST_QUOTE = 24, 120
@@ -63,7 +63,7 @@ class StreamContinuation:
         """The part of new text that can be passed on now.
 
         Raises:
-            Refused: `unjoined`: the new stream does not begin as it was asked to.
+            ProviderError: `unjoined`: the new stream does not begin as it was asked to.
         """
         if self._joined:
             self.answer += text
@@ -75,7 +75,7 @@ class StreamContinuation:
         """The text that is still held back when the new stream ends.
 
         Raises:
-            Refused: `unjoined`: the new stream did not begin as it was asked to.
+            ProviderError: `unjoined`: the new stream did not begin as it was asked to.
         """
         if self._joined:
             return ""
@@ -122,5 +122,5 @@ class StreamContinuation:
         return text
 
 
-def _unjoined() -> Refused:
-    return Refused("unjoined", "the new stream does not join the text that was given")
+def _unjoined() -> ProviderError:
+    return ProviderError("unjoined", "the new stream does not join the text that was given")

@@ -1,4 +1,4 @@
-"""Answers as objects of a schema, by `response_format`."""
+"""Structured output by `response_format`."""
 
 from collections.abc import Mapping
 from operator import itemgetter
@@ -16,7 +16,7 @@ from hafs.providers.reply import finish_of
 
 
 class _Whole(JsonOutputParser):
-    """Refuses an answer that was cut off, of which the library would read what there is."""
+    """Raises for an answer that was cut off, which the library would parse partially."""
 
     def parse_result(self, result: list[Any], *, partial: bool = False) -> Any:
         if not partial and finish_of(result[0]) == "length":
@@ -43,8 +43,8 @@ def structured(
         include_raw: Give {"raw": message, "parsed": object, "parsing_error": None or exception} instead of raising.
 
     Raises:
-        ValueError: It is no schema.
-        OutputParserException: Later, of an answer that was cut off or does not fit.
+        ValueError: The schema is not valid.
+        OutputParserException: Later, for an answer that was cut off or does not match.
     """
     form = closed(convert_to_json_schema(schema))
     if method == "json_schema":

@@ -1,8 +1,8 @@
-"""Calls and steps as LangChain's runs, each below the one it belongs to; where nobody listens, nothing of it is done.
+"""Tracing: calls and steps as nested LangChain runs; without a tracer no run is created.
 
-callbacks = below_run(run_manager)              for what is asked during a run
-async with step(callbacks, "router", ...)       a run of our own: what is asked within is below it
-await asked(model, messages, call, callbacks)   a model's public `ainvoke`, as a run below ours
+callbacks = below_run(run_manager)              for calls nested in a run
+async with step(callbacks, "router", ...)       a run of our own, with nested calls
+await asked(model, messages, call, callbacks)   a model's public `ainvoke`, as a child run
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from langchain_core.runnables.config import set_config_context
 from langchain_core.utils.uuid import uuid7
 
 Callbacks = AsyncCallbackManager | None
-"""For runs below another one; None: nobody listens."""
+"""For child runs; None: not traced."""
 INSIDE = "nostream"
-"""LangGraph streams the tokens of runs without this tag; those of the outermost one are the answer."""
+"""Tag of child runs: LangGraph streams only the tokens of runs without it."""
 OWN_IDS = "lc_run-"
-"""How ids begin that LangChain gives to messages."""
+"""Prefix of message ids that LangChain assigns."""
 
 
 def below_run(run: Any) -> Callbacks:
-    """The callbacks for what is asked during a run.
+    """The callbacks for calls nested in a run.
 
     Args:
-        run: LangChain's run manager of a chat model, sync or async; None: there is none.
+        run: LangChain's run manager of a chat model, sync or async, or None.
     """
     if run is None or not run.inheritable_handlers:
         return None
@@ -42,11 +42,11 @@ def below_run(run: Any) -> Callbacks:
 
 
 def below(kind: type[BaseCallbackManager], config: RunnableConfig) -> tuple[RunnableConfig, Callbacks]:
-    """The callbacks for what is asked during a run that LangChain is about to begin, and the config to begin it with.
+    """A config for a run that LangChain is about to start, and the callbacks for calls nested in it.
 
     Args:
         kind: LangChain's callback manager, sync or async.
-        config: The run's.
+        config: The config of the run.
     """
     manager: Any = kind.configure(config.get("callbacks"), None)  # type: ignore[attr-defined]
     if not manager.inheritable_handlers:
@@ -62,7 +62,7 @@ def below(kind: type[BaseCallbackManager], config: RunnableConfig) -> tuple[Runn
 
 
 def _child(run_id: Any, handlers: list[Any], tags: list[str], metadata: Mapping[str, Any]) -> Callbacks:
-    """Without those that count tokens: the outermost run has all of them."""
+    """Without handlers that count tokens: the outermost run has the total."""
     listening = [handler for handler in handlers if not isinstance(handler, UsageMetadataCallbackHandler)]
     if not listening:
         return None
@@ -78,12 +78,12 @@ class Step:
     """A run of our own."""
 
     callbacks: Callbacks
-    """For what is asked within."""
+    """For nested calls."""
     outputs: dict[str, Any] = field(default_factory=dict)
-    """What came of it."""
+    """The outputs of the run."""
 
     def context(self) -> Context:
-        """In which LangChain's models find the callbacks by themselves: for code that is not ours."""
+        """A context in which LangChain's models inherit the callbacks: for code that does not pass them on."""
         if self.callbacks is None:
             return copy_context()
         with set_config_context({"callbacks": self.callbacks}) as context:
@@ -92,13 +92,13 @@ class Step:
 
 @asynccontextmanager
 async def step(callbacks: Callbacks, kind: str, name: str, inputs: Mapping[str, Any]) -> AsyncIterator[Step]:
-    """A part of an answer as a run of its own; it ends as the part does.
+    """A part of an answer as a run.
 
     Args:
-        callbacks: Of the run it belongs to.
+        callbacks: Of the parent run.
         kind: router, expert or synthesizer.
-        name: Of the part.
-        inputs: What it is asked.
+        name: The part's name.
+        inputs: The inputs of the run.
     """
     if callbacks is None:
         yield Step(callbacks=None)
@@ -132,15 +132,15 @@ async def asked(
     name: str,
     facts: Mapping[str, Any],
 ) -> ChatGeneration:
-    """A model's whole answer.
+    """A model's complete answer.
 
     Args:
         model: Any of LangChain's.
         messages: The conversation.
         call: Parameters of the call.
-        callbacks: Of the run it belongs to; where nobody listens, the model is asked without the ceremony.
-        name: Of its run.
-        facts: About its run.
+        callbacks: Of the parent run; None: not traced, and the model is called directly.
+        name: Name of the run.
+        facts: Metadata of the run.
     """
     if callbacks is None and model.callbacks is None:
         return (await model._agenerate(messages, **call)).generations[0]
@@ -151,7 +151,7 @@ async def asked(
         await _ended(callbacks, run_id, error)
         raise
     if (message.id or "").startswith(OWN_IDS):
-        message.id = None  # it is given on as the message of another run
+        message.id = None  # the message is passed on as that of the parent run
     return ChatGeneration(message=message)
 
 
@@ -164,7 +164,7 @@ async def streamed(
     name: str,
     facts: Mapping[str, Any],
 ) -> AsyncIterator[ChatGenerationChunk]:
-    """A model's answer as it comes, or in one piece where it cannot stream; the arguments are those of `asked`."""
+    """A model's answer as a stream, or in one piece if it cannot stream; same arguments as `asked`."""
     kind = type(model)
     if kind._astream is BaseChatModel._astream and kind._stream is BaseChatModel._stream:
         whole = await asked(model, messages, call, callbacks, name=name, facts=facts)
@@ -192,7 +192,7 @@ def _config(callbacks: Callbacks, name: str, facts: Mapping[str, Any], run_id: U
 
 
 async def _ended(callbacks: Callbacks, run_id: Any, error: BaseException) -> None:
-    """End a run that was cancelled, which LangChain leaves open."""
+    """End the run of a cancelled call, which LangChain leaves open."""
     if callbacks is not None:
         run = AsyncCallbackManagerForLLMRun(
             run_id=run_id,

@@ -1,4 +1,4 @@
-"""Whether what is asked is text at all: half a surrogate pair cannot be written as UTF-8, and so be sent to nobody."""
+"""Rejects lone surrogates, which cannot be encoded as UTF-8 and therefore cannot be sent to any host."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from hafs.core.errors import InputError
 
 
 def refuse_malformed(messages: Sequence[BaseMessage], words: Mapping[str, Any] | None = None) -> None:
-    """Refuse messages and parameters that hold a lone surrogate.
+    """Raise for messages and parameters with a lone surrogate.
 
     Args:
         messages: The conversation.
-        words: What is asked of the answer: tools, stop, ...
+        words: Parameters: tools, stop, ...
 
     Raises:
-        InputError: One of them does; the first is named.
+        InputError: One of them has one; the first is named.
     """
     for number, message in enumerate(messages, 1):
         said: Any = message.content
@@ -29,14 +29,14 @@ def refuse_malformed(messages: Sequence[BaseMessage], words: Mapping[str, Any] |
 
 
 def refuse_malformed_text(text: str, what: str) -> None:
-    """Refuse a text that holds a lone surrogate.
+    """Raise for a text with a lone surrogate.
 
     Args:
         text: Any.
-        what: It is, for the error.
+        what: Its name, for the error.
 
     Raises:
-        InputError: It does.
+        InputError: It has one.
     """
     _refuse(text, what)
 
@@ -50,7 +50,7 @@ def _refuse(value: Any, what: str) -> None:
         except UnicodeEncodeError as error:
             found = f"U+{ord(text[error.start]):04X} at character {error.start + 1}"
             raise InputError(
-                f"{what} is not valid text: a lone surrogate, {found}, cannot be written as UTF-8",
+                f"{what} is not valid text: a lone surrogate, {found}, cannot be encoded as UTF-8",
                 hint="it comes from bytes that are not UTF-8, or from half an emoji; replace or remove it",
             ) from None
 

@@ -136,7 +136,7 @@ def counted():
     limits = Limits(requests_per_minute=None, tokens_per_minute=None, requests_per_day=10**9, tokens_per_day=None)
     ledger = Ledger(ledger_path())
     assert ledger.enter("a", "m", limits, probe_seconds=1)
-    ledger.rest("a", "other", lambda _: 60.0, "rate_limited", "slow down")
+    ledger.back_off("a", "other", lambda _: 60.0, "rate_limited", "slow down")
     ledger.flush()
 
 

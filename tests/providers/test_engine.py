@@ -13,7 +13,7 @@ from hafs.providers import engine as module
 from hafs.providers import local
 from hafs.providers.engine import Engine
 from hafs.providers.job import Job
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 
 SOON = 20.0
 """Seconds, on a machine that is busy; whoever is forgotten waits for ever."""
@@ -44,7 +44,7 @@ def asked_together(model, count=3):
         return [future.result(SOON) for future in futures]
 
 
-def test_a_template_without_answers_is_told_to_everyone_and_loads_nothing(monkeypatch, chat):
+def test_a_template_without_answers_fails_every_caller_and_loads_nothing(monkeypatch, chat):
     tokenizer = chat.engine.tokenizer
     template = "{% for m in messages if m.role != 'assistant' %}{{ m.role }}: {{ m.content }}{% endfor %}"
     monkeypatch.setattr(tokenizer, "chat_template", template)
@@ -56,14 +56,14 @@ def test_a_template_without_answers_is_told_to_everyone_and_loads_nothing(monkey
 
 
 @pytest.mark.parametrize("template", ["{{ raise_exception('no') }}", "{{ 1 + messages }}", "{% if %}"])
-def test_a_template_error_is_told_to_who_asked(monkeypatch, chat, template):
+def test_a_template_error_reaches_its_caller(monkeypatch, chat, template):
     chat.invoke("Hi")
     monkeypatch.setattr(chat.engine.tokenizer, "chat_template", template)
     for error in asked_together(chat):
-        assert isinstance(error, Refused) and "the chat template refuses" in error.said
+        assert isinstance(error, ProviderError) and "the chat template refuses" in error.said
 
 
-def test_who_cannot_be_told_a_token_fails_alone(chat):
+def test_a_request_whose_callback_raises_fails_alone(chat):
     heard = []
 
     def deaf(said):
@@ -97,7 +97,7 @@ def test_a_pass_that_fails_ends_its_own_requests_and_the_others_go_on(monkeypatc
     assert ["no memory" in str(said[-1]) for said in heard] == [True, True, False, False]
 
 
-def test_a_thread_that_ends_tells_everyone_and_the_next_request_starts_another(monkeypatch, chat):
+def test_a_thread_that_dies_fails_every_caller_and_the_next_request_starts_another(monkeypatch, chat):
     chat.invoke("Hi")
 
     def fatal(self):
@@ -106,13 +106,13 @@ def test_a_thread_that_ends_tells_everyone_and_the_next_request_starts_another(m
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "_step", fatal)
         for error in asked_together(chat):
-            assert isinstance(error, Refused) and "from a library" in error.said
+            assert isinstance(error, ProviderError) and "from a library" in error.said
         _until(lambda: chat.engine._thread is None)
-        assert isinstance(asked_together(chat, 1)[0], Refused)
+        assert isinstance(asked_together(chat, 1)[0], ProviderError)
     assert chat.invoke("Hi").text
 
 
-def test_an_error_inside_the_error_handler_is_no_silence(monkeypatch, chat):
+def test_an_error_inside_the_error_handler_still_reaches_every_caller(monkeypatch, chat):
     chat.invoke("Hi")
 
     def broken(self, *_):
@@ -122,11 +122,11 @@ def test_an_error_inside_the_error_handler_is_no_silence(monkeypatch, chat):
         patch.setattr(Engine, "_step", broken)
         patch.setattr(Engine, "_new_decoder", broken)
         for error in asked_together(chat):
-            assert isinstance(error, Refused) and "as such" in error.said
+            assert isinstance(error, ProviderError) and "as such" in error.said
     assert chat.invoke("Hi").text
 
 
-def test_a_thread_that_cannot_start_is_told_and_tried_again(monkeypatch, chat):
+def test_a_thread_that_cannot_start_raises_and_is_retried(monkeypatch, chat):
     assert chat.engine.tokenizer
 
     def refuse(self):

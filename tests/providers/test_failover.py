@@ -27,7 +27,7 @@ def test_a_healthy_provider_answers_alone(mode):
     "fault",
     ["rate_limited", "quota_exhausted", "hang", "empty", "unfinished", "cut_after_0", "cut_after_2", "malformed"],
 )
-def test_every_fault_of_the_first_ends_in_the_whole_answer_of_the_second(mode, fault):
+def test_every_fault_of_the_first_ends_in_the_complete_answer_of_the_second(mode, fault):
     message = ask(chain(scripted(faults=[fault], repeat_faults=True), scripted()), mode)
     assert message.text == "one two three"
     broken = mode in ("stream", "astream") and fault in ("unfinished", "cut_after_2")
@@ -36,7 +36,7 @@ def test_every_fault_of_the_first_ends_in_the_whole_answer_of_the_second(mode, f
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_all_down_says_what_each_said(mode):
+def test_when_all_fail_the_error_lists_each(mode):
     both = [scripted(name=name, faults=["quota_exhausted"], repeat_faults=True) for name in ("one", "two")]
     with pytest.raises(AllProvidersDown) as error:
         ask(chain(*both), mode)
@@ -46,26 +46,26 @@ def test_all_down_says_what_each_said(mode):
     assert [attempt["outcome"] for attempt in error.value.attempts] == ["quota_exhausted"] * 2
 
 
-def test_a_lone_provider_is_asked_twice_and_no_more():
+def test_a_single_provider_is_called_twice_at_most():
     provider = scripted(faults=["overloaded"], repeat_faults=True)
     with pytest.raises(AllProvidersDown) as error:
         chain(provider).invoke("Why?")
     assert len(error.value.attempts) == 2
 
 
-def test_a_lone_provider_that_stumbles_is_asked_again_after_its_rest():
+def test_a_single_provider_is_called_again_after_its_backoff():
     message = chain(scripted(faults=["overloaded"])).invoke("Why?")
     assert outcomes(message) == ["overloaded", "answered"]
 
 
 @pytest.mark.parametrize("fault", ["too_long", "rejected", "filtered", "quota_exhausted", "unauthorized"])
-def test_what_would_only_be_said_again_is_not_asked_again(fault):
+def test_an_error_that_would_repeat_is_not_retried(fault):
     with pytest.raises(AllProvidersDown) as error:
         chain(scripted(faults=[fault], repeat_faults=True)).invoke("Why?")
     assert len(error.value.attempts) == 1
 
 
-def test_a_resting_provider_is_not_asked_and_the_next_request_knows():
+def test_a_provider_in_backoff_is_skipped_by_the_next_request():
     first, second = scripted(faults=["rate_limited"], repeat_faults=True), scripted(name="second")
     model = chain(first, second, rest_seconds=30.0, longest_rest_seconds=30.0)
     assert outcomes(model.invoke("Why?")) == ["rate_limited", "answered"]
@@ -73,7 +73,7 @@ def test_a_resting_provider_is_not_asked_and_the_next_request_knows():
         assert outcomes(ask(model, mode)) == ["answered"]
 
 
-def test_after_a_rest_one_request_tries_and_success_ends_it():
+def test_after_a_backoff_one_request_probes_and_success_ends_it():
     first = scripted(faults=["overloaded"])
     model = chain(first, scripted(name="second"))
     model.invoke("Why?")
@@ -115,13 +115,13 @@ def test_openrouters_equivalent_is_next_when_a_quota_ends_even_when_it_ended_bef
         assert message.response_metadata["model_name"] == "like-first"
 
 
-def test_the_fallback_model_of_an_account_is_asked_when_another_of_its_models_rests():
+def test_the_fallback_model_of_an_account_is_called_while_another_of_its_models_backs_off():
     tiers = {"fast": "m", "coding": "big", "reasoning": "m", "cheap": "m", "fallback": "small"}
     message = chain(scripted(models=tiers, faults=["overloaded"])).invoke("Why?")
     assert [a["model"] for a in message.response_metadata["attempts"]] == ["big", "small"]
 
 
-def test_a_context_that_is_too_small_is_passed_over_and_told():
+def test_a_provider_whose_context_is_too_small_is_skipped_and_named():
     small = scripted(name="small", context=dict.fromkeys(("fast", "coding", "reasoning", "cheap", "fallback"), 50))
     message = chain(small, scripted(name="large")).invoke("x" * 300)
     assert message.response_metadata["provider"] == "large"
@@ -129,12 +129,12 @@ def test_a_context_that_is_too_small_is_passed_over_and_told():
         chain(small).invoke("x" * 300)
 
 
-def test_parameters_are_left_out_where_they_are_not_taken_and_said_so():
+def test_unsupported_parameters_are_dropped_and_listed():
     message = chain(scripted(parameters=["max_tokens"])).invoke("Why?", temperature=0.5, max_tokens=9)
     assert message.response_metadata["attempts"][0]["left_out"] == ["temperature"]
 
 
-def test_tools_lead_past_a_provider_that_takes_none():
+def test_a_provider_without_tools_is_skipped_for_tools():
     def weather(city: str) -> str:
         """The weather."""
         return city
@@ -143,7 +143,7 @@ def test_tools_lead_past_a_provider_that_takes_none():
     assert message.response_metadata["provider"] == "able"
 
 
-def test_our_own_limit_keeps_a_provider_from_being_asked():
+def test_our_own_limit_blocks_a_provider():
     first = scripted(limits={"requests_per_day": 2})
     model = chain(first, scripted(name="second"))
     assert [model.invoke("Why?").response_metadata["provider"] for _ in range(4)] == [
@@ -169,7 +169,7 @@ def test_the_deadline_of_the_whole_is_kept():
     assert model
 
 
-def test_nobody_waits_for_a_rest_that_outlasts_the_deadline():
+def test_a_backoff_longer_than_the_deadline_is_not_waited_for():
     model = chain(scripted(faults=["overloaded"], repeat_faults=True), rest_seconds=9.0, longest_rest_seconds=9.0)
     began = time.monotonic()
     with pytest.raises(AllProvidersDown):
@@ -184,7 +184,7 @@ def test_no_key_at_all_names_the_variable(monkeypatch):
         failover([provider], "fast", ledger=Ledger(None))
 
 
-def test_a_provider_without_its_key_is_passed_over_beside_one_with(monkeypatch):
+def test_a_provider_without_its_key_is_skipped(monkeypatch):
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
     provider = build(compose("providers", ["provider=[openrouter]"]).providers.openrouter)
     assert outcomes(chain(provider, scripted()).invoke("Why?")) == ["answered"]
@@ -200,7 +200,7 @@ def test_scripts_answer_by_pattern():
     model = chain(scripted(answers={"asm|65816": "LDA", "yaze": "click"}))
     assert model.invoke([HumanMessage("how in 65816?")]).text == "LDA"
     assert model.invoke("open yaze").text == "click"
-    with pytest.raises(ConfigError, match="no fault 'explode'"):
+    with pytest.raises(ConfigError, match="does not know the fault 'explode'"):
         scripted(faults=["explode"])
 
 

@@ -52,7 +52,7 @@ def rotation(server):
 @pytest.mark.parametrize(
     "fault", [f for f in FAULTS if f not in {"400_context", "filtered", "307", "404_model", *TIMED}] + ["refused"]
 )
-def test_a_resting_account_is_not_called(server, fault):
+def test_an_account_in_backoff_is_not_called(server, fault):
     model = both(server, fault, rest_seconds=20.0, longest_rest_seconds=20.0)
     model.invoke("Why?")
     server.calls.clear()
@@ -91,7 +91,7 @@ def test_a_fault_is_told_apart(server, fault, outcome):
 
 
 @pytest.mark.parametrize(("fault", "seconds"), [("429_seconds", 30), ("429_date", 30), ("429_huge", 86_400)])
-def test_a_host_rests_as_long_as_it_asks_but_never_for_years(server, fault, seconds):
+def test_a_backoff_lasts_as_long_as_the_host_asks_but_never_years(server, fault, seconds):
     model = both(server, fault)
     model.invoke("Why?")
     first = model.providers[0]
@@ -117,7 +117,7 @@ def test_a_stream_commits_at_its_first_content(server):
     assert max(map(len, arrived)) < 20
 
 
-def test_a_cut_stream_may_begin_anew_or_end_with_an_error(server):
+def test_a_broken_stream_can_restart_or_raise(server):
     anew = ask(both(server, "cut_20", on_cut="restart"), "stream")
     assert anew.text == ANSWER  # the second gave the same words again: nothing is said twice
     with pytest.raises(AllProvidersDown, match="broke off after") as error:
@@ -126,18 +126,18 @@ def test_a_cut_stream_may_begin_anew_or_end_with_an_error(server):
     assert len(error.value.partial) > 50
 
 
-def test_a_cut_stream_that_begins_anew_otherwise_says_so(server):
+def test_a_restart_with_other_text_is_announced(server):
     first = remote(server.url("cut_20"), key="FIRST_KEY")
     message = ask(chain(first, remote(server.url("short"), key="SECOND_KEY"), on_cut="restart"), "stream")
     assert message.text.endswith("[the answer was interrupted and begins anew]\n\nyes")
     assert message.response_metadata["ended"] == "restarted"
 
 
-def test_a_key_never_leaves_for_another_host_nor_in_clear(server):
+def test_a_key_is_never_sent_to_another_host_nor_over_plain_http(server):
     model = both(server, "307")
     model.invoke("Why?")
     assert server.count("stolen") == 0
-    with pytest.raises(ConfigError, match="loopback only"):
+    with pytest.raises(ConfigError, match="allowed only to localhost"):
         remote("http://example.com/v1", key="FIRST_KEY")
     assert remote("http://127.0.0.1:9/v1", key="FIRST_KEY")
     for bad in ("ftp://x/v1", "x", "https://user:word@example.com/v1"):
@@ -146,7 +146,7 @@ def test_a_key_never_leaves_for_another_host_nor_in_clear(server):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_key_is_in_no_text_but_the_request(server, mode, tmp_path, caplog):
+def test_a_key_appears_only_in_the_request(server, mode, tmp_path, caplog):
     caplog.set_level("DEBUG")
     ledger = Ledger(tmp_path / "quota.json")
     model = chain(remote(server.url("401"), key="SECOND_KEY"), ledger=ledger)
@@ -223,7 +223,7 @@ def test_cancelled_requests_leave_no_task_no_descriptor_and_no_probe(server, str
     assert model.ledger.wait(model.providers[0].host.account, "m", model.providers[0].limits) == (0.0, "")
 
 
-def test_a_reader_who_leaves_a_stream_ends_the_call(server):
+def test_closing_a_stream_ends_the_call(server):
     model = chain(remote(server.url("drip")), idle_seconds=9.0)
     for chunk in model.stream("Why?"):
         assert chunk.text == "w0 "

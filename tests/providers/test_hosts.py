@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_openrouter_hears_our_name_and_preferences_and_says_the_cost(server, mode):
+def test_openrouter_gets_our_attribution_and_preferences_and_reports_the_cost(server, mode):
     host = openrouter(
         base_url=server.url("ok"),
         api_key_env="FIRST_KEY",
@@ -59,7 +59,7 @@ def test_an_adapter_is_the_model_of_its_name_where_the_host_carries_adapters(ser
         assert server.calls[-1].body["model"] == model
 
 
-def test_tools_go_over_the_wire_in_openais_form(server):
+def test_tools_are_sent_in_openais_format(server):
     def weather(city: str) -> str:
         """The weather of a city."""
         return city
@@ -95,7 +95,7 @@ def test_the_command_shows_keys_reachability_and_models(server, tmp_path):
     assert "canary" not in told.stdout + told.stderr
 
 
-def test_the_command_leaves_with_69_when_nobody_could_answer(tmp_path):
+def test_the_command_exits_with_69_if_no_provider_can_answer(tmp_path):
     told = command("provider=openai", state=tmp_path)
     assert told.returncode == 69
     assert "no provider can answer" in told.stderr

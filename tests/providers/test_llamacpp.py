@@ -19,8 +19,8 @@ from hafs.modeling.generation import answer
 from hafs.providers import llamacpp_server as servers
 from hafs.providers import local
 from hafs.providers.llamacpp import LlamaCpp
-from hafs.providers.llamacpp_chat import held
-from hafs.providers.provider_error import Refused
+from hafs.providers.llamacpp_chat import adapted_choice
+from hafs.providers.provider_error import ProviderError
 
 
 def llama(kind="f32", **changes):
@@ -105,7 +105,7 @@ def test_a_stream_is_the_answer_and_stop_and_limits_hold(adapters):
     assert cut.response_metadata["finish_reason"] == "stop"
 
 
-def test_only_who_knows_the_key_is_answered_and_only_on_loopback():
+def test_only_requests_with_the_key_are_answered_and_only_on_localhost():
     with chat().servers.serving(None) as served:
         assert served.url.startswith("http://127.0.0.1:")
         refused = httpx.post(f"{served.url}/v1/chat/completions", json={"messages": []})
@@ -143,19 +143,19 @@ def test_tools_reach_the_server_as_they_are_where_the_template_knows_them():
     model = chat()
     model.shows_tools = True
     bound = model.bind_tools([paint], tool_choice="any")
-    messages, words, ear = model._told([HumanMessage("Hi")], held(bound.kwargs))
-    assert messages == [HumanMessage("Hi")] and ear is None
+    messages, words, parser = model._adapted([HumanMessage("Hi")], adapted_choice(bound.kwargs))
+    assert messages == [HumanMessage("Hi")] and parser is None
     assert words == {"tools": bound.kwargs["tools"], "tool_choice": "required"}
 
 
 @pytest.mark.parametrize("choice", ["b", {"type": "function", "function": {"name": "b"}}])
 def test_a_tool_chosen_by_name_is_offered_alone_and_required(choice):
     tools = [{"type": "function", "function": {"name": name}} for name in "ab"]
-    assert held({"tools": tools, "tool_choice": choice}) == {"tools": tools[1:], "tool_choice": "required"}
+    assert adapted_choice({"tools": tools, "tool_choice": choice}) == {"tools": tools[1:], "tool_choice": "required"}
     for kept in ("auto", "none", "required"):
-        assert held({"tools": tools, "tool_choice": kept}) == {"tools": tools, "tool_choice": kept}
-    with pytest.raises(Refused, match="'b', which is not among"):
-        held({"tools": tools[:1], "tool_choice": choice})
+        assert adapted_choice({"tools": tools, "tool_choice": kept}) == {"tools": tools, "tool_choice": kept}
+    with pytest.raises(ProviderError, match="'b', which is not among"):
+        adapted_choice({"tools": tools[:1], "tool_choice": choice})
 
 
 def test_a_wrong_adapter_is_refused_and_the_server_answers_on(tmp_path):
@@ -228,7 +228,7 @@ def test_the_real_model_fills_schemas_in_every_way(method, schema):
         assert set(dict(got)) == {"name", "country"}
 
 
-def test_an_answer_that_was_cut_off_is_no_object():
+def test_an_answer_that_was_cut_off_is_not_parsed():
     """What there is of it could be read as one: every field has a default."""
 
     class Loose(BaseModel):
@@ -267,7 +267,7 @@ def test_the_real_model_chooses_between_a_call_and_words():
     assert "Shakespeare" in plain.text and plain.response_metadata["finish_reason"] == "stop"
 
 
-def test_nothing_is_started_to_say_how_it_is():
+def test_the_health_check_starts_nothing():
     health = llama().health()
     assert health.reachable and "tiny" in health.models
     assert not [t for t in threading.enumerate() if "llama" in t.name]

@@ -12,7 +12,7 @@ from hafs.core.errors import HafsError
 from hafs.modeling.generation.scoring import probabilities
 from hafs.modeling.generation.stop import StopWords
 from hafs.providers import local
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_a_seed_repeats_an_answer_and_a_call_overrides(adapters):
     assert chat().invoke("Hi", max_tokens=3).usage_metadata["output_tokens"] == 3
 
 
-def test_who_goes_away_frees_the_row():
+def test_a_cancelled_request_leaves_the_batch():
     model = chat(max_tokens=1500)
     engine = model.engine
 
@@ -149,14 +149,14 @@ def test_who_goes_away_frees_the_row():
 
 def test_a_deadline_ends_a_long_answer():
     began = time.monotonic()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ProviderError) as refused:
         chat(max_tokens=1900, timeout=0.3).invoke("Hi")
     assert refused.value.kind == "timeout"
     assert time.monotonic() - began < 2
 
 
 def test_a_prompt_that_does_not_fit_is_refused_and_an_answer_ends_at_the_context():
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ProviderError) as refused:
         chat(context=40).invoke("word " * 50)
     assert refused.value.kind == "too_long"
     said = chat(context=60, max_tokens=100).invoke("Hi")
@@ -165,7 +165,7 @@ def test_a_prompt_that_does_not_fit_is_refused_and_an_answer_ends_at_the_context
 
 
 def test_images_are_refused():
-    with pytest.raises(Refused, match="text only"):
+    with pytest.raises(ProviderError, match="text only"):
         chat().invoke([HumanMessage([{"type": "image_url", "image_url": {"url": "data:,"}}])])
 
 
@@ -296,7 +296,7 @@ def test_the_thread_ends_when_idle_and_comes_back(monkeypatch):
     assert model.invoke("Hi").text
 
 
-def test_closing_tells_those_who_wait():
+def test_closing_fails_waiting_requests():
     model = chat(max_tokens=1900)
     ended = []
     waiting = threading.Thread(target=lambda: ended.append(_error_of(lambda: model.invoke("Hi"))))
@@ -305,7 +305,7 @@ def test_closing_tells_those_who_wait():
     time.sleep(0.1)
     model.engine.close()
     waiting.join(5)
-    assert isinstance(ended[0], Refused)
+    assert isinstance(ended[0], ProviderError)
 
 
 def _error_of(act):

@@ -8,7 +8,7 @@ from hafs.chat import Call, Message, render
 from hafs.config import build, compose
 from hafs.providers.local import Local
 from hafs.providers.local_tools import tool_request
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 
 TOOL = {"type": "function", "function": {"name": "find_tile", "description": "Finds.", "parameters": {
     "type": "object", "properties": {"tile": {"type": "string"}}}}}  # fmt: skip
@@ -89,7 +89,7 @@ def test_a_required_call_begins_as_a_call(chat):
     said = off.bind_tools([TOOL], tool_choice="none").invoke("?")
     assert (said.content, said.tool_calls) == (CALL, [])
     assert "find_tile" not in plain.tokenizer.decode(plain.jobs[0].row.prompt)
-    with pytest.raises(Refused, match="tool_choice names 'nothing'"):
+    with pytest.raises(ProviderError, match="tool_choice names 'nothing'"):
         model.bind_tools([TOOL], tool_choice={"type": "function", "function": {"name": "nothing"}}).invoke("?")
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong before anything is sent is our own error: no host pays for it with a rest."""
+"""An error before anything is sent is on our side: no host backs off for it."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from local_nets import host, save_adapter
 from hafs.core.errors import AllProvidersDown, InputError
 from hafs.providers import local
 from hafs.providers.ollama import Ollama
-from hafs.providers.openai_client import Wire
+from hafs.providers.openai_client import OpenAIClient
 from hafs.providers.quota import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,8 +30,8 @@ def here_only():
     local.close()
 
 
-def rests_of(model, ledger):
-    return [rest for each in model.providers for rest in ledger.look(each.host.account)[0].values()]
+def backoffs_of(model, ledger):
+    return [backoff for each in model.providers for backoff in ledger.look(each.host.account)[0].values()]
 
 
 def outcomes_of(error):
@@ -52,23 +52,23 @@ def outcomes_of(error):
     ],
     ids=["text", "part", "call"],
 )
-def test_half_a_surrogate_pair_is_refused_and_the_host_stays_healthy(server, ledger, mode, asked):
+def test_a_lone_surrogate_is_rejected_and_the_host_stays_healthy(server, ledger, mode, asked):
     model = chain(remote(server.url("ok")), scripted(), ledger=ledger)
     with pytest.raises(
         InputError, match=r"message \d \((human|ai)\) is not valid text.*U\+DCFF at character 3"
     ) as error:
         ask(model, mode, asked)
     assert error.value.exit_code == 2
-    assert not server.calls and not rests_of(model, ledger)
+    assert not server.calls and not backoffs_of(model, ledger)
 
 
-def test_half_a_surrogate_pair_in_a_parameter_is_refused(server, ledger):
+def test_a_lone_surrogate_in_a_parameter_is_rejected(server, ledger):
     model = chain(remote(server.url("ok")), ledger=ledger)
     for words in ({"stop": [BROKEN]}, {"tools": [{"type": "function", "function": {"name": BROKEN}}]}):
         with pytest.raises(InputError, match="U\\+DCFF"):
             model.bind(**words).invoke("Why?")
     assert model.invoke("Is this 🙂 all right?").text
-    assert not rests_of(model, ledger)
+    assert not backoffs_of(model, ledger)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -76,27 +76,27 @@ def test_half_a_surrogate_pair_in_a_parameter_is_refused(server, ledger):
     "words, said",
     [({"temperature": 2**70}, "64-bit"), ({"stop": [object()]}, "not JSON serializable")],
 )
-def test_a_request_that_cannot_be_written_is_no_fault_of_the_host(server, ledger, mode, words, said):
+def test_a_request_that_cannot_be_serialized_does_not_count_against_the_host(server, ledger, mode, words, said):
     model = chain(remote(server.url("ok")), ledger=ledger)
     with pytest.raises(AllProvidersDown) as error:
         ask(model.bind(**words), mode)
     [(outcome, why)] = outcomes_of(error)
     assert outcome == "unsent" and said in why
-    assert not server.calls and not rests_of(model, ledger)
+    assert not server.calls and not backoffs_of(model, ledger)
     assert model.invoke("Why?").text
 
 
-def test_a_key_with_a_line_break_is_no_fault_of_the_host(server, ledger, monkeypatch):
+def test_a_key_with_a_line_break_does_not_count_against_the_host(server, ledger, monkeypatch):
     monkeypatch.setenv("FIRST_KEY", "canary-first\r")
     model = chain(remote(server.url("ok"), key="FIRST_KEY"), ledger=ledger)
     with pytest.raises(AllProvidersDown) as error:
         model.invoke("Why?")
     [(outcome, why)] = outcomes_of(error)
     assert outcome == "unsent" and "FIRST_KEY" in why and "canary" not in str(error.value)
-    assert not rests_of(model, ledger)
+    assert not backoffs_of(model, ledger)
 
 
-def test_a_message_that_langchain_cannot_form_is_no_fault_of_the_host(server, ledger, monkeypatch):
+def test_a_message_that_cannot_be_converted_does_not_count_against_the_host(server, ledger, monkeypatch):
     def refuse(*_):
         raise ValueError("no such part")
 
@@ -107,10 +107,10 @@ def test_a_message_that_langchain_cannot_form_is_no_fault_of_the_host(server, le
     with pytest.raises(AllProvidersDown) as error:
         model.invoke("Why?")
     assert [outcome for outcome, _ in outcomes_of(error)] == ["unsent", "unsent"]
-    assert not rests_of(model, ledger)
+    assert not backoffs_of(model, ledger)
 
 
-def test_errors_of_the_local_base_are_no_rests(ledger, here_only, tmp_path, monkeypatch):
+def test_errors_of_the_local_base_cause_no_backoff(ledger, here_only, tmp_path, monkeypatch):
     """A setting that cannot be, an adapter of another base, a template that raises."""
     usual = {"models": dict.fromkeys(("fast", "coding", "reasoning", "cheap", "fallback"), "tiny")}
     wrong = save_adapter(tmp_path / "wrong", words=["model.weights.layers=3"])
@@ -120,33 +120,36 @@ def test_errors_of_the_local_base_are_no_rests(ledger, here_only, tmp_path, monk
         (None, {"temperature": 1.0, "seed": 2**80}, "Overflow"),
         (str(wrong), {}, "trained on another base model"),
     ):
-        model = chain(provider(host(), parameters=takes, **usual), ledger=ledger, adapter=adapter)
+        model = chain(
+            provider(host(), parameters=takes, **usual), ledger=ledger, adapter=adapter, deadline_seconds=60.0
+        )
         with pytest.raises(AllProvidersDown) as error:
             model.bind(**words).invoke("Why?")
         [(outcome, why)] = outcomes_of(error)
         assert outcome == "unsent" and said in why
-        assert not rests_of(model, ledger)
-    model = chain(provider(host(), **usual), ledger=ledger)
+        assert not backoffs_of(model, ledger)
+    model = chain(provider(host(), **usual), ledger=ledger, deadline_seconds=60.0)
     monkeypatch.setattr("hafs.providers.local_chat.render", lambda *_, **__: 1 / 0)
     with pytest.raises(AllProvidersDown):
         model.invoke("Why?")
-    assert not rests_of(model, ledger)
+    assert not backoffs_of(model, ledger)
 
 
-def test_a_host_that_is_in_doubt_stays_so(server, ledger):
+def test_an_error_on_our_side_ends_no_backoff(server, ledger):
     """Our own error says nothing about it: neither ill, nor well again."""
     model = chain(remote(server.url("ok")), ledger=ledger, rest_seconds=0.3)
-    ledger.rest(model.providers[0].host.account, "m", lambda _: 0.05, "overloaded", "")
+    ledger.back_off(model.providers[0].host.account, "m", lambda _: 0.05, "overloaded", "")
     with pytest.raises(AllProvidersDown):
         model.bind(temperature=2**70).invoke("Why?")
-    assert ledger._rests
+    assert ledger._backoffs
 
 
-def test_who_was_given_no_time_is_not_charged_with_a_timeout(ledger):
-    """The first one uses the request's time up; the second has a tenth of what any host is given."""
-    slow = scripted(name="slow", first_token_seconds=0.28)
-    late = scripted(name="late", first_token_seconds=0.28)
-    times = {"deadline_seconds": 0.34, "first_token_seconds": 0.25, "attempt_seconds": 0.25}
+def test_a_call_cut_short_by_the_deadline_causes_no_backoff(ledger):
+    """The first provider uses most of the request's time; the second has half of what the policy gives any host."""
+    slow = scripted(name="slow", first_token_seconds=9)
+    late = scripted(name="late", first_token_seconds=9)
+    times = {"deadline_seconds": 1.5, "first_token_seconds": 1.0, "attempt_seconds": 1.0}
+    times |= {"rest_seconds": 30.0, "longest_rest_seconds": 30.0}
     model = chain(slow, late, ledger=ledger, calls_per_account=1, **times)
     with pytest.raises(AllProvidersDown) as error:
         model.invoke("Why?")
@@ -154,13 +157,13 @@ def test_who_was_given_no_time_is_not_charged_with_a_timeout(ledger):
     assert ledger.look(slow.host.account)[0] and not ledger.look(late.host.account)[0]
 
 
-def test_the_wire_alone_says_so_too(server):
-    from hafs.providers.provider_error import Refused
+def test_the_client_alone_raises_it_too(server):
+    from hafs.providers.provider_error import ProviderError
 
-    model = Wire(
+    model = OpenAIClient(
         base_url=server.url("ok"), model="m", account="a", api_key_env=None, headers={}, body={}, parameters={}
     )
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ProviderError) as refused:
         model.invoke(BROKEN)
     assert refused.value.kind == "unsent"
 
@@ -172,7 +175,7 @@ def hafs(*words, state, **more):
     )  # fmt: skip
 
 
-def test_bytes_that_are_no_text_are_refused_in_a_line(tmp_path):
+def test_bytes_that_are_not_utf8_are_rejected_in_one_line(tmp_path):
     for words, given, said in (
         ((b"a \xff",), b"", "is not valid text"),
         ((b"question=a \xff",), b"", "is not valid text"),

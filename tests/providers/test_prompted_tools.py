@@ -9,7 +9,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel
 
 from hafs.config import build, compose
-from hafs.providers.prompted_tools import Ear, as_text, call_schema, closed, knows_tools, told
+from hafs.providers.prompted_tools import ToolCallParser, as_text, call_schema, closed, knows_tools, prompted
 
 CALL = '{"name": "add", "arguments": {"a": 1, "of": {"b": "}} \\"x\\""}}}'
 ARGS = {"a": 1, "of": {"b": '}} "x"'}}
@@ -51,8 +51,8 @@ def test_calls_and_results_become_text_and_the_rest_stays():
     assert len(said) == 5
 
 
-def test_tools_are_told_after_what_the_system_says():
-    asked, words = told(
+def test_tools_are_prompted_after_the_system_message():
+    asked, words = prompted(
         [SystemMessage("Be brief."), HumanMessage("q")], {"tools": [TOOL], "tool_choice": "required"}, {2}
     )
     assert asked[0].content.startswith("Be brief.\n\n")
@@ -61,17 +61,17 @@ def test_tools_are_told_after_what_the_system_says():
 
 
 @pytest.mark.parametrize("choice", [None, "auto"])
-def test_where_no_call_is_required_words_are_one_tool_more(choice):
-    asked, words = told([HumanMessage("q")], {"tools": [TOOL], "tool_choice": choice, "seed": 1}, {2, 0})
+def test_without_a_required_call_text_is_one_more_tool(choice):
+    asked, words = prompted([HumanMessage("q")], {"tools": [TOOL], "tool_choice": choice, "seed": 1}, {2, 0})
     assert "answer_in_words" in asked[0].content and asked[1:] == [HumanMessage("q")]
     assert words["seed"] == 1 and "start: call | words answer <[0,2]>\n" in words["grammar"]
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object", "title": "mine"}}}
-    _, words = told([HumanMessage("q")], {"tools": [TOOL], "response_format": form}, {2})
+    _, words = prompted([HumanMessage("q")], {"tools": [TOOL], "response_format": form}, {2})
     assert words.keys() == {"grammar"} and '"title": "mine"' in words["grammar"]
 
 
-def test_no_tools_are_told_where_none_may_be_called():
-    assert told([HumanMessage("q")], {"tools": [TOOL], "tool_choice": "none"}, {2}) == ([HumanMessage("q")], {})
+def test_tools_are_not_prompted_if_none_may_be_called():
+    assert prompted([HumanMessage("q")], {"tools": [TOOL], "tool_choice": "none"}, {2}) == ([HumanMessage("q")], {})
 
 
 def test_a_schema_is_closed_and_without_references():
@@ -98,20 +98,20 @@ def test_a_tool_without_arguments_takes_none():
 
 
 def whole(text, finish="stop"):
-    return Ear().whole(ChatGeneration(message=AIMessage(text), generation_info={"finish_reason": finish}))
+    return ToolCallParser().whole(ChatGeneration(message=AIMessage(text), generation_info={"finish_reason": finish}))
 
 
 def streamed(text, size, finish="stop"):
     """The answer in pieces of some characters, put together again."""
-    ear, pieces = Ear(), [text[i : i + size] for i in range(0, len(text), size)]
-    chunks = [ear.piece(ChatGenerationChunk(message=AIMessageChunk(content=piece))) for piece in pieces]
+    parser, pieces = ToolCallParser(), [text[i : i + size] for i in range(0, len(text), size)]
+    chunks = [parser.piece(ChatGenerationChunk(message=AIMessageChunk(content=piece))) for piece in pieces]
     last = ChatGenerationChunk(message=AIMessageChunk(content=""), generation_info={"finish_reason": finish})
-    chunks.append(ear.piece(last))
+    chunks.append(parser.piece(last))
     return chunks, sum(chunks[1:], chunks[0])
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-def test_a_call_is_heard_whole_and_in_pieces(size):
+def test_a_call_is_parsed_complete_and_streamed(size):
     chunks, got = streamed(CALL, size)
     for answer in (whole(CALL), got):
         (call,) = answer.message.tool_calls
@@ -126,20 +126,20 @@ def test_a_call_is_heard_whole_and_in_pieces(size):
 @pytest.mark.parametrize(
     ("text", "said"), [(WORDS + 'Hi {"a": 1}', 'Hi {"a": 1}'), ("Hi {}", "Hi {}"), ("{ no", "{ no")]
 )
-def test_words_are_heard_as_words(text, said, size):
+def test_text_is_parsed_as_text(text, said, size):
     for answer in (whole(text), streamed(text, size)[1]):
         assert answer.message.content == said and not answer.message.tool_calls
         assert answer.generation_info["finish_reason"] == "stop"
 
 
 @pytest.mark.parametrize("until", range(len('{"name": "add", "arguments": {'), len(CALL)))
-def test_a_call_that_was_cut_off_is_none(until):
+def test_a_call_that_was_cut_off_is_invalid(until):
     answer = whole(CALL[:until], "length")
     assert answer.generation_info["finish_reason"] == "length"
     assert bool(answer.message.tool_calls) == (until == len(CALL) - 1)
     assert bool(answer.message.invalid_tool_calls) == (until != len(CALL) - 1)
 
 
-def test_a_call_that_was_cut_off_before_its_arguments_is_words():
+def test_a_call_cut_off_before_its_arguments_is_text():
     answer = whole(CALL[: CALL.index("{", 1)], "length")
     assert not answer.message.tool_calls and answer.message.content == '{"name": "add", "arguments": '

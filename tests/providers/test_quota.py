@@ -1,4 +1,4 @@
-"""The ledger: limits, rests and probes, over threads, processes and broken disks."""
+"""The ledger: limits, backoffs and probes, over threads, processes and broken disks."""
 
 import json
 import subprocess
@@ -29,14 +29,14 @@ def enter(ledger, model="m", limits=FREE, account="a"):
     return ledger.enter(account, model, limits, probe_seconds=10)
 
 
-def rest(ledger, seconds=30, model="m", account="a"):
-    return ledger.rest(account, model, lambda failures: seconds * 2 ** (failures - 1), "rate_limited", "slow down")
+def back_off(ledger, seconds=30, model="m", account="a"):
+    return ledger.back_off(account, model, lambda failures: seconds * 2 ** (failures - 1), "rate_limited", "slow down")
 
 
-def test_a_rest_keeps_everybody_away_then_lets_one_try(clock):
+def test_a_backoff_blocks_all_requests_then_lets_one_probe(clock):
     ledger = Ledger(None, clock=clock)
     assert enter(ledger)
-    rest(ledger)
+    back_off(ledger)
     assert not enter(ledger)
     assert enter(ledger, model="other")
     clock.now += 31
@@ -47,23 +47,23 @@ def test_a_rest_keeps_everybody_away_then_lets_one_try(clock):
     assert enter(ledger)
 
 
-def test_a_probe_that_fails_rests_twice_as_long(clock):
+def test_a_failed_probe_doubles_the_backoff(clock):
     ledger = Ledger(None, clock=clock)
-    assert rest(ledger) == 30
+    assert back_off(ledger) == 30
     clock.now += 31
     assert enter(ledger)
-    assert rest(ledger) == 60
+    assert back_off(ledger) == 60
     assert ledger.wait("a", "m", FREE)[0] == 60
 
 
 def test_failures_that_were_under_way_together_count_once(clock):
     ledger = Ledger(None, clock=clock)
-    assert [rest(ledger) for _ in range(5)] == [30] * 5
+    assert [back_off(ledger) for _ in range(5)] == [30] * 5
 
 
 def test_a_probe_that_is_cancelled_gives_its_turn_back_and_one_that_vanishes_loses_it(clock):
     ledger = Ledger(None, clock=clock)
-    rest(ledger)
+    back_off(ledger)
     clock.now += 31
     assert enter(ledger)
     ledger.leave("a", "m", well=False)
@@ -72,25 +72,25 @@ def test_a_probe_that_is_cancelled_gives_its_turn_back_and_one_that_vanishes_los
     assert enter(ledger)
 
 
-def test_the_rest_of_an_account_covers_all_its_models(clock):
+def test_the_backoff_of_an_account_covers_all_its_models(clock):
     ledger = Ledger(None, clock=clock)
-    rest(ledger, model=None)
+    back_off(ledger, model=None)
     assert not enter(ledger)
     assert not enter(ledger, model="other")
     assert enter(ledger, account="b")
 
 
-def test_no_rest_is_believed_for_years(clock):
+def test_no_backoff_lasts_for_years(clock):
     ledger = Ledger(None, clock=clock)
-    assert rest(ledger, seconds=1e12) == DAY
+    assert back_off(ledger, seconds=1e12) == DAY
     clock.now -= 10 * DAY
     assert ledger.wait("a", "m", FREE)[0] <= DAY
 
 
-def test_a_clock_that_is_set_back_begins_a_rest_again_and_never_prolongs_it(tmp_path, clock):
+def test_setting_back_the_clock_restarts_a_backoff_and_never_prolongs_it(tmp_path, clock):
     path = tmp_path / "quota.json"
     ledger = Ledger(path, clock=clock)
-    rest(ledger, seconds=60)
+    back_off(ledger, seconds=60)
     clock.now -= 3600
     assert Ledger(path, clock=clock).wait("a", "m", FREE)[0] == 60  # another process
     assert ledger.wait("a", "m", FREE)[0] == 60
@@ -100,7 +100,7 @@ def test_a_clock_that_is_set_back_begins_a_rest_again_and_never_prolongs_it(tmp_
     assert ledger.wait("a", "m", FREE)[0] <= 60
 
 
-def test_a_clock_that_is_set_back_forgets_no_uses(tmp_path, clock):
+def test_setting_back_the_clock_forgets_no_usage(tmp_path, clock):
     path, limits = tmp_path / "quota.json", Limits(**{**NONE, "requests_per_day": 2})
     for _ in range(2):
         assert enter(Ledger(path, clock=clock), limits=limits)
@@ -128,11 +128,11 @@ def test_a_limit_holds_until_its_window_ends(clock, limit, window):
     assert enter(ledger, limits=limits)
 
 
-def test_what_one_process_learns_another_knows(tmp_path):
+def test_processes_share_backoffs(tmp_path):
     path = tmp_path / "quota.json"
     code = (
         "import sys; from pathlib import Path; from hafs.providers.quota import Ledger;"
-        "Ledger(Path(sys.argv[1])).rest('a', 'm', lambda n: 99, 'quota_exhausted', 'spent')"
+        "Ledger(Path(sys.argv[1])).back_off('a', 'm', lambda n: 99, 'quota_exhausted', 'spent')"
     )
     ledger = Ledger(path)
     assert enter(ledger)
@@ -142,7 +142,7 @@ def test_what_one_process_learns_another_knows(tmp_path):
     assert not enter(ledger)
 
 
-def test_uses_of_threads_and_processes_add_up(tmp_path):
+def test_usage_of_threads_and_processes_adds_up(tmp_path):
     path = tmp_path / "quota.json"
     ledgers = [Ledger(path) for _ in range(4)]
     limits = Limits(**{**NONE, "requests_per_day": 100_000})
@@ -165,13 +165,13 @@ def test_uses_of_threads_and_processes_add_up(tmp_path):
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"rests": {"a": {"x": 1}}, "uses": {}}', '{"rests": {}, "uses": {"a": {"60": [1]}}}']
 )
-def test_a_broken_ledger_is_said_and_begun_anew(tmp_path, text, capfd):
+def test_a_damaged_ledger_is_reported_and_replaced(tmp_path, text, capfd):
     path = tmp_path / "quota.json"
     path.write_text(text)
     ledger = Ledger(path)
     assert enter(ledger)
     assert capfd.readouterr().err.count("quota.json is damaged") == 1
-    rest(ledger)
+    back_off(ledger)
     assert not enter(Ledger(path))
 
 
@@ -180,7 +180,7 @@ def test_what_a_process_knows_outlives_damage_to_the_file(tmp_path, clock, capfd
     limits = Limits(**{**NONE, "requests_per_day": 2})
     ledger = Ledger(path, clock=clock)
     enter(ledger, limits=limits)
-    rest(ledger, model="other")
+    back_off(ledger, model="other")
     path.write_text(path.read_text().replace("1", "3"))  # still JSON, with other numbers
     ledger._looked = 0
     assert enter(ledger, limits=limits)
@@ -194,8 +194,8 @@ def test_a_ledger_that_cannot_be_written_never_stops_a_request(tmp_path, caplog)
     (tmp_path / "file").write_text("")
     ledger = Ledger(tmp_path / "file" / "quota.json")
     assert enter(ledger)
-    rest(ledger)
-    rest(ledger, model="n")
+    back_off(ledger)
+    back_off(ledger, model="n")
     assert not enter(ledger)
     assert len(caplog.records) == 1
 
@@ -203,7 +203,7 @@ def test_a_ledger_that_cannot_be_written_never_stops_a_request(tmp_path, caplog)
 def test_accounts_of_this_process_alone_are_not_written(tmp_path):
     path = tmp_path / "quota.json"
     ledger = Ledger(path)
-    rest(ledger, account="~local")
+    back_off(ledger, account="~local")
     enter(ledger, account="~local", model="other")
     enter(ledger, account="b")
     ledger.flush()

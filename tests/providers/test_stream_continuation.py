@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from hafs.core.errors import AllProvidersDown
-from hafs.providers.provider_error import Refused
+from hafs.providers.provider_error import ProviderError
 from hafs.providers.scripted import Scripted
 from hafs.providers.stream_continuation import ANEW, StreamContinuation, go_on
 
@@ -66,7 +66,7 @@ class Writing(BaseChatModel):
         for start in range(0, len(text), 7):
             yield ChatGenerationChunk(message=AIMessageChunk(content=text[start : start + 7]))
         if cut is not None:
-            raise Refused("cut", "the connection broke")
+            raise ProviderError("cut", "the connection broke")
         yield ChatGenerationChunk(message=AIMessageChunk(content=""), generation_info={"finish_reason": "stop"})
 
 
@@ -99,7 +99,7 @@ def test_two_hundred_cuts_lose_nothing_and_double_nothing(text, manner):
     asyncio.run(every_cut())
 
 
-def test_what_begins_anew_with_other_words_is_told_and_is_whole():
+def test_a_restart_with_other_words_is_announced_and_complete():
     async def asked():
         model = chain(writer(CODE, "exactly the rest", 60), writer(TABLE, "exactly the rest"))
         return [piece async for piece in model.astream("Why?")]
@@ -111,13 +111,13 @@ def test_what_begins_anew_with_other_words_is_told_and_is_whole():
     assert kinds == ["cut", "unjoined", "answered"]
 
 
-def test_an_answer_that_begins_anew_inside_a_code_block_closes_it_first():
+def test_a_restart_inside_a_code_block_closes_it_first():
     continuation = StreamContinuation("Like this:\n```asm\nlda $10\n", "restart")
     assert continuation.feed("No: like that.") == "\n```" + ANEW + "No: like that."
     assert continuation.answer == "No: like that."
 
 
-def test_a_document_of_json_never_begins_anew_inside_itself():
+def test_a_json_document_never_restarts_inside_itself():
     same = asyncio.run(read('{"a": 1, "b": 2}', "all of it again", 9, response_format={"type": "json_object"}))
     assert same.text == '{"a": 1, "b": 2}'
     first, second = writer('{"a": 1, "b": 2}', "all of it again", 9), writer('{"b": 2}', "all of it again")
@@ -146,7 +146,7 @@ def test_a_continuation_behind_its_quote_says_nothing_twice(given, size):
 @pytest.mark.parametrize("told", ["stores it.", GIVEN + "stores it.", "<last>it</last> stores it.", "The end.", "<la"])
 @pytest.mark.parametrize("size", [1, 4, 100])
 def test_a_continuation_without_its_quote_is_not_guessed_at(told, size):
-    with pytest.raises(Refused) as error:
+    with pytest.raises(ProviderError) as error:
         joined(GIVEN, "continue", [told[i : i + size] for i in range(0, len(told), size)])
     assert error.value.kind == "unjoined"
 
@@ -167,5 +167,5 @@ def test_a_quote_is_whole_lines_where_they_are_short():
     assert len(quote_in(go_on(SCALE))) < 60
 
 
-def test_a_first_stream_passes_as_it_is():
+def test_the_first_stream_is_passed_on_unchanged():
     assert joined("", "continue", ["a", "b"]) == ("ab", "complete")

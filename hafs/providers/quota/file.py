@@ -1,4 +1,4 @@
-"""The ledger's file: read whole, replaced whole, and left alone where it cannot be."""
+"""The ledger's file, read and replaced as a whole."""
 
 import os
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ import xxhash
 
 from hafs.core import durable
 from hafs.core.records import CHECKSUM, Damaged
-from hafs.providers.quota.limits import DAY, MINUTE, Rest, Uses
+from hafs.providers.quota.limits import DAY, MINUTE, Backoff, Uses
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS
 
 
 def ledger_path() -> Path:
-    """Where the user's ledger is: `$HAFS_STATE/quota.json`, else in the user's state folder."""
+    """The path of the user's ledger: `$HAFS_STATE/quota.json`, else in the user's state folder."""
     from platformdirs import user_state_path
 
     base = os.environ.get("HAFS_STATE")
     return (Path(base) if base else user_state_path("hafs")) / "quota.json"
 
 
-def write(path: Path, rests: Mapping[str, Rest], uses: Mapping[str, Uses]) -> int:
-    """Replace the file; returns its time, in nanoseconds since 1970. What begins with `~` is this process's own.
+def write(path: Path, rests: Mapping[str, Backoff], uses: Mapping[str, Uses]) -> int:
+    """Replace the file; returns its mtime in nanoseconds. Accounts with a leading `~` are not written.
 
-    Not fsynced: after a power cut an old ledger is as good, and a request does not wait for the disk.
+    Not fsynced: an old ledger is good enough after a power cut, and no request waits for the disk.
     """
     text = {
         "rests": {key: asdict(rest) for key, rest in rests.items() if key[0] != "~"},
@@ -39,15 +39,15 @@ def write(path: Path, rests: Mapping[str, Rest], uses: Mapping[str, Uses]) -> in
 
 
 def numbered(windows: dict[str, list[int]]) -> dict[int, list[int]]:
-    """Windows by their seconds, as JSON cannot name them."""
+    """Windows by their length in seconds; JSON has no integer keys."""
     return {int(seconds): list(window) for seconds, window in windows.items()}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What the file says; a missing one says nothing.
+    """The contents of the file; empty if it is missing.
 
     Raises:
-        Damaged: It is not what was written.
+        Damaged: The file is not valid.
     """
     try:
         told = orjson.loads(path.read_bytes())
@@ -55,7 +55,7 @@ def read(path: Path) -> dict[str, Any]:
         if checksum != _checksum(told):
             raise Damaged(CHECKSUM)
         for rest in told["rests"].values():
-            Rest(**rest)
+            Backoff(**rest)
         for windows in told["uses"].values():
             if {MINUTE, DAY} != numbered(windows).keys():
                 raise Damaged("a window is missing")

@@ -1,4 +1,4 @@
-"""The ledger: uses and rests of accounts, in memory and on disk."""
+"""The ledger: usage and backoffs of accounts, in memory and on disk."""
 
 import logging
 import threading
@@ -11,29 +11,29 @@ from filelock import FileLock, Timeout
 
 from hafs.core.records import Damaged, say_damaged
 from hafs.providers.quota.file import numbered, read, write
-from hafs.providers.quota.limits import LONGEST_REST_SECONDS, Limits, Rest, Uses
+from hafs.providers.quota.limits import LONGEST_BACKOFF_SECONDS, Backoff, Limits, Uses
 
 log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 0.05
-"""How long a request waits for another process that writes; then it writes later."""
+"""How long a request waits for another process that writes; after that it writes later."""
 WRITE_EVERY_SECONDS = 1.0
-"""Uses of accounts without limits are written this often; rests and limited uses at once."""
+"""How often the usage of accounts without limits is written; backoffs and limited usage are written immediately."""
 LOOK_EVERY_SECONDS = 0.05
-"""How often the file is looked at for what other processes wrote."""
+"""How often the file is checked for changes by other processes."""
 
 
 class Ledger:
-    """Uses and rests, in memory and on disk; safe for threads and for processes.
+    """Usage and backoffs, in memory and on disk; safe for threads and processes.
 
     Args:
-        path: The file; None keeps everything in memory.
+        path: The file; None: in memory only.
         clock: Seconds since 1970.
     """
 
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
         self.path, self.clock = path, clock
-        self._rests: dict[str, Rest] = {}
+        self._backoffs: dict[str, Backoff] = {}
         self._uses: dict[str, Uses] = {}
         self._unwritten: dict[str, Uses] = {}
         self._changed: set[str] = set()
@@ -42,20 +42,20 @@ class Ledger:
         self._complained = False
 
     def wait(self, account: str, model: str, limits: Limits) -> tuple[float, str]:
-        """Seconds until the model may be asked, and why not yet; (0, "") when it may.
+        """Seconds until the model may be called, and the reason; (0, "") if it may be called now.
 
         Args:
-            account: Whose limits count.
+            account: The account whose limits apply.
             model: The host's name of the model.
-            limits: What we allow ourselves.
+            limits: Our own limits.
         """
         with self._guard:
             self._look()
-            if not (self._rests or limits.any):
+            if not (self._backoffs or limits.any):
                 return 0.0, ""
             now = self.clock()
             for key in (account, f"{account}|{model}"):
-                rest = self._rests.get(key)
+                rest = self._backoffs.get(key)
                 if rest and rest.rebase(now):
                     self._changed.add(key)
                 if rest and rest.wait(now):
@@ -68,87 +68,91 @@ class Ledger:
             return (0.0, "") if window is None else (window - now % window, "limit")
 
     def enter(self, account: str, model: str, limits: Limits, *, probe_seconds: float) -> bool:
-        """Count a request that is about to be made; False: somebody else was faster and it must not be made.
+        """Count a request before it is made; False: another request was first, and this one must not be made.
 
         Args:
-            account: Whose limits count.
+            account: The account whose limits apply.
             model: The host's name of the model.
-            limits: What we allow ourselves.
-            probe_seconds: After a rest, how long this request may take before another one tries.
+            limits: Our own limits.
+            probe_seconds: After a backoff, how long this probe may take before another request may probe.
         """
         with self._guard:
             if self.wait(account, model, limits)[0]:
                 return False
             now = self.clock()
-            for key in (account, f"{account}|{model}") if self._rests else ():
-                if key in self._rests:
-                    self._rests[key].probe_until = now + probe_seconds
+            for key in (account, f"{account}|{model}") if self._backoffs else ():
+                if key in self._backoffs:
+                    self._backoffs[key].probe_until = now + probe_seconds
                     self._changed.add(key)
             self._use(account, now, requests=1, tokens=0)
-            self._write(at_once=limits.any)
+            self._write(immediately=limits.any)
             return True
 
     def leave(self, account: str, model: str, *, tokens: int = 0, well: bool) -> None:
-        """Note the end of a request that was not refused.
+        """Record the end of a request without an error of the host.
 
         Args:
-            account: Whose limits count.
+            account: The account whose limits apply.
             model: The host's name of the model.
-            tokens: In and out.
-            well: Whether it was answered; False: it was cancelled, and says nothing about the host.
+            tokens: Input and output tokens.
+            well: Whether it was answered; False: it says nothing about the host, for example when cancelled.
         """
         with self._guard:
-            for key in (account, f"{account}|{model}") if self._rests else ():
-                rest = self._rests.get(key)
+            for key in (account, f"{account}|{model}") if self._backoffs else ():
+                rest = self._backoffs.get(key)
                 if rest is None:
                     continue
                 if well:
-                    del self._rests[key]
+                    del self._backoffs[key]
                 else:
                     rest.probe_until = 0.0
                 self._changed.add(key)
             self._use(account, self.clock(), requests=0, tokens=tokens)
             self._write()
 
-    def rest(self, account: str, model: str | None, seconds: Callable[[int], float], reason: str, said: str) -> float:
-        """Let an account, or one of its models, rest after a refusal; returns the seconds.
+    def back_off(
+        self, account: str, model: str | None, seconds: Callable[[int], float], reason: str, said: str
+    ) -> float:
+        """Let an account or one of its models back off after an error; returns the seconds.
 
         Args:
-            account: Whose.
-            model: Only this model; None: the whole account.
-            seconds: How long, for the number of failures in a row.
-            reason: The kind of refusal.
-            said: The host's words, without secrets.
+            account: The account.
+            model: One model; None: the whole account.
+            seconds: The length, from the number of consecutive failures.
+            reason: The kind of error.
+            said: The host's message, without secrets.
         """
         key = account if model is None else f"{account}|{model}"
         with self._guard:
-            now, before = self.clock(), self._rests.get(key)
+            now, before = self.clock(), self._backoffs.get(key)
             failures = before.failures + 1 if before and now >= before.until else (before.failures if before else 1)
-            length = min(seconds(failures), LONGEST_REST_SECONDS)
+            length = min(seconds(failures), LONGEST_BACKOFF_SECONDS)
             until = max(now + length, before.until if before else 0.0)
-            self._rests[key] = Rest(until=until, seconds=until - now, reason=reason, said=said, failures=failures)
+            self._backoffs[key] = Backoff(until=until, seconds=until - now, reason=reason, said=said, failures=failures)
             self._changed.add(key)
-            other = self._rests.get(account if model is not None else "")
+            other = self._backoffs.get(account if model is not None else "")
             if other is not None:
                 other.probe_until = 0.0
                 self._changed.add(account)
-            self._write(at_once=True)
+            self._write(immediately=True)
             return length
 
-    def look(self, account: str) -> tuple[dict[str, Rest], dict[int, list[int]]]:
-        """The rests of an account by key, and its uses by window, for a table."""
+    def look(self, account: str) -> tuple[dict[str, Backoff], dict[int, list[int]]]:
+        """The backoffs of an account by key, and its usage by window."""
         with self._guard:
             self._look(now=True)
             now = self.clock()
             uses = self._uses.setdefault(account, Uses())
             uses.add(now, 0, 0)
-            rests = {key: rest for key, rest in self._rests.items() if key.split("|")[0] == account and rest.wait(now)}
+            rests = {
+                key: rest for key, rest in self._backoffs.items() if key.split("|")[0] == account and rest.wait(now)
+            }
             return rests, uses.windows
 
     def flush(self) -> None:
-        """Write what is not written yet."""
+        """Write pending changes."""
         with self._guard:
-            self._write(at_once=True)
+            self._write(immediately=True)
 
     def _use(self, account: str, now: float, *, requests: int, tokens: int) -> None:
         uses = self._uses.get(account) or self._uses.setdefault(account, Uses())
@@ -157,7 +161,7 @@ class Ledger:
             self._unwritten.setdefault(account, Uses()).add(now, requests, tokens)
 
     def _look(self, *, now: bool = False) -> None:
-        """Read the file if another process wrote it."""
+        """Read the file if another process changed it."""
         moment = time.monotonic()
         if self.path is None or (moment - self._looked < LOOK_EVERY_SECONDS and not now):
             return
@@ -171,40 +175,42 @@ class Ledger:
             self._seen = changed
 
     def _refresh(self, path: Path) -> None:
-        """Take what the file says; of a damaged one nothing, and what this process knows is written over it."""
+        """Read the file; a damaged one is ignored and overwritten with this process's state."""
         try:
             self._take(read(path))
         except Damaged as damage:
-            say_damaged(path, damage, "hafs goes on counting with what this process knows")
+            say_damaged(path, damage, "hafs continues with the usage known to this process")
 
     def _take(self, told: dict[str, Any]) -> None:
-        """What the file says, and on top of it what this process has not written."""
-        mine = {key: self._rests.get(key) for key in self._changed | {k for k in self._rests if k.startswith("~")}}
+        """The file's contents plus this process's pending changes."""
+        mine = {
+            key: self._backoffs.get(key) for key in self._changed | {k for k in self._backoffs if k.startswith("~")}
+        }
         own = {account: uses for account, uses in self._uses.items() if account.startswith("~")}
-        self._rests = {key: Rest(**rest) for key, rest in told["rests"].items()}
+        self._backoffs = {key: Backoff(**rest) for key, rest in told["rests"].items()}
         for key, rest in mine.items():
             if rest is None:
-                self._rests.pop(key, None)
+                self._backoffs.pop(key, None)
             else:
-                self._rests[key] = rest
+                self._backoffs[key] = rest
         self._uses = {account: Uses(numbered(windows)) for account, windows in told["uses"].items()} | own
         for account, uses in self._unwritten.items():
             self._uses.setdefault(account, Uses()).merge(uses.windows)
 
-    def _write(self, *, at_once: bool = False) -> None:
-        """Put the file on top of what others wrote; a disk or a neighbour in the way never stops a request."""
+    def _write(self, *, immediately: bool = False) -> None:
+        """Merge with the file and write it; a full disk or a locked file never stops a request."""
         if self._changed:
             self._changed = {key for key in self._changed if key[0] != "~"}
         if self.path is None or not (self._changed or self._unwritten):
             return
         moment = time.monotonic()
-        if not (at_once or self._changed) and moment - self._written < WRITE_EVERY_SECONDS:
+        if not (immediately or self._changed) and moment - self._written < WRITE_EVERY_SECONDS:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_SECONDS):
                 self._refresh(self.path)
-                self._seen = write(self.path, self._rests, self._uses)
+                self._seen = write(self.path, self._backoffs, self._uses)
         except Timeout:
             return
         except OSError as error:

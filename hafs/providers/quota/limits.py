@@ -1,4 +1,4 @@
-"""What we allow ourselves of an account, what was used of it, and how long it rests."""
+"""Limits, backoff and usage of an account."""
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -7,15 +7,15 @@ from typing import Annotated
 from pydantic import Field
 
 MINUTE, DAY = 60, 86_400
-LONGEST_REST_SECONDS = DAY
-"""No rest is believed for longer: a host may ask for ten years, and clocks are set back."""
+LONGEST_BACKOFF_SECONDS = DAY
+"""The longest backoff: a host may ask for ten years, and clocks are set back."""
 
 Count = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much is asked of an account in a clock minute and a UTC day; None: as much as its host allows."""
+    """Limits of an account per clock minute and UTC day; None: no limit of our own."""
 
     requests_per_minute: Count | None
     tokens_per_minute: Count | None
@@ -23,7 +23,7 @@ class Limits:
     tokens_per_day: Count | None
 
     def reached(self, uses: dict[int, list[int]]) -> int | None:
-        """The window (in seconds) whose limit is reached; None: none is.
+        """The window (in seconds) whose limit is reached, or None.
 
         Args:
             uses: By window: its number since 1970, requests, tokens.
@@ -40,46 +40,46 @@ class Limits:
 
     @cached_property
     def any(self) -> bool:
-        """Whether anything is limited."""
+        """Whether there is any limit."""
         return any(value is not None for value in asdict(self).values())
 
 
 @dataclass(kw_only=True)
-class Rest:
-    """A time in which an account, or one of its models, is not asked; after it one request may try."""
+class Backoff:
+    """A time in which an account or model is not called; after it one request may probe (a circuit breaker)."""
 
     until: float
     """Seconds since 1970."""
-    seconds: float = LONGEST_REST_SECONDS
-    """How long it is in all; it never lasts longer from now on, so a clock that is set back does not prolong it."""
+    seconds: float = LONGEST_BACKOFF_SECONDS
+    """The total length; it never lasts longer than this from now, so that setting back the clock cannot prolong it."""
     reason: str
     said: str
     failures: int = 1
-    """In a row."""
+    """Consecutive failures."""
     probe_until: float = 0.0
-    """Until then one request tries whether the rest is over; the others still stay away."""
+    """Until then one request probes; others keep waiting."""
 
     def rebase(self, now: float) -> bool:
-        """Begin again at `now` where the clock was set back to before the rest began; returns whether it was."""
+        """Restart at `now` if the clock was set back to before the backoff began; returns whether it was."""
         if self.until - now <= self.seconds + 1:
             return False
-        self.until, self.probe_until = now + min(self.seconds, LONGEST_REST_SECONDS), 0.0
+        self.until, self.probe_until = now + min(self.seconds, LONGEST_BACKOFF_SECONDS), 0.0
         return True
 
     def wait(self, now: float) -> float:
-        """Seconds until a request may try; 0: now."""
-        until = max(self.until if self.until - now <= LONGEST_REST_SECONDS else 0.0, self.probe_until)
+        """Seconds until a request may be made; 0: now."""
+        until = max(self.until if self.until - now <= LONGEST_BACKOFF_SECONDS else 0.0, self.probe_until)
         return max(0.0, until - now)
 
 
 @dataclass
 class Uses:
-    """Requests and tokens of an account in the running minute and day."""
+    """Requests and tokens of an account in the current minute and day."""
 
     windows: dict[int, list[int]] = field(default_factory=lambda: {MINUTE: [0, 0, 0], DAY: [0, 0, 0]})
 
     def add(self, now: float, requests: int, tokens: int) -> None:
-        """Count, in the windows of this moment; what was counted before the clock was set back counts in them too."""
+        """Count in the current windows; counts from before a clock change stay in them."""
         for seconds, window in self.windows.items():
             number = int(now // seconds)
             if window[0] < number:
@@ -89,7 +89,7 @@ class Uses:
             window[2] += tokens
 
     def merge(self, other: dict[int, list[int]]) -> None:
-        """Count what another process did, window by window."""
+        """Add the counts of another process, window by window."""
         for seconds, (number, requests, tokens) in other.items():
             window = self.windows[seconds]
             if number > window[0]:
