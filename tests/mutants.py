@@ -94,7 +94,7 @@ MUTANTS = [
     ),
     Mutant(
         "a refused save is survived",
-        "hafs/training/module.py",
+        "hafs/training/resumable.py",
         '        except OSError as error:\n            self.event("save_failed"',
         '        except ZeroDivisionError as error:\n            self.event("save_failed"',
         f"{DISK} -k refused_save",
@@ -174,7 +174,7 @@ MUTANTS = [
     ),
     Mutant(
         "the optimizer is restored",
-        "hafs/training/module.py",
+        "hafs/training/resumable.py",
         '        self._resume_optimizer = state["optimizer"]\n',
         "",
         f"{RESUME} -k with_other_workers",
@@ -254,14 +254,14 @@ MUTANTS = [
     ),
     Mutant(
         "the size that was found is restored",
-        "hafs/training/module.py",
+        "hafs/training/resumable.py",
         '        self.row_size.resume(state["row_tokens"])\n',
         "",
         f"{MEMORY} -k survives_a_resume",
     ),
     Mutant(
         "a stop within a measurement",
-        "hafs/training/module.py",
+        "hafs/training/resumable.py",
         'measurement too: the weights have not changed since the last step."""\n        self.stop_if_asked()\n',
         'measurement too: the weights have not changed since the last step."""\n',
         f"{SIGNALS} -k within",
@@ -289,7 +289,7 @@ MUTANTS = [
     ),
     Mutant(
         "the best epoch outlives a disk that refuses",
-        "hafs/training/module.py",
+        "hafs/training/resumable.py",
         "        self.best.hold(self.cursor, self.trainable())\n",
         "        pass\n",
         "tests/test_best_epoch.py -k refuses_every",

@@ -20,13 +20,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.trainer.states import TrainerFn
-from pytorch_lightning.utilities import rank_zero_warn
 
 from hafs.chat import Conversation
-from hafs.core.errors import HafsError
 from hafs.core.signals import StopSignals
 from hafs.data.samples import Sample
 from hafs.modeling import out_of_memory
@@ -34,18 +30,16 @@ from hafs.modeling.generation import Answer
 from hafs.modeling.loss import TokenLoss, token_loss
 from hafs.modeling.packing import PackedSequence, pack, packed_sequence, supervised_states, supervised_tokens
 from hafs.runs.run_folder import Run
-from hafs.training.best_epoch import BestEpoch
-from hafs.training.devices import Devices
 from hafs.training.held_out import HeldOut
-from hafs.training.micro_batch_size import RowSize
-from hafs.training.rollback import Rewind, Rollback
-from hafs.training.stage import Stage, key, learning_rate
-from hafs.training.step import Cursor, StepFacts
+from hafs.training.resumable import Resumable
+from hafs.training.rollback import Rewind
+from hafs.training.stage import key, learning_rate
+from hafs.training.step import StepFacts
 
 _Result = TypeVar("_Result")
 
 
-class FineTuning(pl.LightningModule):
+class FineTuning(Resumable):
     """Trains what requires a gradient in `net`, in steps that any split into rows leaves the same.
 
     Args:
@@ -73,125 +67,11 @@ class FineTuning(pl.LightningModule):
         stop: StopSignals,
         compute_dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(net, optimizer=optimizer, row_tokens=row_tokens, run=run, stop=stop)
         self.automatic_optimization = False
-        self.net: Any = net
-        self.make_optimizer, self.seed, self.max_grad_norm = optimizer, seed, max_grad_norm
-        self.row_size = RowSize(row_tokens, on_shrink=self._note_shrink)
-        self.compute_dtype = compute_dtype
-        self.run, self.tokenizer, self.stop = run, tokenizer, stop
-        self.best = BestEpoch(run.checkpoints)
-        self.cursor = Cursor()
-        self.rollbacks: Sequence[Rollback] = ()
+        self.seed, self.max_grad_norm = seed, max_grad_norm
+        self.compute_dtype, self.tokenizer = compute_dtype, tokenizer
         self.facts: StepFacts
-        self.held_out: dict[str, float] = {}
-        self.held_out_at: tuple[int, int] | None = None
-        self._resume_optimizer: dict[str, Any] | None = None
-        self._saved_at: int | None = None
-        self.updating = False
-        """Whether an optimizer step is under way: weights, optimizer and cursor are not of one moment."""
-
-    @property
-    def devices(self) -> Devices:
-        """The devices of the Trainer at work."""
-        return Devices(self.trainer)
-
-    # a stage ----------------------------------------------------------------------------------------------------
-
-    def begin(
-        self, stage: Stage, index: int, available: int, *, total: int = 0, rollbacks: Sequence[Rollback] = ()
-    ) -> None:
-        """Point the module at a stage; its optimizer and schedule start anew.
-
-        Args:
-            stage: Which.
-            index: Its place in the run, the first is 1.
-            available: Samples in the training split.
-            total: Optimizer steps of the run before it.
-            rollbacks: Of this stage; each halves its learning rate and names steps not to learn from.
-        """
-        self.stage, self.rollbacks = stage, rollbacks
-        self.stage_steps, self.epoch_samples = stage.steps(available), stage.drawn(available)
-        self.cursor = Cursor(stage=index, total=total)
-        self.held_out_at = None
-        self._saved_at, self.updating = None, False
-        self.best.restore([])
-        self._resume_optimizer = None
-
-    def trainable(self) -> dict[str, torch.nn.Parameter]:
-        """What is trained, by name."""
-        return {name: p for name, p in self.net.named_parameters() if p.requires_grad}
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """A fresh optimizer a stage; its states, where a checkpoint brought some."""
-        optimizer = self.make_optimizer(list(self.trainable().values()))
-        if self._resume_optimizer:
-            optimizer.load_state_dict(self._resume_optimizer)
-            self._resume_optimizer = None
-        return optimizer
-
-    def state(self) -> dict[str, Any]:
-        """All that a resume needs, as tensors and plain builtins; the frozen base is not among it."""
-        optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        trainer: Any = self.trainer
-        return {
-            "cursor": vars(self.cursor).copy(),
-            "trained": {name: p.detach() for name, p in self.trainable().items()},
-            "optimizer": optimizer.state_dict(),
-            "row_tokens": self.row_size.tokens,
-            "stopped": trainer.should_stop,
-            "rollbacks": len(self.rollbacks),
-            "held_out": dict(self.held_out),
-            "held_out_at": list(self.held_out_at or ()),
-            "bests": self.best.state(),
-            "callbacks": {callback.state_key: callback.state_dict() for callback in trainer.callbacks},
-        }
-
-    def save(self) -> None:
-        """Write a checkpoint; a disk that refuses costs the checkpoint, never the run."""
-        state = self.state()
-        self._saved_at = self.cursor.total
-        if not self.run.writes:
-            return
-        try:
-            folder = self.run.checkpoints.save(self.cursor.total, state)
-        except OSError as error:
-            self.event("save_failed", total=self.cursor.total, why=str(error))
-            rank_zero_warn(f"no checkpoint at step {self.cursor.total}: {error}; training goes on")
-        else:
-            self.event("saved", total=self.cursor.total, checkpoint=folder.name)
-
-    def save_here(self) -> None:
-        """Write a checkpoint of a stage under way, unless one of this very step was written."""
-        if self.trainer.state.fn == TrainerFn.FITTING and self._saved_at != self.cursor.total:
-            self.save()
-
-    def stop_if_asked(self) -> None:
-        """Where all devices look: save and leave if any of them was asked to; a checkpoint of this very step will do.
-
-        Raises:
-            Interrupted: One was.
-        """
-        if not self.devices.anywhere(bool(self.stop.asked)):
-            return
-        self.save_here()
-        self.event("interrupted", signal=self.stop.asked, total=self.cursor.total)
-        raise self.stop.interrupted()
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Behind the callbacks."""
-        self.stop_if_asked()
-
-    def on_validation_batch_end(self, *_: Any) -> None:
-        """In the middle of a measurement too: the weights have not changed since the last step."""
-        self.stop_if_asked()
-
-    def event(self, kind: str, **facts: Any) -> None:
-        """One line of `events.jsonl`."""
-        self.run.event(kind, **facts)
-
-    def _note_shrink(self, tokens: int, reason: str) -> None:
-        self.event("out_of_memory", total=self.cursor.total, row_tokens=tokens, reason=reason)
 
     def note_answers(self, prompts: Sequence[Conversation], answers: Iterable[Answer]) -> None:
         """Write answers to `events.jsonl`, to be read beside those of other moments."""
@@ -199,30 +79,6 @@ class FineTuning(pl.LightningModule):
             self.event(
                 "generation", total=self.cursor.total, prompt=prompt[-1].content, answer=said.text, ended=said.ended
             )
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Stand where `state` was taken; the next steps are bit for bit those that would have followed.
-
-        Raises:
-            HafsError: The state is of another model or adapter.
-        """
-        parameters = self.trainable()
-        if parameters.keys() != state["trained"].keys():
-            raise HafsError("the checkpoint was made with another adapter", hint="choose another name= for this one")
-        with torch.no_grad():
-            for name, value in state["trained"].items():
-                parameters[name].copy_(value)
-        self.cursor = Cursor(**state["cursor"])
-        self.row_size.resume(state["row_tokens"])
-        self._resume_optimizer = state["optimizer"]
-        self.held_out, self.held_out_at = state["held_out"], tuple(state["held_out_at"]) or None
-        self.best.restore(state.get("bests", []))
-
-    @property
-    def unmeasured(self) -> bool:
-        """Whether it stands between an epoch and the measuring that follows it."""
-        ended = self.cursor.step > 0 and self.cursor.samples == 0
-        return ended and self.held_out_at != (self.cursor.stage, self.cursor.total)
 
     # a step -----------------------------------------------------------------------------------------------------
 
@@ -360,27 +216,6 @@ class FineTuning(pl.LightningModule):
     def nothing_held_out(self) -> None:
         """Note that there is nothing to measure with."""
         self._note_held_out(HeldOut(self.device).means(TokenLoss.nothing(self.device)))
-
-    def _note_held_out(self, means: dict[str, float]) -> None:
-        self.held_out, self.held_out_at = means, (self.cursor.stage, self.cursor.total)
-        self.best.note(self.cursor, means)
-
-    def on_train_epoch_end(self) -> None:
-        """Behind the callbacks, the checkpoint's among them: keep the best weights where no disk does."""
-        self.best.hold(self.cursor, self.trainable())
-        self.stop_if_asked()
-
-    def take_best(self) -> int | None:
-        """Hold the weights and the figures of the stage's best measured epoch; returns which one it was, from 1.
-
-        Raises:
-            Rewind: They cannot be read any more.
-        """
-        best = self.best.take(self.cursor, self.trainable())
-        if best is None:
-            return None
-        self.held_out = dict(best.held_out)
-        return best.epoch
 
     def on_validation_model_eval(self) -> None:
         """Dropout of every kind off."""
