@@ -43,7 +43,6 @@ class Template:
         control_pattern: Matches any of them, the longest first.
         looks_for: Strings that the template searches for in messages. If a message contains none of them, the template
             copies it literally. None: the template transforms messages, so no message is copied literally.
-        write: Renders a conversation, or a prompt if the second argument asks for the next answer; cached.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -60,7 +59,7 @@ class Template:
         self._format = MessageFormat()
         self._knows_tools: bool | None = None
         self._shows_system: bool | None = None
-        self.write = lru_cache(_CACHED_TEXTS)(self._write)
+        self._cached = lru_cache(_CACHED_TEXTS)(self._write)
 
     def literal_for(self, conversation: Conversation) -> bool:
         """Whether the template copies these messages literally."""
@@ -74,7 +73,7 @@ class Template:
                 return False
         return True
 
-    def _write(self, conversation: Conversation, generation: bool = False) -> str:
+    def write(self, conversation: Conversation, generation: bool = False) -> str:
         """Render a conversation, or a prompt if `generation` asks for the next answer.
 
         Control tokens that a message spells out are replaced by private-use characters; `runs` restores their letters.
@@ -82,6 +81,9 @@ class Template:
         Raises:
             HafsError: The template rejects the conversation.
         """
+        return self._cached(conversation, generation)
+
+    def _write(self, conversation: Conversation, generation: bool) -> str:
         try:
             return self._in_format(with_call_ids(conversation), generation, self._format)
         except Exception as error:  # templates raise errors of many types: jinja2's, ValueError, TypeError
