@@ -29,7 +29,7 @@ def mixed(config: DictConfig, name: str) -> DictConfig:
     mixture = registry.get(name)
     if not isinstance(mixture, Mixture):
         raise ConfigError(
-            f"{mixture.name!r} is a model, not a mixture", hint=f"expert=asm expert.asm.adapter={mixture.name}"
+            f"{mixture.name!r} is one model, not a mixture", hint=f"expert=asm expert.asm.adapter={mixture.name}"
         )
     plain: Any = OmegaConf.to_container(config)
     chosen: Any = OmegaConf.to_container(

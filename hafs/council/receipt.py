@@ -3,13 +3,16 @@
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from hafs.core import durable
 from hafs.council.router import Routing
+
+BILLED = ("answered", "cut", "unjoined", "timeout")
+"""Outcomes of calls for which a host may ask money: the model had begun to answer."""
 
 
 @dataclass(kw_only=True)
@@ -60,7 +63,7 @@ class Receipt:
             "calls": len(attempts),
             "input_tokens": total(attempts, "input_tokens"),
             "output_tokens": total(attempts, "output_tokens"),
-            "cost": total(attempts, "cost"),
+            "cost": total(attempts, "cost", of=BILLED),
         }
 
     def write(self, folder: Path | None) -> dict[str, Any]:
@@ -77,8 +80,10 @@ class Receipt:
         return facts
 
 
-def total(attempts: Iterable[Mapping[str, Any]], key: str) -> float | int | Literal["unknown"]:
-    """The sum over the answered calls; `unknown` if one of them is unknown, or none was answered."""
-    values = [attempt.get(key) for attempt in attempts if attempt.get("outcome") == "answered"]
+def total(
+    attempts: Iterable[Mapping[str, Any]], key: str, of: Collection[str] = ("answered",)
+) -> float | int | Literal["unknown"]:
+    """The sum over the calls that ended in one of the outcomes `of`; `unknown` if one is unknown, or there are none."""
+    values = [attempt.get(key) for attempt in attempts if attempt.get("outcome") in of]
     numbers = [value for value in values if isinstance(value, int | float)]
     return sum(numbers) if values and len(numbers) == len(values) else "unknown"

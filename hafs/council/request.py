@@ -280,7 +280,8 @@ class CouncilRequest:
 
     def _finished(self, message: AIMessage) -> ChatResult:
         whole = AIMessage(
-            content=message.content, tool_calls=message.tool_calls, invalid_tool_calls=message.invalid_tool_calls,
+            content=message.content, additional_kwargs=message.additional_kwargs, tool_calls=message.tool_calls,
+            invalid_tool_calls=message.invalid_tool_calls,
             usage_metadata=self.usage, response_metadata=self._metadata(),
         )  # fmt: skip
         return ChatResult(generations=[ChatGeneration(message=whole)])

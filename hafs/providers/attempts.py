@@ -31,6 +31,8 @@ class Attempt:
     """The LoRA adapter of the call."""
     left_out: tuple[str, ...] = ()
     """Parameters that this provider does not accept."""
+    alive: bool = False
+    """Whether anything arrived, reasoning included."""
     settled: bool = False
     """Whether the ledger has recorded the answer."""
 
@@ -64,6 +66,9 @@ class Attempt:
         self.seconds = now - self.began
         if error is not None:
             self.outcome, self.said, self.status = error.kind, error.said, error.status
+            price = self.candidate.provider.price
+            if price is not None and not any(price[self.candidate.tier]):
+                self.cost = 0.0
 
     def count(self, usage: Mapping[str, Any] | None, host_cost: object = None) -> None:
         """Record tokens and cost."""

@@ -8,7 +8,7 @@ queue.next                   the next candidate; waits only if none is available
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,9 +21,20 @@ from hafs.core.errors import AllProvidersDown
 from hafs.providers.attempts import Attempt, table
 from hafs.providers.candidate_queue import NEVER, Candidate, CandidateQueue
 from hafs.providers.classify import before_sending, from_error
+from hafs.providers.deadlines import now, within
+from hafs.providers.parse import THINKING
 from hafs.providers.policy import Policy
 from hafs.providers.provider_error import ProviderError
-from hafs.providers.reply import Ending, check_ending, cost_of, finish_of, has_content
+from hafs.providers.repetition import STOPPED, Repetition
+from hafs.providers.reply import (
+    Ending,
+    check_ending,
+    cost_of,
+    finish_of,
+    has_content,
+    refuse_broken_calls,
+    thinking_in,
+)
 from hafs.providers.stream_continuation import StreamContinuation, go_on
 from hafs.providers.tracing import Callbacks, asked, streamed
 
@@ -63,10 +74,11 @@ class FailoverRequest:
                 model, call = self._model(attempt)
                 limit = self._limit(candidate)
                 work = asked(model, list(self.messages), call, self.callbacks, **self._run(attempt))
-                generation = await _within(work, limit, "no complete answer")
+                generation = await within(work, limit, "no complete answer")
                 attempt.count(getattr(generation.message, "usage_metadata", None), cost_of(generation))
                 check_ending(finish_of(generation), has_content(generation.message))
-                attempt.ended(_now())
+                refuse_broken_calls(generation)
+                attempt.ended(now())
                 self._sign(attempt, generation)
                 return ChatResult(generations=[generation])
 
@@ -99,58 +111,75 @@ class FailoverRequest:
         if continuation.given and continuation.how == "continue":
             given = continuation.given
             messages += [AIMessage(content=given.rstrip()), HumanMessage(content=go_on(given))]
-        end = Ending()
-        blank = ""
+        end, repetition = Ending(), Repetition()
         chunks = streamed(model, messages, call, self.callbacks, **self._run(attempt))
-        async for chunk in self._timed(chunks, attempt):
-            text = end.take(chunk)
-            if not text:
-                continue
-            if attempt.first_token_seconds is None:
-                blank += text
-                if not blank.strip():
-                    continue
-                text, attempt.first_token_seconds = blank, _now() - attempt.began
-            if text := continuation.feed(text):
-                yield _piece(text)
+        async with aclosing(self._parts(chunks, attempt, end)) as parts:
+            async for part in parts:
+                if isinstance(part, ChatGenerationChunk):
+                    yield part
+                elif text := continuation.feed(part):
+                    yield _piece(text)
+                    if repetition.feed(text):
+                        end.finish, end.info = "length", end.info | {"stopped": "repetition"}
+                        yield _piece(STOPPED)
+                        break
         attempt.count(end.usage, end.info.get("cost"))
         check_ending(end.finish, attempt.first_token_seconds is not None or bool(end.held))
         if text := continuation.end():
             yield _piece(text)
-        for chunk in end.held:
+        for chunk in end.whole_calls():
             yield chunk
-        attempt.ended(_now())
+        attempt.ended(now())
         self._settle(attempt)
         self.restarted = self.restarted or continuation.ended == "restarted"
         yield self._closing(attempt, end, "restarted" if self.restarted else continuation.ended)
 
+    async def _parts(
+        self, chunks: AsyncIterator[ChatGenerationChunk], attempt: Attempt, end: Ending
+    ) -> AsyncGenerator[str | ChatGenerationChunk]:
+        """The texts of a stream from its first content on, and chunks of reasoning; `end` gets everything else."""
+        blank = ""
+        async with aclosing(self._timed(chunks, attempt)) as timed:
+            async for chunk in timed:
+                text = end.take(chunk)
+                if thinking := thinking_in(chunk.message):
+                    attempt.alive = True
+                    message = AIMessageChunk(content="", additional_kwargs={THINKING: thinking})
+                    yield ChatGenerationChunk(message=message)
+                if text and attempt.first_token_seconds is None:
+                    blank += text
+                    if not blank.strip():
+                        continue
+                    text, attempt.first_token_seconds = blank, now() - attempt.began
+                if text:
+                    yield text
+
     async def _timed(
         self, chunks: AsyncIterator[ChatGenerationChunk], attempt: Attempt
-    ) -> AsyncIterator[ChatGenerationChunk]:
+    ) -> AsyncGenerator[ChatGenerationChunk]:
         """The chunks, each within its time limit."""
         policy, candidate, count = self.policy, attempt.candidate, 0
         others = self.queue.others(candidate)
         first = policy.first_token_seconds if others or not candidate.provider.host.local else NEVER
         async with aclosing(chunks):  # type: ignore[type-var]
             while True:
-                now = _now()
-                if attempt.first_token_seconds is None:
+                if attempt.first_token_seconds is None and not attempt.alive:
                     limit, why = attempt.began + first, "no first token"
                 else:
-                    limit, why = now + policy.idle_seconds, "no further token"
+                    limit, why = now() + policy.idle_seconds, "no further token"
                 try:
-                    chunk = await _within(anext(chunks), min(limit, self.queue.deadline), why)
+                    chunk = await within(anext(chunks), min(limit, self.queue.deadline), why)
                 except StopAsyncIteration:
                     return
                 count += 1
                 yield chunk
-                took = _now() - attempt.began
+                took = now() - attempt.began
                 if took > policy.attempt_seconds and count < policy.slow_tokens_per_second * took and others:
                     raise ProviderError("timeout", f"only {count} pieces in {took:.0f} s")
 
     async def _next(self, given: str = "") -> Candidate:
         while True:
-            candidate, wait = self.queue.next(_now())
+            candidate, wait = self.queue.next(now())
             if candidate is not None:
                 return candidate
             if wait == NEVER:
@@ -160,14 +189,14 @@ class FailoverRequest:
     @contextmanager
     def _attempt(self, candidate: Candidate) -> Iterator[Attempt]:
         """One call: its error is recorded and not raised, its end is recorded in the ledger."""
-        attempt = Attempt(candidate=candidate, began=_now())
+        attempt = Attempt(candidate=candidate, began=now())
         self.attempts.append(attempt)
         self.error = None
         try:
             yield attempt
         except Exception as error:
             self.error = failure = from_error(error)
-            attempt.ended(_now(), failure)
+            attempt.ended(now(), failure)
             self.queue.failed(candidate, failure, cut_short=self._cut_short(attempt))
         except BaseException:
             if not attempt.seconds:
@@ -180,7 +209,7 @@ class FailoverRequest:
     def _cut_short(self, attempt: Attempt) -> bool:
         """Whether the request's deadline ended a call before the policy's own timeouts."""
         patience = min(self.policy.first_token_seconds, self.policy.attempt_seconds)
-        return attempt.outcome == "timeout" and _now() >= self.queue.deadline and attempt.seconds < patience
+        return attempt.outcome == "timeout" and now() >= self.queue.deadline and attempt.seconds < patience
 
     def _settle(self, attempt: Attempt) -> None:
         """Record an answer in the ledger, once."""
@@ -192,7 +221,7 @@ class FailoverRequest:
     def _limit(self, candidate: Candidate) -> float:
         """The deadline of a complete answer: the attempt's while another candidate is available, else the request's."""
         if self.queue.others(candidate):
-            return min(_now() + self.policy.attempt_seconds, self.queue.deadline)
+            return min(now() + self.policy.attempt_seconds, self.queue.deadline)
         return self.queue.deadline
 
     def _model(self, attempt: Attempt) -> tuple[BaseChatModel, dict[str, Any]]:
@@ -252,7 +281,7 @@ class FailoverRequest:
 
     def _defeat(self, given: str) -> AllProvidersDown:
         rows = table(self.attempts, self.queue.passed_over)
-        late = _now() >= self.queue.deadline
+        late = now() >= self.queue.deadline
         what = f"no complete answer within {self.policy.deadline_seconds:g} s" if late else "no provider gave an answer"
         if given:
             what = f"the answer broke off after {len(given)} characters and no provider continued it"
@@ -262,20 +291,6 @@ class FailoverRequest:
         return AllProvidersDown(
             f"{what}:\n{rows}", attempts=attempts, partial=given, causes=causes, retry_after=retry_after
         )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-async def _within(work: Awaitable[T], limit: float, why: str) -> T:
-    """The result of an awaitable, before `limit` on the loop's clock."""
-    began = _now()
-    try:
-        async with asyncio.timeout_at(limit):
-            return await work
-    except TimeoutError as error:
-        raise ProviderError("timeout", f"{why} in {max(0.0, _now() - began):.1f} s") from error
 
 
 def _piece(text: str) -> ChatGenerationChunk:

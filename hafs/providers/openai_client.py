@@ -30,6 +30,7 @@ from hafs.providers.parse import (
 )
 from hafs.providers.provider_error import ProviderError
 from hafs.providers.sessions import proxy_of, session
+from hafs.providers.tool_call_numbers import ToolCallNumbers
 from hafs.providers.tracing import Callbacks
 
 _HEADER = re.compile(r"[\x21-\x7e]+")
@@ -152,7 +153,7 @@ class OpenAIClient(Bridged):
     ) -> AsyncIterator[ChatGenerationChunk]:
         """The host's answer as a stream."""
         asked = {"stream": True, "stream_options": {"include_usage": True}, **words}
-        began = False
+        began, numbers = False, ToolCallNumbers()
         try:
             response = await self._send(messages, stop, asked)
             try:
@@ -160,7 +161,7 @@ class OpenAIClient(Bridged):
                     if inner := self._error_within(event):
                         raise inner
                     began = True
-                    if (chunk := chunk_of(event)) is not None:
+                    if (chunk := chunk_of(event, numbers)) is not None:
                         yield chunk
             finally:
                 response.release()

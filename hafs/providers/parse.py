@@ -6,13 +6,15 @@ from typing import Any
 import aiohttp
 import orjson
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
 from langchain_core.outputs import ChatGenerationChunk
 
 from hafs.providers.provider_error import ProviderError
+from hafs.providers.tool_call_numbers import ToolCallNumbers
 
+THINKING = "reasoning_content"
 LARGEST_ERROR_BYTES = 65_536
 LARGEST_ANSWER_BYTES = 64 * 2**20
 
@@ -50,24 +52,39 @@ def object_of(raw: bytes) -> dict[str, Any]:
 
 
 async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
-    """The objects of a server-sent event stream, up to `[DONE]` or its end."""
-    if "json" in response.headers.get("content-type", ""):  # an error, or a host without streaming
+    """The objects of a server-sent event stream, up to `[DONE]` or its end.
+
+    Comments, empty data and other fields are skipped. The data of one event may be spread over several lines.
+    """
+    if "json" in response.headers.get("content-type", ""):  # an error, or a host that does not stream
         yield object_of(await body_of(response, LARGEST_ANSWER_BYTES))
         return
-    seen = False
-    async for line in response.content:
-        if line.startswith(b"data:"):
-            data = line[5:].strip()
-            if data == b"[DONE]":
-                return
-            seen = True
-            yield object_of(data)
-        elif line.startswith(b"<") and not seen:
-            raise ProviderError("malformed", "a web page instead of a stream")
+    seen, pending = False, b""
+    async for lines in response.content:
+        for line in lines.replace(b"\r", b"\n").split(b"\n") if b"\r" in lines else (lines,):
+            if line.startswith(b"data:") and (data := line[5:].strip()):
+                if data == b"[DONE]":
+                    return
+                seen, pending = True, pending + data + b"\n"
+                if isinstance(event := parsed(pending), dict):
+                    pending = b""
+                    yield event
+            elif line.startswith(b"<") and not seen:
+                raise ProviderError("malformed", "a web page instead of a stream")
+            elif pending and lines in (b"\n", b"\r\n"):  # the event ends and is not an object
+                yield object_of(pending)
+    if pending:
+        yield object_of(pending)
 
 
-def chunk_of(event: Mapping[str, Any]) -> ChatGenerationChunk | None:
-    """The chunk of one event; None: the event is empty."""
+def chunk_of(event: Mapping[str, Any], numbers: ToolCallNumbers | None = None) -> ChatGenerationChunk | None:
+    """The chunk of one event; None: it says nothing.
+
+    Args:
+        event: Of the stream.
+        numbers: The tool calls of the stream so far.
+    """
+    numbers = numbers or ToolCallNumbers()
     choices, usage = event.get("choices") or [], usage_of(event.get("usage"))
     if not choices:
         if usage is None:
@@ -76,16 +93,19 @@ def chunk_of(event: Mapping[str, Any]) -> ChatGenerationChunk | None:
         return ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=usage), generation_info=info)
     choice = choices[0]
     delta = choice.get("delta") or choice.get("message") or {}
-    calls = [
-        tool_call_chunk(
-            name=(call.get("function") or {}).get("name"),
-            args=(call.get("function") or {}).get("arguments"),
-            id=call.get("id"),
-            index=call.get("index", place),
-        )
-        for place, call in enumerate(delta.get("tool_calls") or [])
-    ]
-    message = AIMessageChunk(content=_text(delta.get("content")), tool_call_chunks=calls, usage_metadata=usage)
+    calls = []
+    for call in delta.get("tool_calls") or []:
+        index, begun = numbers.of(call)
+        function = call.get("function") or {}
+        name, args = function.get("name") or None, function.get("arguments")
+        args = args if isinstance(args, str | None) else orjson.dumps(args).decode()
+        calls.append(tool_call_chunk(name=name, args=args, id=begun, index=index))
+    message = AIMessageChunk(
+        content=_text(delta.get("content")),
+        additional_kwargs=thinking_of(delta),
+        tool_call_chunks=calls,
+        usage_metadata=usage,
+    )
     return ChatGenerationChunk(
         message=message, generation_info=info_of(event, choice) if choice.get("finish_reason") else None
     )
@@ -99,7 +119,7 @@ def message_of(told: Mapping[str, Any], usage: UsageMetadata | None) -> AIMessag
             calls.append(parse_tool_call(call, return_id=True))
         except Exception as error:
             broken.append(make_invalid_tool_call(call, str(error)))
-    extra = {"refusal": told["refusal"]} if told.get("refusal") else {}
+    extra = thinking_of(told) | ({"refusal": told["refusal"]} if told.get("refusal") else {})
     return AIMessage(
         content=_text(told.get("content")) or str(told.get("refusal") or ""),
         additional_kwargs=extra,
@@ -107,6 +127,12 @@ def message_of(told: Mapping[str, Any], usage: UsageMetadata | None) -> AIMessag
         invalid_tool_calls=broken,
         usage_metadata=usage,
     )
+
+
+def thinking_of(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The reasoning of a message or delta, under the name that LangChain uses."""
+    thinking = told.get("reasoning_content") or told.get("reasoning")
+    return {THINKING: thinking} if isinstance(thinking, str) and thinking else {}
 
 
 def _text(content: object) -> str:
@@ -137,4 +163,16 @@ def usage_of(told: object) -> UsageMetadata | None:
     if not isinstance(told, Mapping):
         return None
     into, out = int(told.get("prompt_tokens") or 0), int(told.get("completion_tokens") or 0)
-    return UsageMetadata(input_tokens=into, output_tokens=out, total_tokens=int(told.get("total_tokens") or into + out))
+    usage = UsageMetadata(
+        input_tokens=into, output_tokens=out, total_tokens=int(told.get("total_tokens") or into + out)
+    )
+    if cached := _detail(told, "prompt_tokens_details", "cached_tokens"):
+        usage["input_token_details"] = InputTokenDetails(cache_read=cached)
+    if thought := _detail(told, "completion_tokens_details", "reasoning_tokens"):
+        usage["output_token_details"] = OutputTokenDetails(reasoning=thought)
+    return usage
+
+
+def _detail(told: Mapping[str, Any], details: str, name: str) -> int:
+    found = told.get(details)
+    return int(found.get(name) or 0) if isinstance(found, Mapping) else 0

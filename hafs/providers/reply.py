@@ -1,14 +1,16 @@
 """What counts as an answer: finish reason, cost, and checks of incomplete ones."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk
-from langchain_core.messages.ai import add_usage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 
+from hafs.providers.parse import THINKING
 from hafs.providers.provider_error import ProviderError
 
+BROKEN_CALL = "the arguments of a tool call are not JSON"
 _FINISH = ("finish_reason", "done_reason", "stop_reason")
 
 
@@ -30,12 +32,51 @@ class Ending:
             self.finish = finish_of(chunk) or self.finish
         usage = getattr(message, "usage_metadata", None)
         if usage:
-            self.usage = add_usage(self.usage, usage)
+            self.usage = later_usage(self.usage, usage)
         if getattr(message, "tool_call_chunks", None):
             self.held.append(
                 ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=message.tool_call_chunks))
             )
         return message.content if isinstance(message.content, str) else str(message.text)
+
+    def whole_calls(self) -> list[ChatGenerationChunk]:
+        """The chunks of tool calls.
+
+        Raises:
+            ProviderError: The arguments of a call are not JSON, although the answer was not cut off at its limit.
+        """
+        if self.finish != "length" and not self._calls_are_whole():
+            raise ProviderError("malformed", BROKEN_CALL)
+        return self.held
+
+    def _calls_are_whole(self) -> bool:
+        arguments: dict[Any, str] = {}
+        for chunk in self.held:
+            for part in getattr(chunk.message, "tool_call_chunks", ()):
+                call = part["index"] if part["index"] is not None else object()  # without an index, a call of its own
+                arguments[call] = arguments.get(call, "") + (part["args"] or "")
+        return all(_is_json(text) for text in arguments.values())
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return not text.strip() or isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def later_usage(before: Any, now: Any) -> Any:
+    """The usage after another chunk. Hosts repeat the totals so far, or tell each number once; nothing is added."""
+    if not before:
+        return now
+    tokens = {key: max(int(before[key]), int(now.get(key) or 0)) for key in ("input_tokens", "output_tokens")}
+    total = max(int(before["total_tokens"]), int(now.get("total_tokens") or 0), sum(tokens.values()))
+    return {**before, **now, **tokens, "total_tokens": total}
+
+
+def thinking_in(message: Any) -> str:
+    """The reasoning in a message or chunk."""
+    return str(message.additional_kwargs.get(THINKING) or "")
 
 
 def finish_of(generation: ChatGeneration) -> str | None:
@@ -55,6 +96,12 @@ def cost_of(generation: ChatGeneration) -> object:
 def has_content(message: Any) -> bool:
     """Whether there is text or a tool call."""
     return bool(str(message.text).strip() or message.tool_calls or message.invalid_tool_calls)
+
+
+def refuse_broken_calls(generation: ChatGeneration) -> None:
+    """Raise for tool calls whose arguments are not JSON, unless the answer was cut off at its limit."""
+    if getattr(generation.message, "invalid_tool_calls", None) and finish_of(generation) != "length":
+        raise ProviderError("malformed", BROKEN_CALL)
 
 
 def check_ending(finish: str | None, content: bool) -> None:

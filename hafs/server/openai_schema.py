@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hafs.council.chat_model import MODEL, Council
 from hafs.providers.parameters import FURTHER
+from hafs.providers.parse import THINKING
 
 OF_THE_REQUEST = frozenset(
     {"model", "messages", "stream", "stream_options", "n", "stop", "max_tokens", "max_completion_tokens"}
@@ -118,7 +119,17 @@ def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in message.items() if value is not None}
     if kept.get("role") == "developer":
         kept["role"] = "system"
+    if calls := kept.get("tool_calls"):
+        kept["tool_calls"] = [_with_arguments(call) for call in calls]
     return {"content": ""} | kept
+
+
+def _with_arguments(call: Any) -> Any:
+    """A tool call whose empty arguments are an empty object, as OpenAI's clients send them back."""
+    function = call.get("function") if isinstance(call, dict) else None
+    if isinstance(function, dict) and not str(function.get("arguments") or "").strip():
+        return {**call, "function": {**function, "arguments": "{}"}}
+    return call
 
 
 def asked(body: bytes) -> Asked:
@@ -144,15 +155,20 @@ def model_list(council: Council) -> dict[str, Any]:
     }
 
 
-def usage_of(usage: Mapping[str, Any] | None) -> dict[str, int] | None:
+def usage_of(usage: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Usage in OpenAI's schema; None if the tokens were not counted."""
     if not usage:
         return None
-    return {
+    told: dict[str, Any] = {
         "prompt_tokens": usage["input_tokens"],
         "completion_tokens": usage["output_tokens"],
         "total_tokens": usage["total_tokens"],
     }
+    if (cached := (usage.get("input_token_details") or {}).get("cache_read")) is not None:
+        told["prompt_tokens_details"] = {"cached_tokens": cached}
+    if (thought := (usage.get("output_token_details") or {}).get("reasoning")) is not None:
+        told["completion_tokens_details"] = {"reasoning_tokens": thought}
+    return told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +182,7 @@ class Reply:
     def whole(self, message: Any, usage: Any, finish: str, receipt: Mapping[str, Any]) -> dict[str, Any]:
         """A `chat.completion`."""
         said = {"role": "assistant", "content": str(message.text) or None} | _calls(message.tool_calls)
+        said |= _thinking(message)
         choice = {"index": 0, "message": said, "logprobs": None, "finish_reason": finish}
         return self._head("chat.completion") | {"choices": [choice], "usage": usage_of(usage), "receipt": receipt}
 
@@ -192,6 +209,11 @@ def _calls(tool_calls: Any) -> dict[str, Any]:
     return {"tool_calls": calls} if calls else {}
 
 
+def _thinking(message: Any) -> dict[str, Any]:
+    thinking = message.additional_kwargs.get(THINKING)
+    return {THINKING: thinking} if thinking else {}
+
+
 def delta_of(message: Any) -> dict[str, Any]:
     """The delta of a chunk."""
     calls = [
@@ -200,7 +222,7 @@ def delta_of(message: Any) -> dict[str, Any]:
         for part in getattr(message, "tool_call_chunks", [])
     ]  # fmt: skip
     text = str(message.text)
-    return ({"content": text} if text else {}) | ({"tool_calls": calls} if calls else {})
+    return _thinking(message) | ({"content": text} if text else {}) | ({"tool_calls": calls} if calls else {})
 
 
 def answered_by(receipt: Mapping[str, Any]) -> str:

@@ -319,3 +319,13 @@ def test_an_image_alone_and_a_system_prompt_alone_are_questions(served):
     for messages in ([{"role": "user", "content": [image]}], [{"role": "system", "content": "Say hello."}]):
         assert ask(address, messages=messages).status_code == 200
     assert ask(address, messages=[{"role": "user", "content": " "}]).status_code == 400
+
+
+def test_empty_arguments_of_a_tool_call_are_taken_back(served):
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}
+    messages = [
+        {"role": "user", "content": ONE},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "done"},
+    ]
+    assert ask(served(), messages=messages).status_code == 200
