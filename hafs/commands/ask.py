@@ -42,7 +42,9 @@ def ask(config: DictConfig) -> None:
 
     from hafs.council.assembly import assemble
     from hafs.council.receipt_terminal import show_receipt, show_routing
+    from hafs.providers.otel import trace_from_environment
 
+    trace_from_environment()
     council = assemble(config)
     if config.explain:
         show_routing(council, council.route(question))

@@ -34,9 +34,11 @@ def serve(config: DictConfig) -> None:
         ConfigError: The address needs a token, the port is taken, an adapter is missing, or no provider has its key.
     """
     from hafs.council.assembly import assemble
+    from hafs.providers.otel import trace_from_environment
     from hafs.server.app import Limits, application
     from hafs.server.listen import bound, run, token_of
 
+    trace_from_environment()
     token = token_of(config.token_env, config.host)
     council = assemble(config)
     _ = council.models  # report missing adapters and keys now, not at the first question

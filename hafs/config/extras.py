@@ -14,6 +14,7 @@ PURPOSES = {
     "dashboard": "to watch runs",
     "ollama": "to ask a server of Ollama",
     "llamacpp": "to run llama.cpp",
+    "otel": "to export traces",
     "lm-eval": "to run tasks of lm-eval",
     "wandb": "to log to Weights & Biases",
     "gpu": "to read a GPU's load",
