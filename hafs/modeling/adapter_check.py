@@ -11,8 +11,9 @@ import torch
 
 from hafs.core.errors import ConfigError
 from hafs.modeling import model_parts, out_of_memory
+from hafs.modeling.attention import NAME
 from hafs.modeling.loss import token_loss
-from hafs.modeling.reference_run import untouched
+from hafs.modeling.reference_run import transformers_attention, untouched
 
 TOKENS = 16
 EXACT, ROUGH = 1e-3, 0.3
@@ -36,7 +37,8 @@ def check_adapter(net: Any) -> None:
     flags = [(module, module.training) for module in net.modules()]
     with untouched(net), torch.enable_grad():
         ours = _gradients(trained, lambda: _loss(net, ids_T))
-        theirs = _gradients(trained, lambda: _loss_by_transformers(net, ids_T))
+        with transformers_attention(net, NAME):
+            theirs = _gradients(trained, lambda: _loss_by_transformers(net, ids_T))
         if any(training and getattr(module, "gradient_checkpointing", False) for module, training in flags):
             for module, training in flags:
                 module.training = training

@@ -24,7 +24,7 @@ from hafs.planning.config_names import NEEDED, config_object, in_llamas_words
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 
-COUNTED_AS = 2
+COUNTED_AS = 3
 """Grows when `_grouped` counts otherwise, so that what the cache holds is counted again."""
 Kind = Literal["linear", "experts", "embedding", "head", "norm"]
 """Norms are also what else stays as it is: sinks, states, gates that are no linear layers."""
@@ -257,9 +257,7 @@ def _grouped(net: Any) -> Iterator[Leaf]:
     kinds: Counter[Any] = Counter()
     seen: set[int] = set()
     for name, module in net.named_modules():
-        own = {
-            field: p for field, p in module.named_parameters(recurse=False) if id(p) not in seen or field == "weight"
-        }
+        own = {field: p for field, p in module.named_parameters(recurse=False) if id(p) not in seen or module is head}
         seen |= {id(parameter) for parameter in own.values()}
         plain = re.sub(r"\.\d+\.", ".*.", name)
         weight = own.pop("weight", None)
