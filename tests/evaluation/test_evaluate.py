@@ -153,9 +153,10 @@ def test_the_untrained_adapter_is_the_base_to_the_last_digit(at):
 def test_five_rows_are_too_few_to_say_and_a_certain_gate_refuses_them(at, capsys):
     evaluated("name=good", "max_new_tokens=0", "rows=5")
     said = " ".join(capsys.readouterr().out.split())
-    assert "good: the gate passed; too few to say in perplexity, bits_per_byte, token_accuracy (5 rows of 5" in said
-    assert "surely" not in said
-    assert "surely better" not in Path("outputs/good/evaluation.html").read_text()
+    told = said[said.index("good: the gate passed; ") :].partition(" wrote ")[0]
+    assert "too few to say in perplexity, bits_per_byte, token_accuracy" in told, told
+    assert "(5 rows of 5 prompts, at least 30 of 5 needed)" in told, told
+    assert "surely" not in told or "in forgetting;" in told, told  # it has 32 rows of its own
     with pytest.raises(GateRefused, match=r"perplexity: .* \(too few to say: 5 rows of 5 prompts"):
         evaluated("name=good", "max_new_tokens=0", "rows=5", "gate.certain=true", "gate.forgetting=null")
 
