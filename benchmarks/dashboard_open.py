@@ -66,7 +66,7 @@ def main() -> None:
             journal = Journal(Path(folder))
             journal.follow()
             read = time.perf_counter() - began
-            drawn = {name: plot(figure, 120, 30) for name, figure in figures(journal.story, 240).items()}
+            drawn = {name: plot(figure, 120, 30) for name, figure in figures(journal.history, 240).items()}
             opened.append(time.perf_counter() - began)
             worked = time.process_time() - worked
             figured = f"{len(drawn)} figures drawn, {worked:.2f} s of a processor"

@@ -41,7 +41,7 @@ class Settings(TypedDict):
 
 
 def train(config: DictConfig) -> float:
-    """Train every stage that is not done yet; returns the held-out loss of the best adapter, in nats a token."""
+    """Train every stage that is not done yet; returns the held-out loss of the best adapter, in nats per token."""
     with listening() as stop:
         stop.obey()
         from hafs.runs.run_folder import Run, run_folder

@@ -76,7 +76,7 @@ def _print_table(journals: Sequence) -> None:
     for journal in journals:
         journal.follow()
     Console().print(
-        runs_table([journal.story for journal in journals], title=f"{len(journals)} run{'s' * (len(journals) != 1)}")
+        runs_table([journal.history for journal in journals], title=f"{len(journals)} run{'s' * (len(journals) != 1)}")
     )
 
 

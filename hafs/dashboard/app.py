@@ -15,7 +15,7 @@ from hafs.core.errors import RunError
 from hafs.dashboard.panels import AnswersPanel, ChartPanel, EventsPanel, HeadPanel
 from hafs.dashboard.plot import COLORS, RUN_COLORS
 from hafs.dashboard.table import HEADS, cells_of, shortened, status
-from hafs.runs.history import Journal, Story
+from hafs.runs.history import Journal, RunHistory
 from hafs.runs.history.figures import compared, figures
 from hafs.runs.history.process import pause, resume, stop
 
@@ -70,9 +70,9 @@ class Dashboard(App[None]):
         """Whether all files were read at least once."""
 
     @property
-    def history(self) -> Story:
+    def history(self) -> RunHistory:
         """History of the run that is shown."""
-        return self.journals[self.place].story
+        return self.journals[self.place].history
 
     def compose(self) -> ComposeResult:
         """Two views: one run, and the comparison of all runs."""
@@ -133,7 +133,7 @@ class Dashboard(App[None]):
         self.query_one(AnswersPanel).show(self.history)
 
     def _draw_many(self) -> None:
-        histories = [journal.story for journal in self.journals]
+        histories = [journal.history for journal in self.journals]
         self.query_one("#compared", ChartPanel).show(compared(histories, buckets=2 * self.size.width))
         table = self.query_one(DataTable)
         for place, history in enumerate(histories):
@@ -180,7 +180,9 @@ class Dashboard(App[None]):
     def action_pause(self) -> None:
         """Ask the run to save a checkpoint, free the GPU and wait."""
         journal = self._selected()
-        self._ask(lambda: pause(journal.story.started, journal.folder), f"{journal.folder.name} pauses after this step")
+        self._ask(
+            lambda: pause(journal.history.started, journal.folder), f"{journal.folder.name} pauses after this step"
+        )
 
     def action_resume(self) -> None:
         """Ask a paused run to continue."""
@@ -193,7 +195,9 @@ class Dashboard(App[None]):
 
         def confirmed(sure: bool | None) -> None:
             if sure:
-                self._ask(lambda: stop(journal.story.started, journal.folder), f"{journal.folder.name} saves and stops")
+                self._ask(
+                    lambda: stop(journal.history.started, journal.folder), f"{journal.folder.name} saves and stops"
+                )
 
         self.push_screen(ConfirmStop(journal.folder.name), confirmed)
 

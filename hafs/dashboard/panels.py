@@ -11,7 +11,7 @@ from textual.widgets import Static
 from hafs.dashboard.plot import COLORS, plot, sparkline
 from hafs.dashboard.table import shortened, status
 from hafs.runs.history.figures import Figure
-from hafs.runs.history.run_history import Answers, Place, Story
+from hafs.runs.history.run_history import Answers, Place, RunHistory
 from hafs.runs.history.wording import clock, duration, is_trouble, said
 
 GOOD_EVENTS = {"saved", "stage_finished", "finished", "resumed", "resumed_from_pause"}
@@ -20,7 +20,7 @@ GOOD_EVENTS = {"saved", "stage_finished", "finished", "resumed", "resumed_from_p
 class HeadPanel(Widget):
     """Name, status, stage, progress and remaining time, in two lines."""
 
-    history: Story | None = None
+    history: RunHistory | None = None
 
     def render(self) -> Text:
         """The two lines."""
@@ -34,7 +34,7 @@ class HeadPanel(Widget):
         line.append(" " * max(2, width - len(name) - len(state))).append_text(state)
         return line.append("\n").append_text(self._progress(history, place, width))
 
-    def _progress(self, history: Story, place: Place, width: int) -> Text:
+    def _progress(self, history: RunHistory, place: Place, width: int) -> Text:
         stage = f"{place.stage} {place.index}/{place.stages}" if place.index else place.stage
         left = history.seconds_left()
         facts = [
@@ -94,7 +94,7 @@ class EventsPanel(VerticalScroll):
         """One text with all lines."""
         yield Static(id="event-lines")
 
-    def show(self, history: Story) -> None:
+    def show(self, history: RunHistory) -> None:
         """Write all lines again."""
         text = Text()
         for event in reversed(history.notable):
@@ -113,7 +113,7 @@ class AnswersPanel(VerticalScroll):
         """One table."""
         yield Static(id="answer-table")
 
-    def show(self, history: Story) -> None:
+    def show(self, history: RunHistory) -> None:
         """Write the table again."""
         answers = sorted(history.answers.values(), key=lambda a: -a.total)
         newest = max((a.total for a in answers if a.newest is not None), default=None)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from hafs.runs.history.run_history import Story
+from hafs.runs.history.run_history import RunHistory
 from hafs.runs.history.wording import duration, number
 
 HEADS = ("run", "status", "stage", "step", "loss", "best", "time left")
@@ -22,7 +22,7 @@ STATUS = {
 }
 
 
-def status(history: Story) -> Text:
+def status(history: RunHistory) -> Text:
     """The status of a run as a colored word."""
     word = history.status()
     sign, color = STATUS[word]
@@ -37,7 +37,7 @@ def shortened(name: str, room: int) -> str:
     return f"{name[: room - 1 - tail]}…{name[len(name) - tail :]}"
 
 
-def cells_of(history: Story) -> dict[str, str]:
+def cells_of(history: RunHistory) -> dict[str, str]:
     """The cells of a run by heading. `loss` is the held-out loss, or the training loss before the first measurement."""
     place = history.place()
     of = f"/{place.stages}" if place.stages else ""
@@ -54,7 +54,7 @@ def cells_of(history: Story) -> dict[str, str]:
     }
 
 
-def runs_table(histories: Sequence[Story], *, title: str) -> Table:
+def runs_table(histories: Sequence[RunHistory], *, title: str) -> Table:
     """A table of runs in the given order."""
     table = Table(title=title, title_justify="left")
     for head in HEADS:

@@ -50,7 +50,7 @@ def page(journals: Sequence[Journal], *, refresh_seconds: float) -> FastAPI:
             for journal in chosen(run):
                 journal.follow()
             back = run is not None and len(journals) > 1
-            return {"back": back, **body_facts([journal.story for journal in chosen(run)])}
+            return {"back": back, **body_facts([journal.history for journal in chosen(run)])}
 
     @app.get("/", response_class=HTMLResponse)
     def whole(run: int | None = None) -> HTMLResponse:

@@ -14,7 +14,7 @@ NAME = "forgetting"
 
 
 class Forgetting(Metric):
-    """Loss of the general answers, in nats a token."""
+    """Loss of the general answers, in nats per token."""
 
     better = "lower"
     unit = "nats"

@@ -26,7 +26,7 @@ class Measured:
     epoch: int
     """From 1."""
     held_out: Mapping[str, float]
-    """What was measured: loss (nats a token) and others."""
+    """What was measured: loss (nats per token) and others."""
 
 
 class BestEpoch:

@@ -25,7 +25,7 @@ class HeldOut:
         self.tokens += tokens
 
     def means(self, loss: TokenLoss) -> dict[str, float]:
-        """Loss (nats a token), perplexity, accuracy, tokens, and the seconds it took; NaN where nothing was counted.
+        """Loss (nats per token), perplexity, accuracy, tokens, and the seconds it took; NaN where nothing was counted.
 
         Args:
             loss: Summed over all devices.

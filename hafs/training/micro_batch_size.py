@@ -36,7 +36,7 @@ class RowSize:
         anywhere: Callable[[bool], bool],
         forget: Callable[[], object],
     ) -> _Result:
-        """Try until it fits, each time with half the tokens a row; the samples stay the same.
+        """Try until it fits, each time with half the tokens per row; the samples stay the same.
 
         Args:
             samples: What `attempt` is called with.

@@ -12,7 +12,7 @@ class Result:
     kept: bool
     """False: it made the held-out loss worse, so what follows starts from the stage before it."""
     metrics: Mapping[str, float]
-    """Held out: loss (nats a token), perplexity, accuracy, answer_tokens; of the training: sums under train_*."""
+    """Held out: loss (nats per token), perplexity, accuracy, answer_tokens; of the training: sums under train_*."""
     answers: Sequence[str]
     """To the shown prompts."""
     total: int

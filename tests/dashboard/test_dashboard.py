@@ -32,7 +32,7 @@ def test_a_finished_run_has_a_report_and_a_complete_history(here):
     folder = here / "outputs/run"
     journal = Journal(folder)
     journal.follow()
-    history = journal.story
+    history = journal.history
     assert history.status() == "finished"
     assert [stage["name"] for stage in history.plan["stages"]] == ["warmup", "main", "cooldown"]
     assert history.place().planned == history.place().done == len(history.steps) == 8

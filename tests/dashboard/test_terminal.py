@@ -139,7 +139,7 @@ def test_a_plot_has_the_given_height_and_stays_within_the_width(tmp_path):
     journal = Journal(whole_run(tmp_path / "run"))
     journal.follow()
     for width, height in ((16, 3), (40, 8), (111, 30)):
-        lines = plot(figures(journal.story, 2 * width)["train/loss"], width, height).plain.splitlines()
+        lines = plot(figures(journal.history, 2 * width)["train/loss"], width, height).plain.splitlines()
         assert len(lines) == height
         assert all(len(row) <= width for row in lines)
     assert sparkline([0, 1, 2, 3], 4, zero=True, top=None) == "▁▃▆█"
@@ -159,7 +159,7 @@ def test_without_a_gpu_the_cpu_utilization_is_shown(tmp_path):
     write(tmp_path / "run", step(0), line("throughput", 1001.0, total=0, cpu_percent=97, resident_bytes=1))
     journal = Journal(tmp_path / "run")
     journal.follow()
-    figure = figures(journal.story, 10)["machine/cpu_percent"]
+    figure = figures(journal.history, 10)["machine/cpu_percent"]
     assert (figure.title, figure.now, figure.warning) == ("CPU busy", "97 %", "")
 
 
@@ -172,7 +172,7 @@ def test_the_table_of_runs_has_status_stage_step_loss_best_and_time_left(tmp_pat
     for journal in journals:
         journal.follow()
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(runs_table([journal.story for journal in journals], title="3 runs"))
+    console.print(runs_table([journal.history for journal in journals], title="3 runs"))
     text = console.export_text()
     for words in ("● running", "main 2/2", "60/90", "3.1", "1 min 6 s", "· empty", "✔ finished"):
         assert words in text

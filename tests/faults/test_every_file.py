@@ -61,7 +61,7 @@ def dashboard():
     for folder in (*chosen([], [Path("outputs")]), Path("outputs/run"), Path("outputs/half")):
         journal = Journal(folder)
         journal.follow()
-        if journal.story.last_time:
+        if journal.history.last_time:
             report.write(folder)
 
 

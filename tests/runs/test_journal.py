@@ -30,11 +30,11 @@ def read(folder):
 
 def test_a_missing_file_is_an_empty_story_until_it_appears(folder):
     journal = read(folder)
-    assert journal.story.status() == "empty"
-    assert journal.story.place().done == 0
+    assert journal.history.status() == "empty"
+    assert journal.history.place().done == 0
     write(folder, step(0))
     assert journal.follow()
-    assert len(journal.story.steps) == 1
+    assert len(journal.history.steps) == 1
     assert not journal.follow()
 
 
@@ -42,17 +42,17 @@ def test_a_torn_last_line_waits_for_its_end(folder):
     whole = step(1)
     write(folder, step(0), whole[:40], end="")
     journal = read(folder)
-    assert len(journal.story.steps) == 1
+    assert len(journal.history.steps) == 1
     write(folder, whole[40:])
     journal.follow()
-    assert journal.story.steps["total"].tolist() == [0, 1]
+    assert journal.history.steps["total"].tolist() == [0, 1]
     assert journal.bad_lines == 0
 
 
 def test_a_line_torn_by_a_kill_and_ended_by_the_next_start_costs_only_itself(folder):
     write(folder, step(0), step(1)[:33], "", step(1), '{"event": 7}', '"words"', "\x00\x01")
     journal = read(folder)
-    assert journal.story.steps["total"].tolist() == [0, 1]
+    assert journal.history.steps["total"].tolist() == [0, 1]
     assert journal.bad_lines == 4
 
 
@@ -60,35 +60,35 @@ def test_steps_repeated_after_a_restart_count_once_and_the_last_telling_holds(fo
     write(folder, *(step(n, loss=9.0) for n in range(8)))
     write(folder, line("resumed", 1030.0, checkpoint="step-00000005", total=5))
     write(folder, *(step(n, loss=1.0, time=1040.0 + n) for n in range(5, 7)))
-    story = read(folder).story
-    assert story.steps["total"].tolist() == list(range(7))
-    assert story.steps["loss"].tolist() == [9.0] * 5 + [1.0] * 2
-    assert story.place().done == 7
+    history = read(folder).history
+    assert history.steps["total"].tolist() == list(range(7))
+    assert history.steps["loss"].tolist() == [9.0] * 5 + [1.0] * 2
+    assert history.place().done == 7
 
 
 def test_after_a_restart_the_place_is_the_checkpoints_before_the_first_new_step(folder):
     write(folder, planned(("main", 20, 1)), line("stage_started", 999.2, stage="main", total=0))
     write(folder, *(step(n) for n in range(8)), line("held_out", 1016.0, total=8, loss=2.0))
     write(folder, line("resumed", 1030.0, checkpoint="step-00000005", total=5))
-    story = read(folder).story
-    assert (story.place().done, story.place().step, story.place().steps) == (5, 5, 20)
-    assert story.losses == []
+    history = read(folder).history
+    assert (history.place().done, history.place().step, history.place().steps) == (5, 5, 20)
+    assert history.losses == []
 
 
 def test_a_rollback_goes_to_where_it_says(folder):
     write(folder, *(step(n) for n in range(8)), line("held_out", 1016.0, total=8, loss=2.0))
     back = line("rollback", 1030.0, stage="main", total=8, to=4, left_out=["a"], rate=0.5, why="the loss ran away")
     write(folder, back)
-    story = read(folder).story
-    assert story.place().done == 4
-    assert story.losses == []
-    assert said(story.notable[-1]) == "back from step 8 to 4, rate x 0.5: the loss ran away"
-    assert story.troubles == 1
+    history = read(folder).history
+    assert history.place().done == 4
+    assert history.losses == []
+    assert said(history.notable[-1]) == "back from step 8 to 4, rate x 0.5: the loss ran away"
+    assert history.troubles == 1
 
 
 def test_a_loss_that_is_not_a_number_is_read_as_such(folder):
     write(folder, step(0), step(1, loss=None), step(2))
-    assert [math.isnan(x) for x in read(folder).story.steps["loss"]] == [False, True, False]
+    assert [math.isnan(x) for x in read(folder).history.steps["loss"]] == [False, True, False]
 
 
 def test_a_replaced_or_shrunk_file_is_read_anew(folder):
@@ -96,39 +96,39 @@ def test_a_replaced_or_shrunk_file_is_read_anew(folder):
     journal = read(folder)
     (folder / "events.jsonl").write_text(step(3) + "\n")
     journal.follow()
-    assert journal.story.steps["total"].tolist() == [3]
+    assert journal.history.steps["total"].tolist() == [3]
     (folder / "events.jsonl").unlink()
     assert journal.follow()
-    assert journal.story.status() == "empty"
+    assert journal.history.status() == "empty"
 
 
 def test_what_is_read_in_pieces_is_what_is_read_at_once(folder, monkeypatch):
     whole_run(folder)
-    whole = read(folder).story
+    whole = read(folder).history
     monkeypatch.setattr("hafs.runs.history.journal._BLOCK", 300)  # shorter than some lines
-    pieces = read(folder).story
+    pieces = read(folder).history
     assert np.array_equal(pieces.steps["loss"], whole.steps["loss"])
     assert pieces.counts == whole.counts
     assert pieces.place() == whole.place()
 
 
 def test_the_story_knows_stage_epoch_progress_and_time_left(folder):
-    story = read(whole_run(folder)).story
-    place = story.place()
+    history = read(whole_run(folder)).history
+    place = history.place()
     assert (place.stage, place.index, place.stages) == ("main", 2, 2)
     assert (place.step, place.steps, place.epoch, place.epochs) == (50, 80, 2, 2)
     assert (place.done, place.planned) == (60, 90)
-    assert story.seconds_left() == pytest.approx(30 * 2.0 + 1 * 6.0)
-    assert (story.base, story.best) == (3.5, 3.1)
-    assert story.losses == [(0, 3.5), (10, 3.1)]
-    (answers,) = story.answers.values()
+    assert history.seconds_left() == pytest.approx(30 * 2.0 + 1 * 6.0)
+    assert (history.base, history.best) == (3.5, 3.1)
+    assert history.losses == [(0, 3.5), (10, 3.1)]
+    (answers,) = history.answers.values()
     assert (answers.base, answers.newest, answers.total) == ("I cannot.", "lda #1", 60)
 
 
 def test_a_stage_that_was_not_kept_is_not_the_best(folder):
     write(folder, line("stage_finished", 1.0, stage="base", total=0, kept=True, loss=3.0))
     write(folder, line("stage_finished", 2.0, stage="main", total=9, kept=False, loss=3.6))
-    assert read(folder).story.best == 3.0
+    assert read(folder).history.best == 3.0
 
 
 def test_running_crashed_and_copied_runs_are_told_apart(folder, tmp_path):
@@ -136,20 +136,20 @@ def test_running_crashed_and_copied_runs_are_told_apart(folder, tmp_path):
     began = __import__("psutil").Process(child.pid).create_time()
     write(folder, started(folder, pid=child.pid, process_began=began), step(0))
     try:
-        assert read(folder).story.status(now=1e9) == "running"
+        assert read(folder).history.status(now=1e9) == "running"
     finally:
         child.communicate(b"\n")
-    assert read(folder).story.status() == "crashed"
+    assert read(folder).history.status() == "crashed"
     write(tmp_path / "copy", started(folder), step(0))
-    copy = read(tmp_path / "copy").story
+    copy = read(tmp_path / "copy").history
     assert (copy.status(now=1001.0), copy.status(now=9999.0)) == ("running", "silent")
 
 
 def test_a_number_that_another_process_has_now_is_not_the_run(folder):
     write(folder, started(folder, process_began=12345.0), step(0))
-    assert read(folder).story.status() == "crashed"
+    assert read(folder).history.status() == "crashed"
     with pytest.raises(RunError, match="no process works on it"):
-        stop(read(folder).story.started, folder)
+        stop(read(folder).history.started, folder)
 
 
 @pytest.mark.parametrize(
@@ -165,22 +165,22 @@ def test_a_number_that_another_process_has_now_is_not_the_run(folder):
 )
 def test_the_last_event_says_how_a_run_ended(folder, event, status):
     write(folder, started(folder), step(0), event)
-    assert read(folder).story.status() == status
+    assert read(folder).history.status() == status
     write(folder, started(folder, time=3000.0))
-    assert read(folder).story.status() == "running"
+    assert read(folder).history.status() == "running"
 
 
 def test_a_start_that_was_refused_leaves_a_finished_run_finished(folder):
     write(folder, started(folder), step(0), line("finished", 2000.0, total=1, best_stage="main", loss=1.0))
     write(folder, started(folder), line("ended", 3000.0, error="the data has changed", exit_code=2))
-    assert read(folder).story.status() == "finished"
+    assert read(folder).history.status() == "finished"
 
 
 def test_pause_resume_and_stop_reach_the_process_of_the_run_and_no_other(folder):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     began = __import__("psutil").Process(child.pid).create_time()
     write(folder, started(folder, pid=child.pid, process_began=began))
-    noted = read(folder).story.started
+    noted = read(folder).history.started
     pause(noted, folder)
     assert (folder / "pause").exists()
     resume(folder)

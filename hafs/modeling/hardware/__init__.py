@@ -31,7 +31,7 @@ class Hardware:
     context_bytes: int
     """What the driver and its libraries take before the first tensor."""
     bandwidth: float
-    """Bytes a second."""
+    """Bytes per second."""
     bf16: float | None
     """Peak products in bf16, accumulated in float32 and dense, in FLOP/s; None: it has none."""
     fp32: float

@@ -2,13 +2,13 @@
 
     journal = Journal(folder)     # nothing is read yet
     journal.follow()              # reads what is new since the last call; True if there was something
-    journal.story.status()        # running, paused, finished, stopped, failed, diverged, crashed, silent
+    journal.history.status()        # running, paused, finished, stopped, failed, diverged, crashed, silent
 
 The terminal, the page, the report and the table of runs all read through here, and nothing here writes to a run.
 """
 
 from hafs.runs.history.found import chosen
 from hafs.runs.history.journal import Journal
-from hafs.runs.history.run_history import Story
+from hafs.runs.history.run_history import RunHistory
 
-__all__ = ["Journal", "Story", "chosen"]
+__all__ = ["Journal", "RunHistory", "chosen"]

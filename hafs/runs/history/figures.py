@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hafs.runs.history.curves import bounds, curve, smoothed, smoothing_window
-from hafs.runs.history.run_history import Story
+from hafs.runs.history.run_history import RunHistory
 from hafs.runs.history.wording import number, size
 
 BUSY_PERCENT = 90
@@ -73,33 +73,35 @@ def _inner(values: np.ndarray) -> np.ndarray:
     return np.percentile(good, (5, 95)) if len(good) else good
 
 
-def figures(story: Story, buckets: int) -> dict[str, Figure]:
+def figures(history: RunHistory, buckets: int) -> dict[str, Figure]:
     """All figures of a run by name.
 
     Args:
-        story: The run so far.
+        history: The run so far.
         buckets: Points a line may have.
     """
     drawn = [
-        loss(story, buckets),
-        _step(story, buckets, "train/lr", "learning rate", story.steps["lr"], zero=True, smooth=False),
-        _step(story, buckets, "train/tokens_per_second", "tokens/s", story.tokens_per_second(), zero=True, say=_whole),
-        _step(story, buckets, "train/grad_norm", "gradient norm", story.steps["grad_norm"], zero=True),
-        memory(story, buckets),
-        utilization(story, buckets),
-        _step(story, buckets, "train/accuracy", "token accuracy", story.steps["accuracy"], say=_percent),
+        loss(history, buckets),
+        _step(history, buckets, "train/lr", "learning rate", history.steps["lr"], zero=True, smooth=False),
+        _step(
+            history, buckets, "train/tokens_per_second", "tokens/s", history.tokens_per_second(), zero=True, say=_whole
+        ),
+        _step(history, buckets, "train/grad_norm", "gradient norm", history.steps["grad_norm"], zero=True),
+        memory(history, buckets),
+        utilization(history, buckets),
+        _step(history, buckets, "train/accuracy", "token accuracy", history.steps["accuracy"], say=_percent),
     ]
     return {figure.name: figure for figure in drawn}
 
 
-def loss(story: Story, buckets: int) -> Figure:
+def loss(history: RunHistory, buckets: int) -> Figure:
     """The training loss, its running mean, and the held-out loss over it."""
-    steps, values = story.steps["total"], story.steps["loss"]
+    steps, values = history.steps["total"], history.steps["loss"]
     raw = curve(steps, values, buckets)
     mean = curve(steps, smoothed(values, smoothing_window(len(values))), buckets)
-    held_out = np.array(story.losses, dtype=float).reshape(-1, 2)
+    held_out = np.array(history.losses, dtype=float).reshape(-1, 2)
     held = curve(held_out[:, 0], held_out[:, 1], buckets)
-    newest = next((value for _, value in reversed(story.losses)), None)
+    newest = next((value for _, value in reversed(history.losses)), None)
     words = [f"train {number(_last(mean.mean))}"] if len(mean.x) else []
     words += [f"held out {number(newest)}"] if newest is not None else []
     return Figure(
@@ -111,12 +113,12 @@ def loss(story: Story, buckets: int) -> Figure:
             Series(label="held_out/loss", role="held_out", x=held.x, y=held.mean, points=True),
         ],
         now=", ".join(words),
-        borders=[(float(total), name) for name, total in story.stages.items()],
+        borders=[(float(total), name) for name, total in history.stages.items()],
     )
 
 
 def _step(
-    story: Story,
+    history: RunHistory,
     buckets: int,
     name: str,
     title: str,
@@ -126,7 +128,7 @@ def _step(
     smooth: bool = True,
     say: Callable[[float], str] = number,
 ) -> Figure:
-    steps = story.steps["total"]
+    steps = history.steps["total"]
     raw = curve(steps, values, buckets)
     series = [Series(label=name, role="main", x=raw.x, y=raw.mean)]
     if smooth and len(steps) > 50:
@@ -139,12 +141,12 @@ def _step(
     return Figure(name=name, title=title, series=series, say=say, zero=zero, now=say(newest) if len(steps) else "")
 
 
-def memory(story: Story, buckets: int) -> Figure:
+def memory(history: RunHistory, buckets: int) -> Figure:
     """Memory of the GPU, or of the process where there is none, below what the machine has."""
-    gpu = story.machine.last("gpu_reserved_bytes") is not None
+    gpu = history.machine.last("gpu_reserved_bytes") is not None
     held, limit = ("gpu_reserved_bytes", "gpu_bytes") if gpu else ("resident_bytes", "memory_bytes")
-    line = curve(story.machine["total"], story.machine[held], buckets)
-    now, most = story.machine.last(held), story.machine.last(limit)
+    line = curve(history.machine["total"], history.machine[held], buckets)
+    now, most = history.machine.last(held), history.machine.last(limit)
     return Figure(
         name=f"machine/{held}",
         title="GPU memory" if gpu else "memory",
@@ -156,12 +158,12 @@ def memory(story: Story, buckets: int) -> Figure:
     )
 
 
-def utilization(story: Story, buckets: int) -> Figure:
+def utilization(history: RunHistory, buckets: int) -> Figure:
     """How busy the GPU is, with a warning under 90 %; the CPU where there is none."""
-    gpu = story.machine.last("gpu_reserved_bytes") is not None
+    gpu = history.machine.last("gpu_reserved_bytes") is not None
     name = "gpu_percent" if gpu else "cpu_percent"
-    line = curve(story.machine["total"], story.machine[name], buckets)
-    recent = story.machine[name][-10:]
+    line = curve(history.machine["total"], history.machine[name], buckets)
+    recent = history.machine[name][-10:]
     recent = recent[np.isfinite(recent)]
     mean = float(recent.mean()) if len(recent) else math.nan
     warning = f"GPU {mean:.0f} % busy, under {BUSY_PERCENT} %" if gpu and mean < BUSY_PERCENT else ""
@@ -178,14 +180,14 @@ def utilization(story: Story, buckets: int) -> Figure:
     )
 
 
-def compared(stories: Sequence[Story], buckets: int) -> Figure:
+def compared(histories: Sequence[RunHistory], buckets: int) -> Figure:
     """The losses of several runs over each other: running means, and the held-out losses as points."""
     series = []
-    for place, story in enumerate(stories):
-        values = story.steps["loss"]
-        mean = curve(story.steps["total"], smoothed(values, smoothing_window(len(values))), buckets)
-        held = np.array(story.losses, dtype=float).reshape(-1, 2)
-        series.append(Series(label=story.name, role=f"run{place}", x=mean.x, y=mean.mean))
+    for place, history in enumerate(histories):
+        values = history.steps["loss"]
+        mean = curve(history.steps["total"], smoothed(values, smoothing_window(len(values))), buckets)
+        held = np.array(history.losses, dtype=float).reshape(-1, 2)
+        series.append(Series(label=history.name, role=f"run{place}", x=mean.x, y=mean.mean))
         series.append(Series(label="", role=f"run{place}", x=held[:, 0], y=held[:, 1], points=True))
     return Figure(name="train/loss", title="loss", series=series)
 

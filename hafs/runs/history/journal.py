@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from hafs.runs.events import odd
-from hafs.runs.history.run_history import MACHINE, STEP, Story
+from hafs.runs.history.run_history import MACHINE, STEP, RunHistory
 
 _BLOCK = 1 << 20  # bytes
 
@@ -54,7 +54,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / "events.jsonl"
-        self.story = Story(folder)
+        self.history = RunHistory(folder)
         self.bad_lines = 0
         self._offset = 0
         self._file: tuple[int, int] | None = None
@@ -87,7 +87,7 @@ class Journal:
     def _forget(self) -> bool:
         known, self._offset, self._file = self._offset, 0, None
         if known:
-            self.story, self.bad_lines = Story(self.folder), 0
+            self.history, self.bad_lines = RunHistory(self.folder), 0
         return bool(known)
 
     def _take(self, block: bytes) -> None:
@@ -101,11 +101,11 @@ class Journal:
         steps = [line for line in lines if line.event == "step"]
         machine = [line for line in lines if line.event == "throughput"]
         if steps:
-            self.story.take_steps(_columns(steps, STEP), stage=steps[-1].stage or "")
+            self.history.take_steps(_columns(steps, STEP), stage=steps[-1].stage or "")
         if machine:
-            self.story.machine.extend(_columns(machine, MACHINE))
+            self.history.machine.extend(_columns(machine, MACHINE))
         if lines:
-            self.story.heard(lines[-1].time)
+            self.history.heard(lines[-1].time)
         if len(steps) + len(machine) < len(lines):
             places = [i for i, line in enumerate(lines) if line.event not in ("step", "throughput")]
             for line in [raw[i] for i in places] if raw else _lines_at(block, places, len(lines)):
@@ -113,7 +113,7 @@ class Journal:
                 if odd(event):
                     self.bad_lines += 1
                 else:
-                    self.story.take(event)
+                    self.history.take(event)
 
     def _readable(self, block: bytes) -> Iterator[tuple[bytes, _Line]]:
         """The lines of a block that are events; a kill tears lines, and a continued run ends them."""

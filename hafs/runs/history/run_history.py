@@ -67,7 +67,7 @@ class Place:
         return min(1.0, self.done / self.planned) if self.planned else 0.0
 
 
-class Story:
+class RunHistory:
     """Facts of one run.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 from hafs.core import durable, records
 from hafs.core.errors import RunError
 from hafs.core.pages import render
-from hafs.runs.history import Journal, Story
+from hafs.runs.history import Journal, RunHistory
 from hafs.runs.history.figures import compared, figures
 from hafs.runs.history.wording import clock, duration, is_trouble, number, said
 from hafs.runs.report.chart import Chart, chart
@@ -28,13 +28,13 @@ def write(folder: Path) -> Path:
     journal = Journal(folder)
     if not journal.follow():
         raise RunError(f"{folder} has no events to report")
-    facts = run_facts(journal.story) | {"data": _data(folder)}
-    page = render("runs/report/templates/page.html.j2", title=journal.story.name, **facts)
+    facts = run_facts(journal.history) | {"data": _data(folder)}
+    page = render("runs/report/templates/page.html.j2", title=journal.history.name, **facts)
     durable.write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
-def body_facts(histories: Sequence[Story]) -> dict[str, Any]:
+def body_facts(histories: Sequence[RunHistory]) -> dict[str, Any]:
     """What `templates/body.html.j2` shows: one run, or several compared."""
     if len(histories) == 1:
         return run_facts(histories[0])
@@ -44,7 +44,7 @@ def body_facts(histories: Sequence[Story]) -> dict[str, Any]:
     }
 
 
-def run_facts(run: Story) -> dict[str, Any]:
+def run_facts(run: RunHistory) -> dict[str, Any]:
     """What `templates/run.html.j2` shows of one run."""
     gain = None if run.base is None or run.best is None else (number(run.base), number(run.best))
     place = run.place()
@@ -67,14 +67,14 @@ def run_facts(run: Story) -> dict[str, Any]:
     }
 
 
-def _compared_cells(run: Story) -> tuple[str, ...]:
+def _compared_cells(run: RunHistory) -> tuple[str, ...]:
     place = run.place()
     newest = next((loss for _, loss in reversed(run.losses)), None)
     steps = f"{place.done:,}" + (f" of {place.planned:,}" if place.planned else "")
     return (place.stage or "-", steps, number(newest), number(run.best), duration(run.seconds_left()))
 
 
-def _heading(run: Story) -> list[str]:
+def _heading(run: RunHistory) -> list[str]:
     place, left = run.place(), run.seconds_left()
     facts = [
         f"stage {place.stage}" + (f" ({place.index} of {place.stages})" if place.index else "") if place.stage else "",
@@ -87,7 +87,7 @@ def _heading(run: Story) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def _charts(run: Story) -> tuple[Chart, list[Chart]]:
+def _charts(run: RunHistory) -> tuple[Chart, list[Chart]]:
     drawn = figures(run, BUCKETS)
     names = [*_SMALL, *(name for name in drawn if name.startswith("machine/"))]
     shown = [name for name in names if not (drawn[name].empty and name.endswith("_percent"))]

@@ -12,7 +12,7 @@ class EarlyStopping(LightningEarlyStopping):
 
     Args:
         patience: Validations without an improvement before the stage ends.
-        min_delta: Nats a token that count as an improvement.
+        min_delta: Nats per token that count as an improvement.
     """
 
     def __init__(self, *, patience: Annotated[int, Field(gt=0)], min_delta: Annotated[float, Field(ge=0)]) -> None:

@@ -13,14 +13,14 @@ from pydantic import Field
 from hafs.training.rollback import Rewind
 
 LEAST_DRIFT = 0.5
-"""Nats a token by which the loss must have risen to count as running away: small losses double by chance."""
+"""Nats per token by which the loss must have risen to count as running away: small losses double by chance."""
 
 
 def objection(loss: float, grad_norm: float, good: Sequence[float], *, factor: float, window: int) -> str | None:
     """Why a step must not be applied; None if it may.
 
     Args:
-        loss: Nats a token.
+        loss: Nats per token.
         grad_norm: Before clipping.
         good: Losses of the last applied steps.
         factor: A loss above `factor` times their median is refused.
@@ -39,7 +39,7 @@ def running_away(now: float, best: float, *, drift: float) -> str | None:
     """Why a run has diverged, step by small step; None if it has not.
 
     Args:
-        now: Median of the last good losses, nats a token.
+        now: Median of the last good losses, nats per token.
         best: The lowest such median of the stage.
         drift: A median above `drift` times the lowest one has run away.
     """

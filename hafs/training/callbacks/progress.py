@@ -1,4 +1,4 @@
-"""A progress bar over the whole run: stage, loss, tokens a second, time left."""
+"""A progress bar over the whole run: stage, loss, tokens per second, time left."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tokens a second, memory, and how busy the GPU or the CPU is, every so many steps."""
+"""Tokens per second, memory, and how busy the GPU or the CPU is, every so many steps."""
 
 import time
 from typing import Annotated, Any
