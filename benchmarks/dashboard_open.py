@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from hafs.dashboard.plot import plot
-from hafs.runs.history import Journal
+from hafs.runs.history import JournalReader
 from hafs.runs.history.figures import figures
 
 STEP = (
@@ -63,7 +63,7 @@ def main() -> None:
         opened = []
         for _ in range(3):
             began, worked = time.perf_counter(), time.process_time()
-            journal = Journal(Path(folder))
+            journal = JournalReader(Path(folder))
             journal.follow()
             read = time.perf_counter() - began
             drawn = {name: plot(figure, 120, 30) for name, figure in figures(journal.history, 240).items()}

@@ -7,7 +7,7 @@
 Weights are drawn on the device, layer by layer, already quantized, so that a 14B needs no download and no CPU memory.
 torch's per-process fraction holds the process under the cap. For each row length two steps are made for real: forward,
 loss, backward, optimizer; the second is timed. Then a row far beyond the cap must run out of memory, be halved and go
-on (`RowSize`).
+on (`MicroBatchSize`).
 """
 
 import argparse
@@ -32,7 +32,7 @@ from hafs.modeling.loss import token_loss
 from hafs.planning.architecture import described, entries
 from hafs.planning.memory import Constants, Setup, terms, total
 from hafs.planning.workload import SequenceShape
-from hafs.training.micro_batch_size import RowSize
+from hafs.training.micro_batch_size import MicroBatchSize
 from hafs.training.optimizer import paged_adamw_8bit
 
 
@@ -134,7 +134,7 @@ def recovered(net: Any, optimizer: Any, longest: int, options: argparse.Namespac
     """
     samples = [SimpleNamespace(tokens=range(longest)) for _ in range(64)]
     sizes: list[int] = []
-    size = RowSize(64 * longest, on_shrink=lambda tokens, _: sizes.append(tokens))
+    size = MicroBatchSize(64 * longest, on_shrink=lambda tokens, _: sizes.append(tokens))
 
     def attempt(given: Any) -> int:
         per_row = max(1, size.tokens // longest)

@@ -48,13 +48,13 @@ def train(config: DictConfig) -> float:
         from hafs.training.session import Training, chosen
 
         values = plain(config)
-        nouns = chosen(config)
+        components = chosen(config)
         if config.resume == "never" and was_launched() and not started_by_rank_zero():
             raise ConfigError("resume=never would give each launched process a folder of its own", hint="name=NEW")
         folder = started_by_rank_zero() or job_folder() or run_folder(config.name, config.resume)
         with Run(folder, writes=rank() == 0) as run:
             run.compare(values)
-            training = Training(config, nouns, run, stop)
+            training = Training(config, components, run, stop)
             training.prepare()
             with training.ranks():
                 training.load(values)

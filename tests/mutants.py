@@ -217,7 +217,7 @@ MUTANTS = [
     Mutant(
         "back to a checkpoint that proved healthy",
         "hafs/training/stage_runner.py",
-        "if step <= rewind.healthy]",
+        "if step <= request.healthy]",
         "if True]",
         f"{DIVERGENCE} -k in_a_row",
     ),
@@ -248,14 +248,14 @@ MUTANTS = [
     Mutant(
         "memory that ran out in the optimizer leads back",
         "hafs/training/module.py",
-        "        if self.devices.anywhere(bool(reason)):\n            self.row_size.shrink",
-        "        if False:\n            self.row_size.shrink",
+        "        if self.devices.anywhere(bool(reason)):\n            self.micro_batch_size.shrink",
+        "        if False:\n            self.micro_batch_size.shrink",
         f"{MEMORY} -k as_if",
     ),
     Mutant(
         "the size that was found is restored",
         "hafs/training/resumable.py",
-        '        self.row_size.resume(state["row_tokens"])\n',
+        '        self.micro_batch_size.resume(state["row_tokens"])\n',
         "",
         f"{MEMORY} -k survives_a_resume",
     ),

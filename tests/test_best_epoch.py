@@ -10,7 +10,7 @@ from tiny_runs import adapter, events, run, write_rows
 
 from hafs.runs.checkpoints import Checkpoints
 from hafs.runs.run_folder import Run
-from hafs.training.module import FineTuning
+from hafs.training.module import FineTuningModule
 
 LONG = (
     "stage=main",
@@ -39,14 +39,14 @@ def measured(monkeypatch):
 
     def script(*losses):
         said = {}
-        real = FineTuning._note_held_out
+        real = FineTuningModule._note_held_out
 
         def note(self, means):
             if self.cursor.total not in said:
                 said[self.cursor.total] = losses[len(said)]
             real(self, means | {"loss": said[self.cursor.total]})
 
-        monkeypatch.setattr(FineTuning, "_note_held_out", note)
+        monkeypatch.setattr(FineTuningModule, "_note_held_out", note)
 
     return script
 
@@ -161,7 +161,7 @@ def test_resuming_from_every_checkpoint_hands_on_the_same_epoch(rows, measured, 
 def test_damaged_weights_of_the_best_epoch_are_made_once_more(rows, measured, monkeypatch):
     best = one_epoch(rows)
     measured(10.0, 9.0, 9.1, 9.2, 9.3)
-    take, damaged = FineTuning.take_best, []
+    take, damaged = FineTuningModule.take_best, []
 
     def damage_first(self):
         if self.cursor.total and not damaged:
@@ -170,7 +170,7 @@ def test_damaged_weights_of_the_best_epoch_are_made_once_more(rows, measured, mo
             file.write_bytes(file.read_bytes()[:-1] + b"?")
         return take(self)
 
-    monkeypatch.setattr(FineTuning, "take_best", damage_first)
+    monkeypatch.setattr(FineTuningModule, "take_best", damage_first)
     run(*FOUR)
     assert damaged == [5]
     assert same(adapter(rows / "outputs/run"), best)

@@ -27,23 +27,25 @@ def plain(sample):
 def main():
     spec = json.loads(Path(sys.argv[1]).read_text())
     config = compose("train", spec["words"])
-    nouns = chosen(config)
-    (stage,) = nouns.stages
-    data = prepare(nouns.dataset, nouns.model.tokenizer(), seed=config.seed, cache=cache_folder() / "datasets")
+    components = chosen(config)
+    (stage,) = components.stages
+    data = prepare(
+        components.dataset, components.model.tokenizer(), seed=config.seed, cache=cache_folder() / "datasets"
+    )
     train, held_out = data.splits["train"], data.splits["val"]
     ids = order(stage, available=len(train), seed=config.seed, epoch=0)
     rows = {"train": [plain(train[i]) for i in ids], "held_out": [plain(held_out[i]) for i in range(len(held_out))]}
     Path(spec["rows"]).write_text(json.dumps(rows))
-    lora = {name: nouns.adapter.config[name] for name in ("r", "lora_alpha", "lora_dropout")}
+    lora = {name: components.adapter.config[name] for name in ("r", "lora_alpha", "lora_dropout")}
     shared = {
-        "model": str(nouns.model.weights.folder()),
+        "model": str(components.model.weights.folder()),
         "dtype": str(hardware.precision(config.precision, torch.device("cpu")).value).removeprefix("torch."),
         "adapter_seed": key(config.seed, "adapter"),
         "lora": lora,
         "lr": stage.lr,
         "batch": stage.batch_size,
         "max_grad_norm": config.max_grad_norm,
-        "row_tokens": nouns.dataset.max_length,
+        "row_tokens": components.dataset.max_length,
     }
     Path(spec["facts"]).write_text(json.dumps(shared))
 

@@ -15,9 +15,9 @@ if not Path("rows.jsonl").exists():
 from hafs import train  # noqa: E402
 from hafs.training import step  # noqa: E402
 from hafs.training.callbacks.journal import Journal  # noqa: E402
-from hafs.training.module import FineTuning  # noqa: E402
+from hafs.training.module import FineTuningModule  # noqa: E402
 
-loss_of, noted, ended = FineTuning.loss_of, Journal.on_train_batch_end, FineTuning.on_train_end
+loss_of, noted, ended = FineTuningModule.loss_of, Journal.on_train_batch_end, FineTuningModule.on_train_end
 
 
 def loss(self, packed):
@@ -43,7 +43,7 @@ def end(self):
     torment.end(self.trainable().values())
 
 
-FineTuning.loss_of, Journal.on_train_batch_end, FineTuning.on_train_end = loss, note, end
+FineTuningModule.loss_of, Journal.on_train_batch_end, FineTuningModule.on_train_end = loss, note, end
 assert step
 sys.argv = [
     "hafs.train", "model=tiny", "quant=none", "dataset=jsonl", "dataset.path=rows.jsonl", "dataset.val_fraction=0.05",

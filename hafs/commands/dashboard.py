@@ -47,7 +47,7 @@ def names(text: str | None) -> list[str]:
 
 def dashboard(config: DictConfig) -> None:
     """Show runs."""
-    from hafs.runs.history import Journal, chosen
+    from hafs.runs.history import JournalReader, chosen
     from hafs.runs.history.found import everywhere
 
     if config.web:
@@ -57,7 +57,7 @@ def dashboard(config: DictConfig) -> None:
     named = names(config.name)
     as_table = config.table or not (config.web or sys.stdout.isatty())
     folders = (config.table and not named and everywhere(ROOTS)) or chosen(named, ROOTS)
-    journals = [Journal(folder) for folder in folders]
+    journals = [JournalReader(folder) for folder in folders]
     if as_table:
         _print_table(journals)
     elif config.web:

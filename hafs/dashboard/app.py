@@ -15,7 +15,7 @@ from hafs.core.errors import RunError
 from hafs.dashboard.panels import AnswersPanel, ChartPanel, EventsPanel, HeadPanel
 from hafs.dashboard.plot import COLORS, RUN_COLORS
 from hafs.dashboard.table import HEADS, cells_of, shortened, status
-from hafs.runs.history import Journal, RunHistory
+from hafs.runs.history import JournalReader, RunHistory
 from hafs.runs.history.figures import compared, figures
 from hafs.runs.history.process import pause, resume, stop
 
@@ -62,7 +62,7 @@ class Dashboard(App[None]):
         Binding("q", "quit", "quit"),
     ]
 
-    def __init__(self, journals: Sequence[Journal], *, refresh_seconds: float) -> None:
+    def __init__(self, journals: Sequence[JournalReader], *, refresh_seconds: float) -> None:
         super().__init__()
         self.journals, self.refresh_seconds = list(journals), refresh_seconds
         self.place = 0
@@ -172,7 +172,7 @@ class Dashboard(App[None]):
         """Switch between answers and events on a narrow terminal, which has room for one of them."""
         self.query_one("#below").toggle_class("-answers")
 
-    def _selected(self) -> Journal:
+    def _selected(self) -> JournalReader:
         if self.query_one(ContentSwitcher).current == "many":
             self.place = max(0, self.query_one(DataTable).cursor_row)
         return self.journals[self.place]

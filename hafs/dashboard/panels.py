@@ -10,8 +10,8 @@ from textual.widgets import Static
 
 from hafs.dashboard.plot import COLORS, plot, sparkline
 from hafs.dashboard.table import shortened, status
-from hafs.runs.history.figures import Figure
-from hafs.runs.history.run_history import Answers, Place, RunHistory
+from hafs.runs.history.figures import RunFigure
+from hafs.runs.history.run_history import Answers, RunHistory, RunPosition
 from hafs.runs.history.wording import clock, duration, is_trouble, said
 
 GOOD_EVENTS = {"saved", "stage_finished", "finished", "resumed", "resumed_from_pause"}
@@ -34,7 +34,7 @@ class HeadPanel(Widget):
         line.append(" " * max(2, width - len(name) - len(state))).append_text(state)
         return line.append("\n").append_text(self._progress(history, place, width))
 
-    def _progress(self, history: RunHistory, place: Place, width: int) -> Text:
+    def _progress(self, history: RunHistory, place: RunPosition, width: int) -> Text:
         stage = f"{place.stage} {place.index}/{place.stages}" if place.index else place.stage
         left = history.seconds_left()
         facts = [
@@ -56,9 +56,9 @@ class HeadPanel(Widget):
 class ChartPanel(Widget):
     """A figure: a plot if there is room for it, otherwise one line with a sparkline."""
 
-    figure: Figure | None = None
+    figure: RunFigure | None = None
 
-    def show(self, figure: Figure) -> None:
+    def show(self, figure: RunFigure) -> None:
         """Replace the figure."""
         self.figure = figure
         title = Text(figure.title, style="bold")
@@ -77,7 +77,7 @@ class ChartPanel(Widget):
             return plot(self.figure, self.size.width, self.size.height)
         return self._line(self.figure)
 
-    def _line(self, figure: Figure) -> Text:
+    def _line(self, figure: RunFigure) -> Text:
         text = Text(f"{figure.title:<13} ", style=COLORS["text"], no_wrap=True)
         if figure.empty:
             return text.append(figure.absent, COLORS["axis"])

@@ -7,7 +7,7 @@ import numpy as np
 from rich.text import Text
 
 from hafs.runs.history.curves import ticks
-from hafs.runs.history.figures import Figure, Series
+from hafs.runs.history.figures import RunFigure, Series
 
 COLORS = {
     "faint": "#2c4058",
@@ -29,7 +29,7 @@ def color(role: str) -> str:
     return RUN_COLORS[int(role[3:]) % len(RUN_COLORS)] if role.startswith("run") else COLORS[role]
 
 
-def plot(figure: Figure, width: int, height: int) -> Text:
+def plot(figure: RunFigure, width: int, height: int) -> Text:
     """A figure of `width` x `height` characters, including the axes."""
     if figure.empty or width < 16 or height < 3:
         return Text(figure.absent if figure.empty else "", style=COLORS["text"])
@@ -50,7 +50,7 @@ def plot(figure: Figure, width: int, height: int) -> Text:
     return text.append(_x_labels(x_low, x_high, columns, margin), COLORS["text"])
 
 
-def _y_labels(figure: Figure, low: float, high: float, rows: int) -> dict[int, str]:
+def _y_labels(figure: RunFigure, low: float, high: float, rows: int) -> dict[int, str]:
     places = {}
     for value in ticks(low, high, max(3, rows // 3)):
         place = round((high - value) / (high - low) * (rows - 1)) if high > low else 0
@@ -72,7 +72,7 @@ def _x_labels(low: float, high: float, columns: int, margin: int) -> str:
 
 
 def _canvas(
-    figure: Figure, columns: int, rows: int, x: tuple[float, float], y: tuple[float, float]
+    figure: RunFigure, columns: int, rows: int, x: tuple[float, float], y: tuple[float, float]
 ) -> tuple[list[list[str]], list[list[str]]]:
     """Characters and their colors; later series cover earlier ones."""
     bits, styles = np.zeros((rows, columns), int), [[""] * columns for _ in range(rows)]
@@ -97,7 +97,7 @@ def _canvas(
     return cells, styles
 
 
-def _borders(figure: Figure, cells: list[list[str]], styles: list[list[str]], columns: int, x: tuple[float, float]):
+def _borders(figure: RunFigure, cells: list[list[str]], styles: list[list[str]], columns: int, x: tuple[float, float]):
     for step, name in figure.borders:
         if not x[0] <= step <= x[1]:
             continue

@@ -11,7 +11,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from hafs.core.errors import ConfigError
 from hafs.core.loopback import is_loopback
 from hafs.core.pages import render
-from hafs.runs.history import Journal
+from hafs.runs.history import JournalReader
 from hafs.runs.report import body_facts
 
 _TEMPLATES = "dashboard/templates"
@@ -30,7 +30,7 @@ def refuse_public(host: str) -> None:
         )
 
 
-def page(journals: Sequence[Journal], *, refresh_seconds: float) -> FastAPI:
+def page(journals: Sequence[JournalReader], *, refresh_seconds: float) -> FastAPI:
     """The web application.
 
     Args:
@@ -42,7 +42,7 @@ def page(journals: Sequence[Journal], *, refresh_seconds: float) -> FastAPI:
     reading = threading.Lock()
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 
-    def chosen(run: int | None) -> Sequence[Journal]:
+    def chosen(run: int | None) -> Sequence[JournalReader]:
         return journals if run is None or not 0 <= run < len(journals) else [journals[run]]
 
     def facts(run: int | None) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def page(journals: Sequence[Journal], *, refresh_seconds: float) -> FastAPI:
 
 
 def serve(
-    journals: Sequence[Journal],
+    journals: Sequence[JournalReader],
     *,
     host: str,
     port: int,

@@ -88,7 +88,7 @@ def asked(
     product_bytes: Literal[2, 4],
     precision: str,
 ) -> PlanRequest:
-    """What a plan has to know of the chosen nouns."""
+    """What a plan has to know of the chosen components."""
     return PlanRequest(
         model=model.name,
         shapes=architecture_of(model),

@@ -31,12 +31,14 @@ FEW = 0.02
 LOGGER_KEYS = {"WandbLogger": "WANDB_API_KEY", "NeptuneLogger": "NEPTUNE_API_TOKEN", "CometLogger": "COMET_API_KEY"}
 
 
-def planned(config: DictConfig, nouns: Any, data: Prepared, on: torch.device, chosen: hardware.Choice) -> Plan | None:
+def planned(
+    config: DictConfig, components: Any, data: Prepared, on: torch.device, chosen: hardware.Choice
+) -> Plan | None:
     """The plan of a run whose data are known; None for a model whose shapes are not to be had.
 
     Args:
         config: Of the training command.
-        nouns: What was chosen.
+        components: What was chosen.
         data: The splits.
         on: The device of the run.
         chosen: The type of products, and why.
@@ -54,9 +56,17 @@ def planned(config: DictConfig, nouns: Any, data: Prepared, on: torch.device, ch
     name = str(chosen.value).removeprefix("torch.")
     try:
         asked = plan_builder.asked(
-            config, nouns.model, nouns.quant, nouns.adapter, nouns.dataset, nouns.stages, found, load, product_bytes,
+            config,
+            components.model,
+            components.quant,
+            components.adapter,
+            components.dataset,
+            components.stages,
+            found,
+            load,
+            product_bytes,
             f"{name}: {chosen.why}",
-        )  # fmt: skip
+        )
     except (HafsError, KeyError):
         return None
     return plan.make(asked, constants)

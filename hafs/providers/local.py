@@ -113,7 +113,7 @@ class _Base:
     def __init__(self, model: str, host: Local) -> None:
         self.model, self.host = model, host
 
-    def nouns(self) -> tuple[Any, Any]:
+    def components(self) -> tuple[Any, Any]:
         """The model and how it is stored."""
         from hafs.config import build, compose
 
@@ -122,13 +122,13 @@ class _Base:
 
     def tokenizer(self) -> Any:
         """The model's tokenizer."""
-        return self.nouns()[0].tokenizer()
+        return self.components()[0].tokenizer()
 
     def load(self) -> Any:
         """The model on its device."""
         from hafs.modeling import hardware
 
-        model, quant = self.nouns()
+        model, quant = self.components()
         device = hardware.device(self.host.accelerator)
         dtype, _ = hardware.precision(self.host.precision, device)
         return model.load(quant=quant, dtype=dtype, device=device).requires_grad_(False)

@@ -13,12 +13,12 @@ import torch
 
 from hafs.core import durable
 from hafs.runs.checkpoints import Checkpoints
-from hafs.training.rollback import Rewind
+from hafs.training.rollback import RollbackRequest
 from hafs.training.step import Cursor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class EpochResult:
     """An epoch that was the best until then."""
 
     total: int
@@ -42,7 +42,7 @@ class BestEpoch:
 
     def restore(self, bests: list[dict[str, Any]]) -> None:
         """Stand where `state` was taken; nothing was measured where it is empty."""
-        self._bests = [Measured(**each) for each in bests]
+        self._bests = [EpochResult(**each) for each in bests]
         self._copy: dict[str, torch.Tensor] = {}
         self._spare()
 
@@ -51,14 +51,14 @@ class BestEpoch:
         return [asdict(best) | {"held_out": dict(best.held_out)} for best in self._bests]
 
     @property
-    def now(self) -> Measured | None:
+    def now(self) -> EpochResult | None:
         """The best one so far."""
         return self._bests[-1] if self._bests else None
 
     def note(self, cursor: Cursor, held_out: Mapping[str, float]) -> None:
         """Take a measurement into account; one that is no number beats nothing, and whatever comes next beats it."""
         if self.now is None or math.isnan(self.now.held_out["loss"]) or held_out["loss"] < self.now.held_out["loss"]:
-            self._bests.append(Measured(total=cursor.total, epoch=cursor.epoch, held_out=dict(held_out)))
+            self._bests.append(EpochResult(total=cursor.total, epoch=cursor.epoch, held_out=dict(held_out)))
             self._copy = {}
             self._spare()
 
@@ -67,11 +67,11 @@ class BestEpoch:
         if self.now and self.now.total == cursor.total and cursor.total not in self.checkpoints.steps():
             self._copy = {name: p.detach().cpu().clone() for name, p in trainable.items()}
 
-    def take(self, cursor: Cursor, trainable: Mapping[str, torch.nn.Parameter]) -> Measured | None:
+    def take(self, cursor: Cursor, trainable: Mapping[str, torch.nn.Parameter]) -> EpochResult | None:
         """Put the best weights in the place of the last ones, at a stage's end; returns what was measured of them.
 
         Raises:
-            Rewind: They are gone or damaged; the steps up to them are made once more.
+            RollbackRequest: They are gone or damaged; the steps up to them are made once more.
         """
         best = self.now
         if best is None or best.total == cursor.total:
@@ -82,12 +82,12 @@ class BestEpoch:
                 parameter.copy_(weights[name])
         return best
 
-    def _saved(self, best: Measured) -> Mapping[str, torch.Tensor]:
+    def _saved(self, best: EpochResult) -> Mapping[str, torch.Tensor]:
         try:
             return self.checkpoints.state_of(best.total)["trained"]
         except durable.Damaged as damage:
             why = f"the weights of epoch {best.epoch}, the best, cannot be read: {damage}"
-            raise Rewind(why, healthy=best.total - 1, left_out=None) from damage
+            raise RollbackRequest(why, healthy=best.total - 1, left_out=None) from damage
 
     def _spare(self) -> None:
         self.checkpoints.bests = [best.total for best in self._bests]

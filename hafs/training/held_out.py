@@ -8,7 +8,7 @@ import torch
 from hafs.modeling.loss import TokenLoss
 
 
-class HeldOut:
+class HeldOutTotals:
     """A measurement in progress.
 
     Args:

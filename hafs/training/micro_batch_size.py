@@ -10,7 +10,7 @@ from hafs.modeling import out_of_memory
 _Result = TypeVar("_Result")
 
 
-class RowSize:
+class MicroBatchSize:
     """Tokens of a row; only the split of a step into rows depends on it, never what the step learns.
 
     Args:

@@ -30,16 +30,16 @@ from hafs.modeling.generation import Answer
 from hafs.modeling.loss import TokenLoss, token_loss
 from hafs.modeling.packing import PackedSequence, pack, packed_sequence, supervised_states, supervised_tokens
 from hafs.runs.run_folder import Run
-from hafs.training.held_out import HeldOut
+from hafs.training.held_out import HeldOutTotals
 from hafs.training.resumable import Resumable
-from hafs.training.rollback import Rewind
+from hafs.training.rollback import RollbackRequest
 from hafs.training.stage import key, learning_rate
 from hafs.training.step import StepFacts
 
 _Result = TypeVar("_Result")
 
 
-class FineTuning(Resumable):
+class FineTuningModule(Resumable):
     """Trains what requires a gradient in `net`, in steps that any split into rows leaves the same.
 
     Args:
@@ -115,7 +115,7 @@ class FineTuning(Resumable):
         """Let the optimizer change the weights.
 
         Raises:
-            Rewind: Memory ran out, perhaps halfway through the weights; only a checkpoint is safe to go on from.
+            RollbackRequest: Memory ran out, maybe in the middle of the update; only a checkpoint is safe.
         """
         reason = ""
         try:
@@ -126,8 +126,8 @@ class FineTuning(Resumable):
             reason = out_of_memory.reason(error)
         optimizer.zero_grad(set_to_none=True)
         if self.devices.anywhere(bool(reason)):
-            self.row_size.shrink(samples, reason)
-            raise Rewind(f"out of memory in the optimizer: {reason}", healthy=self.cursor.total, left_out=None)
+            self.micro_batch_size.shrink(samples, reason)
+            raise RollbackRequest(f"out of memory in the optimizer: {reason}", healthy=self.cursor.total, left_out=None)
 
     def leaves_out(self, total: int) -> bool:
         """Whether a rollback decided not to learn from a step of the run, counted from zero."""
@@ -139,7 +139,7 @@ class FineTuning(Resumable):
         self.facts = replace(self.facts, skipped=why)
 
     def _within_memory(self, samples: Sequence[Sample], attempt: Callable[[Sequence[Sample]], _Result]) -> _Result:
-        return self.row_size.fitting(
+        return self.micro_batch_size.fitting(
             samples, attempt, anywhere=self.devices.anywhere, forget=partial(self.zero_grad, set_to_none=True)
         )
 
@@ -183,7 +183,7 @@ class FineTuning(Resumable):
     def rows(self, samples: Sequence[Sample]) -> list[PackedSequence]:
         """Samples as rows of at most `row_tokens`."""
         lengths = [len(sample.tokens) for sample in samples]
-        groups = pack(lengths, self.row_size.tokens, at_least=min(self.devices.world, len(samples)))
+        groups = pack(lengths, self.micro_batch_size.tokens, at_least=min(self.devices.world, len(samples)))
         return [packed_sequence([samples[i] for i in group]) for group in groups]
 
     def _autocast(self) -> Any:
@@ -195,7 +195,7 @@ class FineTuning(Resumable):
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count."""
-        self._measuring = HeldOut(self.device)
+        self._measuring = HeldOutTotals(self.device)
 
     def validation_step(self, samples: Sequence[Sample], _: int) -> None:
         """Add up the loss of some held-out samples."""
@@ -215,7 +215,7 @@ class FineTuning(Resumable):
 
     def nothing_held_out(self) -> None:
         """Note that there is nothing to measure with."""
-        self._note_held_out(HeldOut(self.device).means(TokenLoss.nothing(self.device)))
+        self._note_held_out(HeldOutTotals(self.device).means(TokenLoss.nothing(self.device)))
 
     def on_validation_model_eval(self) -> None:
         """Dropout of every kind off."""

@@ -13,7 +13,7 @@ from hafs.core.signals import StopSignals
 from hafs.runs.run_folder import Run
 from hafs.training.best_epoch import BestEpoch
 from hafs.training.devices import Devices
-from hafs.training.micro_batch_size import RowSize
+from hafs.training.micro_batch_size import MicroBatchSize
 from hafs.training.rollback import Rollback
 from hafs.training.stage import Stage
 from hafs.training.step import Cursor
@@ -42,7 +42,7 @@ class Resumable(pl.LightningModule):
         super().__init__()
         self.net: Any = net
         self.make_optimizer, self.run, self.stop = optimizer, run, stop
-        self.row_size = RowSize(row_tokens, on_shrink=self._note_shrink)
+        self.micro_batch_size = MicroBatchSize(row_tokens, on_shrink=self._note_shrink)
         self.best = BestEpoch(run.checkpoints)
         self.cursor = Cursor()
         self.rollbacks: Sequence[Rollback] = ()
@@ -98,7 +98,7 @@ class Resumable(pl.LightningModule):
             "cursor": vars(self.cursor).copy(),
             "trained": {name: p.detach() for name, p in self.trainable().items()},
             "optimizer": optimizer.state_dict(),
-            "row_tokens": self.row_size.tokens,
+            "row_tokens": self.micro_batch_size.tokens,
             "stopped": trainer.should_stop,
             "rollbacks": len(self.rollbacks),
             "held_out": dict(self.held_out),
@@ -166,7 +166,7 @@ class Resumable(pl.LightningModule):
             for name, value in state["trained"].items():
                 parameters[name].copy_(value)
         self.cursor = Cursor(**state["cursor"])
-        self.row_size.resume(state["row_tokens"])
+        self.micro_batch_size.resume(state["row_tokens"])
         self._resume_optimizer = state["optimizer"]
         self.held_out, self.held_out_at = state["held_out"], tuple(state["held_out_at"]) or None
         self.best.restore(state.get("bests", []))
@@ -190,7 +190,7 @@ class Resumable(pl.LightningModule):
         """Hold the weights and the figures of the stage's best measured epoch; returns which one it was, from 1.
 
         Raises:
-            Rewind: They cannot be read any more.
+            RollbackRequest: They cannot be read any more.
         """
         best = self.best.take(self.cursor, self.trainable())
         if best is None:

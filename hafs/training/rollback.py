@@ -11,7 +11,7 @@ from hafs.core import durable, records
 from hafs.core.errors import RunError
 
 
-class Rewind(Exception):
+class RollbackRequest(Exception):
     """Leaves a stage's training, to go on from an earlier checkpoint.
 
     Args:
@@ -43,7 +43,7 @@ class Rollback:
         return self.left_out[0] <= total <= self.left_out[1]
 
 
-class Rollbacks:
+class RollbackLog:
     """The decisions of a run, in its folder."""
 
     def __init__(self, folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 
 
-class Unfailing(Logger):
+class SafeLogger(Logger):
     """Hands everything on to another logger; `events.jsonl` has the same figures.
 
     Lightning does not see the other one's `experiment`, so that it is opened here too.

@@ -1,4 +1,4 @@
-"""From configured nouns to a run: what the training command does, one function a sentence."""
+"""From configured components to a run: what the training command does, one function a sentence."""
 
 import logging
 import time
@@ -35,12 +35,12 @@ from hafs.modeling.quantization import Quant
 from hafs.modeling.weights import cache_folder
 from hafs.planning import preflight
 from hafs.runs.run_folder import Run
-from hafs.training.module import FineTuning
+from hafs.training.module import FineTuningModule
 from hafs.training.ranks import Ranks
 from hafs.training.result import Result
-from hafs.training.safe_logger import Unfailing
+from hafs.training.safe_logger import SafeLogger
 from hafs.training.stage import Stage, key
-from hafs.training.stage_runner import Shown, Stages
+from hafs.training.stage_runner import Shown, StageRunner
 from hafs.training.summary import show, summarize
 from hafs.training.trainer import lightning_refuses, refuse_unknown_name, refuse_unknown_strategy, with_our_signals
 
@@ -48,7 +48,7 @@ _UNUSED_SHOWN = 12  # keys; the data report has all
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nouns:
+class Components:
     """What was chosen."""
 
     model: Model
@@ -58,8 +58,8 @@ class Nouns:
     stages: Sequence[Stage]
 
 
-def chosen(config: DictConfig) -> Nouns:
-    """Build the nouns; nothing is loaded yet.
+def chosen(config: DictConfig) -> Components:
+    """Build the components; nothing is loaded yet.
 
     Raises:
         ConfigError: No stage was chosen.
@@ -67,22 +67,22 @@ def chosen(config: DictConfig) -> Nouns:
     stages = [build(node) for node in (config.get("stages") or {}).values()]
     if not stages:
         raise ConfigError("there is no stage to train", hint="stage=main, or stage=warmup,main,cooldown")
-    nouns = {noun: build(config[noun]) for noun in ("model", "quant", "adapter", "dataset")}
-    return Nouns(**nouns, stages=stages)
+    components = {group: build(config[group]) for group in ("model", "quant", "adapter", "dataset")}
+    return Components(**components, stages=stages)
 
 
 class Training:
     """One run, from data to table.
 
     Args:
-        config: The composed config, for values that are no noun.
-        nouns: What was chosen.
+        config: The composed config, for values that are not components.
+        components: What was chosen.
         run: The opened folder.
         stop: Whether somebody asked to stop.
     """
 
-    def __init__(self, config: DictConfig, nouns: Nouns, run: Run, stop: StopSignals) -> None:
-        self.config, self.nouns, self.run, self.stop = config, nouns, run, stop
+    def __init__(self, config: DictConfig, components: Components, run: Run, stop: StopSignals) -> None:
+        self.config, self.components, self.run, self.stop = config, components, run, stop
         self.began = time.perf_counter()
         self.console = Console(quiet=rank() > 0)
 
@@ -97,7 +97,9 @@ class Training:
             DataError: Too many rows are bad; the model has not been loaded.
         """
         self.say(str(self.run.folder))
-        self.run.begin(**{noun: getattr(self.nouns, noun).name for noun in ("model", "quant", "adapter", "dataset")})
+        self.run.begin(
+            **{group: getattr(self.components, group).name for group in ("model", "quant", "adapter", "dataset")}
+        )
         preflight.logger_key(self.config.get("logger"))
         self.logger = self._logger()
         refuse_unknown_name(self.config.trainer.strategy)
@@ -108,14 +110,14 @@ class Training:
             raise lightning_refuses(error) from error
         refuse_unknown_strategy(probe)
         self.world = probe.world_size
-        self.tokenizer = self.nouns.model.tokenizer()
+        self.tokenizer = self.components.model.tokenizer()
         self.data: Prepared = prepare(
-            self.nouns.dataset, self.tokenizer, seed=self.config.seed, cache=cache_folder() / "datasets"
+            self.components.dataset, self.tokenizer, seed=self.config.seed, cache=cache_folder() / "datasets"
         )
         if self.run.writes:
             report_files.write(self.data.report, self.run.folder)
         sizes = ", ".join(f"{name} {len(split)}" for name, split in self.data.splits.items())
-        self.say(f"data       {self.nouns.dataset.name}: {sizes} samples")
+        self.say(f"data       {self.components.dataset.name}: {sizes} samples")
         if unused := self.data.report.unused_keys(_UNUSED_SHOWN):
             self.say(f"unused     keys of rows that hafs does not read: {unused}")
 
@@ -127,7 +129,7 @@ class Training:
         """
         node = self.config.get("logger")
         try:
-            return Unfailing(build(node, save_dir=str(self.run.folder)), tell=self.run.event) if node else None
+            return SafeLogger(build(node, save_dir=str(self.run.folder)), tell=self.run.event) if node else None
         except ModuleNotFoundError as error:
             name = node._target_.rsplit(".", 1)[-1]
             fact = f"logger {name!r} needs a package that is not installed: {error.name or error}"
@@ -156,16 +158,19 @@ class Training:
 
     def load(self, values: Any) -> None:
         """Load the base, attach the adapter, and note what the run is made of."""
-        nouns, config = self.nouns, self.config
+        components, config = self.components, self.config
         device = hardware.device(config.trainer.accelerator)
         dtype, why = hardware.precision(config.precision, device)
-        full = isinstance(nouns.adapter, Full)  # masters in float32; products in the chosen type
-        plan = preflight.planned(config, nouns, self.data, device, hardware.Choice(dtype, why))
+        full = isinstance(components.adapter, Full)  # masters in float32; products in the chosen type
+        plan = preflight.planned(config, components, self.data, device, hardware.Choice(dtype, why))
         name = str(dtype).removeprefix("torch.")
-        bare = [f"model      {nouns.model.name}, {nouns.quant.name}, on {device}", f"precision  {name}: {why}"]
+        bare = [
+            f"model      {components.model.name}, {components.quant.name}, on {device}",
+            f"precision  {name}: {why}",
+        ]
         preflight.say_plan(plan, self.say, bare)
         available = len(self.data.splits["train"])
-        for stage in nouns.stages:
+        for stage in components.stages:
             self.say(
                 f"stage      {stage.name}: {stage.drawn(available)} samples x {stage.epochs}, "
                 f"{stage.steps(available)} steps of {stage.batch_size}, rate {stage.lr:g} ({stage.schedule})"
@@ -173,20 +178,20 @@ class Training:
         keep = (config.callbacks.get("checkpoint") or {}).get("keep", 3)
         preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
         began = time.perf_counter()
-        net = nouns.model.load(quant=nouns.quant, dtype=torch.float32 if full else dtype, device=device)
+        net = components.model.load(quant=components.quant, dtype=torch.float32 if full else dtype, device=device)
         if costs := run_mode(net).costs:
-            self.say(f"run mode   {nouns.model.name}: {costs}")
-        base = weights_sha256(nouns.model)
+            self.say(f"run mode   {components.model.name}: {costs}")
+        base = weights_sha256(components.model)
         torch.manual_seed(key(config.seed, "adapter"))
-        net = nouns.adapter.attach(net)
+        net = components.adapter.attach(net)
         check_adapter(net)
         if device.type == "cpu":
             malloc_tuning.stock_tiny_blocks()
-        self.module = FineTuning(
+        self.module = FineTuningModule(
             net,
             optimizer=lambda parameters: build(config.optimizer, parameters=parameters),
             seed=config.seed,
-            row_tokens=config.micro_batch_tokens or nouns.dataset.max_length,
+            row_tokens=config.micro_batch_tokens or components.dataset.max_length,
             max_grad_norm=config.max_grad_norm,
             compute_dtype=dtype if full and dtype != torch.float32 else None,
             run=self.run,
@@ -204,7 +209,7 @@ class Training:
             device=str(device),
             precision=name,
             trained_parameters=trained,
-            stages=[stage.plan(available) for stage in nouns.stages],
+            stages=[stage.plan(available) for stage in components.stages],
         )
 
     def _say_if_divided_otherwise(self, values: Any) -> None:
@@ -217,9 +222,9 @@ class Training:
 
     def go(self) -> float:
         """Run what is left of the stages and print the table; returns the best held-out loss."""
-        stages = Stages(
+        runner = StageRunner(
             module=self.module,
-            adapter=self.nouns.adapter,
+            adapter=self.components.adapter,
             data=self.data,
             new_trainer=self._trainer,
             shown=Shown(**self.config.show),
@@ -229,7 +234,7 @@ class Training:
             say=self.say,
         )
         with self.stop.deferred() if self.world > 1 else nullcontext():  # ranks stop together, where all of them look
-            results = stages.go(self.nouns.stages)
+            results = runner.go(self.components.stages)
         return self._finish(results)
 
     def _finish(self, results: Sequence[Result]) -> float:

@@ -16,9 +16,9 @@ from hafs.data.samples import Prepared
 from hafs.modeling.adapter import Adapter
 from hafs.modeling.generation import answer, prompt_of
 from hafs.training.loader import StageData, held_out_loader
-from hafs.training.module import FineTuning
+from hafs.training.module import FineTuningModule
 from hafs.training.result import Result
-from hafs.training.rollback import Rewind, Rollback, Rollbacks
+from hafs.training.rollback import Rollback, RollbackLog, RollbackRequest
 from hafs.training.stage import Stage
 
 BASE = "base"
@@ -37,7 +37,7 @@ class Shown:
     """Longest answer."""
 
 
-class Stages:
+class StageRunner:
     """Runs what is left of a run.
 
     Args:
@@ -55,7 +55,7 @@ class Stages:
     def __init__(
         self,
         *,
-        module: FineTuning,
+        module: FineTuningModule,
         adapter: Adapter,
         data: Prepared,
         new_trainer: Callable[..., pl.Trainer],
@@ -69,7 +69,7 @@ class Stages:
         self.train, self.held_out = data.splits["train"], data.splits["val"]
         self.new_trainer, self.shown, self.say = new_trainer, shown, say
         self.stop_when_worse, self.max_rollbacks, self.num_workers = stop_when_worse, max_rollbacks, num_workers
-        self.rollbacks = Rollbacks(module.run.folder)
+        self.rollbacks = RollbackLog(module.run.folder)
         self.run.checkpoints.tell = self._told
 
     def go(self, stages: Sequence[Stage]) -> list[Result]:
@@ -113,8 +113,8 @@ class Stages:
                     with self.module.stop.deferred():
                         trainer.fit(self.module, datamodule=data)
                 epoch = self._take_best(stage, trainer)
-            except Rewind as rewind:
-                self._go_back(rewind, total, tries_left=self.max_rollbacks - len(rollbacks))
+            except RollbackRequest as request:
+                self._go_back(request, total, tries_left=self.max_rollbacks - len(rollbacks))
                 continue
             trained = self._trained(stage.name)
             return self._close(index, stage.name, trainer, trained, bar=start.metrics["loss"], epoch=epoch)
@@ -191,7 +191,7 @@ class Stages:
             self.run.checkpoints.clear(after=rollbacks[-1].to)
         return {}
 
-    def _go_back(self, rewind: Rewind, start: int, *, tries_left: int) -> None:
+    def _go_back(self, request: RollbackRequest, start: int, *, tries_left: int) -> None:
         """Decide where to go on from; the checkpoints behind it are given up.
 
         Raises:
@@ -199,22 +199,22 @@ class Stages:
         """
         module = self.module
         stage, now = module.stage.name, module.cursor.total
-        kept = [step for step in self.run.checkpoints.steps() if step <= rewind.healthy]
+        kept = [step for step in self.run.checkpoints.steps() if step <= request.healthy]
         to = max(kept, default=start)
-        if rewind.left_out and not tries_left:
+        if request.left_out and not tries_left:
             raise Diverged(
-                f"stage {stage!r} ran away at step {now} for the last time: {rewind.why}",
+                f"stage {stage!r} ran away at step {now} for the last time: {request.why}",
                 hint=f"lower stage.{stage}.lr or max_grad_norm, with another name=; the stages before it are kept",
             )
         if self.run.writes:
-            if rewind.left_out:
+            if request.left_out:
                 self.rollbacks.decide(
-                    Rollback(stage=module.cursor.stage, to=to, why=rewind.why, left_out=rewind.left_out)
+                    Rollback(stage=module.cursor.stage, to=to, why=request.why, left_out=request.left_out)
                 )
             self.run.checkpoints.clear(after=to)
         module.devices.barrier()
-        if not rewind.left_out:
-            self._note_rollback(stage, now, to=to, left_out=None, rollbacks=len(module.rollbacks), why=rewind.why)
+        if not request.left_out:
+            self._note_rollback(stage, now, to=to, left_out=None, rollbacks=len(module.rollbacks), why=request.why)
 
     def _tell_of(self, rollbacks: Sequence[Rollback], stage: str) -> None:
         """Write the lines of a stage's decisions, those included that a kill came before."""

@@ -13,7 +13,7 @@ from tiny_runs import events, run, write_rows
 
 from hafs.cli import _completed, _overview
 from hafs.commands import dashboard as command
-from hafs.runs.history import Journal
+from hafs.runs.history import JournalReader
 from hafs.training.callbacks.journal import HELD_OUT, STEP
 
 
@@ -30,7 +30,7 @@ def test_a_finished_run_has_a_report_and_a_complete_history(here):
     write_rows(here / "rows.jsonl")
     run("logger=csv", "show.prompts=2", "stage.main.epochs=2", "stage.main.validation=epoch")
     folder = here / "outputs/run"
-    journal = Journal(folder)
+    journal = JournalReader(folder)
     journal.follow()
     history = journal.history
     assert history.status() == "finished"

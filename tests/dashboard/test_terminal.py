@@ -15,12 +15,12 @@ from hafs.dashboard.app import Dashboard
 from hafs.dashboard.panels import AnswersPanel, ChartPanel, EventsPanel
 from hafs.dashboard.plot import plot, sparkline
 from hafs.dashboard.table import runs_table, shortened
-from hafs.runs.history import Journal
-from hafs.runs.history.figures import Figure, Series, figures
+from hafs.runs.history import JournalReader
+from hafs.runs.history.figures import RunFigure, Series, figures
 
 
 def dashboard(*folders, refresh_seconds=100.0):
-    return Dashboard([Journal(folder) for folder in folders], refresh_seconds=refresh_seconds)
+    return Dashboard([JournalReader(folder) for folder in folders], refresh_seconds=refresh_seconds)
 
 
 async def drawn(app, pilot):
@@ -136,7 +136,7 @@ async def test_markup_in_prompts_answers_and_errors_is_shown_as_text(tmp_path):
 
 
 def test_a_plot_has_the_given_height_and_stays_within_the_width(tmp_path):
-    journal = Journal(whole_run(tmp_path / "run"))
+    journal = JournalReader(whole_run(tmp_path / "run"))
     journal.follow()
     for width, height in ((16, 3), (40, 8), (111, 30)):
         lines = plot(figures(journal.history, 2 * width)["train/loss"], width, height).plain.splitlines()
@@ -150,14 +150,14 @@ def test_a_plot_has_the_given_height_and_stays_within_the_width(tmp_path):
 def test_stage_names_are_never_cut_and_never_overlap(width):
     borders = [(0.0, "warmup"), (2.0, "main"), (26.0, "cooldown"), (27.5, "afterwards")]
     line = Series(label="", role="main", x=np.array([0.0, 14.0, 28.0]), y=np.array([0.5, 0.6, 0.5]))
-    figure = Figure(name="train/loss", title="loss", series=[line], borders=borders, zero=True, top=1.0)
+    figure = RunFigure(name="train/loss", title="loss", series=[line], borders=borders, zero=True, top=1.0)
     words = re.findall(r"[a-z]+", plot(figure, width, 10).plain)
     assert {"main", "cooldown", "afterwards"} <= set(words) <= {name for _, name in borders}
 
 
 def test_without_a_gpu_the_cpu_utilization_is_shown(tmp_path):
     write(tmp_path / "run", step(0), line("throughput", 1001.0, total=0, cpu_percent=97, resident_bytes=1))
-    journal = Journal(tmp_path / "run")
+    journal = JournalReader(tmp_path / "run")
     journal.follow()
     figure = figures(journal.history, 10)["machine/cpu_percent"]
     assert (figure.title, figure.now, figure.warning) == ("CPU busy", "97 %", "")
@@ -166,9 +166,9 @@ def test_without_a_gpu_the_cpu_utilization_is_shown(tmp_path):
 def test_the_table_of_runs_has_status_stage_step_loss_best_and_time_left(tmp_path):
     from rich.console import Console
 
-    journals = [Journal(whole_run(tmp_path / "run")), Journal(tmp_path / "none")]
+    journals = [JournalReader(whole_run(tmp_path / "run")), JournalReader(tmp_path / "none")]
     write(tmp_path / "done", step(0), line("finished", 2000.0, total=1, best_stage="main", loss=1.0))
-    journals.append(Journal(tmp_path / "done"))
+    journals.append(JournalReader(tmp_path / "done"))
     for journal in journals:
         journal.follow()
     console = Console(width=100, record=True, file=io.StringIO())

@@ -17,7 +17,7 @@ from hafs.core import records
 from hafs.core.errors import ConfigError
 from hafs.dashboard.web import page, refuse_public, serve
 from hafs.runs import report
-from hafs.runs.history import Journal
+from hafs.runs.history import JournalReader
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -35,7 +35,7 @@ def get(app, path, host="127.0.0.1"):
 
 
 def pages(*folders):
-    return page([Journal(folder) for folder in folders], refresh_seconds=0.2)
+    return page([JournalReader(folder) for folder in folders], refresh_seconds=0.2)
 
 
 def test_the_page_has_every_figure_and_no_external_resource(tmp_path):

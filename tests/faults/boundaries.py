@@ -113,10 +113,10 @@ def digest(state):
 def at_every_boundary_of_a_step():
     """From the beginning of the step that STEP names to the beginning of the next one."""
     from hafs.training.callbacks.checkpoint import Checkpoint
-    from hafs.training.module import FineTuning
+    from hafs.training.module import FineTuningModule
 
     boundaries, at = Boundaries(**json.loads(os.environ["BOUNDARIES"])), int(os.environ["STEP"])
-    step, ended, original = FineTuning.training_step, Checkpoint.on_train_batch_end, os.getpid()
+    step, ended, original = FineTuningModule.training_step, Checkpoint.on_train_batch_end, os.getpid()
 
     def begun(self, *arguments):
         if self.cursor.total == at:
@@ -130,7 +130,7 @@ def at_every_boundary_of_a_step():
             _note(STATES, digest(module.state()))
         return ended(self, trainer, module, *arguments)
 
-    FineTuning.training_step, Checkpoint.on_train_batch_end = begun, noting
+    FineTuningModule.training_step, Checkpoint.on_train_batch_end = begun, noting
 
 
 def at_every_boundary_of_a_run():

@@ -9,7 +9,7 @@ from tiny_runs import events, run, steps, write_rows
 
 from hafs.core.errors import Diverged
 from hafs.runs.run_folder import Checkpoints
-from hafs.training.module import FineTuning
+from hafs.training.module import FineTuningModule
 
 LONG = (
     "stage=main",
@@ -38,7 +38,7 @@ def rows(here):
 
 def spoil(monkeypatch, change, *, when):
     """Change the loss, and with it the gradients, of the steps for which `when(module)`."""
-    loss_of, step = FineTuning.loss_of, FineTuning.training_step
+    loss_of, step = FineTuningModule.loss_of, FineTuningModule.training_step
     learning = []
 
     def spoilt(module, packed):
@@ -50,8 +50,8 @@ def spoil(monkeypatch, change, *, when):
         step(module, *args)
         learning.clear()
 
-    monkeypatch.setattr(FineTuning, "loss_of", spoilt)
-    monkeypatch.setattr(FineTuning, "training_step", in_a_step)
+    monkeypatch.setattr(FineTuningModule, "loss_of", spoilt)
+    monkeypatch.setattr(FineTuningModule, "training_step", in_a_step)
 
 
 def only(first, last=None):
@@ -60,7 +60,7 @@ def only(first, last=None):
 
 def watch_weights(monkeypatch):
     """Checksums of the weights before each step, by step of the run; the last telling of each."""
-    seen, step = {}, FineTuning.training_step
+    seen, step = {}, FineTuningModule.training_step
 
     def watched(module, *args):
         weights = torch.cat([p.detach().flatten() for p in module.trainable().values()])
@@ -68,7 +68,7 @@ def watch_weights(monkeypatch):
         seen[module.cursor.total] = float(weights.double().abs().sum())
         step(module, *args)
 
-    monkeypatch.setattr(FineTuning, "training_step", watched)
+    monkeypatch.setattr(FineTuningModule, "training_step", watched)
     return seen
 
 
@@ -85,14 +85,14 @@ def test_a_bad_step_is_never_applied_and_its_samples_are_named(rows, kind, monke
 
 
 def test_gradients_that_are_no_numbers_under_a_good_loss_are_not_applied(rows, monkeypatch):
-    backward = FineTuning.manual_backward
+    backward = FineTuningModule.manual_backward
 
     def spoilt(module, loss):
         backward(module, loss)
         if only(FROM)(module):
             next(iter(module.trainable().values())).grad[0] = math.nan
 
-    monkeypatch.setattr(FineTuning, "manual_backward", spoilt)
+    monkeypatch.setattr(FineTuningModule, "manual_backward", spoilt)
     weights = watch_weights(monkeypatch)
     run(*LONG)
     assert weights[FROM] == weights[FROM + 1] != weights[FROM + 2]
@@ -117,14 +117,14 @@ def test_bad_steps_in_a_row_go_back_to_a_proven_checkpoint_with_half_the_rate_an
 
 def nan_in_three_steps():
     """Three bad steps, in a process of its own, as long as nothing was decided about them."""
-    loss_of = FineTuning.loss_of
+    loss_of = FineTuningModule.loss_of
 
     def spoilt(module, packed):
         loss = loss_of(module, packed)
         bad = torch.is_grad_enabled() and only(FROM, FROM + 2)(module)
         return loss._replace(nats=loss.nats * math.nan) if bad else loss
 
-    FineTuning.loss_of = spoilt
+    FineTuningModule.loss_of = spoilt
 
 
 def test_kills_during_a_rollback_change_nothing(rows):
@@ -163,13 +163,13 @@ def test_a_loss_that_drifts_away_step_by_small_step_is_noticed(rows, monkeypatch
     def grow(nats):
         return nats * 1.25 ** at["steps"]
 
-    step = FineTuning.training_step
+    step = FineTuningModule.training_step
 
     def counted(module, *args):
         at["steps"] = module.cursor.total - FROM
         step(module, *args)
 
-    monkeypatch.setattr(FineTuning, "training_step", counted)
+    monkeypatch.setattr(FineTuningModule, "training_step", counted)
     spoil(monkeypatch, grow, when=drifting)
     run(*LONG)
     (back,) = events(rows / "outputs/run", "rollback")

@@ -56,10 +56,10 @@ def exported():
 
 def dashboard():
     from hafs.runs import report
-    from hafs.runs.history import Journal, chosen
+    from hafs.runs.history import JournalReader, chosen
 
     for folder in (*chosen([], [Path("outputs")]), Path("outputs/run"), Path("outputs/half")):
-        journal = Journal(folder)
+        journal = JournalReader(folder)
         journal.follow()
         if journal.history.last_time:
             report.write(folder)

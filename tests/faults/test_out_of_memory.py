@@ -6,7 +6,7 @@ from tiny_runs import adapter, events, run, steps, write_rows
 
 from hafs.core.errors import HafsError, Interrupted
 from hafs.modeling.generation import Decoder
-from hafs.training.module import FineTuning
+from hafs.training.module import FineTuningModule
 
 ONE_STAGE = ("stage=main", "stage.main.samples=30", "stage.main.epochs=2", "adapter.lora_dropout=0")
 MESSAGE = "CUDA out of memory. Tried to allocate 2.00 GiB"
@@ -48,24 +48,24 @@ def short_of(place, shortage, monkeypatch):
             shortage.maybe(optimizer.hafs_module)
             return step(optimizer, *args, **kwargs)
 
-        configure = FineTuning.configure_optimizers
+        configure = FineTuningModule.configure_optimizers
 
         def known(module):
             optimizer = configure(module)
             optimizer.hafs_module = module
             return optimizer
 
-        monkeypatch.setattr(FineTuning, "configure_optimizers", known)
+        monkeypatch.setattr(FineTuningModule, "configure_optimizers", known)
         monkeypatch.setattr(torch.optim.AdamW, "step", halfway)
         return
     name = {"forward": "loss_of", "backward": "manual_backward", "evaluation": "_loss_of_samples"}[place]
-    whole = getattr(FineTuning, name)
+    whole = getattr(FineTuningModule, name)
 
     def limited(module, *args, **kwargs):
         shortage.maybe(module)
         return whole(module, *args, **kwargs)
 
-    monkeypatch.setattr(FineTuning, name, limited)
+    monkeypatch.setattr(FineTuningModule, name, limited)
 
 
 def told(folder):
@@ -136,14 +136,14 @@ def test_the_size_that_was_found_survives_a_resume(rows, monkeypatch):
 
 def stop_after(total, monkeypatch):
     """Ask to stop at a step's end, as a signal would."""
-    step = FineTuning.training_step
+    step = FineTuningModule.training_step
 
     def stopping(module, *args):
         step(module, *args)
         if module.cursor.total == total:
             module.stop.asked = "SIGTERM"
 
-    monkeypatch.setattr(FineTuning, "training_step", stopping)
+    monkeypatch.setattr(FineTuningModule, "training_step", stopping)
 
 
 def test_answers_that_do_not_fit_together_are_made_by_half_as_many_at_a_time(rows, monkeypatch):

@@ -12,7 +12,7 @@ import torch
 
 from hafs.core import durable
 from hafs.runs.checkpoints import Checkpoints
-from hafs.training.rollback import Rollback, Rollbacks
+from hafs.training.rollback import Rollback, RollbackLog
 
 
 class Recorder:
@@ -124,7 +124,7 @@ def watched(root, tmp_path, patch, work):
 
 def test_a_small_file_is_old_or_new_after_every_prefix_of_its_writes(tmp_path, monkeypatch):
     (root := tmp_path / "run").mkdir()
-    rollbacks = Rollbacks(root)
+    rollbacks = RollbackLog(root)
 
     def decide(number):
         rollbacks.decide(Rollback(stage=1, to=number, left_out=(number, number), why="the loss is nan"))
@@ -135,7 +135,7 @@ def test_a_small_file_is_old_or_new_after_every_prefix_of_its_writes(tmp_path, m
     assert len(images) >= 20
     for image, done in images:
         durable.sweep_leftovers(image)
-        found = [decision.to for decision in Rollbacks(image).of(1)]
+        found = [decision.to for decision in RollbackLog(image).of(1)]
         assert found[: len(done)] == done, image.name
         assert len(found) <= len(done) + 1
 

@@ -64,16 +64,16 @@ def test_a_full_small_disk_leaves_earlier_checkpoints_and_a_later_save_works(dis
 
 def from_step_4_to_8(begin, end):
     """Do something to the disk at the start of one step, and undo it at that of another."""
-    from hafs.training.module import FineTuning
+    from hafs.training.module import FineTuningModule
 
-    real = FineTuning.training_step
+    real = FineTuningModule.training_step
 
     def step(self, *arguments):
         if self.cursor.total in (4, 8):
             (begin if self.cursor.total == 4 else end)()
         real(self, *arguments)
 
-    FineTuning.training_step = step
+    FineTuningModule.training_step = step
 
 
 def fill():

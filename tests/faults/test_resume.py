@@ -155,16 +155,16 @@ def test_early_stopping_decides_the_same_with_kills_at_each_measurement(rows):
 
 
 def nan_in_main():
-    from hafs.training.module import FineTuning
+    from hafs.training.module import FineTuningModule
 
-    real = FineTuning.on_validation_epoch_end
+    real = FineTuningModule.on_validation_epoch_end
 
     def end(self):
         if self.cursor.stage == 2:
             self._measuring.loss = self._measuring.loss._replace(nats=self._measuring.loss.nats * float("nan"))
         real(self)
 
-    FineTuning.on_validation_epoch_end = end
+    FineTuningModule.on_validation_epoch_end = end
 
 
 def test_a_stage_whose_measurement_is_no_number_is_not_used_and_a_kill_changes_nothing(rows):

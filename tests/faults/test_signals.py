@@ -47,15 +47,15 @@ def hangs_up_on_nobody():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     slow = time.sleep
 
-    from hafs.training.module import FineTuning
+    from hafs.training.module import FineTuningModule
 
-    real = FineTuning.training_step
+    real = FineTuningModule.training_step
 
     def step(self, *arguments):
         slow(0.05)
         return real(self, *arguments)
 
-    FineTuning.training_step = step
+    FineTuningModule.training_step = step
 
 
 def test_who_was_told_to_ignore_a_signal_ignores_it(rows, undisturbed):
@@ -68,15 +68,15 @@ def test_who_was_told_to_ignore_a_signal_ignores_it(rows, undisturbed):
 
 
 def slow_steps():
-    from hafs.training.module import FineTuning
+    from hafs.training.module import FineTuningModule
 
-    real = FineTuning.training_step
+    real = FineTuningModule.training_step
 
     def slow(self, *arguments):
         time.sleep(20)
         return real(self, *arguments)
 
-    FineTuning.training_step = slow
+    FineTuningModule.training_step = slow
 
 
 def a_slow_measurement():
@@ -84,15 +84,15 @@ def a_slow_measurement():
     import os
 
     from hafs.training import loader
-    from hafs.training.module import FineTuning
+    from hafs.training.module import FineTuningModule
 
-    real = FineTuning.validation_step
+    real = FineTuningModule.validation_step
 
     def slow(self, *arguments):
         time.sleep(0.3 if self.cursor.total == int(os.environ["AT"]) else 0)
         return real(self, *arguments)
 
-    FineTuning.validation_step = slow
+    FineTuningModule.validation_step = slow
     loader.held_out_loader = lambda split: loader._loader(split, [[i] for i in range(len(split))] * 20)
 
 
@@ -163,9 +163,9 @@ def while_weights_are_loaded():
 
 
 def while_the_base_is_measured():
-    from hafs.training.module import FineTuning
+    from hafs.training.module import FineTuningModule
 
-    wait_within(FineTuning, "on_validation_epoch_start")
+    wait_within(FineTuningModule, "on_validation_epoch_start")
 
 
 BEFORE_THE_FIRST_STEP = (

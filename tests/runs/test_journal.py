@@ -10,8 +10,8 @@ import pytest
 from journals import line, planned, started, step, whole_run, write
 
 from hafs.core.errors import RunError
-from hafs.runs.history import Journal, chosen
-from hafs.runs.history.columns import Columns
+from hafs.runs.history import JournalReader, chosen
+from hafs.runs.history.columns import MetricTable
 from hafs.runs.history.curves import curve, smoothed, ticks
 from hafs.runs.history.process import pause, resume, stop
 from hafs.runs.history.wording import said
@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def read(folder):
-    journal = Journal(folder)
+    journal = JournalReader(folder)
     journal.follow()
     return journal
 
@@ -212,7 +212,7 @@ def test_runs_are_found_by_name_sweep_and_path_and_a_wrong_name_gets_the_nearest
 
 
 def test_columns_grow_and_go_back():
-    columns = Columns(("total", "x"))
+    columns = MetricTable(("total", "x"))
     columns.extend([np.arange(5000.0), np.zeros(5000)])
     columns.extend([np.array([4990.0, 4991.0, 10.0, 11.0]), np.ones(4)])
     assert len(columns) == 12

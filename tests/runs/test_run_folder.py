@@ -7,7 +7,7 @@ import pytest
 from hafs.core.errors import RunError
 from hafs.runs.run_folder import RECORD, Run
 from hafs.runs.survival import survival
-from hafs.training.rollback import Rollback, Rollbacks
+from hafs.training.rollback import Rollback, RollbackLog
 
 
 def test_a_record_with_any_bit_flipped_is_refused_or_says_the_same(tmp_path):
@@ -30,7 +30,7 @@ def test_a_record_with_any_bit_flipped_is_refused_or_says_the_same(tmp_path):
 
 
 def test_a_decision_to_go_back_with_any_bit_flipped_is_refused_or_says_the_same(tmp_path):
-    rollbacks = Rollbacks(tmp_path)
+    rollbacks = RollbackLog(tmp_path)
     assert rollbacks.of(1) == []
     for stage in (1, 2):
         rollbacks.decide(Rollback(stage=stage, to=6, left_out=(12, 14), why="the loss is nan"))

@@ -16,7 +16,7 @@ from hafs.core.errors import HafsError
 from hafs.data.samples import Sample
 from hafs.modeling.packing import packed_sequence, supervised_tokens
 from hafs.runs.checkpoints import Checkpoints
-from hafs.training.module import FineTuning
+from hafs.training.module import FineTuningModule
 from hafs.training.stage import Stage
 
 LENGTHS = [17, 5, 40, 9, 23, 31, 8]  # seven: a short last step of a batch size of eight
@@ -45,7 +45,7 @@ def module(config):
     for name, parameter in net.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
-    made = FineTuning(
+    made = FineTuningModule(
         net,
         optimizer=partial(torch.optim.SGD, lr=0.1),
         seed=7,
@@ -70,7 +70,7 @@ def module(config):
 
 def gradients(module, samples, row_tokens):
     module.zero_grad(set_to_none=True)
-    module.row_size.tokens = row_tokens
+    module.micro_batch_size.tokens = row_tokens
     loss, _ = module._gradients(samples)
     return float(loss.nats), {name: p.grad.clone() for name, p in module.trainable().items()}
 
@@ -92,7 +92,7 @@ def test_packed_and_unpacked_steps_have_the_same_loss_and_gradients(module, samp
 
 def test_a_rows_graph_is_gone_before_the_next_row_goes_forward(module, samples, monkeypatch):
     """Its nodes lie between the tensors that the backward pass gave back, and keep the next row from that room."""
-    graphs, alive, loss_of = [], [], FineTuning.loss_of
+    graphs, alive, loss_of = [], [], FineTuningModule.loss_of
 
     def watched(self, packed):
         alive.append(sum(graph() is not None for graph in graphs))
@@ -100,7 +100,7 @@ def test_a_rows_graph_is_gone_before_the_next_row_goes_forward(module, samples, 
         graphs.append(weakref.ref(part.nats))
         return part
 
-    monkeypatch.setattr(FineTuning, "loss_of", watched)
+    monkeypatch.setattr(FineTuningModule, "loss_of", watched)
     gradients(module, samples, 40)
     assert alive == [0] * len(graphs)
     assert len(graphs) > 2
@@ -141,10 +141,10 @@ def out_of_memory_above(module, limit, monkeypatch, message="CUDA out of memory.
 def test_out_of_memory_halves_the_rows_and_keeps_the_steps_samples_and_gradients(module, samples, monkeypatch):
     _, whole = gradients(module, samples, 1024)
     module.zero_grad(set_to_none=True)
-    module.row_size.tokens = 1024
+    module.micro_batch_size.tokens = 1024
     out_of_memory_above(module, 70, monkeypatch)
     module._within_memory(samples, module._gradients)
-    assert module.row_size.tokens == sum(LENGTHS) // 2
+    assert module.micro_batch_size.tokens == sum(LENGTHS) // 2
     assert apart(whole, {name: p.grad for name, p in module.trainable().items()}) < 1e-6
     assert [kind for kind, _ in module.events] == ["out_of_memory"]
 

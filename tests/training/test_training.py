@@ -215,16 +215,16 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_is_taken(ro
 
 
 def test_the_micro_batch_is_found_by_trying_and_holds_for_the_run(rows, monkeypatch):
-    from hafs.training.module import FineTuning
+    from hafs.training.module import FineTuningModule
 
-    real = FineTuning.loss_of
+    real = FineTuningModule.loss_of
 
     def limited(self, packed):
         if len(packed.tokens_T) > 150:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return real(self, packed)
 
-    monkeypatch.setattr(FineTuning, "loss_of", limited)
+    monkeypatch.setattr(FineTuningModule, "loss_of", limited)
     run("stage=warmup,main", "callbacks.micro_batch.probe=true", "stage.main.epochs=1", "name=small")
     folder = rows / "outputs/small"
     found = [e["row_tokens"] for e in events(folder, "micro_batch")]
@@ -270,16 +270,16 @@ def test_gradient_checkpointing_changes_no_step(rows):
 
 def test_a_loss_that_is_not_a_number_is_not_learnt_from(rows, monkeypatch):
     from hafs.modeling.loss import TokenLoss
-    from hafs.training.module import FineTuning
+    from hafs.training.module import FineTuningModule
 
-    real = FineTuning.loss_of
+    real = FineTuningModule.loss_of
 
     def poisoned(self, packed):
         loss = real(self, packed)
         bad = self.cursor.stage == 2 and self.cursor.step == 1 and torch.is_grad_enabled()
         return TokenLoss(loss.nats * float("nan"), loss.correct) if bad else loss
 
-    monkeypatch.setattr(FineTuning, "loss_of", poisoned)
+    monkeypatch.setattr(FineTuningModule, "loss_of", poisoned)
     run("stage.main.epochs=1")
     folder = rows / "outputs/run"
     (skipped,) = events(folder, "skipped")

@@ -1,6 +1,6 @@
 """What `events.jsonl` tells of a run: read once, then followed; a finished, live, crashed or copied run alike.
 
-    journal = Journal(folder)     # nothing is read yet
+    journal = JournalReader(folder)     # nothing is read yet
     journal.follow()              # reads what is new since the last call; True if there was something
     journal.history.status()        # running, paused, finished, stopped, failed, diverged, crashed, silent
 
@@ -8,7 +8,7 @@ The terminal, the page, the report and the table of runs all read through here, 
 """
 
 from hafs.runs.history.found import chosen
-from hafs.runs.history.journal import Journal
+from hafs.runs.history.journal import JournalReader
 from hafs.runs.history.run_history import RunHistory
 
-__all__ = ["Journal", "RunHistory", "chosen"]
+__all__ = ["JournalReader", "RunHistory", "chosen"]

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 
-class Columns:
+class MetricTable:
     """A growing table of floats, ordered by its first column, `total`.
 
     A row whose `total` is not above the last one's begins a retelling (the run went back to a checkpoint): the rows

@@ -30,7 +30,7 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class RunFigure:
     """One chart."""
 
     name: str
@@ -73,7 +73,7 @@ def _inner(values: np.ndarray) -> np.ndarray:
     return np.percentile(good, (5, 95)) if len(good) else good
 
 
-def figures(history: RunHistory, buckets: int) -> dict[str, Figure]:
+def figures(history: RunHistory, buckets: int) -> dict[str, RunFigure]:
     """All figures of a run by name.
 
     Args:
@@ -94,7 +94,7 @@ def figures(history: RunHistory, buckets: int) -> dict[str, Figure]:
     return {figure.name: figure for figure in drawn}
 
 
-def loss(history: RunHistory, buckets: int) -> Figure:
+def loss(history: RunHistory, buckets: int) -> RunFigure:
     """The training loss, its running mean, and the held-out loss over it."""
     steps, values = history.steps["total"], history.steps["loss"]
     raw = curve(steps, values, buckets)
@@ -104,7 +104,7 @@ def loss(history: RunHistory, buckets: int) -> Figure:
     newest = next((value for _, value in reversed(history.losses)), None)
     words = [f"train {number(_last(mean.mean))}"] if len(mean.x) else []
     words += [f"held out {number(newest)}"] if newest is not None else []
-    return Figure(
+    return RunFigure(
         name="train/loss",
         title="loss",
         series=[
@@ -127,7 +127,7 @@ def _step(
     zero: bool = False,
     smooth: bool = True,
     say: Callable[[float], str] = number,
-) -> Figure:
+) -> RunFigure:
     steps = history.steps["total"]
     raw = curve(steps, values, buckets)
     series = [Series(label=name, role="main", x=raw.x, y=raw.mean)]
@@ -138,16 +138,16 @@ def _step(
             Series(label=name, role="main", x=mean.x, y=mean.mean),
         ]
     newest = _last(series[-1].y)
-    return Figure(name=name, title=title, series=series, say=say, zero=zero, now=say(newest) if len(steps) else "")
+    return RunFigure(name=name, title=title, series=series, say=say, zero=zero, now=say(newest) if len(steps) else "")
 
 
-def memory(history: RunHistory, buckets: int) -> Figure:
+def memory(history: RunHistory, buckets: int) -> RunFigure:
     """Memory of the GPU, or of the process where there is none, below what the machine has."""
     gpu = history.machine.last("gpu_reserved_bytes") is not None
     held, limit = ("gpu_reserved_bytes", "gpu_bytes") if gpu else ("resident_bytes", "memory_bytes")
     line = curve(history.machine["total"], history.machine[held], buckets)
     now, most = history.machine.last(held), history.machine.last(limit)
-    return Figure(
+    return RunFigure(
         name=f"machine/{held}",
         title="GPU memory" if gpu else "memory",
         series=[Series(label=held, role="main", x=line.x, y=line.mean)],
@@ -158,7 +158,7 @@ def memory(history: RunHistory, buckets: int) -> Figure:
     )
 
 
-def utilization(history: RunHistory, buckets: int) -> Figure:
+def utilization(history: RunHistory, buckets: int) -> RunFigure:
     """How busy the GPU is, with a warning under 90 %; the CPU where there is none."""
     gpu = history.machine.last("gpu_reserved_bytes") is not None
     name = "gpu_percent" if gpu else "cpu_percent"
@@ -167,7 +167,7 @@ def utilization(history: RunHistory, buckets: int) -> Figure:
     recent = recent[np.isfinite(recent)]
     mean = float(recent.mean()) if len(recent) else math.nan
     warning = f"GPU {mean:.0f} % busy, under {BUSY_PERCENT} %" if gpu and mean < BUSY_PERCENT else ""
-    return Figure(
+    return RunFigure(
         name=f"machine/{name}",
         title="GPU busy" if gpu else "CPU busy",
         series=[Series(label=name, role="main", x=line.x, y=line.mean)],
@@ -180,7 +180,7 @@ def utilization(history: RunHistory, buckets: int) -> Figure:
     )
 
 
-def compared(histories: Sequence[RunHistory], buckets: int) -> Figure:
+def compared(histories: Sequence[RunHistory], buckets: int) -> RunFigure:
     """The losses of several runs over each other: running means, and the held-out losses as points."""
     series = []
     for place, history in enumerate(histories):
@@ -189,7 +189,7 @@ def compared(histories: Sequence[RunHistory], buckets: int) -> Figure:
         held = np.array(history.losses, dtype=float).reshape(-1, 2)
         series.append(Series(label=history.name, role=f"run{place}", x=mean.x, y=mean.mean))
         series.append(Series(label="", role=f"run{place}", x=held[:, 0], y=held[:, 1], points=True))
-    return Figure(name="train/loss", title="loss", series=series)
+    return RunFigure(name="train/loss", title="loss", series=series)
 
 
 def _last(values: np.ndarray) -> float:

@@ -45,7 +45,7 @@ class _Line(msgspec.Struct, gc=False):
 _LINES = msgspec.json.Decoder(_Line)
 
 
-class Journal:
+class JournalReader:
     """A run's events as far as they have been read.
 
     Args:

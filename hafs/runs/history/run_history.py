@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hafs.core.errors import DIVERGED, INTERRUPTED, USER_CAN_FIX
-from hafs.runs.history.columns import Columns
+from hafs.runs.history.columns import MetricTable
 from hafs.runs.history.process import presence
 from hafs.runs.history.wording import is_trouble
 
@@ -45,7 +45,7 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class RunPosition:
     """Where a run stands."""
 
     stage: str
@@ -76,7 +76,7 @@ class RunHistory:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.steps, self.machine = Columns(STEP), Columns(MACHINE)
+        self.steps, self.machine = MetricTable(STEP), MetricTable(MACHINE)
         self.stage = ""
         self.stages: dict[str, int] = {}
         """Stages that began, and the run's step at which each did."""
@@ -223,7 +223,7 @@ class RunHistory:
         """Of each step, float64[steps]."""
         return self.steps["tokens"] / np.maximum(self.steps["seconds"], 1e-9)
 
-    def place(self) -> Place:
+    def place(self) -> RunPosition:
         """Where the run stands."""
         planned = {stage["name"]: stage for stage in self.plan.get("stages", ())}
         stage = planned.get(self.stage, {})
@@ -231,7 +231,7 @@ class RunHistory:
         if len(self.steps) == 0 or self.steps["time"][-1] < self._back_at[0]:
             done = self._back_at[1]
         names = list(planned)
-        return Place(
+        return RunPosition(
             stage=self.stage or ("base" if self.last_time else ""),
             index=names.index(self.stage) + 1 if self.stage in names else 0,
             stages=len(names),

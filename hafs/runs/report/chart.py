@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hafs.runs.history.curves import ticks
-from hafs.runs.history.figures import Figure, Series
+from hafs.runs.history.figures import RunFigure, Series
 
 RUNS = 8
 """Number of run colors in the page's style."""
@@ -50,7 +50,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A figure with its marks in place; the fields of the heading are those of `Figure`."""
+    """A figure with its marks in place; the fields of the heading are those of `RunFigure`."""
 
     name: str
     title: str
@@ -67,7 +67,7 @@ class Chart:
     """Role and label of each named series, if there are several."""
 
 
-def chart(figure: Figure, width: int, height: int) -> Chart:
+def chart(figure: RunFigure, width: int, height: int) -> Chart:
     """Lay a figure out.
 
     Args:
@@ -84,7 +84,7 @@ def chart(figure: Figure, width: int, height: int) -> Chart:
     )  # fmt: skip
 
 
-def _drawing(figure: Figure, width: int, height: int) -> dict:
+def _drawing(figure: RunFigure, width: int, height: int) -> dict:
     y_low, y_high = figure.y_bounds()
     values = ticks(y_low, y_high, max(3, height // 45))
     left = 12 + 6.6 * max((len(figure.say(value)) for value in values), default=1)
@@ -111,7 +111,7 @@ class _Room:
         return self.bottom - np.clip(share, 0, 1) * (self.bottom - self.top)
 
 
-def _axes(figure: Figure, room: _Room, values: Sequence[float]) -> tuple[list[GridLine], list[Label]]:
+def _axes(figure: RunFigure, room: _Room, values: Sequence[float]) -> tuple[list[GridLine], list[Label]]:
     lines, labels = [], []
     for value in values:
         y = float(room.down(np.array(value)))
@@ -129,7 +129,7 @@ def _axes(figure: Figure, room: _Room, values: Sequence[float]) -> tuple[list[Gr
     return lines, labels
 
 
-def _marks(series: Series, figure: Figure, room: _Room) -> Iterator[Mark]:
+def _marks(series: Series, figure: RunFigure, room: _Room) -> Iterator[Mark]:
     if not len(series.x):
         return
     role, x = _role(series), room.across(series.x)

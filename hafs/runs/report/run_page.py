@@ -7,7 +7,7 @@ from typing import Any
 from hafs.core import durable, records
 from hafs.core.errors import RunError
 from hafs.core.pages import render
-from hafs.runs.history import Journal, RunHistory
+from hafs.runs.history import JournalReader, RunHistory
 from hafs.runs.history.figures import compared, figures
 from hafs.runs.history.wording import clock, duration, is_trouble, number, said
 from hafs.runs.report.chart import Chart, chart
@@ -25,7 +25,7 @@ def write(folder: Path) -> Path:
         RunError: The folder has no events.
         OSError: The file cannot be written.
     """
-    journal = Journal(folder)
+    journal = JournalReader(folder)
     if not journal.follow():
         raise RunError(f"{folder} has no events to report")
     facts = run_facts(journal.history) | {"data": _data(folder)}

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from hafs.core.errors import HafsError
 from hafs.core.failpoints import failpoint
-from hafs.training.rollback import Rewind
+from hafs.training.rollback import RollbackRequest
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -49,7 +49,7 @@ class Checkpoint(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
         """Save before the failed step if another device's process was lost, so that not even that step's past is."""
-        lost = isinstance(exception, Exception) and not isinstance(exception, HafsError | Rewind)
+        lost = isinstance(exception, Exception) and not isinstance(exception, HafsError | RollbackRequest)
         if lost and module.devices.replicated and not module.updating:
             with suppress(Exception):  # a device in trouble; the checkpoint before it is there
                 module.save_here()

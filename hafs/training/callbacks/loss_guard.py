@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pydantic import Field
 
-from hafs.training.rollback import Rewind
+from hafs.training.rollback import RollbackRequest
 
 LEAST_DRIFT = 0.5
 """Nats per token by which the loss must have risen to count as running away: small losses double by chance."""
@@ -102,17 +102,17 @@ class LossGuard(pl.Callback):
         """Keep the proven checkpoint from rotation; go back if it is time.
 
         Raises:
-            Rewind: Refused steps did not end, or the loss drifted away.
+            RollbackRequest: Refused steps did not end, or the loss drifted away.
         """
         module.run.checkpoints.proven = self._healthy()
         if len(self.bad_at) >= self.patience:
-            raise Rewind(
+            raise RollbackRequest(
                 module.facts.skipped or "", healthy=self._healthy(), left_out=(self.bad_at[0], self.bad_at[-1])
             )
         away = self._away()
         if away:
             healthy = min(self._healthy(), self.best_at)
-            raise Rewind(away, healthy=healthy, left_out=(self.good_at[0], self.good_at[-1]))
+            raise RollbackRequest(away, healthy=healthy, left_out=(self.good_at[0], self.good_at[-1]))
 
     def _away(self) -> str | None:
         if self.drift is None or len(self.good) < self.window:

@@ -26,13 +26,13 @@ class MicroBatch(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         """Probe once a run, leaving parameters, gradients and random numbers as they were."""
         wanted = module.on_gpu if self.probe == "auto" else self.probe
-        if not wanted or module.row_size.found:
+        if not wanted or module.micro_batch_size.found:
             return
         split: Any = trainer.datamodule.train  # type: ignore[attr-defined]
         longest = sorted(range(len(split)), key=lambda i: -int(split.lengths[i]))[: module.stage.batch_size]
-        module.row_size.tokens = self.tokens or int(sum(split.lengths[i] for i in longest))
+        module.micro_batch_size.tokens = self.tokens or int(sum(split.lengths[i] for i in longest))
         with torch.random.fork_rng():
             module.try_out([split[i] for i in longest])
         out_of_memory.free_cache()
-        module.row_size.found = True
-        module.event("micro_batch", row_tokens=module.row_size.tokens)
+        module.micro_batch_size.found = True
+        module.event("micro_batch", row_tokens=module.micro_batch_size.tokens)
