@@ -1,4 +1,4 @@
-"""From the command's config to what is evaluated and how; refuses what cannot be meant before anything is loaded."""
+"""Builds the evaluation from the command's config; refuses contradictory options before anything is loaded."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,11 +21,11 @@ from hafs.runs.finished import find
 
 
 def measuring(config: DictConfig) -> Measuring:
-    """How figures are taken.
+    """How the model is measured.
 
     Raises:
         DataError: The general set cannot be read.
-        ConfigError: There is a judge and no provider for it, or a task that lm-eval does not have.
+        ConfigError: The judge has no provider, or lm-eval does not have a task.
     """
     general_set(config.general)  # the cheapest refusal first
     judge = build(config.judge)
@@ -47,50 +47,52 @@ def rules(config: DictConfig) -> Gate:
     """The gate.
 
     Raises:
-        ConfigError: A rule is about nothing that could be measured.
+        ConfigError: A rule names an unknown metric.
     """
     gate: Gate = build(config.gate)
     known = [*map(str, config.metrics), FORGETTING, JUDGE]
     of_tasks = tuple(f"{task}_" for task in config.tasks)
     if unknown := [metric for metric in gate.rules if metric not in known and not metric.startswith(of_tasks)]:
         raise ConfigError(
-            f"gate.{unknown[0]} is a rule about no metric; {did_you_mean(unknown[0], known)}",
+            f"gate.{unknown[0]} is a rule for an unknown metric; {did_you_mean(unknown[0], known)}",
             hint="metrics are listed in conf/metrics/default.yaml",
         )
     return gate
 
 
 def subjects(config: DictConfig) -> Sequence[Subject]:
-    """One run to hold against its base, or two to hold against each other.
+    """One run to compare with its base model, or two runs to compare with each other.
 
     Raises:
-        ConfigError: One of two is missing, or both ways are asked for at once.
+        ConfigError: One of the two runs is missing, or both kinds of comparison are requested.
         RunError: There is no such run, or it is not finished.
     """
     if not (config.a or config.b):
         return [open_run(find(config.name, what="evaluate"))]
     missing = [key for key in ("a", "b") if not config[key]]
     if missing or config.name:
-        fact = f"{missing[0]}= is missing" if missing else "name= and a= b= are two different questions"
-        raise ConfigError(f"two runs are compared as a=RUN b=RUN: {fact}", hint="name=RUN holds one against its base")
+        fact = f"{missing[0]}= is missing" if missing else "name= cannot be combined with a= and b="
+        raise ConfigError(
+            f"two runs are compared as a=RUN b=RUN: {fact}", hint="name=RUN compares one run with its base model"
+        )
     if config.a == config.b:
-        raise ConfigError(f"a and b are both {config.a!r}", hint="name=RUN holds a run against its base")
+        raise ConfigError(f"a and b are both {config.a!r}", hint="name=RUN compares a run with its base model")
     return [open_run(find(config.a, what="evaluate")), open_run(find(config.b, what="evaluate"))]
 
 
 def scored(config: DictConfig, say: Callable[[str], None]) -> Trial:
-    """The trial of the council that the words describe.
+    """The trial of the council that the config describes.
 
     Raises:
-        ConfigError: A run is named beside the council, or the headline is no metric.
+        ConfigError: A run is named together with the council, or the headline is not a metric.
         HafsError: An expert's run or registered model cannot be used.
     """
     if beside := [key for key in ("name", "a", "b") if config[key]]:
-        raise ConfigError(f"council= and {beside[0]}= are two different questions", hint="one of them at a time")
+        raise ConfigError(f"council= cannot be combined with {beside[0]}=", hint="use only one of them")
     metrics = {str(name): build(node) for name, node in config.metrics.items() if node}
     if config.headline not in metrics:
         raise ConfigError(
-            f"headline is {config.headline!r}, which is no metric", hint=did_you_mean(config.headline, metrics)
+            f"headline is {config.headline!r}, which is not a metric", hint=did_you_mean(config.headline, metrics)
         )
     chat, members = seated(config)
     return of_council(

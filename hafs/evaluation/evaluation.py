@@ -1,9 +1,9 @@
-"""Is it better than the base, and did it forget anything? A finished run against its base, or two runs.
+"""Compares a finished run with its base model, or two runs: is it better, and did it forget anything?
 
-    subject    a finished run, its test split held against all that training saw, its model, adapter on or off
-    rows       the likelihood of the rows' own answers, and answers to their prompts, many at once
-    general    what a model forgets; harness: tasks of lm-eval
-    figures    one number a metric and side; intervals: paired bootstrap over the rows
+    subject    a finished run, its unseen test split, its model with the adapter on or off
+    rows       the likelihood of the reference answers, and generated answers, in batches
+    general    forgetting; harness: tasks of lm-eval
+    figures    one number per metric and side; intervals: paired bootstrap over the rows
     outcome    the record for the registry, the rows behind it; show and page: the terminal, and one HTML file
 
 The verdict is the gate's (`hafs/evaluation/gate.py`).
@@ -30,17 +30,17 @@ from hafs.evaluation.judge import Ask, Judge, Pair
 from hafs.evaluation.metrics import Metric
 from hafs.evaluation.outcome import Outcome, Sheet, outcome
 from hafs.evaluation.rows import put_to
-from hafs.evaluation.subject import Loaded, Subject, data_of, held_out, refuse_seen
+from hafs.evaluation.subject import Subject, SwitchableModel, data_of, held_out, refuse_seen
 from hafs.runs.evaluation_record import Figure, Verdict
 
 Say = Callable[[str], None]
 JUDGE = "judge"
 OF_ONE_TOKENIZER = ("perplexity", "token_accuracy", "answer_length", "seconds_per_token", FORGETTING)
-"""Metrics that count tokens: over two tokenizers they compare nothing."""
+"""Metrics that count tokens: they cannot be compared across tokenizers."""
 
 
 class Opinion(NamedTuple):
-    """A judge and whom it asks."""
+    """A judge and the model that it asks."""
 
     judge: Judge
     ask: Ask
@@ -48,46 +48,46 @@ class Opinion(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Measuring:
-    """How figures are taken."""
+    """How the model is measured."""
 
     metrics: Mapping[str, Metric]
     max_new_tokens: int
-    """Longest answer; 0: none is asked for."""
+    """Longest answer in tokens; 0: no answers are generated."""
     at_once: int
-    """Answers in the making at any time."""
+    """Answers generated concurrently."""
     rows: int | None
-    """At most so many rows of the test split; None: all."""
+    """Maximum number of test rows; None: all."""
     general: str | None
-    """The general set's file; None: what is forgotten is not measured."""
+    """The general set's file; None: forgetting is not measured."""
     draws: int
     """Resamples for an interval."""
     seed: int
     """Of the resamples."""
     judge: Opinion | None = None
-    """Who says which answer is better; None: nobody is asked."""
+    """Says which answer is better; None: no judge."""
     harness: Harness | None = None
     """Tasks of lm-eval; None: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Questions:
-    """What is put to both sides."""
+    """The rows that both sides are measured on."""
 
     test: Sequence[Conversation]
     groups: Sequence[str]
-    """Of the test rows: those of one prompt or one `split_group` share theirs."""
+    """Groups of the test rows: rows with one prompt or one `split_group` share a group."""
     general: Sequence[Conversation]
 
 
 def against_base(subject: Subject, how: Measuring, gate: Gate, say: Say) -> Outcome:
-    """Hold a run against its base: one base in memory, its adapter off and on.
+    """Compare a run with its base model: one base in memory, with the adapter off and on.
 
     Raises:
-        DataError: The test split was seen, or is not what it was.
+        DataError: The test split was seen in training, or has changed.
         RunError: The adapter cannot be loaded.
     """
     began = time.perf_counter()
-    say(f"{subject.folder} against {subject.base}")
+    say(f"{subject.folder} compared with {subject.base}")
     tokenizer = subject.model.tokenizer()
     data = data_of(subject, tokenizer)
     split = held_out(subject, data)
@@ -105,14 +105,14 @@ def against_base(subject: Subject, how: Measuring, gate: Gate, say: Say) -> Outc
 
 
 def against_run(a: Subject, b: Subject, how: Measuring, say: Say) -> Outcome:
-    """Hold run `b` against run `a`, over the test split of `a`, which neither may have seen.
+    """Compare run `b` with run `a` on the test split of `a`, which neither may have seen.
 
     Raises:
         DataError: One of them saw rows of the split.
         RunError: An adapter cannot be loaded.
     """
     began = time.perf_counter()
-    say(f"{b.folder} against {a.folder}")
+    say(f"{b.folder} compared with {a.folder}")
     tokenizer_a, tokenizer_b = a.model.tokenizer(), b.model.tokenizer()
     data = data_of(a, tokenizer_a)
     split = held_out(a, data)
@@ -124,7 +124,7 @@ def against_run(a: Subject, b: Subject, how: Measuring, say: Say) -> Outcome:
     if loaded.serves(b):
         loaded.take(b)
     else:
-        del loaded, net  # the first must go before the second comes
+        del loaded, net  # free the first before the second is loaded
         loaded = _load(b, say)
     with loaded.tuned() as net:
         right = _sheet(b.name, net, tokenizer_b, questions, how, say)
@@ -141,7 +141,9 @@ def against_run(a: Subject, b: Subject, how: Measuring, say: Say) -> Outcome:
 
 def _questions(split: Split, how: Measuring, say: Say, *, dataset: str) -> Questions:
     count = len(split) if how.rows is None else min(how.rows, len(split))
-    test = [split.conversation(i) for i in range(count)]  # ordered by content hashes: the first are as good as any
+    test = [
+        split.conversation(i) for i in range(count)
+    ]  # rows are ordered by content hash, so the first ones are a random sample
     part = f"{count} of {len(split)}" if count < len(split) else f"{count}"
     say(f"data       {dataset}: {part} test rows, none of them seen in training or early stopping")
     general = general_set(how.general)
@@ -150,9 +152,9 @@ def _questions(split: Split, how: Measuring, say: Say, *, dataset: str) -> Quest
     return Questions(test=test, groups=[group_in(split, i) for i in range(count)], general=general)
 
 
-def _load(subject: Subject, say: Say) -> Loaded:
+def _load(subject: Subject, say: Say) -> SwitchableModel:
     began = time.perf_counter()
-    loaded = Loaded(subject)
+    loaded = SwitchableModel(subject)
     seconds = time.perf_counter() - began
     say(f"model      {subject.base} with {subject.adapter.name}, on {loaded.device} in {seconds:.1f} s")
     return loaded
@@ -180,7 +182,7 @@ def _compared(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict
 
 
 def _judged(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict[str, Figure], dict[str, str]]:
-    """The share of rows in which each side has the better answer, a tie counting half for both."""
+    """The share of rows in which each side has the better answer; a tie counts half for both."""
     assert how.judge is not None
     both = [(a, b) for a, b in zip(base.test, tuned.test, strict=True) if a.answer is not None and b.answer is not None]
     pairs = [

@@ -1,4 +1,4 @@
-"""An evaluation on a terminal: every figure with its interval, the verdict rule by rule, a few answers side by side."""
+"""Prints an evaluation: every figure with its interval, the verdict for each rule, a few answers side by side."""
 
 from rich.console import Console
 from rich.table import Table
@@ -15,8 +15,8 @@ def show(console: Console, outcome: Outcome, *, examples: int = 2) -> None:
     """Print an evaluation.
 
     Args:
-        console: Where to.
-        outcome: What was found.
+        console: Where it is printed.
+        outcome: The evaluation.
         examples: Rows whose answers are shown side by side.
     """
     console.print(_figures(outcome))
@@ -35,11 +35,13 @@ def conclusion(outcome: Outcome) -> str:
     record, (left, right) = outcome.record, outcome.sheets
     better = [name for name, figure in record.metrics.items() if judged(figure) == "better"]
     worse = [name for name, figure in record.metrics.items() if judged(figure) == "worse"]
-    parts = [f"surely {word} in {', '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names]
+    parts = [
+        f"significantly {word} on {', '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names
+    ]
     sure, few = " and ".join(parts), _few(record)
-    told = "; ".join([sure, *few] if sure else few or ["surely neither better nor worse in anything"])
+    told = "; ".join([sure, *few] if sure else few or ["no significant difference in any metric"])
     if right.label != "tuned":
-        return f"{right.label} against {left.label}: {told}"
+        return f"{right.label} compared with {left.label}: {told}"
     verdict = "the gate passed" if record.verdict.passed else "the gate refused"
     return f"{record.name}: {verdict if record.verdict.rules else 'no rules'}; {told}"
 
@@ -50,18 +52,18 @@ def _few(record: Evaluation) -> list[str]:
     for name, figure in record.metrics.items():
         if figure.unsure.startswith("too few"):
             found.setdefault(figure.unsure.partition(": ")[2], []).append(name)
-    return [f"too few to say in {', '.join(names)} ({why})" for why, names in found.items()]
+    return [f"too few to say on {', '.join(names)} ({why})" for why, names in found.items()]
 
 
 def judged(figure: Figure) -> str:
-    """`better` or `worse` where all of the interval says so, else empty."""
+    """`better` or `worse` if the whole interval is on one side of 0, else empty."""
     if figure.better == "neither" or figure.low is None or figure.high is None or figure.low <= 0 <= figure.high:
         return ""
     return "better" if (figure.low > 0) == (figure.better == "higher") else "worse"
 
 
 def number(value: float | None, unit: str) -> str:
-    """A figure as people read it."""
+    """A figure formatted for display."""
     if value is None:
         return "-"
     if unit == "share":
@@ -70,7 +72,7 @@ def number(value: float | None, unit: str) -> str:
 
 
 def signed(value: float | None, unit: str) -> str:
-    """A difference, with its sign; of shares in points."""
+    """A difference with its sign; shares are in percentage points."""
     if value is None:
         return "-"
     digits = ".3g" if abs(value) < 1000 else ".0f"
@@ -118,7 +120,7 @@ def _answers(outcome: Outcome, count: int) -> Table | None:
 
 
 def _clipped(text: str, *, lines: int = 10) -> str:
-    """The first lines; whole answers are in the page."""
+    """The first lines; the page has the whole answers."""
     kept = [line for line in text.splitlines() if line.strip()]
     return "\n".join([*kept[:lines], "..."] if len(kept) > lines else kept)
 
@@ -127,11 +129,11 @@ def refuse(record: Evaluation) -> None:
     """End with the gate's exit code.
 
     Raises:
-        GateRefused: A rule does not hold.
+        GateRefused: A rule is not met.
     """
     failed = [ruling.words for ruling in record.verdict.rules if not ruling.passed]
     if failed:
         raise GateRefused(
             f"the gate refuses {record.name!r}: {'; '.join(failed)}",
-            hint=f"train on; hafs register name={record.name} force=true registers it all the same, and says so",
+            hint=f"train longer, or: hafs register name={record.name} force=true (its record will say so)",
         )

@@ -1,4 +1,4 @@
-"""From what two models made of the same rows to figures with intervals."""
+"""Computes figures with intervals from two models' results on the same rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

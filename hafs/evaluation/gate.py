@@ -11,10 +11,10 @@ from hafs.runs.evaluation_record import Figure, Ruling, Verdict
 
 
 class Rule(NamedTuple):
-    """What a kind of rule looks at: a figure with its interval, and the side of the limit it must be on."""
+    """A kind of rule: which figure it checks, and on which side of the limit that must be."""
 
     words: str
-    """`at most`, `at least`, with what is looked at."""
+    """What is compared with the limit, in words."""
     at_most: bool
     of: Callable[[Figure], tuple[float | None, float | None, float | None]]
     """The figure and its interval's ends."""
@@ -55,24 +55,24 @@ RULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """Rules that must all hold."""
+    """Rules that must all be met."""
 
     name: str
     """As in `gate=`."""
     certain: bool
-    """Hold the far end of the 95 % interval against the limit, not the figure alone."""
+    """Compare the far end of the 95 % interval with the limit, not only the figure."""
     rules: Mapping[str, Mapping[str, float]]
     """By metric, then by kind of rule: the limit."""
 
     def judge(self, figures: Mapping[str, Figure], skipped: Mapping[str, str] = MappingProxyType({})) -> Verdict:
-        """Apply every rule; one whose metric was not measured does not hold.
+        """Apply every rule; a rule fails if its metric was not measured.
 
         Args:
-            figures: What was measured.
-            skipped: What was not, and why.
+            figures: Measured metrics.
+            skipped: Metrics that were not measured, and why.
         """
         rulings = tuple(
-            self._apply(metric, kind, limit, figures.get(metric), skipped.get(metric, "no row is about it"))
+            self._apply(metric, kind, limit, figures.get(metric), skipped.get(metric, "it applies to no row"))
             for metric, kinds in self.rules.items()
             for kind, limit in kinds.items()
         )
@@ -96,7 +96,7 @@ class Gate:
 
 
 def _unsure(rule: Rule, found: Figure) -> str:
-    """Why nothing certain can be said, in words; a figure of one side alone needs rows, and no interval."""
+    """Why no confident statement is possible, in words; the figure of one side alone needs rows but no interval."""
     if rule.of is _tuned:
         return too_few(found.rows, found.rows if found.groups is None else found.groups)
     return found.unsure
@@ -109,10 +109,10 @@ def _span(low: float | None, high: float | None, unsure: str) -> str:
 
 
 def gate(*, name: str, certain: bool, **rules: Mapping[str, float] | None) -> Gate:
-    """The gate that the `gate` group describes; each further key is a metric and its rules, null: none.
+    """The gate that the `gate` group describes; each further key is a metric with its rules; null: no rule.
 
     Raises:
-        ConfigError: A rule is no rule, or its limit no number.
+        ConfigError: A kind of rule is unknown, or its limit is not a number.
     """
     chosen = {metric: dict(kinds) for metric, kinds in rules.items() if kinds}
     if problems := _problems(chosen):
@@ -121,7 +121,7 @@ def gate(*, name: str, certain: bool, **rules: Mapping[str, float] | None) -> Ga
 
 
 def _problems(given: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the rules of a config, a line each."""
+    """What is wrong with the rules of a config, one line per problem."""
     found = []
     for metric, kinds in given.items():
         if metric in ("name", "certain") or kinds is None:

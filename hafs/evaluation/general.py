@@ -1,4 +1,4 @@
-"""What a model forgets: a small set of everyday questions that no expert is trained on."""
+"""Forgetting: the loss on a small set of everyday questions that no expert is trained on."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class Forgetting(Metric):
     unit = "nats"
 
     def parts(self, said: Said) -> Parts | None:
-        """Nats, and the tokens they are of."""
+        """Nats and the number of supervised tokens."""
         return Parts(said.nats or 0.0, said.supervised) if said.supervised else None
 
 
@@ -31,7 +31,7 @@ def general_set(path: str | None) -> list[Conversation]:
         path: A JSONL file in any of the formats of training data.
 
     Raises:
-        DataError: It is not there, or a row of it cannot be used.
+        DataError: The file cannot be read, or a row cannot be used.
     """
     if path is None:
         return []
@@ -50,8 +50,8 @@ def _read(path: str, number: int, line: bytes) -> Conversation:
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise DataError(f"{path} line {number} is no JSON: {error}") from error
-    parsed = parse(row) if isinstance(row, dict) else Reject("not_an_object", "it is no object")
+        raise DataError(f"{path} line {number} is not valid JSON: {error}") from error
+    parsed = parse(row) if isinstance(row, dict) else Reject("not_an_object", "it is not a JSON object")
     if isinstance(parsed, Reject):
         raise DataError(f"{path} line {number}: {parsed.message}", hint="a row has instruction, input and output")
     return parsed.conversation

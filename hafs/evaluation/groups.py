@@ -1,4 +1,4 @@
-"""Which rows belong together: those of one prompt, or of one `split_group`, as the dataset's splits have it."""
+"""Groups of rows: rows with one prompt or one `split_group` belong together, as in the dataset's splits."""
 
 from collections.abc import Sequence
 

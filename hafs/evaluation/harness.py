@@ -27,9 +27,9 @@ class Harness:
     tasks: Sequence[str]
     """Names of tasks, groups or tags."""
     folder: str | None
-    """Tasks of one's own, as YAML."""
+    """Folder with your own tasks, as YAML."""
     limit: int | None
-    """Documents of each task; None: all."""
+    """Documents per task; None: all."""
 
 
 class Scores(NamedTuple):
@@ -43,7 +43,7 @@ def harness(tasks: Sequence[str], folder: str | None, limit: int | None) -> Harn
     """The tasks to run; None where none are asked for.
 
     Raises:
-        ConfigError: lm-eval is not installed, or knows no such task.
+        ConfigError: lm-eval is not installed, or does not have the task.
     """
     if not tasks:
         return None
@@ -51,7 +51,7 @@ def harness(tasks: Sequence[str], folder: str | None, limit: int | None) -> Harn
         raise ConfigError(f"tasks={','.join(tasks)} needs lm-eval, which is not installed",
                           hint="pip install 'hafs[lm-eval]'")  # fmt: skip
     if folder is not None and not Path(folder).is_dir():
-        raise ConfigError(f"tasks_folder={folder!r} is no folder")
+        raise ConfigError(f"tasks_folder={folder!r} is not a folder")
     known = _manager(folder).all_tasks
     if unknown := [task for task in tasks if task not in known]:
         raise ConfigError(f"lm-eval has no task {unknown[0]!r}", hint=_near(unknown[0], known))
@@ -60,7 +60,7 @@ def harness(tasks: Sequence[str], folder: str | None, limit: int | None) -> Harn
 
 def _near(word: str, known: Sequence[str]) -> str:
     near = did_you_mean(word, known)
-    return near if near.startswith("did") else "lm-eval ls tasks shows all; tasks_folder= holds your own"
+    return near if near.startswith("did") else "lm-eval ls tasks lists all; tasks_folder= adds your own"
 
 
 def _manager(folder: str | None) -> Any:
@@ -71,24 +71,24 @@ def _manager(folder: str | None) -> Any:
 
 
 def scores(net: Any, tokenizer: Any, wanted: Harness, *, at_once: int) -> dict[str, Scores]:
-    """What a model scores, by `TASK_METRIC`; metrics that are no number of each document are left out.
+    """What a model scores, by `TASK_METRIC`; metrics without a number per document are left out.
 
     Raises:
-        HafsError: A task's data cannot be had.
+        HafsError: A task's data cannot be loaded.
     """
     from lm_eval import simple_evaluate  # type: ignore
 
-    from hafs.evaluation.harness_model import Loaded
+    from hafs.evaluation.harness_model import HarnessModel
 
     try:
         told: Any = simple_evaluate(
-            model=Loaded(net, tokenizer, at_once=at_once), tasks=list(wanted.tasks), limit=wanted.limit,
+            model=HarnessModel(net, tokenizer, at_once=at_once), tasks=list(wanted.tasks), limit=wanted.limit,
             task_manager=_manager(wanted.folder), bootstrap_iters=0,
         )  # fmt: skip
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:160]
         raise HafsError(
-            f"lm-eval could not run {', '.join(wanted.tasks)}: {why}", hint="tasks= leaves them out"
+            f"lm-eval could not run {', '.join(wanted.tasks)}: {why}", hint="tasks=[] leaves them out"
         ) from error
     return {
         f"{task}_{metric}": Scores(found, bool(higher))

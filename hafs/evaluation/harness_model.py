@@ -1,4 +1,4 @@
-"""A net in memory as a model of lm-eval: its likelihoods and answers are hafs' own, packed and many at once."""
+"""A loaded net as an lm-eval model; hafs packs the likelihoods and batches the answers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,16 +15,16 @@ from hafs.modeling.generation.stop import StopWords
 from hafs.modeling.likelihood import likelihoods
 
 LONGEST_ANSWER = 256
-"""Tokens, where a task does not say."""
+"""Tokens, if a task has no limit."""
 
 
-class Loaded(TemplateLM):
-    """What lm-eval asks; prompts are the tasks' own plain text.
+class HarnessModel(TemplateLM):
+    """The interface that lm-eval calls; prompts are the tasks' own plain text.
 
     Args:
         net: The model, its adapter on or off.
         tokenizer: Its tokenizer.
-        at_once: Answers in the making at any time.
+        at_once: Answers generated concurrently.
     """
 
     def __init__(self, net: Any, tokenizer: Any, *, at_once: int) -> None:
@@ -54,7 +54,7 @@ class Loaded(TemplateLM):
         return [(-likely.nats, likely.correct == likely.tokens) for likely in found]
 
     def _sample(self, context: Sequence[int], answer: Sequence[int]) -> Sample:
-        """The answer counts, the context does not; of what is too long, the end is kept."""
+        """The answer counts, the context does not; a sequence that is too long keeps its end."""
         tokens = np.array([*context, *answer][-self.max_length :], np.int32)
         return Sample("", tokens, np.arange(len(tokens)) >= len(tokens) - len(answer))
 
@@ -84,9 +84,9 @@ class Loaded(TemplateLM):
 
 
 class _Answer:
-    """An answer in the making, and what ends it."""
+    """An answer that is being generated, with its stop texts."""
 
-    def __init__(self, model: Loaded, context: str, wanted: dict[str, Any]) -> None:
+    def __init__(self, model: HarnessModel, context: str, wanted: dict[str, Any]) -> None:
         limit = int(wanted.get("max_gen_toks", LONGEST_ANSWER))
         prompt = model.tok_encode(context)[-(model.max_length - limit) :]
         heat = float(wanted.get("temperature", 0.0)) if wanted.get("do_sample") else 0.0
@@ -98,7 +98,7 @@ class _Answer:
         self.text = ""
 
     def hear(self, token: int | None) -> bool:
-        """Take the next token; True: a stop text has come, and nothing more is wanted."""
+        """Take the next token; True: a stop text was found, so generation ends."""
         self.text += self._stop.feed(self._pieces.add(token))
         if self.row.finish == "length":
             self.text += self._stop.feed(self._pieces.add(None))

@@ -1,4 +1,4 @@
-"""How sure a difference is: paired bootstrap over groups of rows, for all metrics alike.
+"""Confidence intervals of differences: a paired bootstrap over groups of rows, the same for all metrics.
 
 Rows of one prompt succeed or fail together, so groups of rows are drawn, not rows (the cluster bootstrap; Cameron,
 Gelbach and Miller 2008). Groups are drawn with replacement, the same draw for both sides, and the figure is computed
@@ -18,7 +18,7 @@ import numpy as np
 
 from hafs.data.enough import too_few
 
-_CHUNK = 4_000_000  # counts held at once
+_CHUNK = 4_000_000  # counts in memory per chunk
 
 Value = Callable[[Any, Any], Any]
 
@@ -33,7 +33,7 @@ class Sides(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A figure and where it lies with 95 % confidence; None: too few rows or prompts to say."""
+    """A figure and its 95 % confidence interval; None: too few rows or prompts."""
 
     figure: float
     low: float | None

@@ -1,6 +1,6 @@
 """A judge: another model says which of two answers is better.
 
-It is asked twice a row, with the answers in both orders, since judges lean to one place (Zheng et al. 2023, arXiv
+It is asked twice per row, with the answers in both orders, because judges prefer one position (Zheng et al. 2023, arXiv
 2306.05685). Two verdicts that agree count, two that contradict each other are a tie, and a row with a failed call or an
 unreadable reply is missing, never a zero.
 """
@@ -37,11 +37,11 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """How answers are compared; whom it asks is only known at run time."""
+    """How answers are compared; the model that it asks is only known at run time."""
 
     name: str
     rows: int
-    """At most so many."""
+    """Maximum number of rows."""
     tier: Tier
     instruction: str
 
@@ -49,8 +49,8 @@ class Judge:
         """For each pair 1 where the second answer is better, -1 where the first is, 0 for a tie, None: missing.
 
         Args:
-            pairs: Equal answers are a tie and not asked about.
-            ask: Sends prompts and gives back replies in their order, None for those that failed.
+            pairs: Equal answers count as a tie without a request.
+            ask: Sends prompts and returns replies in their order; None for failed requests.
         """
         asked = [i for i, pair in enumerate(pairs) if pair.first.strip() != pair.second.strip()]
         prompts = [self.prompt(pairs[i], swapped=swapped) for i in asked for swapped in (False, True)]
@@ -62,7 +62,7 @@ class Judge:
         return [None if value is None else float(int(value)) for value in found]
 
     def prompt(self, pair: Pair, *, swapped: bool) -> str:
-        """What the judge is asked about one pair; what others wrote is fenced by tags that it cannot close."""
+        """What the judge is asked about one pair; untrusted text is inside tags that it cannot close."""
         a, b = (pair.second, pair.first) if swapped else (pair.first, pair.second)
         parts = {"request": pair.request, "reference": pair.reference, "answer_a": a, "answer_b": b}
         return "\n\n".join(
@@ -75,21 +75,21 @@ def _inside(text: str) -> str:
 
 
 def verdict(reply: str | None) -> int | None:
-    """1 for B, -1 for A, 0 for a tie; None for anything else, such as all of them."""
+    """1 for B, -1 for A, 0 for a tie; None for anything else, such as all three."""
     match = _VERDICT.match(reply or "")
     return {"A": -1, "B": 1, "TIE": 0}[match[1].upper()] if match else None
 
 
 def asking(judge: Judge, providers: Sequence[Any], policy: Any) -> Ask:
-    """Whom the judge asks.
+    """The function that sends the judge's prompts.
 
     Args:
-        judge: Says which of their models.
-        providers: In the order in which they are asked.
-        policy: Times and numbers of calls.
+        judge: Its tier selects the providers' model.
+        providers: In the order in which they are tried.
+        policy: Timeouts and retries.
 
     Raises:
-        ConfigError: There is no provider, or none of them has its key.
+        ConfigError: There is no provider, or none has its API key.
     """
     from hafs.providers.failover import failover
 

@@ -1,4 +1,4 @@
-"""What an evaluation found: the record, and the rows behind the figures."""
+"""The result of an evaluation: the record, and the rows behind the figures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from hafs.runs.evaluation_record import Evaluation, Figure, HeldOut, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """What one side made of all that was put to it."""
+    """The measurements of one side."""
 
     label: str
     """base, tuned, or a run's name."""
@@ -38,7 +38,7 @@ class Outcome:
     """Where its files go."""
 
     def write(self, page: str) -> list[Path]:
-        """Write the record, the page and every row; each replaces its old self whole.
+        """Write the record, the page and every row; each file is replaced atomically.
 
         Args:
             page: The HTML page.
@@ -75,18 +75,18 @@ def outcome(
     seconds: float,
     against: Subject | None = None,
 ) -> Outcome:
-    """Put an evaluation together.
+    """Assemble the outcome of an evaluation.
 
     Args:
         subject: Whose figures stand in the second column.
         data: The data of the test split.
         split: The test split.
         sheets: Both sides.
-        figures: What was measured.
-        skipped: What was not, and why.
+        figures: Measured metrics.
+        skipped: Metrics that were not measured, and why.
         verdict: The gate's.
         max_new_tokens: Longest answer.
-        seconds: All of it took.
+        seconds: Duration of the evaluation.
         against: The run of the first column; None: the subject's base.
     """
     count = len(sheets[0].test)

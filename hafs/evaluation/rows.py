@@ -1,4 +1,4 @@
-"""What one model makes of rows: how likely their own answers are to it, and what it answers itself."""
+"""Measures one model on rows: the likelihood of the reference answers, and the model's own answers."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,23 +16,23 @@ from hafs.modeling.generation import Decoder, Generation, at_rest, prompt_of
 from hafs.modeling.likelihood import Likelihood, likelihoods
 
 ROW_TOKENS = {"cpu": 1024}
-"""Tokens of one forward pass over given answers; it is halved where memory runs out."""
+"""Tokens per forward pass over reference answers; halved if memory runs out."""
 GPU_ROW_TOKENS = 8192
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One conversation, ready to be put to a model."""
+    """One conversation, prepared for a model."""
 
     prompt: Conversation
     """All before the last answer."""
     reference: str
-    """The last answer; empty for plain text, which asks nothing."""
+    """The last answer; empty for plain text, which has no question."""
     sample: Sample
     """The whole conversation, tokenized as in training."""
     bytes: int
-    """UTF-8 bytes of what its supervised tokens spell."""
+    """UTF-8 bytes of the supervised text."""
     expected_calls: tuple[Call, ...] = ()
     """Tool calls of the last answer."""
 
@@ -67,15 +67,15 @@ def put_to(
     at_once: int,
     progress: Progress = lambda *_: None,
 ) -> list[Said]:
-    """What a model makes of every conversation.
+    """Measure a model on every conversation.
 
     Args:
         net: The model, its adapter on or off.
         tokenizer: Of the model.
-        conversations: Which, with their answers.
-        max_new_tokens: Longest answer; 0: only measure how likely the rows' own answers are.
-        at_once: Answers in the making at any time; halved where memory runs out.
-        progress: Called with answers that are done and answers in all.
+        conversations: The conversations, with their answers.
+        max_new_tokens: Longest answer; 0: only measure the likelihood of the reference answers.
+        at_once: Answers generated concurrently; halved if memory runs out.
+        progress: Called with the number of finished answers and their total.
     """
     rows = [asked(conversation, tokenizer) for conversation in conversations]
     with at_rest(net):
@@ -111,10 +111,10 @@ def _said(row: Asked, found: Likelihood, own: Given) -> Said:
 def answers(
     net: Any, tokenizer: Any, prompts: Sequence[Conversation], max_new_tokens: int, at_once: int, progress: Progress
 ) -> list[Given]:
-    """Greedy answers of a net at rest, in the order of the prompts, as many at once as fit.
+    """Greedy answers of a net in inference mode, in the order of the prompts, as many concurrently as fit.
 
     Raises:
-        HafsError: Not even one answer fits in memory.
+        HafsError: A single answer does not fit in memory.
     """
     while True:
         try:
@@ -124,7 +124,7 @@ def answers(
                 raise
             if at_once == 1:
                 hint = "lower max_new_tokens"
-                raise HafsError("out of memory with a single answer in the making", hint=hint) from None
+                raise HafsError("out of memory while generating a single answer", hint=hint) from None
         at_once //= 2
         out_of_memory.free_cache()
 

@@ -1,4 +1,4 @@
-"""What is evaluated: a finished run, its test split, and its model with the adapter on or off."""
+"""The evaluated run: its test split, and its model with the adapter on or off."""
 
 import hashlib
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class Subject:
 
     folder: Path
     weights: Path
-    """The folder of what was trained: `adapter/` of a run, the folder itself of a registered model."""
+    """The folder with the trained weights: `adapter/` of a run, the folder itself of a registered model."""
     config: DictConfig
     """As the run recorded it."""
     data: str
@@ -57,7 +57,7 @@ class Subject:
 
     @property
     def tensors(self) -> Path:
-        """The file of what was trained."""
+        """The file with the trained tensors."""
         return next(path for name in TENSORS if (path := self.weights / name).exists())
 
     def sha256(self) -> str:
@@ -80,7 +80,7 @@ def open_registered(registry: Registry, record: Record) -> Subject:
     """Read what a registered model's run recorded.
 
     Raises:
-        HafsError: Its bytes are not those that were registered, or the run's record is gone.
+        HafsError: Its files have changed since registration, or the run's record is missing.
     """
     folder = registry.verified(record)
     return Subject(folder=folder, weights=folder, **_built(finished.read(folder)))
@@ -98,17 +98,18 @@ def data_of(subject: Subject, tokenizer: Any) -> Prepared:
     """The data of a run, as it was trained with.
 
     Raises:
-        DataError: Its files are gone or have changed.
+        DataError: Its files are missing or have changed.
     """
     data = prepare(subject.dataset, tokenizer, seed=subject.config.seed, cache=cache_folder() / "datasets")
     if data.fingerprint != subject.data:
-        fact = f"the data of {subject.name} has changed: it was {subject.data}, now it is {data.fingerprint}"
+        fingerprints = f"fingerprint {subject.data} then, {data.fingerprint} now"
+        fact = f"the data of {subject.name} has changed since training: {fingerprints}"
         raise DataError(fact, hint="an evaluation needs the files that the run was trained with")
     return data
 
 
 def held_out(subject: Subject, data: Prepared) -> Split:
-    """The test split of a run, once it is sure that the run never saw it.
+    """The test split of a run, after checking that the run never saw it.
 
     Raises:
         DataError: There is no test split, or one of its rows was in training or in early stopping.
@@ -122,12 +123,12 @@ def held_out(subject: Subject, data: Prepared) -> Split:
 
 
 def refuse_seen(split: Split, subject: Subject, data: Prepared) -> None:
-    """Hold the hashes of rows and of prompts against all that a run saw.
+    """Compare the hashes of rows and prompts with everything that a run saw.
 
     Args:
         split: The rows in question.
-        subject: The run: the rows of its steps are in its events.
-        data: What it was trained with.
+        subject: The run; its events list the rows of each step.
+        data: The data that it was trained with.
 
     Raises:
         DataError: A row, or its prompt, was trained on or measured for early stopping.
@@ -136,19 +137,21 @@ def refuse_seen(split: Split, subject: Subject, data: Prepared) -> None:
     trained = {row for step in steps for row in step.get("samples") or ()} | set(data.splits["train"].ids[:])
     for rows, what in ((trained, "training"), (set(data.splits["val"].ids[:]), "early stopping")):
         if seen := rows & set(split.ids[:]):
-            fact = f"{len(seen)} of {len(split)} test rows were in the {what} of {subject.name}, {min(seen)} is one"
-            raise DataError(fact, hint="figures over rows that were seen prove nothing; train under another name=")
+            fact = (
+                f"{len(seen)} of {len(split)} test rows were used for {what} by {subject.name}, for example {min(seen)}"
+            )
+            raise DataError(fact, hint="an evaluation needs unseen rows; train under another name=")
     prompts = {_opening(split.conversation(i)) for i in range(len(split))}
     for name in ("train", "val"):
         seen = data.splits[name]
         alike = sum(_opening(seen.conversation(i)) in prompts for i in range(len(seen)))
         if alike:
-            fact = f"{alike} prompts of the test split of {subject.name} are in its {name} split too"
-            raise DataError(fact, hint="the data was split by something else than hafs; train again")
+            fact = f"{alike} prompts of the test split of {subject.name} are also in its {name} split"
+            raise DataError(fact, hint="hafs did not make this split; train again")
 
 
 def _opening(conversation: Conversation) -> bytes:
-    """Hash of all before the first answer."""
+    """Hash of the messages before the first answer."""
     prompt = [conversation[0]] if conversation[0].role == "text" else []
     for message in conversation if not prompt else ():
         if message.role == "assistant":
@@ -160,8 +163,8 @@ def _opening(conversation: Conversation) -> bytes:
 # the model --------------------------------------------------------------------------------------------------------
 
 
-class Loaded:
-    """One base in memory, with the run's adapter on or off.
+class SwitchableModel:
+    """A base model in memory, with the run's adapter on or off.
 
     Args:
         subject: The run.
@@ -184,16 +187,16 @@ class Loaded:
         """Put the tensors of a run's adapter into the net.
 
         Raises:
-            RunError: They do not fit, or are not numbers.
+            RunError: They do not fit, or contain NaN or infinity.
         """
         subject.adapter.load(self.net, subject.weights)
         trained = (p for name, p in self.net.named_parameters() if self.full or "lora_" in name or "modules_" in name)
         if not all(bool(torch.isfinite(p).all()) for p in trained):
-            raise RunError(f"the adapter of {subject.name} holds values that are no numbers", hint="train it again")
+            raise RunError(f"the adapter of {subject.name} contains NaN or infinity", hint="train it again")
         self.subject = subject
 
     def serves(self, subject: Subject) -> bool:
-        """Whether another run's adapter can be put in the place of this one's."""
+        """Whether another run's adapter fits this base, so that it can replace this one's."""
 
         def loads(of: Subject) -> tuple[Any, ...]:
             return of.model, of.base_weights, of.quant, of.adapter, of.config.precision
@@ -202,13 +205,13 @@ class Loaded:
 
     @contextmanager
     def base(self) -> Iterator[Any]:
-        """The base alone; of a fully trained run it can only be had before `tuned`."""
+        """The base alone; for a fully trained run it is only available before `tuned`."""
         with nullcontext() if self.full else self.net.disable_adapter():
             yield self.net
 
     @contextmanager
     def tuned(self) -> Iterator[Any]:
-        """The base with what was trained."""
+        """The base with the trained weights."""
         if self.full:
             self.take(self.subject)
         yield self.net

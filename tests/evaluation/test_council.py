@@ -175,7 +175,7 @@ def test_a_row_that_another_expert_trained_on_is_found(at):
         (["council={asm: no-run}"], "no-run"),
         (["council={amsel: a-run}"], "council=amsel"),
         (["council=general"], "expert 'general' has no adapter"),
-        ([COUNCIL, "name=a-run"], "council= and name= are two different questions"),
+        ([COUNCIL, "name=a-run"], "council= cannot be combined with name="),
         ([COUNCIL, "headline=chr"], "headline is 'chr'"),
         (["council=asm,asm"], "twice"),
         (["council=7"], "council is [7]"),

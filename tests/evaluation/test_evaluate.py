@@ -154,20 +154,20 @@ def test_five_rows_are_too_few_to_say_and_a_certain_gate_refuses_them(at, capsys
     evaluated("name=good", "max_new_tokens=0", "rows=5")
     said = " ".join(capsys.readouterr().out.split())
     told = said[said.index("good: the gate passed; ") :].partition(" wrote ")[0]
-    assert "too few to say in perplexity, bits_per_byte, token_accuracy" in told, told
+    assert "too few to say on perplexity, bits_per_byte, token_accuracy" in told, told
     assert "(5 rows of 5 prompts, at least 30 of 5 needed)" in told, told
-    assert "surely" not in told or "in forgetting;" in told, told  # it has 32 rows of its own
+    assert "significantly" not in told or "on forgetting;" in told, told  # it has 32 rows of its own
     with pytest.raises(GateRefused, match=r"perplexity: .* \(too few to say: 5 rows of 5 prompts"):
         evaluated("name=good", "max_new_tokens=0", "rows=5", "gate.certain=true", "gate.forgetting=null")
 
 
-def test_two_runs_are_held_against_each_other_without_touching_the_record(at, capsys):
+def test_two_runs_are_compared_without_touching_the_record(at, capsys):
     evaluated("a=untrained", "b=good")
     assert evaluation_record.read(Path("outputs/good")) is None
     found = evaluation_record.read(Path("outputs/good/against/untrained"))
     assert (found.name, found.base) == ("good", "untrained")
     assert found.metrics["perplexity"].ratio_high < 1
-    assert "good against untrained: surely better in perplexity" in capsys.readouterr().out
+    assert "good compared with untrained: significantly better on perplexity" in capsys.readouterr().out
 
 
 def test_a_test_row_that_was_trained_on_is_found(at):
@@ -175,7 +175,7 @@ def test_a_test_row_that_was_trained_on_is_found(at):
     row = json.loads(Path("outputs/good/evaluation_rows.jsonl").read_text().splitlines()[0])["id"]
     with Path("outputs/good/events.jsonl").open("a") as events:
         events.write(json.dumps({"event": "step", "samples": [row]}) + "\n")
-    with pytest.raises(DataError, match=f"1 of .* test rows were in the training of good, {row}"):
+    with pytest.raises(DataError, match=f"1 of .* test rows were used for training by good, for example {row}"):
         evaluated("name=good")
 
 
@@ -186,18 +186,18 @@ def test_a_test_row_of_early_stopping_or_a_prompt_that_was_seen_is_found(at):
     data = data_of(subject, subject.model.tokenizer())
     test, val = data.splits["test"], data.splits["val"]
     refuse_seen(test, subject, data)
-    with pytest.raises(DataError, match="test rows were in the early stopping of good"):
+    with pytest.raises(DataError, match="test rows were used for early stopping by good"):
         refuse_seen(test, subject, replace(data, splits={**data.splits, "val": test}))
     renamed = copy(val)
     renamed.ids = [f"other-{i}" for i in range(len(val))]
-    with pytest.raises(DataError, match="prompts of the test split of good are in its val split too"):
+    with pytest.raises(DataError, match="prompts of the test split of good are also in its val split"):
         refuse_seen(renamed, subject, data)
 
 
 def test_changed_data_is_refused_with_both_hashes(at):
     with Path("good.jsonl").open("a") as file:
         file.write(json.dumps({"instruction": "new", "output": "row"}) + "\n")
-    with pytest.raises(DataError, match=r"the data of good has changed: it was \w+, now it is \w+"):
+    with pytest.raises(DataError, match=r"the data of good has changed since training: fingerprint \w+ then, \w+ now"):
         evaluated("name=good")
 
 
@@ -231,7 +231,7 @@ def test_an_adapter_of_no_numbers_or_other_bytes_is_refused(at):
         (["name=good", "general=nowhere.jsonl"], "general='nowhere.jsonl' cannot be read"),
         (["name=good", "+gate.perplexity.max_ration=0.9"], "gate.perplexity has no rule 'max_ration'"),
         (["name=good", "gate.perplexity={max_ratio: x}"], "gate.perplexity.max_ratio is 'x'"),
-        (["name=good", "+gate.perplexty={max: 3}"], "gate.perplexty is a rule about no metric"),
+        (["name=good", "+gate.perplexty={max: 3}"], "gate.perplexty is a rule for an unknown metric"),
         (["name=good", "rows=0"], "rows is 0"),
         (["name=good", "max_new_tokens=many"], "max_new_tokens is 'many'"),
     ],
@@ -271,10 +271,10 @@ def test_a_fully_trained_run_is_held_against_its_base(at):
 
 def test_perplexity_is_that_of_transformers_on_the_same_tokens(at):
     from hafs.evaluation.rows import asked, put_to
-    from hafs.evaluation.subject import Loaded, data_of, held_out, open_run
+    from hafs.evaluation.subject import SwitchableModel, data_of, held_out, open_run
 
     subject = open_run(Path("outputs/good"))
-    loaded = Loaded(subject)
+    loaded = SwitchableModel(subject)
     split = held_out(subject, data_of(subject, loaded.tokenizer))
     conversations = [split.conversation(i) for i in range(len(split))]
     with loaded.tuned() as net:

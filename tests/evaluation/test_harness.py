@@ -84,10 +84,10 @@ def test_likelihoods_and_answers_are_those_of_lm_evals_own_model(tasks):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    from hafs.evaluation.harness_model import Loaded
+    from hafs.evaluation.harness_model import HarnessModel
 
     net, tokenizer = tiny()
-    ours = Loaded(net, tokenizer, at_once=4)
+    ours = HarnessModel(net, tokenizer, at_once=4)
     asked = [("After a comes", " one"), ("After b comes", " seventeen"), ("", "a text"), ("A longer context.", " x")]
 
     def requests(kind, *args):

@@ -215,10 +215,10 @@ def test_a_run_goes_on_only_on_the_base_that_it_began_on(tiny, here, capfd):
     records.write_record(here / "outputs/run/run.json", recorded | {"base": "0" * 64})
     with pytest.raises(HafsError, match=r"the base of .*outputs/run has changed"):
         tiny_runs.run("stage=warmup,main")
-    from hafs.evaluation.subject import Loaded, open_run
+    from hafs.evaluation.subject import SwitchableModel, open_run
 
     with pytest.raises(HafsError, match=r"the base of .*outputs/run has changed"):
-        Loaded(open_run(here / "outputs/run"))
+        SwitchableModel(open_run(here / "outputs/run"))
 
 
 @pytest.mark.long

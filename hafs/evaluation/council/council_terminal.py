@@ -11,7 +11,7 @@ from hafs.evaluation.evaluation_terminal import COLORS, judged, number
 def show(console: Console, record: Record) -> None:
     """Print the trial."""
     console.print(_sides(record))
-    console.print(Text("* the council surely differs (95 %): green, it is better; red, it is worse"), soft_wrap=True)
+    console.print(Text("* the council differs significantly (95 %): green is better, red is worse"), soft_wrap=True)
     console.print(_experts(record))
     for name, why in record.skipped.items():
         console.print(Text(f"not measured: {name}: {why}"), soft_wrap=True)

@@ -153,12 +153,14 @@ def _answer(values: Mapping[str, Alone | None], over_best: Figure | None, *, hea
         side: number(found.value if found else None, found.unit if found else "") for side, found in values.items()
     }
     council, *_, base, perfect = shown
-    word = {"better": "yes", "worse": "no, it hurts", "": "too few to say" if over_best.unsure else "not surely"}[
-        judged(over_best)
-    ]
+    word = {
+        "better": "yes",
+        "worse": "no, it hurts",
+        "": "too few to say" if over_best.unsure else "no significant difference",
+    }[judged(over_best)]
     return (
-        f"does routing help? {word}: {headline} {shown[council]} against {shown[best]} of {best}, the best alone "
-        f"({signed(over_best.difference, over_best.unit)}, 95 % {interval(over_best)}), {shown[base]} of the {base}, "
+        f"does routing help? {word}: {headline} {shown[council]}, {shown[best]} for {best}, the best single expert "
+        f"({signed(over_best.difference, over_best.unit)}, 95 % {interval(over_best)}), {shown[base]} for the {base}, "
         f"{shown[perfect]} with perfect routing"
     )
 
