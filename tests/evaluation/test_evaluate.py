@@ -227,7 +227,7 @@ def test_an_adapter_of_no_numbers_or_other_bytes_is_refused(at):
         ([], "name= says which run"),
         (["a=good"], "b= is missing"),
         (["a=good", "b=good"], "a and b are both 'good'"),
-        (["name=good", "a=good", "b=noisy"], "two different questions"),
+        (["name=good", "a=good", "b=noisy"], "name= cannot be combined with a= and b="),
         (["name=good", "general=nowhere.jsonl"], "general='nowhere.jsonl' cannot be read"),
         (["name=good", "+gate.perplexity.max_ration=0.9"], "gate.perplexity has no rule 'max_ration'"),
         (["name=good", "gate.perplexity={max_ratio: x}"], "gate.perplexity.max_ratio is 'x'"),
