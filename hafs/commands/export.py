@@ -59,7 +59,7 @@ def export(config: DictConfig) -> None:
     from hafs.registry.export import source
 
     if not config.model_name:
-        raise ConfigError("no model was given", hint="hafs export hyrule-asm-v1; hafs models shows them")
+        raise ConfigError("no model was given", hint="hafs export hyrule-asm-v1; hafs models lists the models")
     found = source(build(config.registry), config.model_name)
     target = Path(config.to or Path("outputs/exports") / found.record.name / config.format)
     write(

@@ -95,7 +95,7 @@ def _show(console: Any, registry: "Registry", entry: "Entry") -> None:
         print(f"good at: {entry.specialization}")
         print(f'-> hafs ask "..." mixture={entry.name}')
         return
-    print(f"{entry.name}: {entry.status}, {registry.book.adapter_folder(entry)}")
+    print(f"{entry.name}: {entry.status}, {registry.store.adapter_folder(entry)}")
     console.print(Markdown(body(entry)))
     registry.whole(entry)
 

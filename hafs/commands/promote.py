@@ -31,7 +31,7 @@ def promote(config: DictConfig) -> None:
     from hafs.registry.registry import Record
 
     if not config.version:
-        raise ConfigError("no version was given", hint="hafs promote hyrule-asm-v2; hafs models shows them")
+        raise ConfigError("no version was given", hint="hafs promote hyrule-asm-v2; hafs models lists the models")
     registry = build(config.registry)
     before = registry.promote(config.version)
     entry = registry.get(config.version)

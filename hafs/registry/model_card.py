@@ -1,4 +1,4 @@
-"""A model card in the Hugging Face hub's format, written from a record and nothing else."""
+"""A model card in the Hugging Face hub's format, written from the record alone."""
 
 from hafs.registry.record import Measured, Record
 
@@ -30,7 +30,7 @@ def card(record: Record) -> str:
 
 
 def body(record: Record) -> str:
-    """The card without its head."""
+    """The card without its metadata header."""
     made_from = f", made from {', '.join(record.parents)}" if record.parents else ""
     parts = [
         f"# {record.name}",
@@ -49,7 +49,7 @@ def body(record: Record) -> str:
 
 def _results(record: Record) -> str:
     if not record.metrics:
-        return "It was never evaluated."
+        return "This model was never evaluated."
     rows = [
         (name.replace("_", " "), *(f"{x:.4g}" for x in (m.base, m.tuned, m.difference)), _interval(m), m.unit)
         for name, m in record.metrics.items()
@@ -66,7 +66,7 @@ def _interval(measured: Measured) -> str:
 def _gate(record: Record) -> str:
     said = "Passed." if record.gate.passed else "Not passed."
     if record.gate.forced:
-        said += " Registered all the same, with `force=true`."
+        said += " Registered anyway, with `force=true`."
     return "\n".join([said, "", *(f"* {rule}" for rule in record.gate.rules)]).strip()
 
 

@@ -8,7 +8,7 @@ from hafs.core.errors import ConfigError
 LONGEST = 100
 _FAMILY = r"[a-z0-9][a-z0-9_]*(?:-[a-z0-9][a-z0-9_]*)+"
 _VERSION = re.compile(rf"(?P<family>{_FAMILY})-v(?P<version>[1-9][0-9]{{0,4}})")
-_RULE = "small letters, digits and _ in parts joined by -, then its version: hyrule-asm-v1"
+_RULE = "lower-case letters, digits and _ in parts joined by -, then a version: hyrule-asm-v1"
 
 
 def is_version(name: str) -> bool:
@@ -17,15 +17,15 @@ def is_version(name: str) -> bool:
 
 
 def checked(name: str) -> str:
-    """The name, if a model can have it: it is a folder on every file system and a bare key in TOML.
+    """The name, if it is valid: a folder name on every file system and a bare key in TOML.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: The name is not valid.
     """
     if not is_version(name):
         near = slug(name)
         hint = f"for example {near}-v1" if near else f"expected {_RULE}"
-        raise ConfigError(f"{name[:120]!r} is no name for a model, expected {_RULE}", hint=hint)
+        raise ConfigError(f"{name[:120]!r} is not a model name, expected {_RULE}", hint=hint)
     return name
 
 
@@ -42,7 +42,7 @@ def version(name: str) -> int:
 
 
 def slug(words: str) -> str:
-    """The nearest family to a run's name; empty if nothing of it is left."""
+    """The family name derived from a run's name; empty if no valid character is left."""
     bare = re.sub(r"-v[0-9]+$", "", words.strip().lower())
     parts = [part.strip("_") for part in re.sub(r"[^a-z0-9_-]+", "_", bare).split("-")]
     parts = [part for part in parts if part]

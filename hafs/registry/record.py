@@ -1,4 +1,4 @@
-"""What the registry knows of a model, and of a mixture of models."""
+"""The registry's records of models and of mixtures of models."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -27,11 +27,11 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class GateRecord:
-    """What the gate said of it."""
+    """The gate's verdict."""
 
     passed: bool
     forced: bool = False
-    """Registered although the gate refused it, or never saw it."""
+    """Registered although the gate refused it, or without an evaluation."""
     rules: list[str] = field(default_factory=list)
     """Its rulings, in words."""
     date: str = ""
@@ -39,7 +39,7 @@ class GateRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A registered model; its bytes are never replaced under its name."""
+    """A registered model; its name always refers to the same bytes."""
 
     name: str
     """`{project}-{domain}-v{version}`."""
@@ -79,7 +79,7 @@ class Record:
 
     @property
     def bytes(self) -> tuple[str, str]:
-        """What makes it this model and no other."""
+        """The hashes that identify the model."""
         return self.adapter_sha256, self.adapter_config_sha256
 
 
@@ -99,7 +99,7 @@ class Mixture:
 
     @property
     def bytes(self) -> tuple[str, ...]:
-        """What makes it this mixture and no other: models are bytes already."""
+        """What identifies the mixture: model names are immutable."""
         return (*self.experts, self.router)
 
     @property
@@ -119,10 +119,10 @@ def table_of(entry: Entry) -> str:
 
 
 def read(table: str, name: str, node: Mapping[str, Any]) -> Entry:
-    """An entry out of the file; keys of your own beside hafs' are fine.
+    """Parse an entry of the file; keys that hafs does not know are ignored.
 
     Raises:
-        ValueError: A key is missing or of another type; the message names it.
+        ValueError: A key is missing or has the wrong type; the message names it.
     """
     kind = TABLES[table]
     known = {f.name for f in fields(kind)}
@@ -137,11 +137,11 @@ def read(table: str, name: str, node: Mapping[str, Any]) -> Entry:
 
 
 def plain(entry: Entry) -> dict[str, Any]:
-    """An entry as TOML can hold it: without its name, which is its key, and without nothings."""
-    return _without_nothings({key: value for key, value in asdict(entry).items() if key != "name"})
+    """An entry as a TOML table: without its name, which is the key, and without null values."""
+    return _without_nulls({key: value for key, value in asdict(entry).items() if key != "name"})
 
 
-def _without_nothings(node: Any) -> Any:
+def _without_nulls(node: Any) -> Any:
     if isinstance(node, Mapping):
-        return {key: _without_nothings(value) for key, value in node.items() if value is not None}
+        return {key: _without_nulls(value) for key, value in node.items() if value is not None}
     return node

@@ -1,4 +1,4 @@
-"""From a finished run to a registered model: what the registering command does, one function a sentence."""
+"""Registers a finished run, or a mixture of registered models."""
 
 import hashlib
 import json
@@ -23,15 +23,15 @@ from hafs.runs.finished import Recorded, find, finished
 from hafs.runs.run_folder import same_base
 
 HELD_OUT = "held_out.jsonl"
-"""Conversations that no training saw, kept with a model: exports are checked on them."""
+"""Conversations that were not trained on, kept with the model to check its exports."""
 HELD_OUT_ROWS = 50
 KEPT = ("run.json", evaluation_record.FILE, "data_report.json", "summary.json")
-"""What goes with an adapter into its own folder."""
+"""Files of the run that are copied next to the adapter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """A finished run with what is registered of it."""
+    """A finished run with the components that are registered."""
 
     recorded: Recorded
     model: Model
@@ -52,27 +52,27 @@ def finished_run(name: str | None, *, root: Path = Path("outputs")) -> FinishedR
     """Read a finished run, by its name or its path.
 
     Raises:
-        RunError: There is none of that name, it is not finished, or its record or its adapter is damaged.
+        RunError: There is no such run, it is not finished, or its record or adapter is damaged.
     """
     found = finished(find(name, what="register", root=root))
     return FinishedRun(recorded=found, **found.components("model", "dataset"))
 
 
 def passed_gate(run: FinishedRun, *, force: bool) -> tuple[dict[str, Measured], GateRecord]:
-    """What the evaluation measured and the gate said.
+    """The metrics of the evaluation and the verdict of the gate.
 
     Raises:
-        GateRefused: It refused, and nobody forces it.
-        RunError: The run was never evaluated as it is now.
+        GateRefused: The gate refused and `force` is not set.
+        RunError: The run was not evaluated, or its adapter has changed since.
     """
     found = evaluation_record.read(run.folder)
-    hint = f"hafs evaluate name={run.folder.name} (or force=true, which the record will say)"
+    hint = f"hafs evaluate name={run.folder.name} (or force=true; its record will say so)"
     if found is None:
         if force:
             return {}, GateRecord(passed=False, forced=True, rules=["never evaluated"])
         raise RunError(f"the run {run.folder.name!r} was never evaluated", hint=hint)
     if found.adapter_sha256 != fingerprint(run.adapter)[0]:
-        raise RunError(f"the adapter of {run.folder.name!r} is not the one that was evaluated", hint=hint)
+        raise RunError(f"the adapter of {run.folder.name!r} has changed since the evaluation", hint=hint)
     verdict = found.verdict
     if not verdict.passed and not force:
         failed = "; ".join(ruling.words for ruling in verdict.rules if not ruling.passed)
@@ -99,13 +99,13 @@ def register_run(
     """Register a run's adapter as a candidate.
 
     Args:
-        registry: Where.
-        run: What.
-        under: The model's name, or its family's; None: the run's own where it is one, else the next version of a
-            family after it.
+        registry: The registry.
+        run: The run.
+        under: The model's name, or a family's; None: the run's name if it is a valid model name, else the next version
+            of the family derived from it.
         specialization: What it is good at; None: the dataset's name.
         parents: Registered models that it was made from.
-        force: Register it although the gate refused.
+        force: Register it even if the gate refused.
 
     Raises:
         HafsError: The gate did not pass it, the name is taken, or the registry cannot be written.
@@ -131,12 +131,12 @@ def register_run(
 
 
 def _repo(weights: Weights) -> str:
-    """The repository on the hub; empty for weights that came from elsewhere, a folder of one's own among them."""
+    """The repository on the hub; empty for weights from elsewhere, such as a local folder."""
     return weights.repo if isinstance(weights, Hub) and not Path(weights.repo).is_dir() else ""
 
 
 def _named(registry: Registry, wanted: str, bytes_: tuple[str, ...]) -> str:
-    """A version as it is; of a family the next version."""
+    """A version unchanged; for a family its next version."""
     if names.is_version(wanted) or not names.is_version(f"{wanted}-v1"):
         return names.checked(wanted)
     return registry.propose(wanted, bytes_)
@@ -147,12 +147,12 @@ def _proposed(registry: Registry, run_name: str, bytes_: tuple[str, str]) -> str
         return run_name
     family = names.slug(run_name)
     if not family:
-        raise HafsError(f"no name for a model follows from the run's name {run_name!r}", hint="under=hyrule-asm-v1")
+        raise HafsError(f"no model name can be derived from the run's name {run_name!r}", hint="under=hyrule-asm-v1")
     return registry.propose(family, bytes_)
 
 
 def _held_out(run: FinishedRun) -> list[dict[str, Any]]:
-    """Rows of the test split, then of the validation split; none, where the data is gone."""
+    """Rows of the test split, then of the validation split; empty if the data is missing or has changed."""
     try:
         seed = run.recorded.config["seed"]
         data = prepare(run.dataset, run.model.tokenizer(), seed=seed, cache=cache_folder() / "datasets")
@@ -178,11 +178,11 @@ def _fill(folder: Path, run: FinishedRun, record: Record, held_out: Sequence[dic
 
 
 def _undamaged(path: Path) -> bool:
-    """Whether a record of a run is there to be kept; of a damaged one it is said that it is not."""
+    """Whether a run's record exists and is undamaged; a damaged one is reported."""
     try:
         return records.read_record(path) is not None
     except records.Damaged:
-        records.say_damaged(path, records.CHECKSUM, "it is not kept with the model")
+        records.say_damaged(path, records.CHECKSUM, "it is not copied to the model's folder")
         return False
 
 
@@ -194,21 +194,21 @@ def register_mixture(
     Args:
         registry: Where.
         name: Its own; a family is given its next version.
-        experts: Registered models; a family stands for its version in production now.
+        experts: Registered models; a family means its version in production now.
         router: As in `router=`; it has that option.
         specialization: What it is good at; None: what its experts are.
 
     Raises:
-        HafsError: An expert is not registered or no model, or the name is taken.
+        HafsError: An expert is not registered or is not a model, or the name is taken.
     """
     models = [registry.get(expert) for expert in experts]
     if not models:
-        raise ConfigError("a mixture needs experts", hint="of=[hyrule-asm,yaze-sage]; hafs models shows them")
+        raise ConfigError("a mixture needs experts", hint="of=[hyrule-asm,yaze-sage]; hafs models lists the models")
     listed = [model.name for model in models]
     if wrong := [model.name for model in models if isinstance(model, Mixture)]:
-        raise ConfigError(f"{wrong[0]!r} is a mixture itself", hint="of= lists models")
+        raise ConfigError(f"{wrong[0]!r} is itself a mixture", hint="of= takes models only")
     if twice := [each for each in listed if listed.count(each) > 1]:
-        raise ConfigError(f"{twice[0]!r} is listed twice", hint="an expert has one place in a mixture")
+        raise ConfigError(f"{twice[0]!r} is listed twice", hint="list each expert once")
     name = _named(registry, name, (*listed, router))
     good_at = "; ".join(dict.fromkeys(model.specialization for model in models))
     mixture = Mixture(

@@ -1,8 +1,8 @@
-"""The registry: which models there are, what is known of each, and which one answers.
+"""The registry: the registered models, their records, and which version is in production.
 
-registry.toml        what is known, yours to edit            names.py     {project}-{domain}-v{version}
-registry/NAME/       the adapter, its card, config, figures  record.py    what is known of a model
-registry/backups/    earlier registry.toml                   book.py      the file on disk: locked, whole, kept
+registry.toml        the records, editable by hand           names.py     {project}-{domain}-v{version}
+registry/NAME/       the adapter, its card, config, figures  record.py    the record of a model
+registry/backups/    earlier registry.toml                   store.py     the file on disk: locked, atomic, backed up
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from hafs.core import durable
 from hafs.registry import names
 from hafs.registry.record import Entry, GateRecord, Measured, Mixture, Record, Status
-from hafs.registry.store import Book, Page, RegistryError
+from hafs.registry.store import Page, RegistryError, Store
 
 __all__ = [
     "Entry",
@@ -32,18 +32,18 @@ __all__ = [
 
 TENSORS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 WHOLE_MODEL = ("model.safetensors", "config.json")
-"""The same two of a run without an adapter."""
+"""The same two files for a run without an adapter."""
 
 
 class Registry:
     """The registry in a file.
 
     Args:
-        path: Of `registry.toml`; it need not be there yet.
+        path: Path of `registry.toml`; it may not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
-        self.book = Book(path)
+        self.store = Store(path)
 
     @classmethod
     def open(cls, path: Path | str | None = None) -> "Registry":
@@ -53,9 +53,9 @@ class Registry:
     @property
     def path(self) -> Path:
         """Of `registry.toml`."""
-        return self.book.path
+        return self.store.path
 
-    # asking --------------------------------------------------------------------------------------------------------
+    # reading -------------------------------------------------------------------------------------------------------
 
     def entries(self) -> Mapping[str, Entry]:
         """Models and mixtures by name.
@@ -63,21 +63,21 @@ class Registry:
         Raises:
             RegistryError: The file is damaged.
         """
-        return self.book.read().entries
+        return self.store.read().entries
 
     def get(self, name: str) -> Entry:
-        """One model or mixture; of a family, the one in production.
+        """One model or mixture; for a family, the one in production.
 
         Raises:
-            RegistryError: There is none of that name.
+            RegistryError: There is no such entry.
         """
-        return _get(self.book.read(), name)
+        return _get(self.store.read(), name)
 
     def adapter(self, name_or_path: str | Path) -> Path:
-        """The folder of an adapter: a path that holds one, or that of a registered model with all its bytes.
+        """The folder of an adapter: the given path if it contains one, else that of a registered model, verified.
 
         Raises:
-            RegistryError: It is neither, or the bytes are not those that were registered.
+            RegistryError: It is neither, or the files have changed since registration.
         """
         folder = Path(name_or_path).expanduser()
         if (folder / CONFIG).is_file() or (folder / WHOLE_MODEL[0]).is_file():
@@ -89,46 +89,46 @@ class Registry:
         return self.verified(record)
 
     def verified(self, record: Record) -> Path:
-        """The folder of a record's adapter.
+        """The folder of a record's adapter, after comparing its hashes.
 
         Raises:
-            RegistryError: The bytes are not those that were registered.
+            RegistryError: The files have changed since registration.
         """
-        folder = self.book.adapter_folder(record)
+        folder = self.store.adapter_folder(record)
         try:
             same = fingerprint(folder) == record.bytes
         except FileNotFoundError as error:
             raise RegistryError(
-                f"{record.name!r} has lost {error.filename}", hint=f"hafs restore target=... {record.name}"
+                f"a file of {record.name!r} is missing: {error.filename}", hint=f"hafs restore target=... {record.name}"
             ) from error
         except OSError as error:
             raise RegistryError(f"{record.name!r} cannot be read: {error.strerror}: {error.filename}") from error
         if not same:
             raise RegistryError(
-                f"the bytes in {folder} are not those that were registered as {record.name!r}",
+                f"the files in {folder} have changed since {record.name!r} was registered",
                 hint=f"hafs restore target=... {record.name}",
             )
         return folder
 
     def whole(self, record: Record) -> Path:
-        """The folder of a record with all that is kept in it: run.json, held-out prompts and the card among it.
+        """The folder of a record, after verifying every file in it: also run.json, held-out prompts and the card.
 
         Raises:
-            RegistryError: A file is not what was registered.
+            RegistryError: A file has changed since registration.
         """
         folder = self.verified(record)
         try:
             durable.verify(folder)
         except durable.Damaged as damage:
             raise RegistryError(
-                f"the files kept with {record.name!r} in {folder} are damaged: {damage}",
+                f"files of {record.name!r} in {folder} are damaged: {damage}",
                 hint=f"hafs register name={record.run} under={record.name} writes them again, or hafs restore "
                 f"target=... {record.name}",
             ) from damage
         return folder
 
     def propose(self, family: str, bytes_: tuple[str, ...] | None = None) -> str:
-        """A name for a new version of a family: the next one, or the one that these bytes have already."""
+        """A name for a new version of a family: the next one, or the one under which these bytes are registered."""
         entries = self.entries()
         for name, entry in entries.items():
             if names.family(name) == family and entry.bytes == bytes_:
@@ -136,56 +136,56 @@ class Registry:
         return names.next_version(family, [*entries, *self._folders()])
 
     def _folders(self) -> list[str]:
-        return [path.name for path in self.book.folder.glob("*-v*") if (path / durable.MANIFEST).exists()]
+        return [path.name for path in self.store.folder.glob("*-v*") if (path / durable.MANIFEST).exists()]
 
-    # changing ------------------------------------------------------------------------------------------------------
+    # writing -------------------------------------------------------------------------------------------------------
 
     def add(self, entry: Entry, write: Callable[[Path], object] | None = None) -> Entry:
-        """Register a model or a mixture. The same bytes under the same name only renew what is known of them.
+        """Register a model or a mixture. The same bytes under the same name only update the record.
 
         Args:
-            entry: Its `status` counts only if it is new; its `adapter` is set here if `write` is given.
-            write: Fills the model's own folder: the adapter, and what goes with it.
+            entry: Its `status` is used only if it is new; its `adapter` is set here if `write` is given.
+            write: Fills the model's own folder: the adapter and its accompanying files.
 
         Raises:
-            RegistryError: The name belongs to other bytes, or a named parent or expert is not registered.
+            RegistryError: The name belongs to a different model, or a parent or expert is not registered.
         """
         names.checked(entry.name)
-        with self.book.change() as page:
+        with self.store.change() as page:
             old = page.entries.get(entry.name)
             if old is not None:
                 _refuse_other_bytes(old, entry, page)
                 entry = replace(entry, status=old.status, registered=old.registered)
             _refuse_unknown(entry, page)
             if write is not None and isinstance(entry, Record):
-                folder = durable.commit(self.book.folder / entry.name, write)
+                folder = durable.commit(self.store.folder / entry.name, write)
                 entry = replace(entry, adapter=os.path.relpath(folder, self.path.parent))
                 self.verified(entry)
             page.put(entry)
         return entry
 
     def promote(self, name: str) -> str | None:
-        """Let a version answer for its family from now on; returns the version that did so before.
+        """Put a version into production for its family; returns the version that was in production before.
 
         Raises:
-            RegistryError: There is no such version, or its bytes are not what was registered.
+            RegistryError: There is no such version, or its files have changed since registration.
         """
-        with self.book.change() as page:
+        with self.store.change() as page:
             if not names.is_version(name):
                 latest = max((n for n in page.entries if names.family(n) == name), key=names.version, default=None)
-                hint = f"the latest is {latest}" if latest else "hafs models shows what there is"
-                raise RegistryError(f"{name!r} names no version", hint=hint)
+                hint = f"the latest is {latest}" if latest else "hafs models lists all models"
+                raise RegistryError(f"{name!r} is not a version", hint=hint)
             entry = _get(page, name)
             self._verify_all(page, entry)
             return _put_into_production(page, entry, [*_history(page, names.family(name)), name])
 
     def revert(self, family: str) -> tuple[str, str]:
-        """Undo the last promotion of a family; returns the version that leaves and the one that answers again.
+        """Undo the last promotion of a family; returns the retired version and the one now in production.
 
         Raises:
-            RegistryError: There is none, or nothing before it.
+            RegistryError: No version is in production, or there was none before it.
         """
-        with self.book.change() as page:
+        with self.store.change() as page:
             if names.is_version(family):
                 raise RegistryError(
                     f"{family!r} is one version, expected a family", hint=f"hafs revert {names.family(family)}"
@@ -194,8 +194,8 @@ class Registry:
             before = [name for name in _history(page, family) if name != leaving.name and name in page.entries]
             if not before:
                 raise RegistryError(
-                    f"{leaving.name!r} is the first of {family!r} in production, there is none to go back to",
-                    hint="hafs promote NAME chooses another",
+                    f"{leaving.name!r} is the first version of {family!r} in production, so there is no earlier one",
+                    hint="hafs promote NAME selects another version",
                 )
             again = page.entries[before[-1]]
             self._verify_all(page, again)
@@ -221,12 +221,12 @@ def _get(page: Page, name: str) -> Entry:
         )
     from hafs.config.check import did_you_mean
 
-    hint = did_you_mean(name, page.entries) or "it is empty: hafs register name=RUN"
+    hint = did_you_mean(name, page.entries) or "the registry is empty: hafs register name=RUN"
     raise RegistryError(f"{name[:120]!r} is not in the registry", hint=hint)
 
 
 def _history(page: Page, family: str) -> list[str]:
-    """What was in production, the latest last; a promotion by hand counts."""
+    """The versions that were in production, the latest last; manual promotions included."""
     listed = page.history.get(family, [])
     now = [n for n, e in page.entries.items() if names.family(n) == family and e.status == "production"]
     return [name for name in listed if name not in now] + now
@@ -251,7 +251,7 @@ def _refuse_other_bytes(old: Entry, new: Entry, page: Page) -> None:
     if type(old) is not type(new) or old.bytes != new.bytes:
         proposed = names.next_version(names.family(new.name), page.entries)
         raise RegistryError(
-            f"the name {new.name!r} belongs to another model, and is never reused", hint=f"under={proposed}"
+            f"the name {new.name!r} belongs to another model; names are immutable", hint=f"under={proposed}"
         )
 
 
@@ -261,10 +261,10 @@ def _refuse_unknown(entry: Entry, page: Page) -> None:
 
 
 def fingerprint(folder: Path) -> tuple[str, str]:
-    """SHA-256 of an adapter's tensors and of its config; of a whole model likewise.
+    """SHA-256 of the tensors and of the config of an adapter, or of a whole model.
 
     Raises:
-        FileNotFoundError: One of them is not there.
+        FileNotFoundError: One of the files does not exist.
     """
     pair = (TENSORS, CONFIG) if (folder / TENSORS).exists() or not (folder / WHOLE_MODEL[0]).exists() else WHOLE_MODEL
     tensors, config = (_sha256(folder / name) for name in pair)
@@ -285,10 +285,10 @@ def default_path() -> Path:
 
 
 def production(name: str, *, path: Path | str | None = None) -> Path:
-    """The adapter that answers for a family (`hyrule-asm`), or that of one version (`hyrule-asm-v1`).
+    """The adapter in production for a family (`hyrule-asm`), or that of one version (`hyrule-asm-v1`).
 
     Raises:
-        RegistryError: There is none, or its bytes are not what was registered.
+        RegistryError: There is none, or its files have changed since registration.
     """
     return Registry.open(path).adapter(name)
 

@@ -1,8 +1,8 @@
-"""`registry.toml` on disk: written by many, by hand too, and never half.
+"""`registry.toml` on disk: safe for concurrent writers and for manual edits.
 
-A change holds the lock, reads the file as it is now, edits the parsed document (comments stay), and replaces the file
-whole. The text before each change is kept under `backups/`. A file that cannot be read is never written over. The last
-line says that the file ends there: a file cut off between two tables would be valid TOML with entries missing.
+A change holds the lock, reads the current file, edits the parsed document (comments stay), and replaces the file
+atomically. The text before each change is kept under `backups/`. An unreadable file is never overwritten. The last line
+marks the end of the file: without it, a file truncated between two tables would be valid TOML with entries missing.
 """
 
 import itertools
@@ -22,12 +22,12 @@ from hafs.registry import names
 from hafs.registry.record import TABLES, Entry, Record, plain, read, table_of
 
 HEAD = """\
-# What hafs has registered. Yours to edit: comments and keys of your own are kept.
+# Models registered by hafs. You may edit this file: your comments and keys are kept.
 schema = 1
 """
 END = "# end of the registry: a file without this line was cut off"
 KEPT = 30
-"""Backups; the oldest go first."""
+"""Number of backups; the oldest are deleted first."""
 LOCK_SECONDS = 60.0
 
 
@@ -39,10 +39,10 @@ class Page:
     """The file's content at one moment.
 
     Args:
-        text: Of the whole file.
+        text: The whole file.
 
     Raises:
-        ValueError: It is no registry; the message says why.
+        ValueError: It is not a registry; the message says why.
     """
 
     def __init__(self, text: str) -> None:
@@ -51,7 +51,7 @@ class Page:
         try:
             self.document = tomlkit.parse("\n".join(line for line in text.splitlines() if line != END) + "\n")
         except TOMLKitError as error:
-            raise ValueError(f"it is no TOML: {error}") from error
+            raise ValueError(f"it is not valid TOML: {error}") from error
         if self.document.get("schema") != 1:
             raise ValueError(f"schema is {self.document.get('schema')!r}, expected 1")
         self.entries = {entry.name: entry for entry in self._read()}
@@ -62,10 +62,10 @@ class Page:
         for table in TABLES:
             found = plain_document.get(table, {})
             if not isinstance(found, dict):
-                raise ValueError(f"{table} is no table")
+                raise ValueError(f"{table} is not a table")
             for name, node in found.items():
                 if not names.is_version(name) or not isinstance(node, dict):
-                    raise ValueError(f"[{table}.{name}] is no entry of a model")
+                    raise ValueError(f"[{table}.{name}] is not a model's entry")
                 yield read(table, name, node)
 
     def _refuse_two_in_production(self) -> None:
@@ -76,12 +76,12 @@ class Page:
 
     @property
     def history(self) -> dict[str, list[str]]:
-        """For each family what was in production, the latest last."""
+        """By family: the versions that were in production, the latest last."""
         found = self.document.get("history", {})
         return {of: [str(name) for name in listed] for of, listed in found.items()} if isinstance(found, dict) else {}
 
     def put(self, entry: Entry) -> None:
-        """Add an entry, or the changed values of one that is there; its comments and your own keys stay."""
+        """Add an entry, or update the changed values of an existing one; comments and your own keys stay."""
         table = self.document.setdefault(table_of(entry), tomlkit.table(is_super_table=True))
         if entry.name not in table:
             table[entry.name] = tomlkit.item(plain(entry))
@@ -90,7 +90,7 @@ class Page:
         self.entries[entry.name] = entry
 
     def remember(self, of: str, listed: list[str]) -> None:
-        """Note what was in production for a family."""
+        """Record the versions that were in production for a family."""
         self.document.setdefault("history", tomlkit.table())[of] = listed
 
     def text(self) -> str:
@@ -106,11 +106,11 @@ def _update(node: Any, values: dict[str, Any]) -> None:
             node[key] = value
 
 
-class Book:
-    """The file, its lock and its backups.
+class Store:
+    """The registry's file, its lock and its backups.
 
     Args:
-        path: Of `registry.toml`.
+        path: Path of `registry.toml`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -119,27 +119,31 @@ class Book:
         self.backups = self.folder / "backups"
 
     def read(self) -> Page:
-        """What is registered now; nothing, where there never was a registry.
+        """The current content; empty if there never was a registry.
 
         Raises:
-            RegistryError: The file is damaged, or gone.
+            RegistryError: The file is damaged or missing.
         """
         try:
             return Page(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             if any(self.backups.glob("*.toml")):
-                raise self._unreadable("is gone") from None
+                raise self._unreadable("is missing") from None
             return Page(f"{HEAD}\n{END}\n")
         except (OSError, ValueError) as error:  # UnicodeDecodeError among them
             raise self._unreadable(f"cannot be read: {' '.join(str(error).split())}") from error
 
     def _unreadable(self, what: str) -> RegistryError:
         good = self.newest_good_backup()
-        hint = f"mend it by hand, or: cp {good} {self.path}" if good else "mend it by hand, or move it away; no backup"
+        hint = (
+            f"fix it by hand, or: cp {good} {self.path}"
+            if good
+            else "fix it by hand, or move it away; there is no backup"
+        )
         return RegistryError(f"the registry {self.path} {what}", hint=hint)
 
     def newest_good_backup(self) -> Path | None:
-        """The latest kept text that can be read."""
+        """The latest readable backup."""
         for path in sorted(self.backups.glob("*.toml"), reverse=True):
             try:
                 Page(path.read_text(encoding="utf-8"))
@@ -150,10 +154,10 @@ class Book:
 
     @contextmanager
     def change(self) -> Iterator[Page]:
-        """Edit the page; it is written when the block ends well, and nothing is when it does not.
+        """Edit the page; it is written if the block ends without an error.
 
         Raises:
-            RegistryError: Another process holds the lock for a minute, the file is damaged, or the disk refuses.
+            RegistryError: Another process holds the lock for a minute, or the file is damaged or cannot be written.
         """
         try:
             for folder in (self.folder, self.backups):
@@ -166,13 +170,13 @@ class Book:
                 yield page
                 self._write(page.text())
         except Timeout as error:
-            fact = f"another process has held the registry {self.path} for {LOCK_SECONDS:.0f} s"
+            fact = f"another process has locked the registry {self.path} for {LOCK_SECONDS:.0f} s"
             raise RegistryError(fact, hint="try again") from error
         except OSError as error:
             raise RegistryError(f"the registry {self.path} cannot be written: {error.strerror or error}") from error
 
     def _write(self, text: str) -> None:
-        Page(text)  # what we could not read again is never written
+        Page(text)  # never write text that cannot be read again
         if self.path.exists():
             old = self.path.read_text(encoding="utf-8")
             if old == text:
@@ -184,11 +188,11 @@ class Book:
         durable.write_text(self.path, text)
 
     def _sweep(self) -> None:
-        """Drop what killed processes left half written; only under the lock."""
+        """Delete the drafts of killed processes; call it only under the lock."""
         durable.sweep_leftovers(self.folder)
         durable.sweep_leftovers(self.backups)
-        durable.drop_drafts(self.path)  # the folder around it is not ours
+        durable.drop_drafts(self.path)  # the surrounding folder is not ours
 
     def adapter_folder(self, record: Record) -> Path:
-        """Where a record says that its adapter is."""
+        """The adapter's folder according to its record."""
         return self.path.parent / Path(record.adapter).expanduser()

@@ -40,7 +40,7 @@ def test_a_run_that_was_never_evaluated_has_no_record(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"name": 1}', "[1]", '{"verdict": {"passed": "perhaps"}}'])
-def test_a_damaged_record_is_told_in_one_line_with_the_command_that_mends_it(tmp_path, text):
+def test_a_damaged_record_is_told_in_one_line_with_the_command_that_fixes_it(tmp_path, text):
     (tmp_path / evaluation_record.FILE).write_text(text)
     with pytest.raises(RunError) as error:
         evaluation_record.read(tmp_path)

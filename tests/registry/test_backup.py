@@ -101,7 +101,7 @@ def test_a_second_backup_copies_nothing_and_deletes_nothing_unless_asked(registe
 
 
 @rclone
-def test_a_damaged_backup_is_not_restored_and_a_new_backup_mends_it(registered):
+def test_a_damaged_backup_is_not_restored_and_a_new_backup_fixes_it(registered):
     go(backup, "target=disk")
     tensors = registered / "disk/models/hyrule-asm-v1/adapter_model.safetensors"
     good = tensors.read_bytes()
@@ -128,7 +128,7 @@ def test_other_bytes_of_the_same_name_at_the_target_stay(registered):
     with pytest.raises(HafsError, match="another model of the name"):
         go(backup, "target=disk")
     assert digests(registered / "disk") == before
-    with pytest.raises(HafsError, match="never reused"):
+    with pytest.raises(HafsError, match="names are immutable"):
         go(restore, "target=disk", "names=hyrule-asm-v1")
 
 
@@ -201,7 +201,7 @@ def test_a_missing_rclone_is_said_in_one_line(registered, monkeypatch):
         (restore, ["target=disk"], "no model was given"),
         (restore, ["target=disk", "names=hyrule-asm-v7"], "there is no model"),
         (restore, ["target='nowhere:x'", "names=hyrule-asm-v1"], "nowhere:x cannot be read: didn't find section"),
-        (restore, ["target=disk", "names=../x"], "no name for a model"),
+        (restore, ["target=disk", "names=../x"], "is not a model name"),
     ],
 )
 def test_bad_words_get_one_line(registered, command, words, said):

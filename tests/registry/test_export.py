@@ -189,7 +189,7 @@ def test_an_export_that_is_not_the_original_is_removed_and_the_one_before_stands
         go(export, "model_name=hyrule-asm-v1", "to=elsewhere")
     assert sorted(p.name for p in here.iterdir()) == ["mine", "mine.toml", "outputs", "rows.jsonl"]
     (here / "mine.txt").write_text("mine")
-    with pytest.raises(HafsError, match="is no export"):
+    with pytest.raises(HafsError, match="is not an export"):
         go(export, "model_name=hyrule-asm-v1", "to=mine")
 
 

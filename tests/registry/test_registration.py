@@ -121,7 +121,7 @@ def test_an_adapter_trained_after_its_evaluation_is_not_registered(rows):
     folder = make_run(rows)
     durable.commit(folder / "adapter", lambda d: [(d / n).write_text("{}") for n in
                                                   ("adapter_model.safetensors", "adapter_config.json")])  # fmt: skip
-    with pytest.raises(HafsError, match="not the one that was evaluated"):
+    with pytest.raises(HafsError, match="has changed since the evaluation"):
         go(register, "name=hyrule-asm-v1")
 
 
@@ -131,7 +131,7 @@ def test_other_bytes_want_another_name_and_a_name_is_proposed(rows):
     go(register, "name=some_run-lora16")
     assert list(Registry.open("mine.toml").entries()) == ["some_run-lora16-v1"]
     make_run(rows, "other", seed=5)
-    with pytest.raises(HafsError, match="never reused") as taken:
+    with pytest.raises(HafsError, match="names are immutable") as taken:
         go(register, "name=other", "under=some_run-lora16-v1")
     assert taken.value.hint == "under=some_run-lora16-v2"
     go(register, "name=other", "under=some_run-lora16")
@@ -142,15 +142,15 @@ def test_other_bytes_want_another_name_and_a_name_is_proposed(rows):
     ("command", "words", "said"),
     [
         (register, ["name=nothing"], "there is no run 'nothing'"),
-        (register, ["name=hyrule-asm-v1", "under=../x"], "no name for a model"),
+        (register, ["name=hyrule-asm-v1", "under=../x"], "is not a model name"),
         (register, ["mixture=triforce-moe"], "a mixture needs experts"),
         (register, ["mixture=triforce-moe", "of=[hyrule-asm-v9]"], "is not in the registry"),
-        (register, ["mixture=../x", "of=[known-asm-v1]"], "no name for a model"),
+        (register, ["mixture=../x", "of=[known-asm-v1]"], "is not a model name"),
         (register, ["mixture=triforce-moe", "of=[known-asm-v1]", "router=cascad"], "router has no option 'cascad'"),
         (register, ["mixture=triforce-moe", "of=[known-asm-v1,known-asm-v1]"], "listed twice"),
         (register, ["of=[known-asm-v1]"], "lists the models of a mixture"),
         (promote, [], "no version was given"),
-        (promote, ["version=hyrule-asm"], "names no version"),
+        (promote, ["version=hyrule-asm"], "is not a version"),
         (promote, ["version=hyrule-asm-v9"], "is not in the registry"),
         (revert, ["family=hyrule-asm"], "is not in the registry"),
         (models, ["what=list"], "got 'list', expected"),
@@ -181,10 +181,10 @@ def test_a_mixture_is_registered_over_its_experts(rows, capsys):
     go(register, "mixture=triforce-moe", "of=[hyrule-asm-v1]", "router=keyword")
     found = [name for name in Registry.open("mine.toml").entries() if names.family(name) == "triforce-moe"]
     assert found == ["triforce-moe-v1", "triforce-moe-v2"], "the same mixture again is the same entry"
-    with pytest.raises(HafsError, match="never reused"):
+    with pytest.raises(HafsError, match="names are immutable"):
         go(register, "mixture=triforce-moe-v1", "of=[hyrule-asm-v1]", "router=keyword")
     (rows / "mine/hyrule-asm-v1/adapter_model.safetensors").write_bytes(b"others")
-    with pytest.raises(HafsError, match="not those that were registered"):
+    with pytest.raises(HafsError, match="have changed since"):
         go(promote, "version=triforce-moe-v1")
 
 

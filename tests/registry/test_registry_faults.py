@@ -60,7 +60,7 @@ def kill_writers(tmp_path, count, most_seconds):
     if said:
         all_there(path, said)
         leftovers = [p.name for p in (*tmp_path.iterdir(), *(tmp_path / "registry").iterdir()) if p.name[0] == "."]
-        with Registry.open(path).book.change():
+        with Registry.open(path).store.change():
             pass
         left = [p.name for p in (*tmp_path.iterdir(), *(tmp_path / "registry").iterdir()) if p.name[0] == "."]
         assert left == [], leftovers
@@ -74,12 +74,12 @@ def test_what_a_killed_writer_left_is_dropped_and_a_neighbours_file_is_not(regis
     registry.add(*make("hyrule-asm-v1", seed=1))
     drafts = [
         registry.path.with_name(f".draft-{registry.path.name}-4711"),
-        registry.book.backups / ".draft-x.toml-4711",
+        registry.store.backups / ".draft-x.toml-4711",
     ]
     neighbour = registry.path.with_name(".draft-letter.txt-4711")
     for path in (*drafts, neighbour):
         path.write_text("half")
-    with registry.book.change():
+    with registry.store.change():
         pass
     assert [path.exists() for path in drafts] == [False, False]
     assert neighbour.exists()
@@ -113,8 +113,8 @@ def test_a_damaged_file_is_not_written_over_and_a_good_backup_is_named(registry,
     registry.add(*make("hyrule-asm-v3", seed=3))
     damaged = halves(registry.path.read_text())[how].encode("utf-8", "surrogatepass")
     registry.path.write_bytes(damaged)
-    (registry.book.backups / "99990101T000000.0.toml").write_bytes(damaged)  # a bad backup is not named
-    good = sorted(registry.book.backups.glob("*.toml"))[-2]
+    (registry.store.backups / "99990101T000000.0.toml").write_bytes(damaged)  # a bad backup is not named
+    good = sorted(registry.store.backups.glob("*.toml"))[-2]
     for act in (registry.entries, lambda: registry.add(*make("hyrule-asm-v4", seed=4)),
                 lambda: registry.promote("hyrule-asm-v1"), lambda: registry.adapter("hyrule-asm-v1")):  # fmt: skip
         with pytest.raises(HafsError, match="cannot be read") as wrong:
@@ -131,7 +131,7 @@ def test_a_lost_file_is_told_and_not_begun_anew(registry, make):
     registry.add(*make("hyrule-asm-v1", seed=1))
     registry.add(*make("hyrule-asm-v2", seed=2))
     registry.path.unlink()
-    with pytest.raises(HafsError, match="is gone"):
+    with pytest.raises(HafsError, match="is missing"):
         registry.add(*make("hyrule-asm-v3", seed=3))
     assert not registry.path.exists()
 

@@ -57,7 +57,7 @@ def test_what_is_kept_with_a_model_is_looked_at_before_it_is_used(tmp_path, make
     registry, record = registered(tmp_path / "shared", make)
     assert registry.whole(record)
     damage(registry.verified(record) / name)
-    with pytest.raises(RegistryError, match=r"the files kept with 'hyrule-asm-v1' in .* are damaged") as error:
+    with pytest.raises(RegistryError, match=r"files of 'hyrule-asm-v1' in .* are damaged") as error:
         registry.whole(record)
     assert "under=hyrule-asm-v1" in error.value.hint
     assert registry.verified(record)  # its adapter is whole, so it answers

@@ -51,7 +51,7 @@ def restore(registry: Registry, remote: Remote, name: str, say: Say) -> Entry:
 
 def _fetched(registry: Registry, remote: Remote, record: Record) -> Path:
     """A folder beside the registry with all that the backup has of a model, each byte as its manifest says."""
-    staging = registry.book.folder / f".restoring-{record.name}"  # kept when killed: the next try goes on from it
+    staging = registry.store.folder / f".restoring-{record.name}"  # kept when killed: the next try goes on from it
     staging.mkdir(parents=True, exist_ok=True)
     source = place(remote, record)
     remote.copy(source, str(staging), "--exclude", RECORD)

@@ -1,7 +1,7 @@
-"""From a registered model to what another program serves; what was not held against the original is not handed over.
+"""Exports a registered model for another program; an export is kept only if it matches the original.
 
 source     the registered model, its unquantized base, held-out prompts
-forms      merged, gguf, lora_gguf; ollama, vllm: how each is written, and what it gives when it is used
+forms      merged, gguf, lora_gguf; ollama, vllm: how each is written, loaded and used
 compare    next-token distributions of the original and of the export, over the same places
 """
 
@@ -19,7 +19,7 @@ from hafs.registry.export import nets
 from hafs.registry.export.compare import Distance, Place, distance, of_net, places
 from hafs.registry.export.forms import Form, Gguf, Kind, LoraGguf, Merged, Used
 from hafs.registry.export.golden import GOLDEN
-from hafs.registry.export.ollama import Ollama, OllamaMerged
+from hafs.registry.export.ollama import OllamaExport, OllamaMergedExport
 from hafs.registry.export.source import Source, source
 from hafs.registry.export.vllm import Vllm
 
@@ -34,10 +34,10 @@ Say = Callable[[str], None]
 def export(
     of: Source, *, form: Format, kind: Kind, target: Path, limits: Limits, ollama: Mapping[str, Any], say: Say
 ) -> Distance:
-    """Write an export, use it, and keep it only if it is the original.
+    """Write an export, run it, and keep it only if it matches the original.
 
     Args:
-        of: What is exported.
+        of: The exported model.
         form: As in `format=`.
         kind: How matrices are stored.
         target: The export's folder; an earlier export there is replaced.
@@ -46,7 +46,7 @@ def export(
         say: Prints one line.
 
     Raises:
-        GateRefused: It is not the original; nothing is left of it, and an earlier export stands.
+        GateRefused: It does not match the original; it is removed, and an earlier export stays.
         HafsError: It cannot be written in this form.
     """
     _refuse_strangers(target)
@@ -82,14 +82,14 @@ def export(
 
 def _form(of: Source, form: Format, kind: Kind, ollama: Mapping[str, Any]) -> Form:
     if form == "ollama":
-        folder = Ollama if ollama["adapter"] else OllamaMerged
+        folder = OllamaExport if ollama["adapter"] else OllamaMergedExport
         return folder(source=of, kind=kind, parameters=ollama["parameters"])
     return {"merged": Merged, "gguf": Gguf, "lora_gguf": LoraGguf, "vllm": Vllm}[form](source=of, kind=kind)
 
 
 def _refuse_strangers(target: Path) -> None:
     if target.exists() and not (target / REPORT).exists() and (target.is_file() or any(target.iterdir())):
-        raise RunError(f"{target} is there and is no export", hint="choose another to=")
+        raise RunError(f"{target} exists and is not an export", hint="choose another to=")
 
 
 def _trained(of: Source, wanted: Any, asked: list[Place]) -> Distance:
@@ -100,14 +100,14 @@ def _accept(used: Used, found: Distance, limits: Limits, tokenizer: Any) -> None
     for prompt, got in zip(GOLDEN, used.ids, strict=True):
         if got != list(render(tokenizer, prompt, for_generation=True).tokens):
             raise GateRefused(
-                f"the export reads {prompt[-1].content[:40]!r} as other token ids than training did; it is removed"
+                f"the export tokenizes {prompt[-1].content[:40]!r} differently than training did; it is removed"
             )
     if not found.kl <= limits["kl"]:  # NaN too
         fact = f"mean KL {found.kl:.3g} nats, limit {limits['kl']:g}"
-        raise GateRefused(f"the export answers otherwise: {fact}; it is removed")
+        raise GateRefused(f"the export differs from the original: {fact}; it is removed")
     if not abs(found.perplexity_change) <= limits["perplexity"]:
         fact = f"perplexity {found.original:.4f} -> {found.perplexity:.4f}, limit {limits['perplexity']:.1%}"
-        raise GateRefused(f"the export answers otherwise: {fact}; it is removed")
+        raise GateRefused(f"the export differs from the original: {fact}; it is removed")
 
 
 def _report(of: Source, form: str, kind: str, found: Distance, limits: Limits) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The forms of an export, a class each: how it is written, what it gives when it is used, what its user types next."""
+"""The export formats, one class each: how it is written, loaded and used."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ TORCH = {"bf16": torch.bfloat16, "f16": torch.float16}
 
 @dataclass(frozen=True, kw_only=True)
 class Used:
-    """What an export gave when it was loaded by those who will use it."""
+    """The results of an export when its target program loads it."""
 
     ids: list[list[int]]
     """Of the golden conversations, each with the next answer due."""
@@ -43,10 +43,10 @@ class Form(ABC):
     """How matrices are stored."""
 
     def refuse(self) -> None:
-        """Say before anything is loaded that this model has no such form.
+        """Refuse a model that cannot have this form, before anything is loaded.
 
         Raises:
-            ConfigError: It has none.
+            ConfigError: The model cannot be exported in this form.
         """
         return  # most forms take any model
 
@@ -56,16 +56,16 @@ class Form(ABC):
 
         Args:
             folder: The export's.
-            net: The original; it may be used up.
+            net: The original; it may be modified.
         """
 
     @abstractmethod
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
-        """Load what was written, and ask it."""
+        """Load the written export and compute its results."""
 
     @abstractmethod
     def command(self, folder: Path) -> str:
-        """What its user types next."""
+        """The command that uses the export."""
 
 
 class Merged(Form):
@@ -117,14 +117,14 @@ class LoraGguf(Form):
     """The adapter alone, for a llama.cpp server that has the base."""
 
     instead = "format=gguf"
-    """What takes any model."""
+    """The format that accepts any model."""
 
     def refuse(self) -> None:
-        """Refuse what is no plain LoRA."""
+        """Refuse an adapter that is not a plain LoRA."""
         refuse_whole(self.source, self.instead)
         if extra := more_than_lora(read_config(self.source.folder)):
             fact = f"{self.source.record.name!r} is more than a plain LoRA ({extra}), which llama.cpp cannot load"
-            raise ConfigError(fact, hint=f"{self.instead}, which merges it")
+            raise ConfigError(fact, hint=f"{self.instead} merges it")
 
     def write(self, folder: Path, net: Any) -> None:
         """Convert the adapter; the base's own file is in the cache."""
@@ -162,6 +162,6 @@ def ids_of(folder: Path) -> list[list[int]]:
 
 
 def served(model: Path, adapter: Path | None, asked: Sequence[Place]) -> Used:
-    """What a llama.cpp server gives for a file."""
+    """The results of a llama.cpp server for a file."""
     with serving(model, adapter=adapter) as server:
         return Used(ids=[server.ids(prompt) for prompt in GOLDEN], told=server.told(asked))

@@ -1,4 +1,4 @@
-"""Ollama's Modelfile: the chat template in Go's words, stop tokens, parameters, the adapter.
+"""Ollama's Modelfile: the chat template in Go's template language, stop tokens, parameters, the adapter.
 
 The grammar is that of Ollama's docs/modelfile.mdx and parser/parser.go (August 2026): paths are relative to the
 Modelfile, text between three quotes is taken as it is, several `PARAMETER stop` add up. The template is a Go template
@@ -140,7 +140,7 @@ def modelfile(tokenizer: Any, *, model: str, adapter: str | None, parameters: Ma
         parameters: By Ollama's names; `stop` adds to the end tokens.
 
     Raises:
-        ConfigError: The template cannot be put in Go's words, or Ollama knows no such parameter.
+        ConfigError: The template cannot be written in Go's template language, or Ollama does not have such a parameter.
     """
     given = dict(parameters)
     added = given.pop("stop", [])
@@ -156,7 +156,7 @@ def modelfile(tokenizer: Any, *, model: str, adapter: str | None, parameters: Ma
 def _value(key: str, value: Any) -> str:
     kind = PARAMETERS.get(key)
     if kind is None:
-        raise ConfigError(f"Ollama knows no parameter {key!r}", hint=did_you_mean(key, ["stop", *PARAMETERS]))
+        raise ConfigError(f"Ollama has no parameter {key!r}", hint=did_you_mean(key, ["stop", *PARAMETERS]))
     fits = isinstance(value, bool) if kind is bool else isinstance(value, kind) and not isinstance(value, bool)
     if not fits:
         wanted = {bool: "true or false", int: "a whole number"}.get(kind, "a number")

@@ -15,13 +15,13 @@ from hafs.registry.export.source import Source
 
 
 def exact_dtype(base: Path) -> torch.dtype:
-    """float32 where the whole base fits so, three times over; else bfloat16."""
+    """float32 if three copies of the base fit in memory, else bfloat16."""
     stored = sum(path.stat().st_size for path in base.glob("*.safetensors"))
     return torch.float32 if stored * 6 < psutil.virtual_memory().available else torch.bfloat16
 
 
 def load(folder: Path, dtype: torch.dtype) -> Any:
-    """A model in transformers' format, on the CPU, for inference; PEFT is not asked."""
+    """A model in transformers' format, on the CPU, for inference; without PEFT."""
     from transformers import AutoModelForCausalLM
 
     quiet_libraries()
@@ -32,7 +32,7 @@ def original(source: Source) -> Any:
     """The adapter on its unquantized base.
 
     Raises:
-        RunError: Its tensors are not those of this base, or are no numbers.
+        RunError: Its tensors are not those of this base, or contain NaN or infinity.
     """
     if source.whole:
         return load(source.folder, exact_dtype(source.base))
@@ -51,10 +51,10 @@ def as_trained(source: Source) -> Any:
 
 
 def put_on(net: Any, folder: Path) -> Any:
-    """An adapter on a net; PEFT alone would take missing tensors with a warning.
+    """Attach an adapter to a net; PEFT alone would accept missing tensors with a warning.
 
     Raises:
-        RunError: Its tensors are not those of this base, or are no numbers.
+        RunError: Its tensors are not those of this base, or contain NaN or infinity.
     """
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors.torch import load_file
@@ -67,12 +67,12 @@ def put_on(net: Any, folder: Path) -> Any:
     if stored.keys() != there.keys():
         missing = sorted(stored.keys() ^ there.keys())
         fact = f"{len(missing)} tensors differ, {missing[0]} the first"
-        raise RunError(f"{folder} holds an adapter of another shape: {fact}")
+        raise RunError(f"{folder} contains an adapter of another shape: {fact}")
     if not all(bool(torch.isfinite(tensor).all()) for tensor in stored.values()):
-        raise RunError(f"{folder} holds values that are no numbers", hint="train it again")
+        raise RunError(f"{folder} contains NaN or infinity", hint="train it again")
     return net.eval()
 
 
 def forget() -> None:
-    """Give a dropped net's memory back."""
+    """Free the memory of a dropped net."""
     gc.collect()

@@ -13,7 +13,7 @@ from hafs.registry.export.modelfile import modelfile
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ollama(LoraGguf):
+class OllamaExport(LoraGguf):
     """A folder for `ollama create`: Modelfile, base and adapter."""
 
     parameters: Mapping[str, Any]
@@ -21,12 +21,12 @@ class Ollama(LoraGguf):
     instead = "ollama.adapter=false"
 
     def refuse(self) -> None:
-        """Refuse what is no plain LoRA, and a Modelfile that Ollama would refuse."""
+        """Refuse an adapter that is not a plain LoRA, and a Modelfile that Ollama would refuse."""
         super().refuse()
         self.text()
 
     def text(self) -> str:
-        """The Modelfile, whose template is held against the tokenizer's own."""
+        """The Modelfile; its template is compared with the tokenizer's own."""
         tokenizer, adapter = self.source.model.tokenizer(), self.file(Path()).name
         return modelfile(tokenizer, model="base.gguf", adapter=adapter, parameters=self.parameters)
 
@@ -41,13 +41,13 @@ class Ollama(LoraGguf):
         return served(folder / "base.gguf", self.file(folder), asked)
 
     def command(self, folder: Path) -> str:
-        """Ollama's own; releases from 0.34.1 on are said to take no ADAPTER (mellea's issue 1651)."""
-        newer = "where Ollama takes no ADAPTER: ollama.adapter=false"
+        """Ollama's command; releases from 0.34.1 on reportedly do not support ADAPTER (mellea's issue 1651)."""
+        newer = "if Ollama does not support ADAPTER: ollama.adapter=false"
         return f"ollama create {self.source.record.name} -f {folder / 'Modelfile'}   # {newer}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class OllamaMerged(Gguf):
+class OllamaMergedExport(Gguf):
     """A folder for `ollama create`: Modelfile and one merged file."""
 
     parameters: Mapping[str, Any]
@@ -58,7 +58,7 @@ class OllamaMerged(Gguf):
         self.text()
 
     def text(self) -> str:
-        """The Modelfile, whose template is held against the tokenizer's own."""
+        """The Modelfile; its template is compared with the tokenizer's own."""
         tokenizer, file = self.source.model.tokenizer(), self.file(Path()).name
         return modelfile(tokenizer, model=file, adapter=None, parameters=self.parameters)
 
@@ -68,5 +68,5 @@ class OllamaMerged(Gguf):
         (folder / "Modelfile").write_text(self.text(), encoding="utf-8")
 
     def command(self, folder: Path) -> str:
-        """Ollama's own."""
+        """Ollama's command."""
         return f"ollama create {self.source.record.name} -f {folder / 'Modelfile'}"

@@ -1,4 +1,4 @@
-"""An exported GGUF behind a real llama.cpp server, asked for what it computes."""
+"""Serves an exported GGUF with a real llama.cpp server and requests its probabilities."""
 
 import gc
 import importlib
@@ -17,7 +17,7 @@ from hafs.core.errors import ConfigError, RunError
 from hafs.registry.export.compare import Partial, Place
 
 TOLD = 400
-"""Tokens whose probabilities a server is asked for."""
+"""Number of most likely tokens requested from the server."""
 
 
 class Served:
@@ -52,14 +52,16 @@ class Served:
                   "logit_bias": [[self._plain, 1e4]]}  # fmt: skip
         answer = self._post("/completion", wanted | self._lora)
         if not answer.get("completion_probabilities"):
-            raise RunError("llama.cpp tells no probabilities of the next token", hint="another version of xllamacpp")
+            raise RunError(
+                "llama.cpp returned no probabilities of the next token", hint="install another version of xllamacpp"
+            )
         first = answer["completion_probabilities"][0]
         return Partial(nats={each["id"]: each["logprob"] for each in first["top_logprobs"] if each["logprob"] > -1e3})
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         answer = self._client.post(path, json=body)
         if answer.is_error:
-            raise RunError(f"llama.cpp refuses the export: {answer.text[:200]}")
+            raise RunError(f"llama.cpp rejected the export: {answer.text[:200]}")
         return answer.json()
 
 
@@ -89,7 +91,7 @@ def serving(model: Path, *, adapter: Path | None = None, context: int = 2048) ->
     try:
         server: Any = xllamacpp.Server(params)
     except Exception as error:
-        raise RunError(f"llama.cpp does not load {model.name}: {str(error).splitlines()[0]}") from error
+        raise RunError(f"llama.cpp cannot load {model.name}: {str(error).splitlines()[0]}") from error
     try:
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=server.listening_address, headers=headers, timeout=300, trust_env=False) as client:

@@ -1,4 +1,4 @@
-"""What is exported: a registered model, its base without quantization, and prompts that it never saw."""
+"""The source of an export: a registered model, its unquantized base, and prompts that it was not trained on."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from hafs.runs import finished
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A registered model with all that an export needs."""
+    """A registered model with everything that an export needs."""
 
     record: Record
     folder: Path
@@ -62,6 +62,6 @@ def _held_out(folder: Path) -> list[Conversation]:
     if not rows:
         raise DataError(
             f"there are no held-out prompts in {folder}, so no export can be checked",
-            hint="register it again where its data is",
+            hint="register it again on a machine that has its data",
         )
     return [tuple(map(Message.of_row, row)) for row in rows]
