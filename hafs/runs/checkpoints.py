@@ -1,4 +1,4 @@
-"""The checkpoints of a run: the newest whole one is found, a damaged one is set aside, never used, never deleted."""
+"""The checkpoints of a run. The newest valid one is used; a damaged one is renamed, never used and never deleted."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,31 +19,31 @@ def _silent(kind: str, **facts: Any) -> None:
 
 
 class Checkpoints:
-    """Folders `step-NNNNNNNN`, named by the optimizer steps of the run that are done.
+    """Folders `step-NNNNNNNN`, named by the run's completed optimizer steps.
 
     Args:
-        root: Their folder.
-        keep: How many of the newest stay.
-        tell: Is told the kind and the facts of what happens to them, for `events.jsonl`.
-        writes: False: another process of the same run keeps order here; this one only reads.
+        root: The folder of all checkpoints.
+        keep: Number of newest checkpoints to keep.
+        tell: Called with an event's kind and facts, for `events.jsonl`.
+        writes: False: another process of this run writes; this one only reads.
     """
 
     def __init__(self, root: Path, *, keep: int = 3, tell: Callable[..., None] = _silent, writes: bool = True) -> None:
         self.root, self.keep, self.tell, self.writes = root, keep, tell, writes
         self.proven = 0
-        """Steps after which a checkpoint has proved healthy; the newest such one is kept, however old."""
+        """Last step known to be good. The newest checkpoint up to it is always kept."""
         self.bests: list[int] = []
-        """Steps of epochs that were the best of their stage for a while; those that a kept checkpoint names stay."""
+        """Steps of epochs that were once the best of their stage. Those that a kept checkpoint names are kept."""
 
     def save(self, step: int, state: Mapping[str, Any]) -> Path:
-        """Write `state` (tensors and plain builtins) as the checkpoint of a step; then drop the oldest above `keep`.
+        """Write `state` (tensors and plain builtins) as a step's checkpoint, then remove the oldest beyond `keep`.
 
         Raises:
-            OSError: The disk refuses; earlier checkpoints are intact.
+            OSError: The checkpoint cannot be written; earlier ones are intact.
         """
         target = durable.commit(self.root / f"{_STEP}{step:08d}", lambda draft: _write(draft / STATE, state))
         failpoint("save.done", target.name)
-        with suppress(OSError):  # one too many costs space; the new one is safe
+        with suppress(OSError):  # the new checkpoint is safe; an extra old one only costs space
             self._rotate()
         return target
 
@@ -51,27 +51,29 @@ class Checkpoints:
         there = self.steps()
         kept = there[-self.keep :] + [step for step in there if step <= self.proven][-1:]
         kept += [step for step in self.bests if step >= min(kept)]
-        kept += [step for step in self.bests if step < min(kept)][-1:]  # the best that the oldest of them names
+        kept += [step for step in self.bests if step < min(kept)][
+            -1:
+        ]  # the best epoch that the oldest kept checkpoint names
         for old in self.all():
             if _step(old) not in kept:
                 durable.remove(old)
 
     def all(self) -> list[Path]:
-        """Folders of checkpoints, oldest first."""
+        """Checkpoint folders, oldest first."""
         return sorted(self.root.glob(_STEP + "[0-9]" * 8))
 
     def steps(self) -> list[int]:
-        """Optimizer steps of each checkpoint, fewest first."""
+        """The step of each checkpoint, in ascending order."""
         return [_step(folder) for folder in self.all()]
 
     def newest(self, *, after: int = -1) -> tuple[Path, dict[str, Any]] | None:
-        """The newest undamaged checkpoint and its state; None if there never was one.
+        """The newest valid checkpoint and its state; None if there are no checkpoints.
 
         Args:
-            after: Steps of the run at which the stage began; checkpoints up to there are of stages that are finished.
+            after: Step of the run at which the stage began. Checkpoints up to it belong to finished stages.
 
         Raises:
-            RunError: There are checkpoints of the stage and every one is damaged.
+            RunError: The stage has checkpoints and all of them are damaged.
         """
         for folder in reversed([folder for folder in self.all() if _step(folder) > after]):
             try:
@@ -82,15 +84,15 @@ class Checkpoints:
         if lost:
             raise RunError(
                 f"every checkpoint of this stage in {self.root} is damaged",
-                hint=f"put a copy of one back, or remove {self.root}/{_DAMAGED}* to train the stage from its start",
+                hint=f"restore one from a backup, or remove {self.root}/{_DAMAGED}* to train the stage from its start",
             )
         return None
 
     def state_of(self, step: int) -> dict[str, Any]:
-        """The state that the checkpoint of a step holds.
+        """The state in a step's checkpoint.
 
         Raises:
-            Damaged: It is damaged, and set aside; or it is gone.
+            Damaged: The checkpoint is missing, or is damaged and was renamed.
         """
         folder = self.root / f"{_STEP}{step:08d}"
         try:
@@ -111,7 +113,7 @@ class Checkpoints:
         self.tell("checkpoint_damaged", checkpoint=folder.name, why=why, kept_as=aside.name)
 
     def clear(self, *, after: int = -1) -> None:
-        """Drop checkpoints of more than `after` steps, and forget damaged ones; all when their stage is finished."""
+        """Remove checkpoints after step `after`, and rename damaged ones so that they are ignored."""
         for folder in self.all():
             if _step(folder) > after:
                 durable.remove(folder)
@@ -122,21 +124,21 @@ class Checkpoints:
 
 
 def _step(folder: Path) -> int:
-    """Of `step-00000012`, and of `damaged-step-00000012-2`."""
+    """The step in `step-00000012` or `damaged-step-00000012-2`."""
     digits = folder.name.split(_STEP)[-1][:8]
     return int(digits) if digits.isdecimal() else -1
 
 
 def _free(path: Path) -> Path:
-    """The path, or the first one with a number behind it that is not taken."""
+    """The path itself, or with the first free number appended."""
     return next(p for n in count(1) if not (p := path if n == 1 else path.with_name(f"{path.name}-{n}")).exists())
 
 
 def _write(path: Path, state: Mapping[str, Any]) -> None:
-    """Save as a file that `weights_only=True` loads.
+    """Write a file that loads with `weights_only=True`.
 
     Raises:
-        OSError: The disk is full or refuses; torch says so with another error.
+        OSError: The file cannot be written (torch raises RuntimeError).
     """
     import torch
 
@@ -147,10 +149,10 @@ def _write(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    """The state of a checkpoint; its bytes are held against the manifest before any of them is unpickled.
+    """The state of a checkpoint; its bytes are compared with the manifest before unpickling.
 
     Raises:
-        Damaged: They differ, or hold something else than tensors and plain builtins.
+        Damaged: The bytes differ, or hold anything other than tensors and plain builtins.
     """
     import torch
 
@@ -158,9 +160,9 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
         if state["cursor"]["total"] != _step(folder):
-            raise durable.Damaged(f"it is of step {state['cursor']['total']}")
+            raise durable.Damaged(f"it belongs to step {state['cursor']['total']}")
     except (durable.Damaged, MemoryError):
         raise
-    except Exception as error:  # whatever a hostile or foreign file makes the reader say
-        raise durable.Damaged(f"{STATE} is no checkpoint of hafs: {type(error).__name__}") from error
+    except Exception as error:  # a hostile or foreign file may raise anything
+        raise durable.Damaged(f"{STATE} is not a hafs checkpoint: {type(error).__name__}") from error
     return state

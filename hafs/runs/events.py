@@ -1,4 +1,4 @@
-"""`events.jsonl`: one line an optimizer step, and every notable event; torn and odd lines are passed over."""
+"""`events.jsonl`: one line per optimizer step and per notable event. Truncated and invalid lines are skipped."""
 
 import os
 import time
@@ -13,51 +13,51 @@ from hafs.core.redaction import scrub
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 _MOST_UNWRITTEN = 16 << 20
-"""Bytes that wait for a disk to take them again."""
+"""Maximum bytes that are buffered while the file cannot be written."""
 
 
 class Events:
-    """An append-only file of lines; a disk that refuses delays lines, and never ends a run.
+    """An append-only file of lines. A write error delays lines and never stops a run.
 
     Args:
-        path: Of the file; it and its folder may come later.
+        path: The file; it and its folder need not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle: int | None = None
         self._unwritten = b""
-        self._refused = False
+        self._failed = False
 
     def append(self, kind: str, **facts: Any) -> None:
-        """Write one line, secrets blanked, behind those that could not be written before."""
+        """Append one line with secrets redacted, after any lines that could not be written earlier."""
         line = {"time": round(time.time(), 3), "event": kind} | facts
         self._unwritten += scrub(orjson.dumps(line, option=_OPTIONS).decode()).encode()
         try:
             self._flush()
-            self._refused = False
+            self._failed = False
         except OSError as error:
             self._unwritten = self._unwritten[-_MOST_UNWRITTEN:]
-            if not self._refused:
-                warnings.warn(f"{self.path} cannot be written: {error.strerror}; training goes on", stacklevel=2)
-            self._refused = True
+            if not self._failed:
+                warnings.warn(f"{self.path} cannot be written: {error.strerror}; training continues", stacklevel=2)
+            self._failed = True
 
     def _flush(self) -> None:
         if self._handle is None:
             self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             if not _ends_with_newline(self._handle):
-                self._unwritten = b"\n" + self._unwritten  # a kill tore the last line
+                self._unwritten = b"\n" + self._unwritten  # a kill truncated the last line
         while self._unwritten:
             self._unwritten = self._unwritten[os.write(self._handle, self._unwritten) :]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
 
     def read(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
-        """The events, or those of a kind, oldest first."""
+        """All events, or the events of one kind, oldest first."""
         if not self.path.exists():
             return
         with self.path.open("rb") as lines:
@@ -71,7 +71,7 @@ class Events:
 
 
 def odd(event: Any) -> bool:
-    """Whether a parsed line is no event as hafs writes them: something damaged or changed it."""
+    """Whether a parsed line is not a valid event: it was damaged or changed."""
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return True
     missing = any(event.get(key) is None for key in _NEEDED.get(event["event"], ()))
@@ -115,7 +115,7 @@ _NEEDED = {
     "generation": ("prompt", "answer", "total"),
     "planned": ("stages",),
 }
-"""What readers count on, by kind of event."""
+"""Keys that readers require, by kind of event."""
 
 
 def _ends_with_newline(handle: int) -> bool:

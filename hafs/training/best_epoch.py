@@ -1,7 +1,7 @@
-"""The best measured epoch of a stage: what the stage hands on, whatever the epochs after it were.
+"""The best measured epoch of a stage. The stage passes its weights on, even if later epochs were worse.
 
-Its weights lie in the checkpoint of that epoch's end, which rotation spares. Which one it is stands in every checkpoint
-after it, so a resume and a rollback know what was the best at their place.
+Its weights are in the checkpoint of that epoch's end, which rotation keeps. Every later checkpoint records which epoch
+it is, so a resume and a rollback know the best epoch up to their step.
 """
 
 import math
@@ -19,21 +19,21 @@ from hafs.training.step import Cursor
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """An epoch that was the best until then."""
+    """An epoch whose held-out loss was the lowest so far."""
 
     total: int
-    """Optimizer steps of the run at its end."""
+    """Optimizer step of the run at the epoch's end."""
     epoch: int
-    """From 1."""
+    """Number of the epoch, from 1."""
     held_out: Mapping[str, float]
-    """What was measured: loss (nats per token) and others."""
+    """Held-out metrics: loss (nats per token) and others."""
 
 
 class BestEpoch:
-    """Of the stage at work.
+    """Tracks the best epoch of the current stage.
 
     Args:
-        checkpoints: Where the weights are; the ones that are needed are spared.
+        checkpoints: Hold the weights; told which of them to keep.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
@@ -41,13 +41,13 @@ class BestEpoch:
         self.restore([])
 
     def restore(self, bests: list[dict[str, Any]]) -> None:
-        """Stand where `state` was taken; nothing was measured where it is empty."""
+        """Restore what `state` returned; an empty list means that nothing was measured yet."""
         self._bests = [EpochResult(**each) for each in bests]
         self._copy: dict[str, torch.Tensor] = {}
         self._spare()
 
     def state(self) -> list[dict[str, Any]]:
-        """Each epoch that was the best for a while, as plain values, the best one last."""
+        """Every epoch that was the best at some point, as plain values, the best one last."""
         return [asdict(best) | {"held_out": dict(best.held_out)} for best in self._bests]
 
     @property
@@ -56,22 +56,22 @@ class BestEpoch:
         return self._bests[-1] if self._bests else None
 
     def note(self, cursor: Cursor, held_out: Mapping[str, float]) -> None:
-        """Take a measurement into account; one that is no number beats nothing, and whatever comes next beats it."""
+        """Record a measurement. A NaN loss replaces no earlier epoch, and any later measurement replaces it."""
         if self.now is None or math.isnan(self.now.held_out["loss"]) or held_out["loss"] < self.now.held_out["loss"]:
             self._bests.append(EpochResult(total=cursor.total, epoch=cursor.epoch, held_out=dict(held_out)))
             self._copy = {}
             self._spare()
 
     def hold(self, cursor: Cursor, trainable: Mapping[str, torch.nn.Parameter]) -> None:
-        """At an epoch's end: where no checkpoint holds the best weights, a copy in host memory does."""
+        """At an epoch's end: copy the best weights to host memory if no checkpoint holds them."""
         if self.now and self.now.total == cursor.total and cursor.total not in self.checkpoints.steps():
             self._copy = {name: p.detach().cpu().clone() for name, p in trainable.items()}
 
     def take(self, cursor: Cursor, trainable: Mapping[str, torch.nn.Parameter]) -> EpochResult | None:
-        """Put the best weights in the place of the last ones, at a stage's end; returns what was measured of them.
+        """At a stage's end: load the best weights and return their metrics.
 
         Raises:
-            RollbackRequest: They are gone or damaged; the steps up to them are made once more.
+            RollbackRequest: The weights are missing or damaged; the steps up to them are repeated.
         """
         best = self.now
         if best is None or best.total == cursor.total:

@@ -1,4 +1,4 @@
-"""What the held-out split says about a model, added up batch by batch."""
+"""The loss on the held-out split, summed batch by batch."""
 
 import math
 import time
@@ -9,10 +9,10 @@ from hafs.modeling.loss import TokenLoss
 
 
 class HeldOutTotals:
-    """A measurement in progress.
+    """Running sums of one measurement.
 
     Args:
-        device: Where losses are.
+        device: The device of the losses.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -20,7 +20,7 @@ class HeldOutTotals:
         self.began = time.perf_counter()
 
     def add(self, loss: TokenLoss, tokens: int) -> None:
-        """Count some samples: their summed loss on this device, their supervised tokens on all."""
+        """Add some samples: their summed loss on this device, and their supervised tokens on all devices."""
         self.loss = self.loss.plus(loss)
         self.tokens += tokens
 

@@ -1,4 +1,4 @@
-"""How many tokens one forward pass may hold: found by trying, halved whenever memory runs out."""
+"""The micro-batch size: the most tokens in one forward pass. It is probed, and halved when memory runs out."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -11,20 +11,20 @@ _Result = TypeVar("_Result")
 
 
 class MicroBatchSize:
-    """Tokens of a row; only the split of a step into rows depends on it, never what the step learns.
+    """Maximum tokens of a packed sequence. It decides how a step is divided, never what the step learns.
 
     Args:
-        tokens: To begin with.
-        on_shrink: Told the new size and what the allocator said.
+        tokens: The initial size.
+        on_shrink: Called with the new size and the allocator's message.
     """
 
     def __init__(self, tokens: int, *, on_shrink: Callable[[int, str], None]) -> None:
         self.tokens, self.on_shrink = tokens, on_shrink
         self.found = False
-        """Whether it was tried; then later stages and resumes need not try again."""
+        """Whether the size was probed. Later stages and resumes then skip the probe."""
 
     def resume(self, tokens: int) -> None:
-        """Take what an earlier process, or this one before it went back, had found; the smaller of the two."""
+        """Take the size from a checkpoint, or the current one if it was probed and is smaller."""
         self.tokens = min(self.tokens, tokens) if self.found else tokens
         self.found = True
 
@@ -36,13 +36,13 @@ class MicroBatchSize:
         anywhere: Callable[[bool], bool],
         forget: Callable[[], object],
     ) -> _Result:
-        """Try until it fits, each time with half the tokens per row; the samples stay the same.
+        """Run `attempt` until it fits in memory, halving the micro-batch size each time. The samples stay the same.
 
         Args:
-            samples: What `attempt` is called with.
-            attempt: Works on this device alone.
-            anywhere: Whether something holds on any device; if memory ran out on one, all try again.
-            forget: Drops what a failed attempt has left.
+            samples: The argument of `attempt`.
+            attempt: Runs on this device without collective operations.
+            anywhere: Whether a condition holds on any device. If memory ran out on one, all try again.
+            forget: Clears the gradients of a failed attempt.
         """
         while True:
             reason, result = "", None
@@ -55,18 +55,18 @@ class MicroBatchSize:
             if not anywhere(bool(reason)):
                 return result  # type: ignore[return-value]
             del result
-            forget()  # outside the handler: the error holds on to the failed graph
+            forget()  # outside the handler: the error keeps the failed graph alive
             self.shrink(samples, reason)
 
     def shrink(self, samples: Sequence[Sample], reason: str) -> None:
-        """Halve the tokens of a forward pass, and give freed memory back to the device.
+        """Halve the micro-batch size, and return cached memory to the device.
 
         Args:
-            samples: Of the step; the longest cannot be split.
-            reason: What the allocator said; empty if it was another device's.
+            samples: The step's samples; a single sample is never split.
+            reason: The allocator's message; empty if memory ran out on another device.
 
         Raises:
-            HafsError: A row already holds no more than one sample.
+            HafsError: A micro-batch already holds a single sample.
         """
         out_of_memory.free_cache()
         reason = reason or "on another device"

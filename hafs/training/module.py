@@ -1,14 +1,14 @@
-"""The LightningModule: one batch is one optimizer step, whatever fits in memory at once.
+"""The LightningModule: one batch is one optimizer step, divided into micro-batches that fit in memory.
 
-A step, with every event in its place:
+One step, with gradient accumulation, in order:
 
     samples of the whole effective batch arrive
-    packed into rows of at most `row_tokens`                  packing.pack
-    for each row: forward, loss / supervised tokens of the step, backward
-        out of memory: forget the gradients, halve `row_tokens`, the same samples again
+    packed into sequences of at most `row_tokens` tokens      packing.pack
+    for each packed sequence: forward, loss / supervised tokens of the step, backward
+        out of memory: clear the gradients, halve the micro-batch size, repeat with the same samples
     gradients are summed over devices and clipped
-    the stage's learning rate of this step is set
-    on_before_optimizer_step                                  the loss guard may empty the gradients
+    the learning rate of this step is set
+    on_before_optimizer_step                                  the loss guard may clear the gradients
     optimizer.step
     the cursor moves past the samples
     on_train_batch_end                                        journal, checkpoint, pause, ...
@@ -40,18 +40,18 @@ _Result = TypeVar("_Result")
 
 
 class FineTuningModule(Resumable):
-    """Trains what requires a gradient in `net`, in steps that any split into rows leaves the same.
+    """Trains the parameters of `net` that require a gradient. The division into micro-batches does not change a step.
 
     Args:
         net: A causal language model of transformers, possibly wrapped by PEFT, in train mode.
         optimizer: Makes the optimizer from the trainable parameters.
-        seed: Of everything random.
-        row_tokens: Tokens of one forward pass.
+        seed: Seed of all random numbers.
+        row_tokens: Maximum tokens of one forward pass (micro-batch size).
         max_grad_norm: Gradients above this norm are scaled down to it; None: not clipped.
         run: Where checkpoints and events go.
-        tokenizer: Of the model, for callbacks that generate.
-        stop: Whether somebody asked to stop.
-        compute_dtype: For autocast where the weights are wider than the products should be; None: no autocast.
+        tokenizer: The model's tokenizer, for callbacks that generate.
+        stop: Stop requests by signal.
+        compute_dtype: The type for autocast; None: no autocast.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class FineTuningModule(Resumable):
         self.facts: StepFacts
 
     def note_answers(self, prompts: Sequence[Conversation], answers: Iterable[Answer]) -> None:
-        """Write answers to `events.jsonl`, to be read beside those of other moments."""
+        """Write answers to `events.jsonl`, for comparison over time."""
         for prompt, said in zip(prompts, answers, strict=False):
             self.event(
                 "generation", total=self.cursor.total, prompt=prompt[-1].content, answer=said.text, ended=said.ended
@@ -83,7 +83,7 @@ class FineTuningModule(Resumable):
     # a step -----------------------------------------------------------------------------------------------------
 
     def training_step(self, samples: Sequence[Sample], _: int) -> None:
-        """Learn from one effective batch."""
+        """Train on one effective batch."""
         optimizer: Any = self.optimizers()
         loss, rows = self._within_memory(samples, self._gradients)
         self.devices.sum_gradients(self.trainable().values())
@@ -112,7 +112,7 @@ class FineTuningModule(Resumable):
         self.updating = False
 
     def _update(self, optimizer: Any, samples: Sequence[Sample]) -> None:
-        """Let the optimizer change the weights.
+        """Apply the optimizer step.
 
         Raises:
             RollbackRequest: Memory ran out, maybe in the middle of the update; only a checkpoint is safe.
@@ -130,11 +130,11 @@ class FineTuningModule(Resumable):
             raise RollbackRequest(f"out of memory in the optimizer: {reason}", healthy=self.cursor.total, left_out=None)
 
     def leaves_out(self, total: int) -> bool:
-        """Whether a rollback decided not to learn from a step of the run, counted from zero."""
+        """Whether a rollback skips a step of the run, counted from zero."""
         return any(rollback.leaves_out(total) for rollback in self.rollbacks)
 
     def skip(self, why: str) -> None:
-        """Keep the gradients of this step from being applied; for callbacks in `on_before_optimizer_step`."""
+        """Clear the gradients of this step. For callbacks in `on_before_optimizer_step`."""
         self.zero_grad(set_to_none=True)
         self.facts = replace(self.facts, skipped=why)
 
@@ -144,11 +144,11 @@ class FineTuningModule(Resumable):
         )
 
     def try_out(self, samples: Sequence[Sample], *, with_gradients: Callable[[], object] = lambda: None) -> None:
-        """One step and one evaluation that change nothing, to see that they fit in memory.
+        """Run one step and one evaluation without changing anything, to check that they fit in memory.
 
         Args:
-            samples: Of the step.
-            with_gradients: Called while the gradients are there.
+            samples: The step's samples.
+            with_gradients: Called before the gradients are cleared.
         """
         self._within_memory(samples, self._gradients)
         with_gradients()
@@ -157,7 +157,7 @@ class FineTuningModule(Resumable):
             self._within_memory(samples, self._loss_of_samples)
 
     def _gradients(self, samples: Sequence[Sample]) -> tuple[TokenLoss, int]:
-        """Accumulate the gradients of the step's mean loss, row by row; the same for any split into rows."""
+        """Accumulate the gradients of the step's mean loss over its packed sequences."""
         rows = self.rows(samples)
         supervised = max(1, supervised_tokens(samples))
         mine = self.devices.share(rows)
@@ -170,18 +170,18 @@ class FineTuningModule(Resumable):
                 part = self.loss_of(packed.to(self.device))
                 self.manual_backward(part.nats * (weight * self.devices.gradient_scale() / supervised))
                 total = total.plus(part, weight)
-                del part  # else this row's graph lives into the next one, spread over the memory that that one needs
+                del part  # frees this sequence's graph before the next forward pass
         return total, len(mine)
 
     def loss_of(self, packed: PackedSequence) -> TokenLoss:
-        """The loss of one row, summed over its supervised tokens; only those are projected onto the vocabulary."""
+        """The loss of one packed sequence, summed over its supervised tokens. Only those are projected to logits."""
         with self._autocast():
             hidden_ND, head = supervised_states(self.net, packed)
             head = head.to(hidden_ND.dtype)
         return token_loss(hidden_ND, head, packed.target_N)
 
     def rows(self, samples: Sequence[Sample]) -> list[PackedSequence]:
-        """Samples as rows of at most `row_tokens`."""
+        """Pack samples into sequences of at most `row_tokens` tokens."""
         lengths = [len(sample.tokens) for sample in samples]
         groups = pack(lengths, self.micro_batch_size.tokens, at_least=min(self.devices.world, len(samples)))
         return [packed_sequence([samples[i] for i in group]) for group in groups]
@@ -194,11 +194,11 @@ class FineTuningModule(Resumable):
     # the held-out split -----------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
+        """Start the measurement."""
         self._measuring = HeldOutTotals(self.device)
 
     def validation_step(self, samples: Sequence[Sample], _: int) -> None:
-        """Add up the loss of some held-out samples."""
+        """Add the loss of some held-out samples."""
         loss = self._within_memory(samples, self._loss_of_samples)
         self._measuring.add(loss, supervised_tokens(samples))
 
@@ -209,27 +209,27 @@ class FineTuningModule(Resumable):
         return total
 
     def on_validation_epoch_end(self) -> None:
-        """Turn sums into means and log them."""
+        """Compute the means and log them."""
         self._note_held_out(self._measuring.means(self.devices.summed(self._measuring.loss)))
         self.log("val_loss", self.held_out["loss"], logger=False, sync_dist=self.trainer.world_size > 1)
 
     def nothing_held_out(self) -> None:
-        """Note that there is nothing to measure with."""
+        """Record that the held-out split is empty."""
         self._note_held_out(HeldOutTotals(self.device).means(TokenLoss.nothing(self.device)))
 
     def on_validation_model_eval(self) -> None:
-        """Dropout of every kind off."""
+        """Switch all dropout off."""
         set_dropout(self.net, training=False)
 
     def on_validation_model_train(self) -> None:
-        """Dropout on again."""
+        """Switch dropout on again."""
         set_dropout(self.net, training=True)
 
 
 def set_dropout(net: torch.nn.Module, *, training: bool) -> None:
-    """Switch all that is random between training and inference: dropout layers, attention's, routers' jitter.
+    """Switch all randomness between training and inference: dropout layers, attention dropout, router jitter.
 
-    Layers of bitsandbytes stay as they are: 4-bit ones repack their weights in eval mode on some CPUs.
+    Layers of bitsandbytes are left alone: 4-bit layers repack their weights in eval mode on some CPUs.
     """
     from bitsandbytes.nn import Linear4bit, Linear8bitLt
 

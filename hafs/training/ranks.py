@@ -1,9 +1,9 @@
 """The processes of one run on several devices (ranks): started, watched and ended by hafs.
 
-Rank 0 starts the others with its own words, or a launcher such as torchrun has started all of them. A thread in each
-watches the processes that it depends on. When one of them is gone, the run stops: whoever waits for it in a collective
-operation gets an error, or, where a library waits on, the thread ends the process. Checkpoints are on disk by then, so
-the same command continues the run.
+Rank 0 starts the others with its own overrides, or a launcher such as torchrun has started them all. A thread in each
+watches the processes that it depends on. When one of them ends, the run stops. A rank that waits for it in a collective
+operation gets an error; if the library keeps waiting, the thread ends the process. Checkpoints are on disk by then, so
+the same command resumes the run.
 """
 
 import os
@@ -22,24 +22,24 @@ from hafs.core.signals import CONTINUES, StopSignals
 
 _OURS = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 LOOK_SECONDS, GRACE_SECONDS = 0.2, 12.0
-"""Between two looks at the others; from the loss of one until the process ends, whatever it does."""
+"""Seconds between two checks of the other ranks; seconds from the loss of a rank until this process is ended."""
 
 
 class Ranks:
-    """The other processes of a run; entered around everything that they do together.
+    """The other processes of a run. Enter it around all collective work.
 
     Args:
-        world: How many there are, this one included.
-        stop: Told when one is gone.
-        folder: Of the run.
-        words: Overrides for the ranks that are started here.
+        world: Number of ranks, including this one.
+        stop: Receives a stop request when a rank is lost.
+        folder: The run's folder.
+        words: Overrides for the ranks that this process starts.
     """
 
     def __init__(self, world: int, *, stop: StopSignals, folder: Path, words: Sequence[str]) -> None:
         self.world, self.stop, self.folder, self.words = world, stop, folder, words
         self.children: list[subprocess.Popen[bytes]] = []
         self.lost: str | None = None
-        """Which rank is gone, in words, once one is."""
+        """Description of the rank that was lost; None while all are running."""
         self.lost_code = INTERRUPTED
         self._launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
         self._ended = threading.Event()
@@ -69,12 +69,16 @@ class Ranks:
             WORLD_SIZE=str(self.world),
         )  # fmt: skip
         command = [sys.executable, "-m", "hafs.train", *self.words]
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it: Ctrl-C waits for a listener
+        mask = signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGINT}
+        )  # the ranks inherit it: Ctrl-C waits for a listener
         try:
             for local in range(1, self.world):
                 mine = {"LOCAL_RANK": str(local), RANK_FOLDER: str(self.folder), RANK_PARENT: str(os.getpid())}
                 environ = {**os.environ, **mine}
-                environ.pop("HYDRA_FULL_ERROR", None)  # set by the command itself; debugging is among the words
+                environ.pop(
+                    "HYDRA_FULL_ERROR", None
+                )  # set by the command itself; the debug setting is among the overrides
                 self.children.append(subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -98,7 +102,7 @@ class Ranks:
                 self.lost, self.lost_code = f"the end of rank {number}", _exit_code(child.returncode)
 
     def _end_now(self) -> None:
-        """End this process from the thread: the main one waits for somebody who will not come."""
+        """End this process from the watching thread, because the main thread waits for a lost rank."""
         if rank() == 0:
             print(f"hafs: {self.ending()}", file=sys.stderr, flush=True)
         for child in self.children:
@@ -106,22 +110,22 @@ class Ranks:
         os._exit(self.lost_code)
 
     def ending(self) -> Interrupted | RunError:
-        """The error that a lost rank means for this one."""
+        """The error to raise when a rank was lost."""
         if self.lost_code == INTERRUPTED:
             return Interrupted(f"stopped by {self.stop.asked or self.lost}; nothing is lost", hint=CONTINUES)
-        error = RunError(f"{self.lost}, with exit code {self.lost_code}", hint="what it said is above")
+        error = RunError(f"{self.lost}, with exit code {self.lost_code}", hint="its error message is printed above")
         error.exit_code = self.lost_code
         return error
 
     def is_one_gone(self, *, seconds: float = 5.0) -> bool:
-        """Whether a rank is gone, or shows to be within some seconds: its loss is noticed by errors first."""
+        """Whether a rank is lost. Waits some seconds, because errors arrive before the watcher sees the loss."""
         deadline = time.monotonic() + seconds
         while self.world > 1 and not self.lost and not self.stop.asked and time.monotonic() < deadline:
             time.sleep(0.05)
         return self.world > 1 and bool(self.lost or self.stop.asked)
 
     def _end_children(self, *, patient: bool) -> None:
-        """Let the children end; a run that failed ends those that wait for somebody."""
+        """Wait for the child processes to end. After a failure, terminate those that still wait."""
         for seconds, end in ((60.0 if patient else 2.0, "terminate"), (3.0, "kill"), (3.0, "kill")):
             deadline = time.monotonic() + seconds
             while any(child.poll() is None for child in self.children) and time.monotonic() < deadline:
@@ -132,7 +136,7 @@ class Ranks:
 
 
 def _exit_code(code: int) -> int:
-    """What a rank's end means for the run: one that a signal ended can be started again."""
+    """The run's exit code for a rank's exit code. A rank that a signal ended can be resumed."""
     return INTERRUPTED if code < 0 or code in (INTERRUPTED, 128 + signal.SIGKILL, 128 + signal.SIGTERM) else code
 
 

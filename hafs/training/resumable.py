@@ -1,4 +1,4 @@
-"""The part of the LightningModule that is stopped and continued: where a run stands, saved and taken up again."""
+"""The part of the LightningModule that saves, stops and resumes a run."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,14 +20,14 @@ from hafs.training.step import Cursor
 
 
 class Resumable(pl.LightningModule):
-    """Knows where a run stands, saves it, and stops where all devices look.
+    """Holds a run's position, writes checkpoints, and stops on request at a point that all devices share.
 
     Args:
         net: A causal language model of transformers, possibly wrapped by PEFT, in train mode.
         optimizer: Makes the optimizer from the trainable parameters.
-        row_tokens: Tokens of one forward pass, to begin with.
+        row_tokens: Initial maximum tokens of one forward pass (micro-batch size).
         run: Where checkpoints and events go.
-        stop: Whether somebody asked to stop.
+        stop: Stop requests by signal.
     """
 
     def __init__(
@@ -51,24 +51,24 @@ class Resumable(pl.LightningModule):
         self._resume_optimizer: dict[str, Any] | None = None
         self._saved_at: int | None = None
         self.updating = False
-        """Whether an optimizer step is under way: weights, optimizer and cursor are not of one moment."""
+        """Whether an optimizer step is running: weights, optimizer and cursor are then inconsistent."""
 
     @property
     def devices(self) -> Devices:
-        """The devices of the Trainer at work."""
+        """The devices of the current Trainer."""
         return Devices(self.trainer)
 
     def begin(
         self, stage: Stage, index: int, available: int, *, total: int = 0, rollbacks: Sequence[Rollback] = ()
     ) -> None:
-        """Point the module at a stage; its optimizer and schedule start anew.
+        """Start a stage with a new optimizer and schedule.
 
         Args:
-            stage: Which.
-            index: Its place in the run, the first is 1.
+            stage: The stage.
+            index: Its position in the run, from 1.
             available: Samples in the training split.
-            total: Optimizer steps of the run before it.
-            rollbacks: Of this stage; each halves its learning rate and names steps not to learn from.
+            total: Optimizer steps of the run before this stage.
+            rollbacks: The stage's rollbacks; each halves the learning rate and names steps to skip.
         """
         self.stage, self.rollbacks = stage, rollbacks
         self.stage_steps, self.epoch_samples = stage.steps(available), stage.drawn(available)
@@ -79,11 +79,11 @@ class Resumable(pl.LightningModule):
         self._resume_optimizer = None
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
-        """What is trained, by name."""
+        """The trainable parameters by name."""
         return {name: p for name, p in self.net.named_parameters() if p.requires_grad}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """A fresh optimizer a stage; its states, where a checkpoint brought some."""
+        """A new optimizer per stage, with the state of the restored checkpoint if there is one."""
         optimizer = self.make_optimizer(list(self.trainable().values()))
         if self._resume_optimizer:
             optimizer.load_state_dict(self._resume_optimizer)
@@ -91,7 +91,7 @@ class Resumable(pl.LightningModule):
         return optimizer
 
     def state(self) -> dict[str, Any]:
-        """All that a resume needs, as tensors and plain builtins; the frozen base is not among it."""
+        """Everything a resume needs, as tensors and plain builtins, without the frozen base model."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         trainer: Any = self.trainer
         return {
@@ -108,7 +108,7 @@ class Resumable(pl.LightningModule):
         }
 
     def save(self) -> None:
-        """Write a checkpoint; a disk that refuses costs the checkpoint, never the run."""
+        """Write a checkpoint. If it cannot be written, the run continues without it."""
         state = self.state()
         self._saved_at = self.cursor.total
         if not self.run.writes:
@@ -117,20 +117,20 @@ class Resumable(pl.LightningModule):
             folder = self.run.checkpoints.save(self.cursor.total, state)
         except OSError as error:
             self.event("save_failed", total=self.cursor.total, why=str(error))
-            rank_zero_warn(f"no checkpoint at step {self.cursor.total}: {error}; training goes on")
+            rank_zero_warn(f"no checkpoint at step {self.cursor.total}: {error}; training continues")
         else:
             self.event("saved", total=self.cursor.total, checkpoint=folder.name)
 
     def save_here(self) -> None:
-        """Write a checkpoint of a stage under way, unless one of this very step was written."""
+        """Write a checkpoint while a stage is training, unless this step's checkpoint was already written."""
         if self.trainer.state.fn == TrainerFn.FITTING and self._saved_at != self.cursor.total:
             self.save()
 
     def stop_if_asked(self) -> None:
-        """Where all devices look: save and leave if any of them was asked to; a checkpoint of this very step will do.
+        """Save and stop if any device received a stop request. All devices call this at the same point.
 
         Raises:
-            Interrupted: One was.
+            Interrupted: A device received a stop request.
         """
         if not self.devices.anywhere(bool(self.stop.asked)):
             return
@@ -139,7 +139,7 @@ class Resumable(pl.LightningModule):
         raise self.stop.interrupted()
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Behind the callbacks."""
+        """Check for a stop request, after the callbacks."""
         self.stop_if_asked()
 
     def on_validation_batch_end(self, *_: Any) -> None:
@@ -147,17 +147,17 @@ class Resumable(pl.LightningModule):
         self.stop_if_asked()
 
     def event(self, kind: str, **facts: Any) -> None:
-        """One line of `events.jsonl`."""
+        """Append one line to `events.jsonl`."""
         self.run.event(kind, **facts)
 
     def _note_shrink(self, tokens: int, reason: str) -> None:
         self.event("out_of_memory", total=self.cursor.total, row_tokens=tokens, reason=reason)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Stand where `state` was taken; the next steps are bit for bit those that would have followed.
+        """Restore what `state` returned. The next steps are then bit for bit the same as without the interruption.
 
         Raises:
-            HafsError: The state is of another model or adapter.
+            HafsError: The state belongs to another model or adapter.
         """
         parameters = self.trainable()
         if parameters.keys() != state["trained"].keys():
@@ -173,7 +173,7 @@ class Resumable(pl.LightningModule):
 
     @property
     def unmeasured(self) -> bool:
-        """Whether it stands between an epoch and the measuring that follows it."""
+        """Whether an epoch has ended and its measurement is still missing."""
         ended = self.cursor.step > 0 and self.cursor.samples == 0
         return ended and self.held_out_at != (self.cursor.stage, self.cursor.total)
 
@@ -182,15 +182,15 @@ class Resumable(pl.LightningModule):
         self.best.note(self.cursor, means)
 
     def on_train_epoch_end(self) -> None:
-        """Behind the callbacks, the checkpoint's among them: keep the best weights where no disk does."""
+        """After the callbacks: keep a copy of the best weights if no checkpoint holds them."""
         self.best.hold(self.cursor, self.trainable())
         self.stop_if_asked()
 
     def take_best(self) -> int | None:
-        """Hold the weights and the figures of the stage's best measured epoch; returns which one it was, from 1.
+        """Load the weights and metrics of the stage's best measured epoch. Returns its number, from 1.
 
         Raises:
-            RollbackRequest: They cannot be read any more.
+            RollbackRequest: The weights cannot be read.
         """
         best = self.best.take(self.cursor, self.trainable())
         if best is None:

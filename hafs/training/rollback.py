@@ -1,7 +1,7 @@
-"""Ways back from a run that ran away: decided once, written down before anything is undone.
+"""Rollbacks of a run that diverged. Each decision is written to disk before any checkpoint is removed.
 
-What a rollback means (which checkpoint, which steps are left out, which rate) is read from the written decisions alone,
-so a crash at any moment of it changes nothing.
+The written decisions alone define a rollback: its checkpoint, the steps to skip, and the learning rate. So a crash at
+any point of a rollback does not change its outcome.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,12 +12,12 @@ from hafs.core.errors import RunError
 
 
 class RollbackRequest(Exception):
-    """Leaves a stage's training, to go on from an earlier checkpoint.
+    """Raised to stop a stage and resume it from an earlier checkpoint.
 
     Args:
-        why: What happened.
-        healthy: Optimizer steps of the run after which all was well; the newest checkpoint up to there is taken.
-        left_out: First and last step not to learn from on the way back; None: repeat all of them as they were.
+        why: The cause, for people.
+        healthy: Last optimizer step of the run that is known to be good. The newest checkpoint up to it is loaded.
+        left_out: First and last step to skip after the rollback; None: repeat every step unchanged.
     """
 
     def __init__(self, why: str, *, healthy: int, left_out: tuple[int, int] | None) -> None:
@@ -27,30 +27,30 @@ class RollbackRequest(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Rollback:
-    """One decision to go back."""
+    """One recorded rollback."""
 
     stage: int
     """Index of the stage."""
     to: int
-    """Optimizer steps of the run that stay done."""
+    """Optimizer step of the run to return to."""
     left_out: tuple[int, int]
-    """First and last step of the run that are not learnt from."""
+    """First and last step of the run to skip."""
     why: str
-    """What happened."""
+    """The cause, for people."""
 
     def leaves_out(self, total: int) -> bool:
-        """Whether a step of the run, counted from zero, is not learnt from."""
+        """Whether a step of the run, counted from zero, is skipped."""
         return self.left_out[0] <= total <= self.left_out[1]
 
 
 class RollbackLog:
-    """The decisions of a run, in its folder."""
+    """The rollbacks of a run, stored in its folder."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "rollbacks.json"
 
     def of(self, stage: int) -> list[Rollback]:
-        """Those of a stage, oldest first.
+        """The rollbacks of a stage, oldest first.
 
         Raises:
             RunError: The file is damaged.
@@ -58,7 +58,7 @@ class RollbackLog:
         return [decision for decision in self._all() if decision.stage == stage]
 
     def decide(self, decision: Rollback) -> None:
-        """Write a decision down; from here on it holds."""
+        """Write a rollback to disk. It is in force from then on."""
         decisions = [asdict(each) for each in (*self._all(), decision)]
         records.write_record(self.path, {"decisions": decisions})
 
@@ -67,6 +67,6 @@ class RollbackLog:
             noted = records.read_record(self.path)
         except durable.Damaged as damage:
             raise RunError(
-                f"{damage}, so nobody can say which steps were given up", hint="put a copy of it back"
+                f"{damage}, so the rolled-back steps are unknown", hint="restore the file from a backup"
             ) from damage
         return [Rollback(**each) for each in noted["decisions"]] if noted else []

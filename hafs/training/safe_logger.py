@@ -1,4 +1,4 @@
-"""A logger that may fail, on a full disk or otherwise: what it could not write is lost, the run is not."""
+"""A logger whose failures (a full disk, a lost connection) do not stop the run."""
 
 import warnings
 from collections.abc import Callable
@@ -8,33 +8,33 @@ from pytorch_lightning.loggers import Logger
 
 
 class SafeLogger(Logger):
-    """Hands everything on to another logger; `events.jsonl` has the same figures.
+    """Forwards every call to another logger and catches its errors. `events.jsonl` holds the same metrics.
 
-    Lightning does not see the other one's `experiment`, so that it is opened here too.
+    Lightning does not see the inner logger's `experiment`, so that it is opened within a guarded call too.
 
     Args:
-        inner: Writes.
-        tell: Is told of the first failure, with the kind and the facts, for `events.jsonl`.
+        inner: The logger that writes.
+        tell: Called at the first failure with the event's kind and facts, for `events.jsonl`.
     """
 
     def __init__(self, inner: Logger, *, tell: Callable[..., None]) -> None:
         super().__init__()
         self.inner, self.tell = inner, tell
-        self._refused = False
+        self._failed = False
 
     @property
     def name(self) -> str | None:
-        """Of the other."""
+        """The inner logger's name."""
         return self.inner.name
 
     @property
     def version(self) -> int | str | None:
-        """Of the other."""
+        """The inner logger's version."""
         return self.inner.version
 
     @property
     def save_dir(self) -> str | None:
-        """Of the other."""
+        """The inner logger's folder."""
         return self.inner.save_dir
 
     def log_metrics(self, *args: Any, **kwargs: Any) -> None:
@@ -42,7 +42,7 @@ class SafeLogger(Logger):
         self._try(self.inner.log_metrics, *args, **kwargs)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Write what the run is made of."""
+        """Write the hyperparameters."""
         self._try(self.inner.log_hyperparams, *args, **kwargs)
 
     def log_graph(self, *args: Any, **kwargs: Any) -> None:
@@ -54,15 +54,15 @@ class SafeLogger(Logger):
         self._try(self.inner.save)
 
     def finalize(self, status: str) -> None:
-        """Flush and let go."""
+        """Flush and close."""
         self._try(self.inner.finalize, status)
 
     def _try(self, write: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         try:
             write(*args, **kwargs)
-        except Exception as error:  # a full disk has many names: TensorBoard calls it a ValueError
-            if not self._refused:
+        except Exception as error:  # loggers report a full disk in many ways: TensorBoard raises ValueError
+            if not self._failed:
                 name, why = type(self.inner).__name__, str(error.__cause__ or error)
                 self.tell("logging_refused", logger=name, why=why)
-                warnings.warn(f"{name} cannot write: {why}; training goes on", stacklevel=3)
-            self._refused = True
+                warnings.warn(f"{name} cannot write: {why}; training continues", stacklevel=3)
+            self._failed = True

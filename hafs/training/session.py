@@ -1,4 +1,4 @@
-"""From configured components to a run: what the training command does, one function a sentence."""
+"""Runs the training command: prepares data, loads the model, trains the stages and prints the summary."""
 
 import logging
 import time
@@ -39,8 +39,9 @@ from hafs.training.module import FineTuningModule
 from hafs.training.ranks import Ranks
 from hafs.training.result import Result
 from hafs.training.safe_logger import SafeLogger
+from hafs.training.shown_answers import Shown
 from hafs.training.stage import Stage, key
-from hafs.training.stage_runner import Shown, StageRunner
+from hafs.training.stage_runner import StageRunner
 from hafs.training.summary import show, summarize
 from hafs.training.trainer import lightning_refuses, refuse_unknown_name, refuse_unknown_strategy, with_our_signals
 
@@ -49,7 +50,7 @@ _UNUSED_SHOWN = 12  # keys; the data report has all
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """What was chosen."""
+    """The components that the config selects."""
 
     model: Model
     quant: Quant
@@ -59,10 +60,10 @@ class Components:
 
 
 def chosen(config: DictConfig) -> Components:
-    """Build the components; nothing is loaded yet.
+    """Build the components. Weights and data are not loaded yet.
 
     Raises:
-        ConfigError: No stage was chosen.
+        ConfigError: No stage is selected.
     """
     stages = [build(node) for node in (config.get("stages") or {}).values()]
     if not stages:
@@ -72,13 +73,13 @@ def chosen(config: DictConfig) -> Components:
 
 
 class Training:
-    """One run, from data to table.
+    """One training run, from data preparation to the summary table.
 
     Args:
-        config: The composed config, for values that are not components.
-        components: What was chosen.
-        run: The opened folder.
-        stop: Whether somebody asked to stop.
+        config: The composed config, for the settings outside the components.
+        components: Model, quantization, adapter, dataset and stages.
+        run: The open run folder.
+        stop: Stop requests by signal.
     """
 
     def __init__(self, config: DictConfig, components: Components, run: Run, stop: StopSignals) -> None:
@@ -87,14 +88,14 @@ class Training:
         self.console = Console(quiet=rank() > 0)
 
     def say(self, line: str) -> None:
-        """One line for whoever is watching."""
+        """Print one line of progress."""
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def prepare(self) -> None:
-        """Check, deduplicate, split and tokenize the data; say what was found.
+        """Validate, deduplicate, split and tokenize the data; print a summary.
 
         Raises:
-            DataError: Too many rows are bad; the model has not been loaded.
+            DataError: Too many rows are invalid. The model has not been loaded.
         """
         self.say(str(self.run.folder))
         self.run.begin(
@@ -119,10 +120,10 @@ class Training:
         sizes = ", ".join(f"{name} {len(split)}" for name, split in self.data.splits.items())
         self.say(f"data       {self.components.dataset.name}: {sizes} samples")
         if unused := self.data.report.unused_keys(_UNUSED_SHOWN):
-            self.say(f"unused     keys of rows that hafs does not read: {unused}")
+            self.say(f"unused     row keys that hafs does not read: {unused}")
 
     def _logger(self) -> Any:
-        """The logger of all stages.
+        """The logger that all stages share.
 
         Raises:
             ConfigError: It needs a package that is not installed.
@@ -138,10 +139,10 @@ class Training:
             ) from error
 
     def ranks(self) -> Ranks:
-        """The processes of all devices, from the loading to the end.
+        """The processes of all devices, from model loading to the end.
 
         Raises:
-            ConfigError: There are several devices, and nobody can say with which words to start their processes.
+            ConfigError: There are several devices, and the command line to start their processes is unknown.
         """
         words = typed_words()
         if self.config.trainer.get("num_nodes", 1) > 1 and not was_launched():
@@ -151,17 +152,17 @@ class Training:
             )
         if self.world > 1 and words is None and not was_launched():
             raise ConfigError(
-                "several devices want processes of their own, and this one is no hafs train",
+                "several devices need one process each, and this process was not started as hafs train",
                 hint="start it with torchrun, or trainer.devices=1",
             )
         return Ranks(self.world, stop=self.stop, folder=self.run.folder, words=words or ())
 
     def load(self, values: Any) -> None:
-        """Load the base, attach the adapter, and note what the run is made of."""
+        """Load the base model, attach the adapter, and record the run's config and hashes."""
         components, config = self.components, self.config
         device = hardware.device(config.trainer.accelerator)
         dtype, why = hardware.precision(config.precision, device)
-        full = isinstance(components.adapter, Full)  # masters in float32; products in the chosen type
+        full = isinstance(components.adapter, Full)  # weights in float32; matrix products in the chosen type
         plan = preflight.planned(config, components, self.data, device, hardware.Choice(dtype, why))
         name = str(dtype).removeprefix("torch.")
         bare = [
@@ -213,7 +214,7 @@ class Training:
         )
 
     def _say_if_divided_otherwise(self, values: Any) -> None:
-        """Tell of a run that is continued on another number of devices."""
+        """Print a notice if the run is resumed on another number of devices."""
         if changed := "; ".join(self.run.divided_before(values)):
             dropout = self.config.adapter.get("lora_dropout")
             what = "the random numbers of dropout differ from here on" if dropout else "the same steps up to rounding"
@@ -221,7 +222,7 @@ class Training:
             self.run.event("devices_changed", changed=changed)
 
     def go(self) -> float:
-        """Run what is left of the stages and print the table; returns the best held-out loss."""
+        """Train the remaining stages and print the summary. Returns the best held-out loss."""
         runner = StageRunner(
             module=self.module,
             adapter=self.components.adapter,
@@ -233,7 +234,9 @@ class Training:
             num_workers=self.config.num_workers,
             say=self.say,
         )
-        with self.stop.deferred() if self.world > 1 else nullcontext():  # ranks stop together, where all of them look
+        with (
+            self.stop.deferred() if self.world > 1 else nullcontext()
+        ):  # ranks stop together, where all of them check for it
             results = runner.go(self.components.stages)
         return self._finish(results)
 
@@ -247,7 +250,7 @@ class Training:
         return summary["loss"]
 
     def _trainer(self, *, callbacks_state: Mapping[str, Any] = MappingProxyType({}), **options: Any) -> pl.Trainer:
-        """A Trainer that leaves to hafs what is hafs': checkpoints, progress, the steps of an epoch."""
+        """A Trainer without Lightning's checkpoints, progress bar and sampler, which hafs replaces."""
         _quiet_lightning()
         callbacks = [build(node) for node in self.config.callbacks.values() if node]
         for callback in callbacks:
@@ -270,7 +273,7 @@ class Training:
 
 
 def _quiet_lightning() -> None:
-    """Silence advice that does not apply: data is memory-mapped, and the loop is ours."""
+    """Silence Lightning's advice that does not apply: the data is memory-mapped, and hafs has its own loop."""
     for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.signal_connector"):
         logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
     for advice in (".*does not have many workers.*", ".*logging interval.*", ".*litlogger.*", ".*LeafSpec.*"):

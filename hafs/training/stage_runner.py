@@ -1,9 +1,9 @@
-"""The stages of a run, in their order: each from the adapter of the last good one, each measured, each kept or not."""
+"""Runs the stages of a run in order. Each starts from the adapter of the last kept stage; a worse one is not kept."""
 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +14,30 @@ from hafs.core.errors import Diverged, RunError
 from hafs.core.failpoints import failpoint
 from hafs.data.samples import Prepared
 from hafs.modeling.adapter import Adapter
-from hafs.modeling.generation import answer, prompt_of
 from hafs.training.loader import StageData, held_out_loader
 from hafs.training.module import FineTuningModule
 from hafs.training.result import Result
 from hafs.training.rollback import Rollback, RollbackLog, RollbackRequest
+from hafs.training.shown_answers import Shown, shown_answers
 from hafs.training.stage import Stage
 
 BASE = "base"
-"""Name of the measurement before the first stage; its folder holds the untrained adapter."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What is generated from prompts of the held-out split after each stage."""
-
-    prompts: int
-    """Answers that are kept to be read."""
-    measured: int
-    """Answers whose mean length is measured."""
-    max_new_tokens: int
-    """Longest answer."""
+"""Name of the measurement before the first stage. Its folder holds the untrained adapter."""
 
 
 class StageRunner:
-    """Runs what is left of a run.
+    """Trains every stage that is not finished yet.
 
     Args:
-        module: The model in training.
-        adapter: Saves and loads what is trained.
+        module: The LightningModule that trains.
+        adapter: Saves and loads the trained parameters.
         data: The splits.
-        new_trainer: Makes a Trainer, with fresh callbacks; takes `callbacks_state` and Lightning's own arguments.
-        shown: What is generated after each stage.
-        stop_when_worse: End the sequence after a stage that made the held-out loss worse.
-        max_rollbacks: How often a stage that ran away may go back.
-        num_workers: Processes that read samples ahead.
-        say: Prints one line for whoever is watching.
+        new_trainer: Makes a Trainer with new callbacks. Takes `callbacks_state` and Lightning's own arguments.
+        shown: Which prompts are answered after each stage.
+        stop_when_worse: Skip the remaining stages after a stage that increased the held-out loss.
+        max_rollbacks: Maximum number of rollbacks per stage.
+        num_workers: Worker processes of the data loader.
+        say: Prints one line of progress.
     """
 
     def __init__(
@@ -73,10 +61,10 @@ class StageRunner:
         self.run.checkpoints.tell = self._told
 
     def go(self, stages: Sequence[Stage]) -> list[Result]:
-        """Do every stage that is not done yet.
+        """Train every stage that is not finished yet.
 
         Returns:
-            The results of all stages, the base's first. The module holds the adapter of the last kept one.
+            The results of all stages, the base model's first. The module holds the adapter of the last kept stage.
         """
         self._told_of = {event.get("stage") for event in self.run.events("stage_finished")}
         results = [self._finished(0, BASE) or self._measure_base()]
@@ -96,11 +84,11 @@ class StageRunner:
     # one stage --------------------------------------------------------------------------------------------------
 
     def _measure_base(self) -> Result:
-        self.say("measuring the base on the held-out split")
+        self.say("measuring the base model on the held-out split")
         return self._close(0, BASE, self.new_trainer(), {}, bar=float("inf"))
 
     def _train(self, index: int, stage: Stage, *, start: Result, best: int, total: int) -> Result:
-        """Train a stage, from the adapter of the stage `best` or from its own newest checkpoint, however often."""
+        """Train a stage from the adapter of stage `best` or its own newest checkpoint; repeat after each rollback."""
         while True:
             self._load(best, start.name)
             rollbacks = self.rollbacks.of(index)
@@ -120,13 +108,13 @@ class StageRunner:
             return self._close(index, stage.name, trainer, trained, bar=start.metrics["loss"], epoch=epoch)
 
     def _take_best(self, stage: Stage, trainer: pl.Trainer) -> int | None:
-        """Hold the weights of the best epoch; returns which one, from 1, where more than one was measured."""
+        """Load the weights of the best epoch. Returns its number, from 1; None if only one epoch was measured."""
         self._measure_now(trainer)
         epoch = self.module.take_best()
         return epoch if stage.validation == "epoch" and stage.epochs > 1 and len(self.held_out) else None
 
     def _resumed(self, stage: Stage, *, begun: int) -> tuple[pl.Trainer, StageData | None]:
-        """A Trainer and its data where the stage's newest checkpoint stands; no data if the stage had ended."""
+        """A Trainer and its data at the stage's newest checkpoint. No data if the stage had already ended."""
         module = self.module
         checkpoint = self._newest(begun)
         if checkpoint:
@@ -152,37 +140,37 @@ class StageRunner:
         return trainer, None if ended else data
 
     def _told(self, kind: str, **facts: Any) -> None:
-        """A damaged checkpoint was set aside."""
+        """Report a damaged checkpoint that was renamed."""
         self.run.event(kind, **facts)
-        self.say(f"{facts['checkpoint']} is damaged ({facts['why']}); it is kept as {facts['kept_as']}")
+        self.say(f"{facts['checkpoint']} is damaged ({facts['why']}); it was renamed to {facts['kept_as']}")
 
     def _measure_now(self, trainer: pl.Trainer) -> None:
-        """Measure, unless this very state was measured."""
+        """Measure the held-out loss, unless it was already measured at this step."""
         if self.module.held_out_at != (self.module.cursor.stage, self.module.cursor.total):
             self._measure(trainer)
 
     def _measure(self, trainer: pl.Trainer) -> None:
-        """The held-out loss of what the module holds now."""
+        """Measure the held-out loss of the module's current weights."""
         if len(self.held_out):
             trainer.validate(self.module, dataloaders=held_out_loader(self.held_out), verbose=False)
         else:
             self.module.nothing_held_out()
 
     def _newest(self, begun: int) -> dict[str, Any]:
-        """The state of the stage's newest checkpoint; empty if there is none.
+        """Read the state of the stage's newest checkpoint; empty if there is none.
 
-        A checkpoint that a rollback gave up, and that a crash kept from being dropped, is dropped now.
+        A crash may have left checkpoints that a rollback discarded. They are removed here.
 
         Raises:
-            RunError: It was made after a rollback that nothing is known of.
+            RunError: The checkpoint was written after a rollback that is not recorded.
         """
         rollbacks = self.module.rollbacks
         while found := self.run.checkpoints.newest(after=begun):
             folder, state = found
             if state["rollbacks"] > len(rollbacks):
                 raise RunError(
-                    f"{folder.name} was made after a rollback that {self.rollbacks.path} does not tell of",
-                    hint="put a copy of that file back",
+                    f"{folder.name} was written after a rollback that is missing from {self.rollbacks.path}",
+                    hint="restore that file from a backup",
                 )
             if state["rollbacks"] == len(rollbacks) or state["cursor"]["total"] <= rollbacks[-1].to:
                 self.run.event("resumed", checkpoint=folder.name, total=state["cursor"]["total"])
@@ -192,10 +180,10 @@ class StageRunner:
         return {}
 
     def _go_back(self, request: RollbackRequest, start: int, *, tries_left: int) -> None:
-        """Decide where to go on from; the checkpoints behind it are given up.
+        """Choose the checkpoint to resume from and remove the later ones.
 
         Raises:
-            Diverged: There was a way back as often as is allowed.
+            Diverged: No rollbacks are left.
         """
         module = self.module
         stage, now = module.stage.name, module.cursor.total
@@ -203,8 +191,8 @@ class StageRunner:
         to = max(kept, default=start)
         if request.left_out and not tries_left:
             raise Diverged(
-                f"stage {stage!r} ran away at step {now} for the last time: {request.why}",
-                hint=f"lower stage.{stage}.lr or max_grad_norm, with another name=; the stages before it are kept",
+                f"stage {stage!r} diverged at step {now} and no rollbacks are left: {request.why}",
+                hint=f"lower stage.{stage}.lr or max_grad_norm, with another name=; earlier stages are kept",
             )
         if self.run.writes:
             if request.left_out:
@@ -217,7 +205,7 @@ class StageRunner:
             self._note_rollback(stage, now, to=to, left_out=None, rollbacks=len(module.rollbacks), why=request.why)
 
     def _tell_of(self, rollbacks: Sequence[Rollback], stage: str) -> None:
-        """Write the lines of a stage's decisions, those included that a kill came before."""
+        """Log a stage's rollbacks, including those that a crash kept from being logged."""
         if not rollbacks:
             return
         told = sum(e.get("stage") == stage and bool(e.get("left_out")) for e in self.run.events("rollback"))
@@ -235,7 +223,7 @@ class StageRunner:
         self.say(f"{stage}: back from step {now} to {to}, rate x {rate:g}: {why}")
 
     def _trained(self, name: str) -> Mapping[str, float]:
-        """Sums over the stage's steps; one that was repeated after a crash counts once."""
+        """Sums over the stage's steps. A step that was repeated after a crash counts once."""
         steps = {event.get("step"): event for event in self.run.events("step") if event.get("stage") == name}
         return {key: sum(e.get(key) or 0 for e in steps.values()) for key in ("tokens", "supervised", "seconds")} | {
             "steps": len(steps)
@@ -251,9 +239,9 @@ class StageRunner:
         bar: float,
         epoch: int | None = None,
     ) -> Result:
-        """Measure, decide, and write the stage's folder; `bar` is the held-out loss to stay under."""
+        """Measure the stage, decide whether to keep it, and write its folder. `bar` is the highest loss to keep."""
         self._measure_now(trainer)
-        answers, length = self._answers()
+        answers, length = shown_answers(self.module, self.held_out, self.shown)
         metrics = self.module.held_out | {"answer_tokens": length} | {f"train_{k}": v for k, v in trained.items()}
         kept = index == 0 or not len(self.held_out) or metrics["loss"] <= (math.inf if math.isnan(bar) else bar)
         cursor = self.module.cursor
@@ -291,7 +279,7 @@ class StageRunner:
         if note is None:
             return None
         result = Result(**note)
-        if name not in self._told_of:  # a kill came between the folder and the line
+        if name not in self._told_of:  # the process was killed after writing the folder, before logging it
             self._note_finished(result)
         return result
 
@@ -302,13 +290,3 @@ class StageRunner:
 
     def _load(self, index: int, name: str) -> None:
         self.adapter.load(self.module.net, self.run.stage_folder(index, name) / "adapter")
-
-    def _answers(self) -> tuple[list[str], float]:
-        """Answers to the shown prompts, and the mean length of all that were measured, in tokens."""
-        count = min(max(self.shown.measured, self.shown.prompts), len(self.held_out))
-        prompts = [prompt_of(self.held_out.conversation(i)) for i in range(count)]
-        if not prompts:
-            return [], 0.0
-        said = answer(self.module.net, self.module.tokenizer, prompts, max_new_tokens=self.shown.max_new_tokens)
-        self.module.note_answers(prompts[: self.shown.prompts], said)
-        return [a.text for a in said[: self.shown.prompts]], sum(a.tokens for a in said) / len(said)

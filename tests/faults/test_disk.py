@@ -1,4 +1,4 @@
-"""Disks that refuse: training goes on and says so, what was saved stays, a later save works."""
+"""Disks that refuse: training continues and says so, what was saved stays, a later save works."""
 
 import resource
 import signal
@@ -101,7 +101,7 @@ def test_lines_that_could_not_be_written_are_written_later(tmp_path, monkeypatch
 
     events_file.append("first")
     monkeypatch.setattr("hafs.runs.events.os.write", refusing)
-    with pytest.warns(UserWarning, match="training goes on"):
+    with pytest.warns(UserWarning, match="training continues"):
         events_file.append("second")
     events_file.append("third")  # told once
     full = False

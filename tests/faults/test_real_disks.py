@@ -99,7 +99,7 @@ def test_a_disk_that_is_full_for_a_while_costs_checkpoints_and_no_step_no_line_a
     assert [event["total"] for event in events(run, "step")] == list(range(12))  # written later
     assert [event["total"] for event in events(run, "save_failed")] == [6]
     assert [event["total"] for event in events(run, "saved")] == [1, 3, 9, 11, 12]
-    assert "events.jsonl cannot be written: No space left on device; training goes on" in said(rows)
+    assert "events.jsonl cannot be written: No space left on device; training continues" in said(rows)
     assert list((run / "logs").rglob("events.out.tfevents*"))
 
 

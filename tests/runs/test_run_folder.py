@@ -43,7 +43,7 @@ def test_a_decision_to_go_back_with_any_bit_flipped_is_refused_or_says_the_same(
         try:
             assert rollbacks.of(1) == decided
         except RunError as error:
-            assert "nobody can say which steps were given up" in error.fact
+            assert "the rolled-back steps are unknown" in error.fact
 
 
 def test_a_secret_is_blanked_in_events(tmp_path, monkeypatch):
