@@ -51,9 +51,7 @@ class Checkpoints:
         there = self.steps()
         kept = there[-self.keep :] + [step for step in there if step <= self.proven][-1:]
         kept += [step for step in self.bests if step >= min(kept)]
-        kept += [step for step in self.bests if step < min(kept)][
-            -1:
-        ]  # the best epoch that the oldest kept checkpoint names
+        kept += [step for step in self.bests if step < min(kept)][-1:]  # the best epoch of the oldest checkpoint
         for old in self.all():
             if _step(old) not in kept:
                 durable.remove(old)
