@@ -1,4 +1,4 @@
-"""What a stage's Trainer is fed: the steps of an epoch in their order, and the held-out split."""
+"""The data of a stage's Trainer: the steps of an epoch in order, and the held-out split."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,13 +14,13 @@ class StageData(pl.LightningDataModule):
     """The batches of one stage; a batch is the list of samples of one optimizer step.
 
     Args:
-        stage: Whose.
+        stage: The stage.
         train: The training split.
         held_out: The validation split.
         seed: The run's seed.
-        epoch: The epoch to begin with.
-        done: Samples of that epoch that are done already.
-        num_workers: Processes that read ahead.
+        epoch: The first epoch, from zero.
+        done: Number of samples of that epoch that are already done.
+        num_workers: Worker processes that read ahead.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class StageData(pl.LightningDataModule):
         self.epoch, self.done, self.num_workers = epoch, done, num_workers
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """The remaining steps of the epoch that is about to run; asked for anew for each epoch."""
+        """The remaining steps of the next epoch. Lightning calls this once per epoch."""
         run_here = self.trainer.current_epoch if self.trainer else 0
         ids = order(self.stage, available=len(self.train), seed=self.seed, epoch=self.epoch + run_here)
         steps = _chunks(ids[0 if run_here else self.done :], self.stage.batch_size)
@@ -64,7 +64,7 @@ def _loader(split: Split, steps: Sequence[list[int]], *, num_workers: int = 0) -
 
 
 class _Given:
-    """Batches that were decided elsewhere."""
+    """A batch sampler with fixed batches."""
 
     def __init__(self, steps: Sequence[list[int]]) -> None:
         self.steps = steps

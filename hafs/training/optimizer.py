@@ -1,4 +1,4 @@
-"""Optimizers; the learning rate is the stage's and is set before every step."""
+"""Optimizers. The stage sets the learning rate before every step."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any

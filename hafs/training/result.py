@@ -1,4 +1,4 @@
-"""What is kept of a finished stage."""
+"""The stored result of a finished stage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ class Result:
 
     name: str
     kept: bool
-    """False: it made the held-out loss worse, so what follows starts from the stage before it."""
+    """False: the stage increased the held-out loss, so the next stage starts from an earlier one."""
     metrics: Mapping[str, float]
-    """Held out: loss (nats per token), perplexity, accuracy, answer_tokens; of the training: sums under train_*."""
+    """Held-out loss (nats per token), perplexity, accuracy, answer_tokens; sums over training as train_*."""
     answers: Sequence[str]
-    """To the shown prompts."""
+    """Answers to the shown prompts."""
     total: int
-    """Optimizer steps of the run until here."""
+    """Optimizer steps of the run up to the stage's end."""
     epoch: int | None = None
-    """The epoch whose weights and figures these are, from 1; None: there was one measurement, at the end."""
+    """The epoch of these weights and metrics, from 1; None: measured only at the stage's end."""
     epochs: int | None = None
-    """Epochs that were trained."""
+    """Number of trained epochs."""
 
     @property
     def of_epoch(self) -> str:
-        """`epoch 2 of 3`; empty where there was one measurement."""
+        """`epoch 2 of 3`; empty if there was only one measurement."""
         return f"epoch {self.epoch} of {self.epochs}" if self.epoch else ""

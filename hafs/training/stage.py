@@ -28,9 +28,9 @@ class Stage:
     batch_size: Positive
     """Samples of one optimizer step, over all devices and micro-batches."""
     schedule: Literal["constant", "linear", "cosine"]
-    """How the rate falls after the warm-up: not, to zero in a line, to zero along half a cosine."""
+    """Learning rate after the warm-up: constant, linear to zero, or half a cosine to zero."""
     warmup_steps: Annotated[int, Field(ge=0)]
-    """Steps in which the rate rises from zero."""
+    """Steps in which the learning rate rises from zero."""
     validation: Literal["end", "epoch"]
     """Measure the held-out loss at the stage's end, or after each epoch."""
 
@@ -47,7 +47,7 @@ class Stage:
         return self.steps_per_epoch(available) * self.epochs
 
     def plan(self, available: int) -> dict[str, Any]:
-        """What the stage will be, as plain values."""
+        """The stage's plan as plain values."""
         return {
             "name": self.name,
             "epochs": self.epochs,
@@ -67,10 +67,10 @@ def key(*parts: object) -> int:
 
 
 def order(stage: Stage, *, available: int, seed: int, epoch: int) -> list[int]:
-    """The order in which an epoch sees the training split: the same sample set every epoch, each time shuffled anew.
+    """The order in which an epoch sees the training split: every epoch has the same samples, in a new order.
 
     Args:
-        stage: Whose epoch.
+        stage: The stage.
         available: Samples in the training split.
         seed: The run's seed.
         epoch: Counted from zero.
@@ -85,12 +85,12 @@ def order(stage: Stage, *, available: int, seed: int, epoch: int) -> list[int]:
 
 
 def learning_rate(stage: Stage, *, step: int, steps: int) -> float:
-    """The rate of one step.
+    """The learning rate of one step.
 
     Args:
-        stage: Peak, shape and warm-up.
+        stage: Gives peak rate, schedule and warm-up.
         step: Counted from zero over the whole stage.
-        steps: Of the whole stage.
+        steps: Number of steps of the whole stage.
     """
     warmup = min(stage.warmup_steps, steps)
     if step < warmup:

@@ -1,11 +1,11 @@
-"""Where a run stands, and what one of its steps was."""
+"""A run's position, and the facts of one step."""
 
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """Where a run stands, counted in samples; the only thing that order and randomness depend on."""
+    """A run's position, counted in samples. Data order and random numbers depend on it and the seed alone."""
 
     stage: int = 0
     """Index of the stage."""
@@ -19,11 +19,11 @@ class Cursor:
     """Optimizer steps of the run that are done."""
 
     def after(self, samples: int, *, of: int) -> "Cursor":
-        """Where a step leads; behind an epoch's last sample is the beginning of the next epoch.
+        """The position after a step. After an epoch's last sample it is the start of the next epoch.
 
         Args:
-            samples: Of the step.
-            of: Samples of an epoch.
+            samples: Number of samples of the step.
+            of: Number of samples of an epoch.
         """
         done = self.samples + samples
         ended = done >= of
@@ -38,7 +38,7 @@ class Cursor:
 
 @dataclass(frozen=True, kw_only=True)
 class StepFacts:
-    """What one optimizer step was, for callbacks and for `events.jsonl`."""
+    """The facts of one optimizer step, for callbacks and `events.jsonl`."""
 
     stage: str
     epoch: int
@@ -49,9 +49,9 @@ class StepFacts:
     samples: list[str]
     """Ids of the samples."""
     loss: float
-    """Nats a supervised token, over the whole step."""
+    """Nats per supervised token, over the whole step."""
     accuracy: float
-    """Share of supervised tokens that were the most likely one."""
+    """Share of supervised tokens that the model ranked first."""
     grad_norm: float
     """Before clipping."""
     lr: float

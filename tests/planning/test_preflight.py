@@ -88,7 +88,7 @@ def test_gradients_that_are_not_finite_are_told_before_the_first_step(rows, monk
         update(module)
 
     monkeypatch.setattr(rehearsal, "_update_and_save", poisoned)
-    with pytest.raises(DataError, match="not finite, before anything was learnt"):
+    with pytest.raises(DataError, match="contain NaN or infinity before the first update"):
         short()
     assert no_step(rows / "outputs/run")
 

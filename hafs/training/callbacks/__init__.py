@@ -1,1 +1,1 @@
-"""What watches a run; one file each, one sentence each."""
+"""The callbacks of a run, one per file."""

@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import EarlyStopping as LightningEarlyStopping
 
 
 class EarlyStopping(LightningEarlyStopping):
-    """Lightning's early stopping on the held-out loss; a stage begins with a clean slate.
+    """Lightning's early stopping on the held-out loss; its state starts anew in each stage.
 
     Args:
         patience: Validations without an improvement before the stage ends.
@@ -22,15 +22,15 @@ class EarlyStopping(LightningEarlyStopping):
             min_delta=min_delta,
             mode="min",
             strict=False,
-            check_on_train_epoch_end=False,  # right after the measurement, so that the epoch's checkpoint knows
+            check_on_train_epoch_end=False,  # right after the measurement, so that the epoch's checkpoint records it
         )
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Judge, and say so if the stage ends here."""
+        """Check the loss, and log an event if the stage ends here."""
         before = trainer.should_stop
         super().on_validation_end(trainer, module)
         if trainer.should_stop and not before:
             module.event("early_stopping", epoch=module.cursor.epoch - 1, best=float(self.best_score))
 
     def _should_skip_check(self, trainer: pl.Trainer) -> bool:
-        return False  # a measurement that a stop cut off is made up for outside of fitting, and counts
+        return False  # a measurement that a stop interrupted is repeated outside of fitting, and counts

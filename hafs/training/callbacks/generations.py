@@ -1,4 +1,4 @@
-"""Shows what the model says to a few held-out prompts, at the end of each epoch."""
+"""Answers a few held-out prompts at the end of each epoch."""
 
 from typing import Annotated, Any
 
@@ -14,15 +14,15 @@ class Generations(pl.Callback):
     """Answers the first prompts of the held-out split and writes the answers to `events.jsonl`.
 
     Args:
-        prompts: How many.
-        max_new_tokens: Longest answer.
+        prompts: Number of prompts.
+        max_new_tokens: Maximum length of an answer, in tokens.
     """
 
     def __init__(self, *, prompts: Count, max_new_tokens: Annotated[int, Field(gt=0)]) -> None:
         self.prompts, self.max_new_tokens = prompts, max_new_tokens
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Generate and note; the last epoch's answers are those of the stage's end."""
+        """Generate and log the answers. After the last epoch the stage's end does this instead."""
         if module.cursor.epoch >= module.stage.epochs:
             return
         split: Any = trainer.datamodule.held_out  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""One line of `events.jsonl` for each optimizer step, and the logger's metrics under the same names."""
+"""Writes one line of `events.jsonl` per optimizer step, and logs the same metrics under the same names."""
 
 import time
 from collections.abc import Mapping
@@ -8,26 +8,26 @@ from typing import Any
 import pytorch_lightning as pl
 
 STEP = ("loss", "accuracy", "lr", "grad_norm", "tokens_per_second")
-"""What a logger gets of a step, as `train/NAME`."""
+"""Metrics of a step that are logged as `train/NAME`."""
 HELD_OUT = ("loss", "perplexity", "accuracy")
-"""What a logger gets of a measurement, as `held_out/NAME`."""
+"""Metrics of a measurement that are logged as `held_out/NAME`."""
 
 
 def log(trainer: pl.Trainer, group: str, metrics: Mapping[str, Any], *, step: int) -> None:
-    """Hand metrics to every logger, named as in `events.jsonl` behind their group."""
+    """Send metrics to every logger, under their names in `events.jsonl` with the group as prefix."""
     for logger in trainer.loggers:
         logger.log_metrics({f"{group}/{name}": value for name, value in metrics.items()}, step=step)
 
 
 class Journal(pl.Callback):
-    """Writes down every step and every measurement of the held-out split."""
+    """Records every step and every measurement of the held-out split."""
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Start the clock."""
+        """Start the timer."""
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        """Write what the step was."""
+        """Record the step."""
         seconds = time.perf_counter() - self._began
         facts = asdict(module.facts) | {"seconds": round(seconds, 4)}
         module.event("step", **facts)
@@ -35,6 +35,6 @@ class Journal(pl.Callback):
         log(trainer, "train", {name: facts[name] for name in STEP}, step=module.facts.total)
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Write what was measured."""
+        """Record the measurement."""
         module.event("held_out", total=module.cursor.total, **module.held_out)
         log(trainer, "held_out", {name: module.held_out[name] for name in HELD_OUT}, step=module.cursor.total)

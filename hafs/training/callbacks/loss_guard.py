@@ -1,4 +1,4 @@
-"""A step whose loss is no number, or far off the last good ones, is not learnt from; a run that runs away goes back."""
+"""Skips steps whose loss is NaN, infinite or an outlier, and rolls a diverging run back."""
 
 import math
 from collections import deque
@@ -13,18 +13,18 @@ from pydantic import Field
 from hafs.training.rollback import RollbackRequest
 
 LEAST_DRIFT = 0.5
-"""Nats per token by which the loss must have risen to count as running away: small losses double by chance."""
+"""Minimum rise of the loss, in nats per token, that counts as divergence: small losses double by chance."""
 
 
 def objection(loss: float, grad_norm: float, good: Sequence[float], *, factor: float, window: int) -> str | None:
-    """Why a step must not be applied; None if it may.
+    """Why a step must be skipped; None if it may be applied.
 
     Args:
         loss: Nats per token.
-        grad_norm: Before clipping.
-        good: Losses of the last applied steps.
-        factor: A loss above `factor` times their median is refused.
-        window: How many good losses make a median.
+        grad_norm: The gradients' norm before clipping.
+        good: The losses of the last applied steps.
+        factor: A step with a loss above `factor` times their median is skipped.
+        window: Number of losses in the median.
     """
     if not math.isfinite(loss):
         return f"the loss is {loss}"
@@ -36,12 +36,12 @@ def objection(loss: float, grad_norm: float, good: Sequence[float], *, factor: f
 
 
 def running_away(now: float, best: float, *, drift: float) -> str | None:
-    """Why a run has diverged, step by small step; None if it has not.
+    """Why a run has slowly diverged; None if it has not.
 
     Args:
         now: Median of the last good losses, nats per token.
         best: The lowest such median of the stage.
-        drift: A median above `drift` times the lowest one has run away.
+        drift: A median above `drift` times the lowest one counts as divergence.
     """
     if now > drift * best and now > best + LEAST_DRIFT:
         return f"the loss has drifted to {now:.3f}, from {best:.3f}"
@@ -49,17 +49,17 @@ def running_away(now: float, best: float, *, drift: float) -> str | None:
 
 
 class LossGuard(pl.Callback):
-    """Refuses bad steps before the optimizer sees them, and goes back when they do not end.
+    """Skips bad steps before the optimizer applies them, and rolls back when they continue.
 
-    A checkpoint has proved healthy when `window` good steps followed it. After `patience` refused steps in a row, or
-    when the loss has drifted away, training goes on from the newest such checkpoint with half the learning rate, and
-    does not learn from the steps that led there.
+    A checkpoint is known to be good when `window` good steps followed it. After `patience` skipped steps in a row, or
+    when the loss has drifted up, training resumes from the newest good checkpoint with half the learning rate, and
+    skips the steps that led to the rollback.
 
     Args:
-        factor: Of the median above which a loss is refused.
-        window: Good losses that are remembered.
-        patience: Refused steps in a row after which training goes back.
-        drift: Of the stage's lowest median above which the median has run away; None: not looked at.
+        factor: A loss above `factor` times the median is an outlier.
+        window: Number of good losses in the median.
+        patience: Number of skipped steps in a row that cause a rollback.
+        drift: A median above `drift` times the stage's lowest one causes a rollback; None: never.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LossGuard(pl.Callback):
         self.load_state_dict({"good": [], "good_at": [], "bad_at": [], "best": math.inf, "best_at": 0})
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, module: Any, optimizer: torch.optim.Optimizer) -> None:
-        """Empty the gradients of a bad step; remember the loss of a good one."""
+        """Clear the gradients of a bad step; store the loss of a good one."""
         facts = module.facts
         why = objection(facts.loss, facts.grad_norm, self.good, factor=self.factor, window=self.window)
         if module.leaves_out(facts.total):
@@ -95,14 +95,14 @@ class LossGuard(pl.Callback):
             self.best, self.best_at = median(self.good), self.good_at[0]
 
     def _healthy(self) -> int:
-        """Steps of the run after which a checkpoint has proved healthy."""
+        """Last step of the run known to be good."""
         return self.good_at[0] if len(self.good_at) == self.window else 0
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        """Keep the proven checkpoint from rotation; go back if it is time.
+        """Keep the newest good checkpoint from rotation; roll back if needed.
 
         Raises:
-            RollbackRequest: Refused steps did not end, or the loss drifted away.
+            RollbackRequest: Too many steps in a row were skipped, or the loss drifted up.
         """
         module.run.checkpoints.proven = self._healthy()
         if len(self.bad_at) >= self.patience:
@@ -120,12 +120,12 @@ class LossGuard(pl.Callback):
         return running_away(median(self.good), self.best, drift=self.drift)
 
     def state_dict(self) -> dict[str, Any]:
-        """The good losses, the lowest median, the refused steps."""
+        """The good losses, the lowest median, the skipped steps."""
         lists = {name: list(getattr(self, name)) for name in ("good", "good_at", "bad_at")}
         return lists | {"best": self.best, "best_at": self.best_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """All as it was."""
+        """Restore what `state_dict` returned."""
         self.good: deque[float] = deque(state_dict["good"], maxlen=self.window)
         self.good_at: deque[int] = deque(state_dict["good_at"], maxlen=self.window)
         self.bad_at: list[int] = list(state_dict["bad_at"])

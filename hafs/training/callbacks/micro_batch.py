@@ -1,4 +1,4 @@
-"""Finds how many tokens of a step fit in memory at once, before step 1."""
+"""Probes before step 1 how many tokens fit in memory in one forward pass."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,21 +10,21 @@ from hafs.modeling import out_of_memory
 
 
 class MicroBatch(pl.Callback):
-    """Tries the longest samples for real, an evaluation step included, and halves until they fit.
+    """Runs a step and an evaluation on the longest samples, and halves the micro-batch size until they fit.
 
-    What was found holds for the rest of the run, its later stages and its resumes; if memory runs out after all, the
-    module halves again within the step, with the same samples.
+    The result is used for the rest of the run, including later stages and resumes. If memory still runs out, the
+    module halves the size again within the step and repeats the same samples.
 
     Args:
-        probe: Whether to try; auto: on a GPU, where memory is the limit.
-        tokens: Tokens of a row to begin with; None: a whole step in one row.
+        probe: Whether to probe; auto: only on a GPU.
+        tokens: Initial tokens of a packed sequence; None: the whole step in one sequence.
     """
 
     def __init__(self, *, probe: bool | Literal["auto"], tokens: Annotated[int, Field(gt=0)] | None) -> None:
         self.probe, self.tokens = probe, tokens
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        """Probe once a run, leaving parameters, gradients and random numbers as they were."""
+        """Probe once per run. Parameters, gradients and random numbers are unchanged afterwards."""
         wanted = module.on_gpu if self.probe == "auto" else self.probe
         if not wanted or module.micro_batch_size.found:
             return

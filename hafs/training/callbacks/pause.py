@@ -1,4 +1,4 @@
-"""A file named `pause` in the run's folder saves, frees the GPU and waits until the file is gone."""
+"""Pauses while the run's folder has a file named `pause`: saves, frees the GPU, and waits until it is removed."""
 
 import time
 from typing import Annotated, Any
@@ -11,17 +11,17 @@ from hafs.modeling import out_of_memory
 
 
 class Pause(pl.Callback):
-    """Lets somebody else have the GPU for a while.
+    """Frees the GPU for other programs for a while.
 
     Args:
-        poll_seconds: Seconds between two looks.
+        poll_seconds: Seconds between two checks for the file.
     """
 
     def __init__(self, *, poll_seconds: Annotated[float, Field(gt=0)]) -> None:
         self.poll_seconds = poll_seconds
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        """Wait while the file is there, with everything moved off the GPU; a signal ends the wait."""
+        """Wait while the file exists, with everything moved off the GPU. A signal ends the wait."""
         file = module.run.folder / "pause"
         if not module.devices.anywhere(file.exists()):
             return

@@ -10,10 +10,10 @@ from rich.progress import Progress as Bar
 
 
 class Progress(pl.Callback):
-    """Draws one bar a stage; where there is no terminal, writes a line every 30 seconds."""
+    """Draws one bar per stage. Without a terminal it prints a line every 30 seconds."""
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        """Open the bar where the stage stands."""
+        """Start the bar at the stage's current step."""
         self._console = Console(stderr=True)
         self._began = self._spoke = time.perf_counter()
         self._tokens = 0
@@ -34,7 +34,7 @@ class Progress(pl.Callback):
         )
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        """Move on."""
+        """Advance the bar."""
         now = time.perf_counter()
         self._tokens += module.facts.tokens
         speed = self._tokens / (now - self._began)
@@ -47,10 +47,10 @@ class Progress(pl.Callback):
             )
 
     def on_train_end(self, *_: Any) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
 
     def on_exception(self, *_: Any) -> None:
-        """Take the bar away, so that the error can be read."""
+        """Remove the bar, so that the error is readable."""
         if hasattr(self, "_bar"):
             self._bar.stop()

@@ -1,4 +1,4 @@
-"""Does everything that a step, an evaluation and a save do, once, before the first step; then forgets it."""
+"""Runs a step, an evaluation and a save once before the first step, and discards the results."""
 
 import os
 import shutil
@@ -11,24 +11,24 @@ import torch
 from hafs.core.errors import DataError, RunError
 
 LARGEST_SAVE = 1 << 30
-"""Bytes of a state above which nothing is written for rehearsal."""
+"""States larger than this many bytes are not written in the rehearsal."""
 
 
 class Rehearsal(pl.Callback):
-    """Runs the longest batch for real (on a CPU its longest sample), with the optimizer at rate zero and a save.
+    """Runs the longest batch (on a CPU its longest sample), an optimizer step at learning rate zero, and a save.
 
-    Parameters, optimizer and random numbers are what they were before. What would fail at the first long batch, at the
-    first update or at the first save fails here, in the first seconds.
+    Parameters, optimizer and random numbers are unchanged afterwards. A failure of the first long batch, the first
+    update or the first save happens here, in the first seconds.
 
     Args:
-        enabled: Whether to do it.
+        enabled: Whether to rehearse.
     """
 
     def __init__(self, *, enabled: bool) -> None:
         self.enabled = enabled
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        """Rehearse once a process."""
+        """Rehearse once per process."""
         if not self.enabled or getattr(module, "rehearsed", False) or module.devices.sharded:
             return
         began = time.perf_counter()
@@ -44,12 +44,12 @@ class Rehearsal(pl.Callback):
 
 
 def _update_and_save(module: Any) -> None:
-    """An optimizer step at rate zero, and its state on disk for a moment.
+    """Run an optimizer step at learning rate zero, and write its state to a temporary file.
 
-    A resume is no place to refuse gradients: the loss guard deals with such a step as it had without the interruption.
+    After a resume, non-finite gradients are left to the loss guard, as in a run without the interruption.
 
     Raises:
-        DataError: The gradients are not finite, before anything was learnt.
+        DataError: The gradients contain NaN or infinity before the first update.
         RunError: The state cannot be written.
     """
     parameters = module.trainable()
@@ -57,8 +57,8 @@ def _update_and_save(module: Any) -> None:
         if module.cursor.total:
             return
         raise DataError(
-            "the longest batch gives gradients that are not finite, before anything was learnt",
-            hint="precision=fp32, or look at the longest samples: hafs validate",
+            "the longest batch produces gradients that contain NaN or infinity before the first update",
+            hint="set precision=fp32, or check the longest samples with hafs validate",
         )
     optimizer = module.make_optimizer(list(parameters.values()))
     for group in optimizer.param_groups:
@@ -82,7 +82,7 @@ def _write(state: dict[str, Any], module: Any) -> None:
     except (OSError, RuntimeError) as error:
         raise RunError(
             f"a checkpoint cannot be written to {module.run.folder}: {error}",
-            hint="free some space on that disk, or let it be written",
+            hint="free disk space, or make the folder writable",
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Tokens per second, memory, and how busy the GPU or the CPU is, every so many steps."""
+"""Measures tokens per second, memory, and GPU or CPU utilization every N steps."""
 
 import time
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from hafs.training.callbacks.journal import log
 
 
 def memory(device: torch.device) -> dict[str, int]:
-    """Bytes held now, and bytes there are: resident memory of the process; on a GPU, its allocator's highest mark."""
+    """Bytes in use and in total: the process's resident memory and, on a GPU, the allocator's peak."""
     held = {"resident_bytes": psutil.Process().memory_info().rss, "memory_bytes": psutil.virtual_memory().total}
     if device.type == "cuda":
         held["gpu_reserved_bytes"] = torch.cuda.max_memory_reserved(device)
@@ -21,7 +21,7 @@ def memory(device: torch.device) -> dict[str, int]:
 
 
 def utilization(device: torch.device) -> dict[str, int]:
-    """Percent of the time since the last look that the processors were busy, with all programs; on a GPU, the GPU's.
+    """Utilization of the CPU or GPU by all programs since the last call, in percent.
 
     Empty on a GPU without NVML (`pip install hafs[gpu]`).
     """
@@ -34,11 +34,11 @@ def utilization(device: torch.device) -> dict[str, int]:
 
 
 class Throughput(pl.Callback):
-    """Measures the machine while it works.
+    """Records throughput and machine use during training.
 
     Args:
         every_steps: Optimizer steps between two measurements.
-        every_seconds: Slow steps are measured more often: at the first step's end after so many seconds.
+        every_seconds: Also measure at the first step's end after this many seconds.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Throughput(pl.Callback):
         self.every_steps, self.every_seconds = every_steps, every_seconds
 
     def on_train_start(self, *_: Any) -> None:
-        """Start the clock."""
+        """Start the timer."""
         psutil.cpu_percent()
         self._began, self._tokens, self._supervised = time.perf_counter(), 0, 0
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        """Count; now and then, write."""
+        """Count tokens; record them at every interval."""
         self._tokens += module.facts.tokens
         self._supervised += module.facts.supervised
         seconds = time.perf_counter() - self._began
