@@ -69,16 +69,12 @@ class Ranks:
             WORLD_SIZE=str(self.world),
         )  # fmt: skip
         command = [sys.executable, "-m", "hafs.train", *self.words]
-        mask = signal.pthread_sigmask(
-            signal.SIG_BLOCK, {signal.SIGINT}
-        )  # the ranks inherit it: Ctrl-C waits for a listener
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C waits for a listener
         try:
             for local in range(1, self.world):
                 mine = {"LOCAL_RANK": str(local), RANK_FOLDER: str(self.folder), RANK_PARENT: str(os.getpid())}
                 environ = {**os.environ, **mine}
-                environ.pop(
-                    "HYDRA_FULL_ERROR", None
-                )  # set by the command itself; the debug setting is among the overrides
+                environ.pop("HYDRA_FULL_ERROR", None)  # set by this process; debugging is among the overrides
                 self.children.append(subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -234,9 +234,7 @@ class Training:
             num_workers=self.config.num_workers,
             say=self.say,
         )
-        with (
-            self.stop.deferred() if self.world > 1 else nullcontext()
-        ):  # ranks stop together, where all of them check for it
+        with self.stop.deferred() if self.world > 1 else nullcontext():  # all ranks stop at the same point
             results = runner.go(self.components.stages)
         return self._finish(results)
 
