@@ -1,1 +1,1 @@
-"""What every other package may use: errors, atomic files, signals, redaction, loopback addresses, failpoints."""
+"""Foundations for every other package: errors, atomic files, signals, redaction, loopback addresses, failpoints."""

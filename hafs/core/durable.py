@@ -1,4 +1,4 @@
-"""The one module that commits files and folders: complete or not there, whatever kills the process or fills the disk.
+"""Commits files and folders atomically: complete or absent, even if the process is killed or the disk is full.
 
 A file (`drafted`, `write_text`, `write_bytes`): write a draft beside it, fsync, rename, fsync the parent. Readers see
 the old content or the new, never a part. With `sync=False` a power cut may leave the old content, or an empty file.
@@ -34,7 +34,7 @@ _DRAFT, _ASIDE, _DOOMED = ".draft-", ".aside-", ".doomed-"
 
 
 class Damaged(Exception):
-    """A folder is not what its manifest says; the message says how."""
+    """A folder does not match its manifest; the message says how."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -54,11 +54,11 @@ def sync_file(path: Path) -> None:
 
 @contextmanager
 def drafted(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """A draft for a `with` block to write; it replaces the file when the block ends well, and goes when it does not.
+    """A draft for a `with` block to write; it replaces the file if the block succeeds, and is deleted if it fails.
 
     Args:
         path: The file; its folder exists.
-        sync: Whether the new content survives a power cut from here on.
+        sync: Whether the new content must survive a power cut.
 
     Raises:
         OSError: The disk is full or cannot be written; the old file is intact.
@@ -92,12 +92,12 @@ def write_text(path: Path, text: str, *, sync: bool = True) -> None:
 
 
 def commit(target: Path, write: Callable[[Path], object], *, fast: bool = False) -> Path:
-    """Make a folder by calling `write` on an empty draft; `target` then exists whole.
+    """Create a folder by calling `write` on an empty draft; `target` then exists completely.
 
     Args:
-        target: The folder; one that is there is replaced.
+        target: The folder; an existing one is replaced.
         write: Writes its files into an empty folder.
-        fast: Hash with XXH3 in place of SHA-256: for what is checked often, and made by this machine.
+        fast: Hash with XXH3 instead of SHA-256: for folders that this machine wrote and checks often.
 
     Raises:
         OSError: The disk is full or cannot be written; nothing that was there before has changed.
@@ -127,9 +127,9 @@ def commit(target: Path, write: Callable[[Path], object], *, fast: bool = False)
 
 
 def share(path: Path) -> None:
-    """Let those read and write a file or a folder who may do so with the folder it is in; never everybody write.
+    """Copy the group's permissions from the parent folder to a file or folder; never make it world-writable.
 
-    Libraries make files that only their owner reads (safetensors: 0600), whatever the folder of a group says.
+    Libraries create files that only their owner can read (safetensors: 0600), even in a group's folder.
     """
     around = stat.S_IMODE(path.parent.stat().st_mode)
     if path.is_symlink():
@@ -140,17 +140,17 @@ def share(path: Path) -> None:
 
 
 def lock(path: Path, *, seconds: float = -1) -> FileLock:
-    """A lock between processes, and between the users of a group where its folder is theirs.
+    """A lock between processes, also between the users of a group that shares the folder.
 
     Args:
-        path: Of the lock's file; its folder is there.
-        seconds: How long to wait for it; -1: for as long as it takes.
+        path: The lock's file; its folder exists.
+        seconds: How long to wait for it; -1: forever.
     """
     return FileLock(path, timeout=seconds, mode=stat.S_IMODE(path.parent.stat().st_mode) & 0o664 | 0o600)
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and those above it, each a name that survives a power cut."""
+    """Create a folder and its parents durably: each survives a power cut."""
     if not folder.is_dir():
         make_folders(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -158,7 +158,7 @@ def make_folders(folder: Path) -> None:
 
 
 def _seal(draft: Path, thing: str, fast: bool) -> None:
-    """Fsync what was written, then say in the manifest what it is."""
+    """Fsync all files, then write their sizes and hashes into the manifest."""
     files = {}
     for path in _files(draft):
         share(path)
@@ -188,7 +188,7 @@ def _set_aside(target: Path) -> Path | None:
 
 
 def _put_back(target: Path) -> None:
-    """Undo `_set_aside` where nothing took the target's place."""
+    """Undo `_set_aside` if nothing has replaced the target."""
     aside = _beside(target, _ASIDE)
     if aside.exists() and not target.exists():
         aside.replace(target)
@@ -198,11 +198,11 @@ def verify(folder: Path, *names: str) -> dict[str, str]:
     """Compare a folder with its manifest; returns the hash of each file, by name.
 
     Args:
-        folder: What `commit` made.
-        names: Only look at these files; without names, at all.
+        folder: A folder that `commit` created.
+        names: Only check these files; without names, all.
 
     Raises:
-        Damaged: A file is missing, unlisted, of another size or with other bytes; or the manifest itself is gone or
+        Damaged: A file is missing, unlisted, of another size or with other bytes; or the manifest itself is missing or
             unreadable.
     """
     try:
@@ -230,7 +230,7 @@ def _compare(path: Path, size: int, digest: str) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder; renamed first, so that a kill halfway leaves no half folder under its name."""
+    """Delete a folder; it is renamed first, so that an interrupted deletion leaves no partial folder under its name."""
     doomed = _beside(folder, _DOOMED, os.getpid())
     folder.replace(doomed)
     failpoint("remove.renamed", folder.name)
@@ -238,7 +238,7 @@ def remove(folder: Path) -> None:
 
 
 def sweep_leftovers(root: Path) -> None:
-    """Finish or undo what killed processes left half done; only call it under the run's lock."""
+    """Complete or undo the unfinished changes of killed processes; call it only under the run's lock."""
     for aside in root.glob(f"{_ASIDE}*"):
         _put_back(root / aside.name.removeprefix(_ASIDE))
     for kind in (_ASIDE, _DRAFT, _DOOMED):
@@ -247,7 +247,7 @@ def sweep_leftovers(root: Path) -> None:
 
 
 def drop_drafts(path: Path) -> None:
-    """Delete what killed writers of one file or folder left beside it, and nothing else there; only under its lock."""
+    """Delete the drafts that killed writers of one file or folder left next to it; call it only under its lock."""
     for kind in (_DRAFT, _DOOMED):
         for leftover in path.parent.glob(f"{kind}{glob.escape(path.name)}-*"):
             _drop(leftover)
@@ -261,7 +261,7 @@ def _drop(leftover: Path) -> None:
 
 
 def _draft_of(target: Path) -> Path:
-    """A draft's path; no other thread or process has it."""
+    """A draft's path, unique among threads and processes."""
     return target.parent / f"{_DRAFT}{target.name}-{os.getpid()}-{next(_counter)}"
 
 
@@ -274,7 +274,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes; about 1.5 GB/s on a CPU that has instructions for it."""
+    """SHA-256 of a file's bytes; about 1.5 GB/s on a CPU with SHA instructions."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,21 +1,21 @@
-"""What went wrong, said so that its reader can act: one line of fact, one line of hint."""
+"""Errors for users and their exit codes: one line says what is wrong, one line says how to fix it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 FAILURE = "failure.json"
-"""What a failed job of a sweep leaves in its folder; what was there before stays."""
+"""Written by a failed job of a sweep into its folder; existing files stay."""
 DONE, OUR_BUG, USER_CAN_FIX, DIVERGED, REFUSED, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 4, 69, 75
 BY_CTRL_C = 130
-"""Of a command that has nothing to continue; the number that shells give a program that SIGINT ended."""
+"""Exit code of a command that cannot be continued; shells use this number after SIGINT."""
 
 
 class HafsError(Exception):
-    """An error for people: the command prints it without a traceback and leaves with `exit_code`.
+    """An error for users: the command prints it without a traceback and exits with `exit_code`.
 
     Args:
-        fact: What is wrong, what was expected and what was got, names quoted; one line.
-        hint: What to do about it; one line.
+        fact: What is wrong: expected and actual values, names quoted; one line.
+        hint: How to fix it; one line.
     """
 
     exit_code = USER_CAN_FIX
@@ -29,42 +29,42 @@ class HafsError(Exception):
 
 
 class ConfigError(HafsError):
-    """The composed config, or a word on the command line, cannot mean what was typed."""
+    """The composed config or an override is invalid."""
 
 
 class InputError(HafsError):
-    """What was asked can be sent to nobody: it is no text."""
+    """The input cannot be sent to a provider: it is not text."""
 
 
 class DataError(HafsError):
-    """The data cannot be trained on as it is."""
+    """The data cannot be used for training."""
 
 
 class RunError(HafsError):
-    """A run folder cannot be used or continued as asked."""
+    """A run folder cannot be used or continued as requested."""
 
 
 class Diverged(HafsError):
-    """Training ran away and every way back was tried."""
+    """Training diverged and every rollback was tried."""
 
     exit_code = DIVERGED
 
 
 class GateRefused(HafsError):
-    """What was made is not good enough to be used: a rule of the gate, or a check of an export, does not hold."""
+    """The result is not good enough: a rule of the gate, or a check of an export, failed."""
 
     exit_code = REFUSED
 
 
 class AllProvidersDown(HafsError):
-    """Nobody gave a whole answer; the fact is a line, then a table of what each said.
+    """No provider gave a complete answer; the fact is a line, then a table of each provider's error.
 
     Args:
-        fact: What was asked for in vain.
-        attempts: What was tried, as in an answer's `response_metadata["attempts"]`.
-        partial: Text that a stream had given before it broke; empty when none had.
-        causes: The kinds of all refusals: those of the attempts, and why others were not asked.
-        retry_after: Seconds until one of the providers can be asked again; None: that is not known.
+        fact: What failed.
+        attempts: All attempts, as in an answer's `response_metadata["attempts"]`.
+        partial: Text that a stream returned before it broke; empty if there was none.
+        causes: The kinds of all errors: those of the attempts, and why other providers were not tried.
+        retry_after: Seconds until a provider can be tried again; None: unknown.
     """
 
     exit_code = UNAVAILABLE
@@ -85,6 +85,6 @@ class AllProvidersDown(HafsError):
 
 
 class Interrupted(HafsError):
-    """Training was stopped from outside, saved, and the same command continues it."""
+    """Training was stopped by a signal and saved; the same command continues it."""
 
     exit_code = INTERRUPTED

@@ -1,4 +1,4 @@
-"""Named places where a test lets a process die or a disk refuse; unarmed, one costs a look at an empty dictionary.
+"""Named places where a test kills the process or makes the disk fail; unarmed, one costs a dictionary lookup.
 
 `HAFS_FAILPOINTS='commit.written:kill commit.synced@step-00000004:ENOSPC'`, read once, arms places for a whole process:
 at the place (of the thing whose name contains what follows the `@`) it is killed, or the errno is raised.

@@ -1,4 +1,4 @@
-"""Which of a run's processes this one is, as whoever started it says in the environment."""
+"""The rank of this process in a distributed run, read from the environment."""
 
 import os
 import threading
@@ -8,14 +8,14 @@ from pathlib import Path
 from hafs.core.errors import INTERRUPTED
 
 RANK_FOLDER = "HAFS_RANK_FOLDER"
-"""Of the processes that the first one of a run starts: the folder of the run."""
+"""Set by rank 0 for the processes that it starts: the run's folder."""
 RANK_PARENT = "HAFS_RANK_PARENT"
-"""Of the same: the number of the first one."""
+"""Set by rank 0 for the same processes: its process id."""
 _LOOK_SECONDS, _GRACE_SECONDS = 0.2, 3.0
 
 
 def rank() -> int:
-    """The place of this process among all of the run; 0 where nobody launched it, and for the one that speaks."""
+    """The global rank of this process; 0 if it is the only process or the one that reports."""
     for name in ("RANK", "SLURM_PROCID"):
         if name in os.environ and was_launched():
             return int(os.environ[name])
@@ -23,31 +23,31 @@ def rank() -> int:
 
 
 def local_rank() -> int:
-    """The place of this process among those of its machine: which device is its own."""
+    """The rank of this process on its machine: the index of its device."""
     if "LOCAL_RANK" in os.environ:
         return int(os.environ["LOCAL_RANK"])
     return int(os.environ.get("SLURM_LOCALID", "0")) if was_launched() else 0
 
 
 def was_launched() -> bool:
-    """Whether somebody, the first process or a launcher, has started the processes of all devices."""
+    """Whether rank 0 or a launcher has already started the processes of all devices."""
     return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
 
 
 def started_by_rank_zero() -> Path | None:
-    """The run's folder, in a process that the first one of a run started."""
+    """The run's folder if rank 0 started this process, else None."""
     return Path(os.environ[RANK_FOLDER]) if RANK_FOLDER in os.environ else None
 
 
 def parent_is_gone() -> bool:
-    """Whether the first process of the run has ended, in one that it started."""
+    """Whether rank 0 has ended, if it started this process."""
     return RANK_PARENT in os.environ and os.getppid() != int(os.environ[RANK_PARENT])
 
 
 def end_with_the_parent() -> None:
-    """See that this process does not outlive the first one of the run, whatever it waits for.
+    """Make sure that this process does not outlive rank 0, even while it waits for something.
 
-    It never writes, so nothing is lost with it; some seconds are left for it to end by itself.
+    It writes no files, so nothing is lost; it has a few seconds to end by itself.
     """
 
     def watch() -> None:

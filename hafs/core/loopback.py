@@ -1,11 +1,11 @@
-"""Which addresses are this machine's alone: keys in clear and servers without a token stay on them."""
+"""Loopback addresses: plain HTTP with keys, and servers without a token, are only allowed on them."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or number never leaves this machine; a name that only looks like one does leave."""
+    """Whether a host is a loopback address; names that only look like one are not."""
     if host == "localhost":
         return True
     try:
@@ -15,5 +15,5 @@ def is_loopback(host: str) -> bool:
 
 
 def stays_here(url: str) -> bool:
-    """The same of a URL."""
+    """Whether a URL's host is a loopback address."""
     return is_loopback(urlsplit(url).hostname or "")

@@ -1,4 +1,4 @@
-"""The C library's heap as training needs it: without glibc's caches of small blocks, and with a stock of tiny ones.
+"""Tunes glibc's malloc for training: no caches of small blocks, and a stock of tiny free blocks.
 
 torch asks for a tensor by `posix_memalign`. glibc takes a larger block, cuts off both ends, and puts the ends into its
 caches (of the thread, and its "fast bins"), where they count as used. A freed tensor between two such ends never
@@ -23,10 +23,10 @@ CACHES_OFF = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0"
 
 
 def restart_without_caches() -> None:
-    """Start this program anew, with the same words, where its C library is glibc and nobody has tuned its heap.
+    """Restart this program with the same arguments, if its C library is glibc and malloc is not tuned yet.
 
-    glibc reads the setting as a process begins and never again, so this is to be called before anything large is done.
-    Where a GPU is visible, tensors live in its memory, and nothing is started anew.
+    glibc reads the setting as a process begins and never again, so call this before any large work.
+    If a GPU is visible, tensors are in its memory, and the program is not restarted.
     """
     said = os.environ.get(TUNABLES, "")
     if "glibc.malloc." in said or not _is_glibc() or not sys.executable or gpu_is_visible():
@@ -34,7 +34,7 @@ def restart_without_caches() -> None:
     os.environ[TUNABLES] = f"{said}:{CACHES_OFF}".lstrip(":")
     try:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    except OSError:  # no room for a new image: as it is, then
+    except OSError:  # no memory for a new image: continue without tuning
         return
 
 
@@ -46,7 +46,7 @@ def gpu_is_visible(root: Path = Path("/")) -> bool:
     """Whether a driver offers a GPU to this process (NVIDIA, ROCm, or WSL2), as far as its files tell without torch.
 
     Args:
-        root: Where the file system begins.
+        root: Root of the file system.
     """
     if any(os.environ.get(name, "0").strip() in ("", "-1") for name in _HIDDEN):
         return False
@@ -61,7 +61,7 @@ STOCK = 32_768
 
 @cache
 def stock_tiny_blocks() -> None:
-    """Lay out free blocks of 48 bytes, once, each between two that stay used so that they never grow together."""
+    """Allocate free blocks of 48 bytes, once, each between two used blocks so that they never merge."""
     if not _is_glibc():
         return
     libc = ctypes.CDLL(None)
@@ -75,5 +75,5 @@ def stock_tiny_blocks() -> None:
 def _is_glibc() -> bool:
     try:
         return bool(os.confstr("CS_GNU_LIBC_VERSION"))
-    except (AttributeError, ValueError, OSError):  # no such call, no such name, no value
+    except (AttributeError, ValueError, OSError):  # the call, the name or the value does not exist
         return False

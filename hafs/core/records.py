@@ -1,8 +1,8 @@
-"""Small files that show whether they are damaged: JSON with a SHA-256 of its content, bytes that end with theirs.
+"""Small files with checksums: JSON with the SHA-256 of its content, and bytes that end with their SHA-256.
 
-Every cache and every file of state is read here, or compared with a manifest (`durable.verify`). A reader has three
-answers to damage: make the file again and say so (`say_damaged`), refuse in one line, or, for what only informs people,
-pass over it.
+Every cache and state file is read here, or compared with a manifest (`durable.verify`). A reader handles damage in one
+of three ways: it recreates the file and says so (`say_damaged`), refuses it in one line, or, if the file is only
+informative, ignores it.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ _said: set[Path] = set()
 
 
 def write_record(path: Path, facts: Mapping[str, Any]) -> None:
-    """Replace a small JSON file that carries the SHA-256 of what it says.
+    """Replace a small JSON file that contains the SHA-256 of its content.
 
     Raises:
         OSError: The disk is full or cannot be written; the old file is intact.
@@ -30,10 +30,10 @@ def write_record(path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """What `write_record` wrote; None if there is no file.
+    """The content that `write_record` wrote; None if there is no file.
 
     Raises:
-        Damaged: It is not what was written.
+        Damaged: The content does not match its checksum.
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def write_sealed(path: Path, data: bytes) -> None:
-    """Replace a file of bytes; it ends with their SHA-256, so that `read_sealed` sees what is damaged.
+    """Replace a file of bytes; it ends with their SHA-256, so that `read_sealed` detects damage.
 
     Raises:
         OSError: The disk is full or cannot be written; the old file is intact.
@@ -58,10 +58,10 @@ def write_sealed(path: Path, data: bytes) -> None:
 
 
 def read_sealed(path: Path) -> bytes | None:
-    """What `write_sealed` wrote; None if there is no file.
+    """The content that `write_sealed` wrote; None if there is no file.
 
     Raises:
-        Damaged: It is not what was written.
+        Damaged: The content does not match its checksum.
     """
     try:
         found = path.read_bytes()
@@ -81,7 +81,7 @@ def say_damaged(path: Path, why: object, instead: str) -> None:
     Args:
         path: The file or folder.
         why: What is wrong with it.
-        instead: What hafs does now, or did.
+        instead: What hafs does instead.
     """
     if path not in _said:
         _said.add(path)

@@ -1,4 +1,4 @@
-"""Secrets stay out of every file and every word that hafs writes."""
+"""Removes secrets from every file and message that hafs writes."""
 
 import os
 import re
@@ -8,14 +8,14 @@ from pathlib import Path
 SECRET_NAME = re.compile(r"(^|_)(api_?key|key|token|secret|password|passwd|credentials?)(_|$)", re.IGNORECASE)
 """Names of environment variables whose values are secrets."""
 _SHORTEST = 8
-"""Characters; a shorter value would take harmless words with it."""
+"""Characters; shorter values would also match harmless text."""
 HIDDEN = "***"
 
 
 def secrets(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Values that must not be written, the longest first."""
+    """Secret values of the environment, the longest first."""
     found = {value for name, value in environ.items() if SECRET_NAME.search(name) and len(value) >= _SHORTEST}
-    found = {value for value in found if not Path(value).is_absolute()}  # the place of a key file is no secret
+    found = {value for value in found if not Path(value).is_absolute()}  # the path of a key file is not a secret
     return sorted(found, key=len, reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""Signals that mean "stop": heard at once, obeyed where nothing is lost."""
+"""Signals that stop a command: noted immediately, obeyed where nothing is lost."""
 
 import signal
 import sys
@@ -16,26 +16,26 @@ MEAN_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class StopNow(BaseException):
-    """A signal came where there is nothing to save; no `except Exception` on the way takes it for its own trouble."""
+    """A signal arrived while there is nothing to save; `except Exception` does not catch it."""
 
     exit_code = INTERRUPTED
 
 
 class StopSignals:
-    """While entered, the first signal asks to stop and a second one ends the process at once.
+    """While entered, the first signal requests a stop and a second one ends the process immediately.
 
-    Outside `deferred()` there is nothing to save and the first signal raises `StopNow` on the spot.
+    Outside `deferred()` there is nothing to save, and the first signal raises `StopNow` immediately.
 
     Args:
-        for_good: Go on to hear when it is left, and only note: the process has nothing to do but to end.
+        for_good: Keep the handlers after exit and only note signals: the process is about to end.
     """
 
     def __init__(self, *, for_good: bool = False) -> None:
         self.for_good = for_good
         self.asked: str | None = None
-        """The signal's name, once there was one."""
+        """Name of the first signal; None: no signal yet."""
         self.raised = False
-        """Whether it was raised where it came."""
+        """Whether it was raised as `StopNow`."""
         self._deferred = False
         self._why: str | None = None
 
@@ -56,12 +56,12 @@ class StopSignals:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Only note the signal; who defers looks at `asked` where it can save.
+        """Only note the signal; the caller checks `asked` where it can save.
 
-        Within another `deferred()` it does nothing: the outer one's owner decides when to stop.
+        Nested in another `deferred()` it does nothing: the outer caller decides when to stop.
 
         Raises:
-            Interrupted: On entering or leaving, if a signal came that nobody obeyed yet.
+            Interrupted: On entry or exit, if a signal is pending.
         """
         if self._deferred:
             yield
@@ -78,14 +78,14 @@ class StopSignals:
         """Ask the main thread to stop as a signal does; for other threads.
 
         Args:
-            why: What stands in a signal's place, in words.
+            why: The reason, shown instead of a signal's name.
         """
         if not self.asked and signal.getsignal(signal.SIGTERM) == self._hear:
             self._why = why
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def interrupted(self) -> Interrupted:
-        """The error that ends the run in good order."""
+        """The error that ends the run cleanly."""
         who = self.asked or "another process"
         return Interrupted(f"stopped by {who}; nothing is lost", hint=CONTINUES)
 
@@ -93,7 +93,7 @@ class StopSignals:
         """Stop here.
 
         Raises:
-            Interrupted: A signal came whose error something swallowed, as imports that are tried do.
+            Interrupted: A signal arrived and its error was swallowed, for example by an optional import.
         """
         if self.asked:
             raise self.interrupted()
@@ -101,7 +101,7 @@ class StopSignals:
     def _hear(self, number: int, _: FrameType | None) -> None:
         why, self._why = self._why, None
         if self.asked and why:
-            return  # another thread asked for what was asked for already
+            return  # a thread requested a stop that was already requested
         if self.asked:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -116,10 +116,10 @@ _listening: list[StopSignals] = []
 
 @contextmanager
 def listening(*, for_good: bool = False) -> Iterator[StopSignals]:
-    """What listens already, or something that listens from here on until the block ends.
+    """The active signal handler, or a new one for the duration of the block.
 
     Args:
-        for_good: The process ends behind the block; a signal between the two changes nothing.
+        for_good: The process ends after the block; signals in between are ignored.
     """
     if _listening:
         with stop_is_an_error():
@@ -136,10 +136,10 @@ def listening(*, for_good: bool = False) -> Iterator[StopSignals]:
 
 @contextmanager
 def stop_is_an_error() -> Iterator[None]:
-    """From here outwards a stop is an error that a command reports, and so is what a library made of it on the way.
+    """Turn a stop, and any error that a library made of it, into an error that a command reports.
 
     Raises:
-        Interrupted: A signal came.
+        Interrupted: A signal arrived.
     """
     try:
         yield
@@ -157,7 +157,7 @@ def is_the_program() -> bool:
 
     `hafs COMMAND`, `python -m hafs COMMAND`, `python -m hafs.train` and `python -m hafs.commands.COMMAND` are commands.
 
-    To be asked while `hafs` itself is imported: `sys.argv` is not the module's yet.
+    Call it while `hafs` itself is imported: `sys.argv` is not the module's yet.
     """
     if sys.argv[:1] == ["-m"]:
         modules = [word.removeprefix("-m") for word in sys.orig_argv[1:]]
@@ -166,12 +166,12 @@ def is_the_program() -> bool:
 
 
 def quiet_until_a_command_runs() -> None:
-    """Ctrl-C ends the process as other signals do, without a traceback: nothing is begun that needs an end."""
+    """Let Ctrl-C end the process without a traceback, as other signals do: there is nothing to clean up yet."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def raise_at_ctrl_c() -> None:
-    """Ctrl-C is an exception again, so that what is begun from here on is cleaned up behind it."""
+    """Let Ctrl-C raise an exception again, so that work started from here on is cleaned up."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class EvaluationRow:
     """One conversation, prepared for a model."""
 
     prompt: Conversation
@@ -37,7 +37,7 @@ class Asked:
     """Tool calls of the last answer."""
 
 
-def asked(conversation: Conversation, tokenizer: Any) -> Asked:
+def asked(conversation: Conversation, tokenizer: Any) -> EvaluationRow:
     """A conversation with its last answer, for the model of this tokenizer."""
     rendered = render(tokenizer, conversation)
     tokens, supervised = np.array(rendered.tokens, np.int32), np.array(rendered.supervised, bool)
@@ -49,7 +49,7 @@ def asked(conversation: Conversation, tokenizer: Any) -> Asked:
     if last and last.calls:  # as the model generates them
         start = int(np.flatnonzero(~supervised[: counted[-1]])[-1]) + 1
         reference = tokenizer.decode(tokens[start : counted[-1] + 1].tolist(), skip_special_tokens=True).strip()
-    return Asked(
+    return EvaluationRow(
         prompt=prompt,
         reference=reference,
         sample=Sample("", tokens, supervised),
@@ -100,7 +100,7 @@ class Given(NamedTuple):
 NOTHING = Given(None, 0, False, 0.0)
 
 
-def _said(row: Asked, found: Likelihood, own: Given) -> Said:
+def _said(row: EvaluationRow, found: Likelihood, own: Given) -> Said:
     return Said(
         prompt=row.prompt, reference=row.reference, answer=own.answer, tokens=own.tokens, ended=own.ended,
         seconds=own.seconds, nats=found.nats, supervised=found.tokens, correct=found.correct, bytes=row.bytes,

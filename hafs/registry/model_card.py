@@ -1,6 +1,6 @@
 """A model card in the Hugging Face hub's format, written from the record alone."""
 
-from hafs.registry.record import Measured, Record
+from hafs.registry.record import MetricRecord, Record
 
 
 def card(record: Record) -> str:
@@ -58,7 +58,7 @@ def _results(record: Record) -> str:
     return f"{title}\n\n" + _table(("metric", "base", "tuned", "difference", "95 % interval", "unit"), rows)
 
 
-def _interval(measured: Measured) -> str:
+def _interval(measured: MetricRecord) -> str:
     ends = (measured.low, measured.high)
     return measured.unsure if None in ends else f"{measured.low:+.4g} to {measured.high:+.4g}"
 

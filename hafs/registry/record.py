@@ -10,7 +10,7 @@ Status = Literal["candidate", "production", "retired"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MetricRecord:
     """A metric of the base and of the tuned model; the interval is the difference's, at 95 %."""
 
     base: float
@@ -73,7 +73,7 @@ class Record:
     """The base's repository on the Hugging Face hub, if it came from there."""
     parents: list[str] = field(default_factory=list)
     """Models that it was made from."""
-    metrics: dict[str, Measured] = field(default_factory=dict)
+    metrics: dict[str, MetricRecord] = field(default_factory=dict)
     """Empty: it was never evaluated."""
     gate: GateRecord
 

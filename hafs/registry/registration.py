@@ -17,7 +17,7 @@ from hafs.modeling.base_model import Hub, Model
 from hafs.modeling.weights import Weights, cache_folder
 from hafs.registry import names
 from hafs.registry.model_card import card
-from hafs.registry.registry import GateRecord, Measured, Mixture, Record, Registry, fingerprint
+from hafs.registry.registry import GateRecord, MetricRecord, Mixture, Record, Registry, fingerprint
 from hafs.runs import evaluation_record
 from hafs.runs.finished import Recorded, find, finished
 from hafs.runs.run_folder import same_base
@@ -58,7 +58,7 @@ def finished_run(name: str | None, *, root: Path = Path("outputs")) -> FinishedR
     return FinishedRun(recorded=found, **found.components("model", "dataset"))
 
 
-def passed_gate(run: FinishedRun, *, force: bool) -> tuple[dict[str, Measured], GateRecord]:
+def passed_gate(run: FinishedRun, *, force: bool) -> tuple[dict[str, MetricRecord], GateRecord]:
     """The metrics of the evaluation and the verdict of the gate.
 
     Raises:
@@ -80,7 +80,7 @@ def passed_gate(run: FinishedRun, *, force: bool) -> tuple[dict[str, Measured], 
             f"the gate refused {run.folder.name!r}: {failed}", hint="force=true registers it and says so in its record"
         )
     metrics = {
-        name: Measured(**{field.name: getattr(figure, field.name) for field in fields(Measured)})
+        name: MetricRecord(**{field.name: getattr(figure, field.name) for field in fields(MetricRecord)})
         for name, figure in found.metrics.items()
     }
     rules = [f"{'holds' if ruling.passed else 'fails'}: {ruling.words}" for ruling in verdict.rules]

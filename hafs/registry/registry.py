@@ -13,13 +13,13 @@ from pathlib import Path
 
 from hafs.core import durable
 from hafs.registry import names
-from hafs.registry.record import Entry, GateRecord, Measured, Mixture, Record, Status
+from hafs.registry.record import Entry, GateRecord, MetricRecord, Mixture, Record, Status
 from hafs.registry.store import Page, RegistryError, Store
 
 __all__ = [
     "Entry",
     "GateRecord",
-    "Measured",
+    "MetricRecord",
     "Mixture",
     "Record",
     "Registry",

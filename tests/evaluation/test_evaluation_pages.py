@@ -9,7 +9,7 @@ import pytest
 from hafs.chat import Message
 from hafs.evaluation import evaluation_page
 from hafs.evaluation.council import council_page
-from hafs.evaluation.council.record import Member, Record, Trial
+from hafs.evaluation.council.record import Member, Trial, TrialRecord
 from hafs.evaluation.figures import Alone
 from hafs.evaluation.metrics import Said
 from hafs.evaluation.outcome import Outcome, Sheet
@@ -44,7 +44,7 @@ def tried():
     member = Member(run=BOLD, adapter_sha256="ab", dataset=BOLD, fingerprint="cd", rows=1, routed={BOLD: 1},
                     headline={"council": 0.7, BOLD: 0.5})  # fmt: skip
     sides = {side: {"chrf": Alone(value=0.7, rows=1, unit="share")} for side in ("council", BOLD, "own expert")}
-    record = Record(
+    record = TrialRecord(
         answer=BOLD, headline="chrf", best_alone=BOLD, router=BOLD, synthesizer=BOLD, providers=[BOLD],
         experts={BOLD: member}, sides=sides, against={BOLD: {"chrf": figure()}}, failed={}, skipped={BOLD: BOLD},
         max_new_tokens=8, date=BOLD, seconds=1.0,

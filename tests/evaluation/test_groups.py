@@ -14,7 +14,7 @@ from hafs.evaluation.metrics import Said
 from hafs.evaluation.metrics.perplexity import Perplexity
 from hafs.evaluation.metrics.seconds_per_token import SecondsPerToken
 from hafs.registry.model_card import _interval
-from hafs.registry.record import Measured
+from hafs.registry.record import MetricRecord
 
 
 def said(count, prompt, **more):
@@ -52,7 +52,7 @@ def test_nothing_is_significant_about(case):
     assert figure.low is figure.ratio_low is None
     assert figure.unsure.startswith("too few to say: ")
     assert (judged(figure), interval(figure)) == ("", "too few to say")
-    record = Measured(base=figure.base, tuned=figure.tuned, difference=figure.difference, unsure=figure.unsure)
+    record = MetricRecord(base=figure.base, tuned=figure.tuned, difference=figure.difference, unsure=figure.unsure)
     assert _interval(record) == figure.unsure
 
 

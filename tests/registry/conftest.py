@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from hafs.registry.registry import GateRecord, Measured, Record, Registry, fingerprint
+from hafs.registry.registry import GateRecord, MetricRecord, Record, Registry, fingerprint
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def make(tmp_path):
             "config_sha256": "c" * 64, "trained": "2026-11-25T01:00:00+00:00",
             "registered": "2026-11-25T02:00:00+00:00", "run": name,
             "metrics": {
-                "perplexity": Measured(base=9.0, tuned=3.5, difference=-5.5, low=-6.0, high=-5.0, better="lower"),
+                "perplexity": MetricRecord(base=9.0, tuned=3.5, difference=-5.5, low=-6.0, high=-5.0, better="lower"),
             },
             "gate": GateRecord(passed=True, rules=["perplexity: tuned over base is 0.39, wanted at most 0.9"]),
         }  # fmt: skip

@@ -4,7 +4,7 @@ from typing import Any
 
 from hafs.core.pages import render
 from hafs.evaluation.council.council_terminal import cell, metrics, routes
-from hafs.evaluation.council.record import Record, Trial
+from hafs.evaluation.council.record import Trial, TrialRecord
 from hafs.evaluation.evaluation_page import SHOWN, forest, row
 from hafs.evaluation.evaluation_terminal import interval, number, signed
 
@@ -30,7 +30,7 @@ def page(trial: Trial) -> str:
     )
 
 
-def _experts(record: Record) -> list[list[str]]:
+def _experts(record: TrialRecord) -> list[list[str]]:
     unit = next(iter(record.sides.values()))[record.headline].unit
     return [
         [name, member.run, routes(member.routed), str(member.rows)]
@@ -47,7 +47,7 @@ def _rows(trial: Trial) -> list[dict[str, Any]]:
     return shown
 
 
-def _measured(record: Record) -> list[tuple[str, str]]:
+def _measured(record: TrialRecord) -> list[tuple[str, str]]:
     return [
         ("router", record.router),
         ("synthesizer", record.synthesizer),

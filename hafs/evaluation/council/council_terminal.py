@@ -4,11 +4,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hafs.evaluation.council.record import Record
+from hafs.evaluation.council.record import TrialRecord
 from hafs.evaluation.evaluation_terminal import COLORS, judged, number
 
 
-def show(console: Console, record: Record) -> None:
+def show(console: Console, record: TrialRecord) -> None:
     """Print the trial."""
     console.print(_sides(record))
     console.print(Text("* the council differs significantly (95 %): green is better, red is worse"), soft_wrap=True)
@@ -21,7 +21,7 @@ def show(console: Console, record: Record) -> None:
     console.print(Text(record.answer, style="bold"), soft_wrap=True)
 
 
-def cell(record: Record, side: str, metric: str) -> tuple[str, str]:
+def cell(record: TrialRecord, side: str, metric: str) -> tuple[str, str]:
     """A side's figure, with `better` or `worse` if the council differs significantly."""
     found = record.sides[side].get(metric)
     if found is None:
@@ -31,12 +31,12 @@ def cell(record: Record, side: str, metric: str) -> tuple[str, str]:
     return number(found.value, found.unit) + ("*" if kind else ""), kind
 
 
-def metrics(record: Record) -> list[str]:
+def metrics(record: TrialRecord) -> list[str]:
     """Every metric that at least one side has, in order."""
     return list(dict.fromkeys(name for found in record.sides.values() for name in found))
 
 
-def _sides(record: Record) -> Table:
+def _sides(record: TrialRecord) -> Table:
     rows = sum(member.rows for member in record.experts.values())
     table = Table(title=f"{rows} test rows of {len(record.experts)} experts", title_justify="left")
     table.add_column("metric", no_wrap=True)
@@ -48,7 +48,7 @@ def _sides(record: Record) -> Table:
     return table
 
 
-def _experts(record: Record) -> Table:
+def _experts(record: TrialRecord) -> Table:
     table = Table(title=f"{record.headline} by whose rows they are", title_justify="left")
     for name in ("expert", "run", "rows", "routed to"):
         table.add_column(name, overflow="fold")

@@ -41,7 +41,7 @@ class Member:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class TrialRecord:
     """All results, as they are written to disk."""
 
     answer: str
@@ -73,7 +73,7 @@ class Record:
 class Trial:
     """A record and the rows behind it."""
 
-    record: Record
+    record: TrialRecord
     questions: Sequence[Question]
     sheets: Sheets
     routed: Sequence[tuple[str, ...]]
@@ -133,7 +133,7 @@ def trial(
     experts = {
         name: _member(name, subject, questions, sheets, routed, metrics[headline]) for name, subject in members.items()
     }
-    record = Record(
+    record = TrialRecord(
         answer=_answer({side: found.get(headline) for side, found in sides.items()}, against[best].get(headline),
                        headline=headline, best=best), headline=headline,
         best_alone=best, router=chat.router.name, synthesizer=chat.synthesizer.name,

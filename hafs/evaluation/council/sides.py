@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from hafs.core.errors import AllProvidersDown
 from hafs.evaluation.metrics import Said
-from hafs.evaluation.rows import GPU_ROW_TOKENS, ROW_TOKENS, Asked
+from hafs.evaluation.rows import GPU_ROW_TOKENS, ROW_TOKENS, EvaluationRow
 from hafs.evaluation.subject import Subject
 from hafs.modeling.adapter.lora_forward import Share, chosen
 from hafs.modeling.likelihood import Likelihood, likelihoods
@@ -33,7 +33,7 @@ class Question:
     dataset: str
     group: str
     """Rows of one prompt, or one `split_group`, share it."""
-    row: Asked
+    row: EvaluationRow
 
     @property
     def messages(self) -> list[BaseMessage]:
@@ -85,7 +85,9 @@ def answered(
     return said, [_picked(answer) for answer in told]
 
 
-def _said(row: Asked, answer: Any, found: Likelihood | None, seconds: float, tokens: Callable[[str], int]) -> Said:
+def _said(
+    row: EvaluationRow, answer: Any, found: Likelihood | None, seconds: float, tokens: Callable[[str], int]
+) -> Said:
     said = Said(prompt=row.prompt, reference=row.reference, answer=None)
     if found is not None:
         said = replace(said, nats=found.nats, supervised=found.tokens, correct=found.correct, bytes=row.bytes)

@@ -1,4 +1,4 @@
-"""Seconds per token: what an answer costs, with as many answers in the making as the evaluation has at once."""
+"""Seconds per token: the generation time of answers, at the evaluation's concurrency."""
 
 from dataclasses import dataclass
 
