@@ -58,7 +58,7 @@ class Ruling:
     limit: float
     """As configured."""
     figure: float | None
-    """What was held against the limit; None: it was not measured, and the rule does not hold."""
+    """The figure that was compared with the limit; None: not measured, so the rule fails."""
     low: float | None
     """Lower end of the figure's 95 % interval."""
     high: float | None
@@ -100,7 +100,7 @@ class Evaluation:
     name: str
     """Of the run."""
     base: str
-    """What it was held against: the base's name and storage (`smollm2_135m-nf4`), or another run's name."""
+    """What it was compared with: the base's name and storage (`smollm2_135m-nf4`), or another run's name."""
     adapter_sha256: str
     """Of the evaluated adapter's tensors: a later adapter in the same folder was not evaluated."""
     split: HeldOut

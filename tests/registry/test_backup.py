@@ -125,7 +125,7 @@ def test_other_bytes_of_the_same_name_at_the_target_stay(registered):
     shutil.rmtree(registered / "outputs")
     make_run(registered, seed=9)
     go(register, "name=hyrule-asm-v1")
-    with pytest.raises(HafsError, match="another model of the name"):
+    with pytest.raises(HafsError, match="another model named"):
         go(backup, "target=disk")
     assert digests(registered / "disk") == before
     with pytest.raises(HafsError, match="names are immutable"):
@@ -194,8 +194,8 @@ def test_a_missing_rclone_is_said_in_one_line(registered, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "words", "said"),
     [
-        (backup, [], "is no place"),
-        (backup, ["target=-x"], "is no place"),
+        (backup, [], "is not a valid target"),
+        (backup, ["target=-x"], "is not a valid target"),
         (backup, ["target=disk", "names=nothing"], "is not in the registry"),
         (backup, ["target='nowhere:x'"], "nowhere:x cannot be read: didn't find section"),
         (restore, ["target=disk"], "no model was given"),

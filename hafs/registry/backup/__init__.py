@@ -1,8 +1,8 @@
 """Backups with rclone: registered models, their runs and datasets, to any remote that rclone knows.
 
     TARGET/models/NAME/...        a registered model's folder, with MANIFEST.json, copied last
-    TARGET/models/NAME/record.toml    what the registry knows of it
-    TARGET/mixtures/NAME/record.toml  the same of a mixture, whose experts are backed up with it
+    TARGET/models/NAME/record.toml    its record in the registry
+    TARGET/mixtures/NAME/record.toml  a mixture's record; its experts are backed up with it
     TARGET/runs/NAME/...          the run it came from, without checkpoints
     TARGET/datasets/NAME/...      the source files of its data
     TARGET/registry.toml          the whole registry

@@ -73,7 +73,7 @@ def _copy_source(remote: Remote, kind: str, source: Path, where: str, delete: bo
 def _refuse_other_bytes(remote: Remote, entry: Entry) -> None:
     there = noted(remote, entry.name)
     if there is not None and there.bytes != entry.bytes:
-        fact = f"{place(remote, there)} holds another model of the name {entry.name!r}"
+        fact = f"{place(remote, there)} already contains another model named {entry.name!r}"
         raise BackupError(fact, hint="choose another target=")
 
 

@@ -45,5 +45,5 @@ def noted(remote: Remote, name: str) -> Entry | None:
         except (OSError, ValueError) as error:
             raise BackupError(f"{RECORD} of {name!r} in the backup cannot be read: {error}") from error
     if found.name != name:
-        raise BackupError(f"the backup of {name!r} is one of {found.name!r}")
+        raise BackupError(f"the backup of {name!r} contains the record of {found.name!r}")
     return found

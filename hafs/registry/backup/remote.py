@@ -30,8 +30,8 @@ class Remote:
             fact = "backups need rclone, which is not installed"
             raise BackupError(fact, hint="apt-get install rclone, or https://rclone.org/install")
         if not target or target.startswith("-"):
-            fact = f"target={target} is no place, expected remote:path or a folder"
-            raise BackupError(fact, hint="target=drive:hafs; rclone listremotes shows what it knows")
+            fact = f"target={target} is not a valid target, expected remote:path or a folder"
+            raise BackupError(fact, hint="target=drive:hafs; rclone listremotes lists the remotes")
         self.target = target.rstrip("/") if len(target) > 1 else target
 
     def at(self, *parts: str) -> str:
@@ -103,7 +103,7 @@ class Remote:
             return []
         if done.returncode:
             fact = f"{self.target} cannot be read: {_why(done.stderr)}"
-            raise BackupError(fact, hint="rclone listremotes shows what it knows; rclone lsf asks it")
+            raise BackupError(fact, hint="check the remote with rclone listremotes and rclone lsf")
         return done.stdout.splitlines()
 
     def _hashes(self, target: str) -> bool:
@@ -115,7 +115,7 @@ class Remote:
         if done.returncode:
             raise BackupError(
                 f"rclone {words[0]} {words[1]} -> {words[2]} failed: {_why(done.stderr)}",
-                hint="the same command again goes on where it stopped; rclone config knows the remotes",
+                hint="run the same command again to resume; rclone config sets up remotes",
             )
 
     def _try(self, *words: str) -> subprocess.CompletedProcess[str]:

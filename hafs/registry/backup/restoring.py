@@ -26,7 +26,7 @@ def restore(registry: Registry, remote: Remote, name: str, say: Say) -> Entry:
 
     Raises:
         BackupError: It is not there, or not whole.
-        RegistryError: The name belongs to other bytes here.
+        RegistryError: The name belongs to another model here.
     """
     entry = noted(remote, name)
     if entry is None:
@@ -58,7 +58,7 @@ def _fetched(registry: Registry, remote: Remote, record: Record) -> Path:
     try:
         durable.verify(staging)
     except durable.Damaged as damage:
-        fact = f"the backup of {record.name!r} at {source} is not whole: {damage}"
+        fact = f"the backup of {record.name!r} at {source} is incomplete or damaged: {damage}"
         raise BackupError(fact, hint="back it up again") from damage
     return staging
 
