@@ -65,12 +65,12 @@ class Ruling:
     """Upper end."""
     passed: bool
     words: str
-    """The ruling in one line, for people."""
+    """The ruling as one line of text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the gate said."""
+    """The gate's decision."""
 
     passed: bool
     """Whether every rule holds."""
@@ -125,7 +125,7 @@ def read(folder: Path) -> Evaluation | None:
     """The record of a run's folder; None if it was never evaluated.
 
     Raises:
-        RunError: The file is there and is no such record.
+        RunError: The file exists and is not a valid record.
     """
     path = folder / FILE
     try:
@@ -133,4 +133,6 @@ def read(folder: Path) -> Evaluation | None:
         return found if found is None else TypeAdapter(Evaluation).validate_python(found)
     except (records.Damaged, ValidationError) as error:
         why = " ".join(str(error).split())[:120]
-        raise RunError(f"{path} is no evaluation: {why}", hint=f"hafs evaluate name={folder.name} writes it") from error
+        raise RunError(
+            f"{path} is not an evaluation record: {why}", hint=f"hafs evaluate name={folder.name} writes it"
+        ) from error

@@ -1,4 +1,4 @@
-"""A run is a folder that can be continued: its recorded config, events, checkpoints and finished stages."""
+"""A run is a folder that can be resumed: its recorded config, events, checkpoints and finished stages."""
 
 import json
 import platform
@@ -36,13 +36,13 @@ COSMETIC = {
     "callbacks.rehearsal",
     "callbacks.throughput",
 }
-"""Keys of the config that change nothing about the result, so a run may be continued with others."""
+"""Config keys that do not change the result, so a run may be resumed with other values."""
 
 DIVIDING = ("trainer.devices", "trainer.num_nodes", "trainer.strategy")
-"""Keys that say how many devices share a step; the step stays the same up to rounding, dropout's numbers apart."""
+"""Keys that set how many devices share a step. The step stays the same up to rounding, except for dropout."""
 
 RECORD = "run.json"
-"""What a run is made of."""
+"""The record of a run's config and hashes."""
 
 
 class Run:
@@ -65,7 +65,7 @@ class Run:
         self.close()
 
     def begin(self, **facts: Any) -> None:
-        """Note which process works here from now on; an error that ends it will be noted too.
+        """Record the process that trains this run; an error that ends it is recorded too.
 
         The process is named by host, number and birth, and the run by its folder, so that a reader can tell a live run
         from a crashed or a copied one.
@@ -81,10 +81,10 @@ class Run:
         return self.folder.name
 
     def lock(self) -> None:
-        """Keep other processes out; the lock goes with the process, however it ends.
+        """Lock the folder against other processes. The lock ends with the process.
 
         Raises:
-            RunError: Another process is at work here, or the folder cannot be written.
+            RunError: Another process holds the lock, or the folder cannot be written.
         """
         if not self.writes:
             return
@@ -101,7 +101,7 @@ class Run:
             durable.sweep_leftovers(root)
 
     def close(self) -> None:
-        """Flush and let go."""
+        """Close the event file and release the lock."""
         self._events.close()
         self._lock.release()
 
@@ -111,11 +111,11 @@ class Run:
             self._events.append(kind, **facts)
 
     def events(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
-        """Lines of `events.jsonl`; a torn line is passed over."""
+        """Lines of `events.jsonl`; truncated lines are skipped."""
         return self._events.read(kind)
 
     def compare(self, config: Any) -> None:
-        """Hold a config against the recorded one, if there is one.
+        """Compare a config with the recorded one, if there is one.
 
         Raises:
             RunError: They differ in something that changes the result; every such key is named.
@@ -129,23 +129,23 @@ class Run:
             )
 
     def divided_before(self, config: Any) -> list[str]:
-        """How a step was shared out before, if it was another way, as `key: old -> new`."""
+        """Changes in the number of devices, as `key: old -> new`."""
         before = self._recorded()
         old, new = (flat(each) for each in (before["config"] if before else config, config))
         changed = [key for key in DIVIDING if key in old and old[key] != new.get(key)]
         return [f"{key}: {old[key]} -> {new.get(key)}" for key in changed]
 
     def record(self, config: Any, *, data: str, base: str | None = None, accept_changes: bool = False) -> None:
-        """Note what the run is made of.
+        """Record the run's config and hashes.
 
         Args:
             config: The resolved config.
             data: The fingerprint of the prepared data.
             base: SHA-256 over the base's weights; None where it is unknown.
-            accept_changes: Go on although the data are others than before.
+            accept_changes: Continue although the data changed since the run started.
 
         Raises:
-            RunError: The run was made with other data, or on another base.
+            RunError: The data or the base model changed since the run started.
         """
         before = self._recorded()
         if before:
@@ -162,10 +162,10 @@ class Run:
             failpoint("run.recorded")
 
     def _recorded(self) -> dict[str, Any] | None:
-        """What was noted; None in a folder where nothing was trained yet.
+        """The record; None in a folder where nothing was trained yet.
 
         Raises:
-            RunError: The note is damaged or gone, so nobody can say whether this config continues the run.
+            RunError: The record is damaged or missing, so the config cannot be compared.
         """
         path = self.folder / RECORD
         try:
@@ -181,10 +181,10 @@ class Run:
         return self.folder / "stages" / f"{index:02d}-{name}"
 
     def finished(self, index: int, name: str) -> dict[str, Any] | None:
-        """What a finished stage noted of itself; None if it is not finished.
+        """The result of a finished stage; None if it is not finished.
 
         Raises:
-            RunError: It is finished, and its folder is damaged.
+            RunError: The stage is finished and its folder is damaged.
         """
         folder = self.stage_folder(index, name)
         if not folder.exists():
@@ -201,7 +201,7 @@ class Run:
 
 
 def same_base(before: str | None, base: str | None, folder: Path) -> None:
-    """Compare the base that is here with the one that a run was trained on; either may be unknown.
+    """Compare the local base model with the one that the run was trained on; either may be unknown.
 
     Args:
         before: SHA-256 over the weights of the base that the run recorded.
@@ -227,14 +227,14 @@ def run_folder(name: str, resume: str, *, root: Path = Path("outputs")) -> Path:
         root: Where runs live.
 
     Raises:
-        RunError: `resume` is a path that holds no run.
+        RunError: `resume` is a path without a run.
     """
     if resume == "auto":
         return root / name
     if resume == "never":
         return next(path for n in count(1) if not (path := root / (name if n == 1 else f"{name}-{n}")).exists())
     if not (Path(resume) / RECORD).is_file():
-        raise RunError(f"resume={resume!r} is no run's folder", hint="auto, never, or a folder under outputs/")
+        raise RunError(f"resume={resume!r} is not a run folder", hint="auto, never, or a folder under outputs/")
     return Path(resume)
 
 
@@ -256,7 +256,7 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Keys that change the result and differ, as `key: old -> new`.
 
-    Stages added after the recorded ones are no difference: the recorded ones are done the same way.
+    Stages added after the recorded ones are allowed: they do not change the recorded ones.
     """
     stages_before, stages_now = list(before.get("stages", {})), list(now.get("stages", {}))
     if stages_now[: len(stages_before)] == stages_before:

@@ -1,4 +1,4 @@
-"""What a finished run says of itself: a table, answers side by side, and `summary.json`."""
+"""The summary of a finished run: a table, answers side by side, and `summary.json`."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from hafs.training.result import Result
 
 
 def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[str, Any]:
-    """Copy the best adapter to `adapter/`, write `summary.json`, and return what it says.
+    """Copy the best adapter to `adapter/`, write `summary.json`, and return its content.
 
     Args:
         run: The run.
@@ -61,7 +61,7 @@ def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[st
 
 
 def _report(run: Run) -> None:
-    """Leave `report.html`; a run that trained well does not fail for a page."""
+    """Write `report.html`. A failure here does not fail the run."""
     from hafs.runs import report
 
     try:
@@ -86,7 +86,7 @@ def show(console: Console, results: Sequence[Result], prompts: Sequence[str], su
 
 
 def _took(summary: Mapping[str, Any]) -> str:
-    """The seconds of this process; of a run that was continued it saw the rest alone."""
+    """This process's duration; after a resume it covers only the time since then."""
     seconds = summary["seconds"]
     return (
         f"{seconds:.0f} s in all" if seconds > summary["train_seconds"] else f"{seconds:.0f} s since it was continued"

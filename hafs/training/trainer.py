@@ -1,4 +1,4 @@
-"""What hafs takes over from Lightning's Trainer: signals are heard by `signals.py`, processes started by `ranks.py`."""
+"""Replaces parts of Lightning's Trainer: `signals.py` handles signals, `ranks.py` starts processes."""
 
 from typing import Any
 
@@ -28,28 +28,28 @@ class Unheard(_SignalConnector):
 
 
 def with_our_signals(trainer: Any) -> Any:
-    """The Trainer, without handlers of its own while it is at work."""
+    """The Trainer without Lightning's signal handlers."""
     trainer._signal_connector = Unheard(trainer)
     return trainer
 
 
 def refuse_unknown_name(strategy: Any) -> None:
-    """Hold the name of a strategy against those that a step knows; for before Lightning looks for its package.
+    """Check a strategy's name against the supported ones, before Lightning looks for its package.
 
-    FSDP is not among them: it leaves each process with a part of the adapter, and hafs saves what one process holds.
+    FSDP is not supported: each process holds a part of the adapter, and hafs saves only one process's part.
 
     Raises:
-        ConfigError: It is none of them.
+        ConfigError: The strategy is not supported.
     """
     if isinstance(strategy, str) and strategy not in _NAMES:
         raise _unknown(repr(strategy))
 
 
 def refuse_unknown_strategy(trainer: Any) -> None:
-    """The same for what Lightning made of it.
+    """Check the strategy that Lightning built.
 
     Raises:
-        ConfigError: It is of another class (one that derives from a known one included), or forks this process.
+        ConfigError: It is of another class (subclasses included), or it forks this process.
     """
     name = type(trainer.strategy).__name__
     if type(trainer.strategy) not in _KNOWN:
@@ -59,12 +59,12 @@ def refuse_unknown_strategy(trainer: Any) -> None:
 
 
 def lightning_refuses(error: Exception) -> ConfigError:
-    """What Lightning says against the trainer that was asked for, in one line."""
+    """Lightning's error about the trainer config, as one line."""
     return ConfigError(f"trainer: {' '.join(str(error).split())}", hint="trainer=auto, trainer=cpu or trainer=ddp")
 
 
 def _unknown(which: str) -> ConfigError:
     return ConfigError(
-        f"trainer.strategy is {which}, and hafs knows {', '.join(_NAMES)}",
+        f"trainer.strategy is {which}, and hafs supports {', '.join(_NAMES)}",
         hint="trainer=ddp for several devices, trainer=auto for one",
     )

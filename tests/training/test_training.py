@@ -292,7 +292,7 @@ def test_a_loss_that_is_not_a_number_is_not_learnt_from(rows, monkeypatch):
 def test_a_strategy_that_hafs_does_not_know_is_refused_in_one_line(rows, strategy):
     with pytest.raises(ConfigError) as refused:
         run(f"trainer.strategy={strategy}", "trainer.devices=2")
-    assert refused.value.fact == f"trainer.strategy is '{strategy}', and hafs knows auto, ddp"
+    assert refused.value.fact == f"trainer.strategy is '{strategy}', and hafs supports auto, ddp"
 
 
 def test_several_devices_are_refused_where_nobody_can_start_their_processes(rows):
@@ -304,7 +304,7 @@ def test_a_class_that_derives_from_a_known_strategy_is_not_taken_for_it():
     class Other(DDPStrategy):
         pass
 
-    with pytest.raises(ConfigError, match="is Other, and hafs knows"):
+    with pytest.raises(ConfigError, match="is Other, and hafs supports"):
         refuse_unknown_strategy(pl.Trainer(accelerator="cpu", devices=1, strategy=Other(), logger=False))
 
 
