@@ -296,7 +296,7 @@ def test_a_strategy_that_hafs_does_not_know_is_refused_in_one_line(rows, strateg
 
 
 def test_several_devices_are_refused_where_nobody_can_start_their_processes(rows):
-    with pytest.raises(ConfigError, match="no hafs train"):
+    with pytest.raises(ConfigError, match="not started as hafs train"):
         run("trainer.strategy=ddp", "trainer.devices=2")
 
 
