@@ -124,7 +124,7 @@ def test_only_this_machine_is_measured_and_a_training_that_fails_is_one_line(row
     (rows / "rows.jsonl").write_text(json.dumps({"instruction": "only a question"}) + "\n")
     code, _, err = typed(monkeypatch, capsys, "calibrate", *TINY, "calibration=mine.json")
     assert code == 2
-    assert "the measured training failed" in err
+    assert "the training for the measurement failed" in err
     assert len(err.strip().splitlines()) == 2
     assert not (rows / "mine.json").exists()
 

@@ -117,8 +117,8 @@ def test_a_logger_without_its_key_is_refused(rows, monkeypatch, tmp_path):
 
 def _little_disk(monkeypatch):
     monkeypatch.setattr(
-        shutil, "disk_usage", lambda _: Usage(0, 0, 500_000)
-    )  # keep=1 needs 405,504, keep=3 needs 675,840
+        shutil, "disk_usage", lambda _: Usage(0, 0, 600_000)
+    )  # keep=1 needs 540,672, keep=3 needs 811,008
 
 
 def _little_memory(monkeypatch):
