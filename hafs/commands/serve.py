@@ -35,14 +35,14 @@ def serve(config: DictConfig) -> None:
     """
     from hafs.council.assembly import assemble
     from hafs.providers.otel import trace_from_environment
-    from hafs.server.app import Limits, application
+    from hafs.server.app import RequestLimits, application
     from hafs.server.listen import bound, run, token_of
 
     trace_from_environment()
     token = token_of(config.token_env, config.host)
     council = assemble(config)
     _ = council.models  # report missing adapters and keys now, not at the first question
-    limits = Limits(max_body_bytes=config.max_body_bytes, max_requests=config.max_requests)
+    limits = RequestLimits(max_body_bytes=config.max_body_bytes, max_requests=config.max_requests)
     with bound(config.host, config.port) as socket:
         run(application(council, token=token, limits=limits), socket)
 

@@ -5,7 +5,7 @@ caches (of the thread, and its "fast bins"), where they count as used. A freed t
 becomes whole, and glibc does not find it when the next one of its size is asked for. Without the caches a training run
 on a CPU peaks at a fifth less, about the same each time, and as fast (docs/explanation/log.md, 2026-11-29).
 
-What is cut off behind a tensor is a block of 48 bytes, and glibc gives it to whoever asks next for so few: to a part of
+What is cut off behind a tensor is a block of 48 bytes, and glibc gives it to the next request for so few: to a part of
 the autograd graph as a rule. With checkpointing the tensors of a layer go and its graph stays, so the memory of the
 layer remains in pieces that the next layer's tensors do not fit into. Free blocks of just that size, laid out
 elsewhere, are what glibc looks at first.

@@ -1,4 +1,4 @@
-"""Arguments of a chat template, written into the template itself, so that whoever renders it renders the same.
+"""Arguments of a chat template, written into the template itself, so that every caller renders the same text.
 
 A template reads variables that its caller may set (`enable_thinking`), and the clock (`strftime_now`). What a run was
 trained with must hold wherever its template is rendered: in training, in serving, in every export. So both become text

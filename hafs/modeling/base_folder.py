@@ -1,7 +1,7 @@
 """A base as files: where they are, and what tells it from every other.
 
-Hashes are of the bytes, never of a name that says what they should be. A file of somebody else's folder is read through
-once; after that, a note in the cache stands for it as long as its size, times and number stay the same.
+Hashes are of the bytes, never of a name that says what they should be. A file in a folder that hafs did not write is
+read through once; after that, a note in the cache stands for it as long as its size, times and number stay the same.
 """
 
 import hashlib

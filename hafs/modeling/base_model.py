@@ -145,7 +145,7 @@ def _look_up(embedding: Any, ids: "torch.Tensor") -> "torch.Tensor":
 
 
 def quiet_libraries() -> None:
-    """Silence bars and advice about loading that say nothing to whoever trains."""
+    """Silence progress bars and advice about loading that do not concern training."""
     import logging
     import warnings
 

@@ -27,7 +27,7 @@ def prepared(target: Path, *, label: str, make: Callable[[Path], object]) -> Pat
 
     Args:
         target: Where it is or will be.
-        label: What it holds, for whoever waits for it.
+        label: What it holds, shown while it is prepared.
         make: Writes its files into an empty folder.
 
     Raises:

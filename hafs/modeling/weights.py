@@ -43,7 +43,7 @@ class Converted(Weights):
     @property
     @abstractmethod
     def label(self) -> str:
-        """What is converted, for whoever waits for it."""
+        """What is converted, shown while it is prepared."""
 
     @abstractmethod
     def make(self, folder: Path) -> None:

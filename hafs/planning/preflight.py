@@ -219,7 +219,7 @@ def check(found: Plan | None, data: Prepared, tokenizer: Any, on: torch.device, 
     """Everything that can be seen before the weights are loaded.
 
     Raises:
-        HafsError: What is wrong, with the override that mends it.
+        HafsError: What is wrong, with the override that fixes it.
     """
     ends(data.splits["train"], tokenizer)
     build_of_torch(on)

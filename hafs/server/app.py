@@ -16,14 +16,14 @@ from hafs.server.answer import respond
 from hafs.server.failures import refused
 from hafs.server.openai_schema import Refusal, asked, model_list
 
-__all__ = ["Limits", "application"]
+__all__ = ["RequestLimits", "application"]
 
 BODY_SECONDS = 30
 """The limit for a request body to arrive."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class RequestLimits:
     """The limits of the server."""
 
     max_body_bytes: int
@@ -37,7 +37,7 @@ class Desk:
 
     council: Council
     token: str | None
-    limits: Limits
+    limits: RequestLimits
     busy: int = 0
     _by_name: dict[str, Council] = field(default_factory=dict)
 
@@ -90,7 +90,7 @@ class Desk:
         return b"".join(parts)
 
 
-def application(council: Council, *, token: str | None, limits: Limits) -> FastAPI:
+def application(council: Council, *, token: str | None, limits: RequestLimits) -> FastAPI:
     """The endpoint as an ASGI application."""
     app = FastAPI(title="hafs", docs_url=None, redoc_url=None, openapi_url=None)
     desk = Desk(council=council, token=token, limits=limits)

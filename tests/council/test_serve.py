@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from hafs.core.errors import ConfigError, InputError
-from hafs.server.app import Limits, application
+from hafs.server.app import RequestLimits, application
 from hafs.server.app import refused as answer_of
 from hafs.server.listen import bound, token_of
 
@@ -30,7 +30,7 @@ def served(seat):
 
     def start(*words, token=None, max_requests=8, max_body_bytes=10_000):
         council = seat(*words)
-        limits = Limits(max_body_bytes=max_body_bytes, max_requests=max_requests)
+        limits = RequestLimits(max_body_bytes=max_body_bytes, max_requests=max_requests)
         config = uvicorn.Config(application(council, token=token, limits=limits), port=0, log_level="critical")
         server = uvicorn.Server(config)
         server.council = council

@@ -19,7 +19,7 @@ from fault_server import ANSWER, FAULTS
 from hafs.council.assembly import council
 from hafs.providers.policy import Policy
 from hafs.providers.quota import Ledger
-from hafs.server.app import Limits, application
+from hafs.server.app import RequestLimits, application
 
 TIMED = {"hang", "slow_first_token", "drip"}
 PATIENT = {"deadline_seconds": 20.0, "attempt_seconds": 5.0, "first_token_seconds": 5.0, "idle_seconds": 5.0}
@@ -28,7 +28,7 @@ PATIENT = {"deadline_seconds": 20.0, "attempt_seconds": 5.0, "first_token_second
 @contextmanager
 def serving(chosen):
     """An address where a council answers."""
-    limits = Limits(max_body_bytes=10_000, max_requests=8)
+    limits = RequestLimits(max_body_bytes=10_000, max_requests=8)
     server = uvicorn.Server(
         uvicorn.Config(application(chosen, token=None, limits=limits), port=0, log_level="critical")
     )

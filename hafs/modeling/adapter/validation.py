@@ -1,6 +1,6 @@
 """What an adapter's folder may hold before anything of it is loaded: safetensors, a plain config, and no code.
 
-Nothing here is executed or unpickled; whoever loads an adapter that came from elsewhere asks `validated` first.
+Nothing here is executed or unpickled; code that loads an adapter of unknown origin calls `validated` first.
 """
 
 import json

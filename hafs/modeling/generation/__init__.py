@@ -66,7 +66,7 @@ def rest(net: Any) -> None:
     from bitsandbytes.nn import Linear4bit
 
     for module in net.modules():
-        module.training = isinstance(module, Linear4bit)  # which repacks in eval mode, whoever set that
+        module.training = isinstance(module, Linear4bit)  # which repacks its weights in eval mode
 
 
 def answer(

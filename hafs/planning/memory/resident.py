@@ -10,7 +10,7 @@ BLOCK, OUTER_BLOCK = 64, 256
 BLOCKWISE_FROM = 4096
 """bitsandbytes keeps states of smaller tensors in 32 bits."""
 RECLAIMED = "weights file"
-"""Pages of a file: resident while nobody else asks for memory, and given back when somebody does."""
+"""Pages of a file: resident until another process needs the memory."""
 
 
 def weights(shapes: Architecture, setup: Setup) -> list[Term]:

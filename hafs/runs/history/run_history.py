@@ -130,7 +130,7 @@ class RunHistory:
             act(event)
 
     def _told(self, event: Mapping[str, Any]) -> bool:
-        """Whether an ending only repeats that somebody stopped the run."""
+        """Whether an ending only repeats that the run was stopped."""
         last = self.notable[-1]["event"] if self.notable else ""
         return event["event"] == "ended" and event.get("exit_code") == INTERRUPTED and last == "interrupted"
 
