@@ -6,6 +6,7 @@ import re
 from rich.console import Console
 from tests_dataset_rows import varied
 
+from hafs.core import records
 from hafs.data import report_files, report_terminal
 from hafs.data.dataset import report
 from hafs.data.report import histogram, percentiles
@@ -72,7 +73,7 @@ def test_the_json_holds_the_same_facts(write, described, tokenizer, here):
     found = report(
         described(write([varied(random.Random(1), number) for number in range(20)])), tokenizer, seed=1, cache=here
     )
-    facts = json.loads(report_files.write(found, here / "out")[0].read_text())
+    facts = records.read_record(report_files.write(found, here / "out")[0])
     assert facts == json.loads(json.dumps(found.as_dict()))
     assert facts["samples"] == 20
     assert facts["tokens"] == sum(size["tokens"] for size in facts["splits"].values())

@@ -163,7 +163,7 @@ def test_a_row_that_another_expert_trained_on_is_found(at):
     row = next(row["id"] for row in rows_told() if row["expert"] == "asm")
     with Path("outputs/y-run/events.jsonl").open("a") as events:
         events.write(json.dumps({"event": "step", "samples": [row]}) + "\n")
-    with pytest.raises(DataError, match=f"in the training of y-run, {row}"):
+    with pytest.raises(DataError, match=f"were used for training by y-run, for example {row}"):
         evaluated(COUNCIL)
 
 
