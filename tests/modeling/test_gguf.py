@@ -90,7 +90,7 @@ def test_a_written_adapter_adds_what_peft_adds(tmp_path, exact):
 def test_what_cannot_be_written_is_refused_in_one_line(tmp_path):
     folder = folder_of("model=tiny")
     adapter_at(tmp_path / "dora", folder, use_dora=True)
-    with pytest.raises(HafsError, match="more than a plain LoRA"):
+    with pytest.raises(HafsError, match="is not a plain LoRA"):
         write_adapter(tmp_path / "dora", folder, tmp_path / "a.gguf")
     with pytest.raises(HafsError, match="no adapter"):
         write_adapter(tmp_path, folder, tmp_path / "a.gguf")

@@ -144,7 +144,7 @@ def test_a_cancelled_request_leaves_the_batch():
     stream.close()
     _until(lambda: engine.busy == 0)
     assert not engine._decoder.running
-    assert not engine._decoder.slots.lengths
+    assert not engine._decoder.kv_cache.lengths
 
 
 def test_a_deadline_ends_a_long_answer():
@@ -189,7 +189,7 @@ def test_labels_are_scored_by_the_model_and_add_up(adapters):
         for label in labels:
             ids = [*model.engine.tokenizer(label)["input_ids"], 2]
             reader = Decoder(net, ends=())
-            reader.slots.begin_packed([(reader.slots.open(), len(prompt) + len(ids))])
+            reader.kv_cache.begin_packed([(reader.kv_cache.open(), len(prompt) + len(ids))])
             hidden = reader.packed([prompt + ids], [0], [name_of(adapters[0])])
             logs = torch.log_softmax(reader.logits(hidden), -1)
             nats.append(sum(float(logs[len(prompt) + i - 1, token]) for i, token in enumerate(ids)))
@@ -221,7 +221,7 @@ def test_many_requests_with_random_departures_leave_nothing(adapters):
     assert any(isinstance(end, AIMessage) for end in ended)
     engine = chat().engine
     _until(lambda: engine.busy == 0)
-    assert not engine._decoder.running and not engine._decoder.slots.lengths
+    assert not engine._decoder.running and not engine._decoder.kv_cache.lengths
 
 
 def test_adapters_that_were_not_asked_for_go_first(adapters, tmp_path):
