@@ -48,6 +48,12 @@ def test_a_file_is_read_in_one_sitting():
     assert [str(path.relative_to(ROOT)) for path in FILES if len(path.read_text().splitlines()) > 300] == []
 
 
+def test_no_two_test_files_share_a_name():
+    """pytest imports them by their file names, so that the second of a pair is never collected."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_no_file_or_class_is_named_by_what_it_is_not():
     vague = {"utils", "util", "helpers", "common", "misc"}
     assert [str(path) for path in FILES if path.stem in vague] == []
