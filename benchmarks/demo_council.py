@@ -14,7 +14,7 @@ RUNS = Path("multirun/rom-hacking-sample")
 EXPERTS = {"asm": "alttp_asm", "yaze": "yaze_tools", "debug": "debug"}
 QUESTIONS = (
     "Write a routine that clears 32 bytes at $7E2000.",
-    "Place a moblin in room 57 at 10, 12.",
+    "Is there a moblin in room 0x039?",
     "The game freezes with a BRK at $008123 after my last change. What could it be?",
     "This crashes on return, please correct the code: pha, lda $7E2000, rts.",
     "Add a sprite to room 12 and write the code that makes it move twice as fast.",
@@ -26,7 +26,7 @@ WIDEST = 100
 def words() -> list[str]:
     chosen = ["provider=local", "expert=asm,yaze,debug,general", "router.method.routers.llm=null"]
     chosen += [f"expert.{name}.adapter={RUNS / dataset / 'adapter'}" for name, dataset in EXPERTS.items()]
-    chosen += [f"expert.{name}.system=null" for name in EXPERTS]  # the samples were trained without one
+    chosen += [f"expert.{name}.system=null" for name in EXPERTS]  # most rows of the samples have none
     return [*chosen, *(f"expert.{name}.max_tokens=96" for name in (*EXPERTS, "general")), "synthesizer=concat"]
 
 

@@ -20,5 +20,5 @@ def contents(seed: int) -> dict[str, bytes]:
         "routing.jsonl": _lines(routing.records(seed)),
         "routing_lessons.jsonl": _lines(routing.lessons(seed)),
         "routing_follow_ups.jsonl": _lines(routing.follow_ups(seed)),
-        "yaze_api.json": (json.dumps(yaze.API, indent=1, ensure_ascii=False) + "\n").encode(),
+        "yaze_api.json": yaze.api_text().encode(),
     }

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -30,12 +31,16 @@ def rows_of(name):
 
 def prompt_of(row):
     if "messages" in row:
-        return "\n".join(message["content"] for message in row["messages"][1:-1])
+        return "\n".join(text_of(message) for message in row["messages"][:-1] if message["role"] != "system")
     return f"{row['instruction']}\n{row['input']}"
 
 
+def text_of(message):
+    return message["content"] or json.dumps(message["tool_calls"])
+
+
 def answer_of(row):
-    return row["messages"][-1]["content"] if "messages" in row else row["output"]
+    return text_of(row["messages"][-1]) if "messages" in row else row["output"]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +107,7 @@ def test_the_check_notices_that_another_seed_gives_other_files():
 def test_each_sample_has_its_rows_and_keys_and_stays_small(name):
     rows = rows_of(name)
     assert len(rows) == COUNTS[name]
-    keys = {"messages"} if name == "yaze_tools" else {"instruction", "input", "output"}
+    keys = {"messages", "tools"} if name == "yaze_tools" else {"instruction", "input", "output"}
     keys |= {"split_group"} if name.startswith("routing") else set()
     assert all(set(row) == keys for row in rows)
     assert all(prompt_of(row).strip() and answer_of(row).strip() for row in rows)
@@ -267,75 +272,97 @@ def test_an_arithmetic_result_read_too_early_is_wrong_in_the_emulator():
     assert failures(late, Run(end={"a": 15})) == []
 
 
-TYPES = {"string": str, "integer": int, "array": list}
+TOOLS = {entry["name"]: entry["parameters"] for entry in yaze.API}
 
 
-def schema_problems(schema, value):
-    """The part of JSON Schema that yaze_api.json uses."""
-    if not isinstance(value, TYPES[schema["type"]]) or isinstance(value, bool):
-        return [f"{value!r} is no {schema['type']}"]
-    if schema["type"] == "array":
-        found = [problem for item in value for problem in schema_problems(schema["items"], item)]
-        return found + (["too short"] if len(value) < schema.get("minItems", 0) else [])
-    if "enum" in schema and value not in schema["enum"]:
-        return [f"{value!r} is not one of {schema['enum']}"]
-    if "pattern" in schema and not re.search(schema["pattern"], value):
-        return [f"{value!r} does not match {schema['pattern']}"]
-    if schema["type"] == "integer" and not schema["minimum"] <= value <= schema["maximum"]:
-        return [f"{value} is out of range"]
-    return []
-
-
-def calls_in(row):
+def calls_in(row, *, learned=True):
+    """The calls of a conversation, each with the messages before it."""
     for at, message in enumerate(row["messages"]):
-        if message["role"] == "assistant" and message["content"].startswith("{"):
-            yield row["messages"][:at], json.loads(message["content"])
+        if learned and message.get("weight") == 0:
+            continue
+        for call in message.get("tool_calls") or ():
+            arguments = json.loads(call["function"]["arguments"])
+            yield row["messages"][:at], call["function"]["name"], arguments
 
 
-def test_every_tool_call_is_valid_against_the_api():
-    api = {entry["name"]: entry["parameters"] for entry in json.loads((DATA / "yaze_api.json").read_text("utf-8"))}
+def test_the_tools_are_the_seven_that_the_editors_agent_offers():
+    arguments = {name: (list(schema["properties"]), schema.get("required", [])) for name, schema in TOOLS.items()}
+    assert arguments == {
+        "resource-list": (["type"], ["type"]),
+        "resource-search": (["query", "type"], ["query"]),
+        "dungeon-list-sprites": (["room"], ["room"]),
+        "dungeon-describe-room": (["room"], ["room"]),
+        "overworld-find-tile": (["tile"], ["tile"]),
+        "overworld-describe-map": (["screen"], ["screen"]),
+        "overworld-list-warps": (["screen"], []),
+    }
+    assert json.loads((DATA / "yaze_api.json").read_text("utf-8")) == json.loads(json.dumps(yaze.API))
+    offered = [tool["function"] for row in rows_of("yaze_tools") for tool in row["tools"]]
+    assert all(tool["parameters"] == TOOLS[tool["name"]] for tool in offered)
+
+
+LIMITS = {"room": (0x128, 3), "tile": (0xEA8, 3), "screen": (0xA0, 2)}
+
+
+def test_every_learned_call_is_one_that_the_editor_takes_and_that_the_row_offers():
     used = Counter()
     for row in rows_of("yaze_tools"):
-        for _, call in calls_in(row):
-            assert list(call) == ["tool", "arguments"]
-            schema, arguments = api[call["tool"]], call["arguments"]
-            used[call["tool"]] += 1
-            assert set(schema["required"]) <= set(arguments) <= set(schema["properties"]), call
-            for name, value in arguments.items():
-                assert schema_problems(schema["properties"][name], value) == [], call
-    assert set(used) == set(api)
-    assert 12 <= len(api) <= 17
-
-
-def test_the_schema_check_refuses_wrong_arguments():
-    properties = {entry["name"]: entry["parameters"]["properties"] for entry in yaze.API}
-    assert schema_problems(properties["get_room"]["room"], 296)
-    assert schema_problems(properties["get_room"]["room"], "12")
-    assert schema_problems(properties["read_rom"]["address"], "0x12")
-    assert schema_problems(properties["validate_rom"]["checks"], ["spelling"])
+        offered = {tool["function"]["name"] for tool in row["tools"]}
+        for _, name, arguments in calls_in(row):
+            used[name] += 1
+            assert name in offered
+            jsonschema.validate(arguments, TOOLS[name])
+            for key in arguments.keys() & LIMITS.keys():
+                limit, digits = LIMITS[key]
+                assert re.fullmatch(rf"0x[0-9A-F]{{{digits}}}", arguments[key]) and int(arguments[key], 16) < limit
+    assert set(used) == set(TOOLS) and min(used.values()) >= 25, used
 
 
 def test_every_argument_of_a_call_was_said_or_returned_before():
     for row in rows_of("yaze_tools"):
-        for before, call in calls_in(row):
-            said = " ".join(message["content"] for message in before[1:]).lower()
-            for value in call["arguments"].values():
-                for item in value if isinstance(value, list) else [value]:
-                    text = str(item).lower()
-                    assert text in said or text.replace("_", " ") in said or (item == 1 and "the byte" in said), call
+        for before, name, arguments in calls_in(row):
+            said = " ".join(text_of(message) for message in before if message["role"] != "system").lower()
+            numbers = {int(each, 16) for each in re.findall(r"(?:0x|\$)([0-9a-f]+)", said)}
+            numbers |= {int(each) for each in re.findall(r"\b\d+\b", said)}
+            for key, value in arguments.items():
+                if key in LIMITS:
+                    assert int(value, 16) in numbers, (name, arguments)
+                elif key == "query":
+                    assert value.lower() in said
+                elif name == "resource-list":
+                    assert value in said
 
 
-def test_conversations_have_a_short_system_prompt_and_alternate():
-    shapes = Counter()
+def test_numbers_in_an_answer_come_from_the_conversation():
     for row in rows_of("yaze_tools"):
-        roles = tuple(message["role"] for message in row["messages"])
-        shapes[roles] += 1
-        assert len(row["messages"][0]["content"]) < 120
-    single = ("system", "user", "assistant")
-    assert set(shapes) == {single, (*single, "user", "assistant"), (*single, "tool", "assistant")}
-    assert shapes[(*single, "user", "assistant")] > shapes[(*single, "tool", "assistant")] > 20
-    plain = [row for row in rows_of("yaze_tools") if len(row["messages"]) == 3 and not list(calls_in(row))]
-    assert 40 <= len(plain) <= 120
+        answer = row["messages"][-1]
+        if answer["content"] and row["messages"][-2]["role"] == "tool":
+            told = "\n".join(text_of(message) for message in row["messages"][:-1])
+            for value in re.findall(r"0x[0-9A-F]+", answer["content"]):
+                assert value in told or str(int(value, 16)) in told, answer
+
+
+def test_conversations_hold_errors_refusals_parallel_calls_and_follow_ups():
+    rows = rows_of("yaze_tools")
+    last = Counter("calls" if "tool_calls" in row["messages"][-1] else "words" for row in rows)
+    assert min(last.values()) >= 200
+    talks = [[message["role"] for message in row["messages"]] for row in rows]
+    assert sum(roles.count("user") > 1 for roles in talks) >= 25
+    assert sum(roles.count("tool") > 1 for roles in talks) >= 20
+    assert sum(not any(True for _ in calls_in(row, learned=False)) for row in rows) >= 60
+    assert sum('{"error": ' in text_of(message) for row in rows for message in row["messages"]) >= 40
+    parallel = [m for row in rows for m in row["messages"] if len(m.get("tool_calls") or ()) > 1]
+    assert len(parallel) >= 10
+
+
+def test_wrong_calls_are_in_the_sample_but_not_learned():
+    wrong = []
+    for row in rows_of("yaze_tools"):
+        for at, message in enumerate(row["messages"]):
+            if message.get("weight") == 0:
+                wrong.append(row["messages"][at + 1]["content"])
+    assert len(wrong) >= 15
+    assert all(re.search("Must be hex|Missing required arguments", text) for text in wrong)
 
 
 def test_every_diagnosis_has_its_three_parts():

@@ -89,21 +89,21 @@ def test_code_is_what_stands_between_fences():
     assert code_of("`lda #$10` loads 16") == ""
 
 
-CALL = json.dumps({"tool": "read_rom", "arguments": {"address": "0x1DC706", "length": 4}})
+CALL = json.dumps({"tool": "resource-list", "arguments": {"type": "room"}})
 
 
 @pytest.mark.parametrize(
     ("answer", "parses", "known", "valid", "same"),
     [
         (CALL, 1, 1, 1, 1),
-        (CALL.replace("4}", "5}"), 1, 1, 1, 0),
-        (CALL.replace("4}", '"4"}'), 1, 1, 0, 0),
-        (CALL.replace("4}", "9999}"), 1, 1, 0, 0),
-        (CALL.replace("read_rom", "burn_rom"), 1, 0, 0, 0),
+        (CALL.replace("room", "item"), 1, 1, 1, 0),
+        (CALL.replace('"room"', "4"), 1, 1, 0, 0),
+        (CALL.replace("room", "rooms"), 1, 1, 0, 0),
+        (CALL.replace("resource", "rooms"), 1, 0, 0, 0),
         (f"Sure: {CALL}", 0, 0, 0, 0),
         (CALL[:-1], 0, 0, 0, 0),
         ("[" * 100_000, 0, 0, 0, 0),
-        ('{"tool": ["read_rom"], "arguments": {}}', 0, 0, 0, 0),
+        ('{"tool": ["resource-list"], "arguments": {}}', 0, 0, 0, 0),
         ("null", 0, 0, 0, 0),
     ],
 )

@@ -1,112 +1,63 @@
-"""The small ROM editing interface that the tool sample is about, defined here and written to yaze_api.json."""
+"""The seven tools that the editor's command line agent offers for reading a ROM, as its command handlers take them.
+
+Names and arguments are those of `z3ed` in scawful/yaze (`src/cli/handlers`, read at commit d02784a7); the descriptions
+were written for this sample. All arguments are strings; numbers are read as hexadecimal, with or without `0x`. The
+agent adds `--format=json` to each call itself, so no tool here has a `format`.
+"""
 
 from typing import Any
 
-ADDRESS = {"type": "string", "pattern": "^0x[0-9A-F]{6}$", "description": "SNES address, six hex digits"}
-HEX_BYTES = {"type": "string", "pattern": "^[0-9A-F]{2}( [0-9A-F]{2})*$", "description": "hex bytes with spaces"}
-ROOM = {"type": "integer", "minimum": 0, "maximum": 295, "description": "dungeon room"}
-MAP = {"type": "integer", "minimum": 0, "maximum": 159, "description": "overworld map"}
-SPRITE = {"type": "string", "pattern": "^0x[0-9A-F]{2}$", "description": "sprite number, two hex digits"}
-GROUPS = ("overworld_main", "dungeon_main", "sprites", "armor", "sword", "shield", "hud")
-ITEMS = ("green_rupee", "blue_rupee", "heart", "bomb", "arrow", "small_magic", "small_key", "fairy")
-CHECKS = ("checksum", "pointers", "freespace", "sprites", "messages")
+TYPES = ("overworld", "dungeon", "entrance", "room", "sprite", "palette", "item")
+ROOMS, MAPS, TILES = 0x128, 0xA0, 0xEA8
+"""How many there are; numbers start at 0."""
 
 
-def integer(low: int, high: int, description: str) -> dict[str, Any]:
-    """The schema of a whole number in a range."""
-    return {"type": "integer", "minimum": low, "maximum": high, "description": description}
+def _text(said: str, **more: Any) -> dict[str, Any]:
+    return {"type": "string", "description": said, **more}
 
 
-def choice(options: tuple[str, ...], description: str) -> dict[str, Any]:
-    """The schema of one word out of several."""
-    return {"type": "string", "enum": list(options), "description": description}
+def _tool(name: str, said: str, required: tuple[str, ...], **properties: dict[str, Any]) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"type": "object", "properties": properties}
+    if required:
+        parameters["required"] = list(required)
+    return {"name": name, "description": said, "parameters": parameters}
 
 
-def function(
-    name: str, description: str, optional: tuple[str, ...] = (), **parameters: dict[str, Any]
-) -> dict[str, Any]:
-    """One function with the schema of its arguments; all of them are required but the optional ones."""
-    return {
-        "name": name,
-        "description": description,
-        "parameters": {
-            "type": "object",
-            "properties": parameters,
-            "required": [key for key in parameters if key not in optional],
-            "additionalProperties": False,
-        },
-    }
+_ROOM = _text("room in hex, 0x000-0x127")
+_SCREEN = "overworld map in hex, 0x00-0x9F"
+API = (
+    _tool(
+        "resource-list",
+        "List the project's labels of one type.",
+        ("type",),
+        type=_text("kind of label", enum=list(TYPES)),
+    ),
+    _tool(
+        "resource-search",
+        "Find labels that contain a text.",
+        ("query",),
+        query=_text("part of a label"),
+        type=_text("search this kind alone", enum=list(TYPES)),
+    ),
+    _tool("dungeon-list-sprites", "List the sprites of a dungeon room.", ("room",), room=_ROOM),
+    _tool("dungeon-describe-room", "Properties, doors, stairs and chests of a dungeon room.", ("room",), room=_ROOM),
+    _tool("overworld-find-tile", "Find all places of a tile16.", ("tile",), tile=_text("tile16 in hex, 0x000-0xEA7")),
+    _tool(
+        "overworld-describe-map",
+        "Size, palettes, message, entrances and exits of an overworld map.",
+        ("screen",),
+        screen=_text(_SCREEN),
+    ),
+    _tool(
+        "overworld-list-warps",
+        "List the entrances and holes of an overworld map, or of all maps.",
+        (),
+        screen=_text(f"{_SCREEN}; all maps if left out"),
+    ),
+)
+"""The tools, as names, descriptions and JSON schemas."""
 
 
-PATH = {"type": "string", "pattern": "^[a-z0-9_]+\\.[a-z0-9]+$", "description": "file name in the project folder"}
-TILE_AT = integer(0, 63, "tile position")
-
-API: list[dict[str, Any]] = [
-    function("read_rom", "Read bytes.", address=ADDRESS, length=integer(1, 256, "bytes to read")),
-    function("write_rom", "Write bytes.", address=ADDRESS, bytes=HEX_BYTES),
-    function(
-        "find_pattern",
-        "List the addresses where a byte pattern occurs; ?? matches any byte.",
-        optional=("bank",),
-        pattern={
-            "type": "string",
-            "pattern": "^([0-9A-F]{2}|\\?\\?)( ([0-9A-F]{2}|\\?\\?))*$",
-            "description": "hex bytes with spaces, ?? for any",
-        },
-        bank={"type": "string", "pattern": "^0x[0-9A-F]{2}$", "description": "search this bank only"},
-    ),
-    function("get_room", "Header, objects and sprites of a dungeon room.", room=ROOM),
-    function(
-        "set_room_object",
-        "Add an object to a dungeon room.",
-        room=ROOM,
-        object={"type": "string", "pattern": "^0x[0-9A-F]{3}$", "description": "object number, three hex digits"},
-        x=TILE_AT,
-        y=TILE_AT,
-        size=integer(0, 15, "object size"),
-        layer=integer(0, 2, "background layer"),
-    ),
-    function(
-        "place_sprite", "Add a sprite to a dungeon room.", room=ROOM, sprite=SPRITE, x=integer(0, 31,
-        "16-pixel column"),
-        y=integer(0, 31, "16-pixel row"),
-    ),
-    function(
-        "move_sprite", "Move a sprite of a dungeon room.", room=ROOM, index=integer(0, 15, "place in the sprite list"),
-        x=integer(0, 31, "16-pixel column"), y=integer(0, 31, "16-pixel row"),
-    ),
-    function("remove_sprite", "Delete a sprite of a dungeon room.", room=ROOM, index=integer(0, 15,
-    "place in the sprite list")),
-    function("get_palette", "Colors of a palette.", group=choice(GROUPS, "palette group"), palette=integer(0, 19,
-    "palette")),
-    function(
-        "set_palette_color",
-        "Change one color of a palette.",
-        group=choice(GROUPS, "palette group"),
-        palette=integer(0, 19, "palette"),
-        color=integer(0, 15, "color in the palette"),
-        rgb={"type": "string", "pattern": "^#[0-9A-F]{6}$", "description": "red, green, blue"},
-    ),
-    function(
-        "set_tile16", "Put a 16x16 tile on an overworld map.", map=MAP, x=integer(0, 31, "column"), y=integer(0, 31,
-        "row"),
-        tile=integer(0, 4095, "tile16 number"),
-    ),
-    function("import_graphics", "Replace a graphics sheet by an image.", sheet=integer(0, 222, "sheet"), file=PATH),
-    function(
-        "add_item", "Hide an item on an overworld map.", map=MAP, item=choice(ITEMS, "item"), x=integer(0, 31,
-        "column"),
-        y=integer(0, 31, "row"),
-    ),
-    function(
-        "set_message", "Replace the text of a message.", id=integer(0, 396, "message"),
-        text={"type": "string", "pattern": "^[^\"\\\\]{1,90}$", "description": "new text, at most 90 characters"},
-    ),
-    function("set_entrance", "Make an entrance lead to a room.", entrance=integer(0, 132, "entrance"), room=ROOM),
-    function("export_patch", "Write a patch against the clean ROM.", format=choice(("bps", "ips"), "patch format"),
-    file=PATH),
-    function(
-        "validate_rom", "Check the ROM and list the problems.",
-        checks={"type": "array", "items": choice(CHECKS, "check"), "minItems": 1, "description": "what to check"},
-    ),
-]  # fmt: skip
+def offered(names: set[str]) -> list[dict[str, Any]]:
+    """Some of the tools in OpenAI's format, in the order of `API`."""
+    return [{"type": "function", "function": tool} for tool in API if tool["name"] in names]

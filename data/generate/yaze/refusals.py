@@ -1,68 +1,103 @@
-"""Requests that cannot be carried out as they stand: something is missing, or a number is out of range."""
+"""Requests that no call answers: a number is out of range, something is missing, or the tools cannot do it."""
 
 from ..dice import Dice
-from .api import GROUPS
-from .requests import IMAGES, LINES, SPRITES, hex_bytes, rom
+from . import editor
+from .api import MAPS, ROOMS, TILES
+from .questions import typed
+
+Said = tuple[str, str]
 
 
-def missing(d: Dice) -> tuple[str, str]:
-    """A request that leaves out an argument, and the question that asks for it."""
-    sprite, room, a, sheet = d.of(sorted(SPRITES)), d.between(0, 295), rom(d), d.between(0, 222)
-    x, y, m, n = d.between(0, 31), d.between(0, 31), d.between(0, 159), d.between(0, 15)
-    file, who = f"{d.of(IMAGES)}.png", SPRITES[sprite]
-    b = hex_bytes(d, 2, 4)
-    rgb = f"#{d.between(0, 0xFFFFFF):06X}"
-    line = d.of(LINES)
+def out_of_range(d: Dice) -> Said:
+    """An impossible number, and the limit."""
+    room, screen, tile = d.between(ROOMS, 0x3FF), d.between(MAPS, 0xFF), d.between(TILES, 0x1FFF)
     return d.pick(
-        (
-            f"Add a {who} ({sprite}) to room {room}.",
-            f"Where in room {room} should {sprite} stand (column and row, 0-31)?",
-        ),
-        (f"Put {sprite} at {x},{y}.", f"Which room should get {sprite} at {x},{y}?"),
-        (f"Write {b} to the ROM.", f"At which address should I write {b}?"),
-        (f"Change the bytes at {a}.", f"Which bytes should I write at {a}?"),
-        (f"Read the ROM at {a}.", f"How many bytes do you want from {a} (1-256)?"),
-        (f"Import {file}.", f"Which graphics sheet (0-222) should {file} replace?"),
-        (f"Replace graphics sheet {sheet}.", f"Which image file should become sheet {sheet}?"),
-        (f"Move sprite {n} in room {room}.", f"To which column and row (0-31) should sprite {n} of room {room} move?"),
-        (f"Set tile16 {m * 9 + n} at {x},{y}.", f"On which overworld map (0-159) should tile {m * 9 + n} go?"),
-        (f"Make color {n} {rgb}.", f"Which palette group and palette does color {n} belong to?"),
-        (f"Change a message to '{line}'", f"Which message number (0-396) should say '{line}'?"),
-        (f"Entrance {m % 133} needs a new target.", f"To which room (0-295) should entrance {m % 133} lead?"),
-        (f"Hide something at {x},{y} on map {m}.", f"Which item should be hidden at {x},{y} on map {m}?"),
+        (f"Which sprites are in room 0x{room:03X}?", f"There is no room 0x{room:03X}; rooms go from 0x000 to 0x127."),
+        (f"Describe dungeon room 0x{room:03X}.", f"Room 0x{room:03X} does not exist; the last one is 0x127."),
+        (f"List the warps on map 0x{screen:02X}.", f"There is no map 0x{screen:02X}; maps go from 0x00 to 0x9F."),
+        (f"How big is map 0x{screen:02X}?", f"Map 0x{screen:02X} does not exist; the last one is 0x9F."),
+        (f"Find tile16 0x{tile:04X}.", f"There is no tile16 0x{tile:04X}; they go from 0x000 to 0xEA7."),
     )
 
 
-def out_of_range(d: Dice) -> tuple[str, str]:
-    """A request with an impossible number, and the refusal that names the limit."""
-    room, m, sheet = d.between(296, 900), d.between(160, 400), d.between(223, 500)
-    x, y, sprite, n = d.between(0, 31), d.between(0, 31), d.of(sorted(SPRITES)), d.between(257, 4096)
-    far, color, message, entrance = d.between(64, 200), d.between(16, 60), d.between(397, 999), d.between(133, 255)
-    good, group = d.between(0, 295), d.of(GROUPS)
+def missing(d: Dice) -> Said:
+    """A request that leaves out what the tool needs, and the question that asks for it."""
+    who = d.of(sorted(editor.SPRITES.values()))
     return d.pick(
-        (f"Show dungeon room {room}.", f"There is no room {room}; rooms go from 0 to 295."),
+        (f"Is there a {who} in that room?", f"Which room should I look in for a {who}?"),
         (
-            f"Put {sprite} into room {room} at {x},{y}.",
-            f"I cannot place {sprite}: room {room} is beyond the last room, 295.",
-        ),
-        (f"Read {n} bytes at {rom(d)}.", f"{n} bytes are too many for one read; the limit is 256."),
-        (f"Set tile16 {n} on map {m} at {x},{y}.", f"Map {m} does not exist; overworld maps go from 0 to 159."),
-        (f"Load {d.of(IMAGES)}.png into sheet {sheet}.", f"Sheet {sheet} does not exist; sheets go from 0 to 222."),
-        (
-            f"Move sprite {x % 16} of room {good} to {far},{y}.",
-            f"Column {far} is outside room {good}; columns go from 0 to 31.",
+            f"Which tile is the one next to the {d.pick('fence', 'well', 'sign', 'bridge')}?",
+            "I search tiles by number. Which tile16 do you mean, in hex?",
         ),
         (
-            f"Set color {color} of {group} palette {y % 20} to #00{d.between(16, 255):02X}00.",
-            f"A palette has colors 0 to 15, so color {color} cannot be set.",
-        ),
-        (f"Message {message} should say '{d.of(LINES)}'", f"There is no message {message}; the last one is 396."),
-        (
-            f"Entrance {entrance} should lead to room {good}.",
-            f"Entrance {entrance} does not exist; entrances go from 0 to 132.",
+            f"How many {who}s are in the room I made {d.pick('today', 'yesterday', 'last week')}?",
+            "What is the room's number or label?",
         ),
         (
-            f"Delete sprite {color} in room {good}.",
-            f"A room has at most 16 sprites (0-15), so there is no sprite {color} in room {good}.",
+            f"Which message does the map with the {d.pick('lake', 'two caves', 'graveyard', 'windmill')} show?",
+            "Which map is that, by number or label?",
         ),
     )
+
+
+def writing(d: Dice) -> Said:
+    """A change, which none of the tools makes."""
+    who = d.of(sorted(editor.SPRITES.values()))
+    room, screen, tile = typed(editor.room(d), d), typed(editor.screen(d), d), typed(editor.tile(d), d)
+    return d.pick(
+        (
+            f"Put a {who} into room {room}.",
+            f"My tools only read. Place the {who} in the dungeon editor; I can list the sprites before and after.",
+        ),
+        (
+            f"Remove the {who} from room {room}.",
+            "I cannot remove sprites, my tools only read. I can list them, so that you find the entry.",
+        ),
+        (
+            f"Paint tile {tile} on map {screen}.",
+            "I cannot change tiles, my tools only read. I can show where the tile is used.",
+        ),
+        (
+            f"Rename the {editor.name('room', d)} to {editor.name('room', d)}.",
+            "I can read labels, not change them. Rename it in the project's label file.",
+        ),
+        (
+            f"Move the exit of map {screen} to room {room}.",
+            "I cannot move exits, my tools only read. I can describe the map first.",
+        ),
+    )
+
+
+def not_offered(d: Dice) -> tuple[str, str, str]:
+    """A question for a tool that this conversation does not offer, and the tool's name."""
+    room, screen, tile = typed(editor.room(d), d), typed(editor.screen(d), d), typed(editor.tile(d), d)
+    return d.pick(
+        (f"List the warps on map {screen}.", "None of my tools here lists warps.", "overworld-list-warps"),
+        (f"Where is tile {tile} used?", "None of my tools here searches for tiles.", "overworld-find-tile"),
+        (f"Which doors does room {room} have?", "None of my tools here describes rooms.", "dungeon-describe-room"),
+        (
+            f"Which sprites are in room {room}?",
+            "None of my tools here lists the sprites of a room.",
+            "dungeon-list-sprites",
+        ),
+        (f"Which area palette has map {screen}?", "None of my tools here describes maps.", "overworld-describe-map"),
+    )
+
+
+def known(d: Dice) -> Said:
+    """A question about the tools, answered without a call."""
+    value = d.between(16, ROOMS - 1)
+    return d.pick(
+        (f"Which number do I type for room {value} (decimal)?", f"0x{value:03X}: the tools read numbers as hex."),
+        (
+            f"Is room {value:x} the same as room 0x{value:x}?",
+            f"Yes, numbers are read as hex with or without 0x: room 0x{value:03X}.",
+        ),
+        (
+            f"In which world is a map with the number 0x{value % MAPS:02X}?",
+            f"0x{value % MAPS:02X} is in the {editor.world(value % MAPS)} World; no tool is needed for that.",
+        ),
+    )
+
+
+REFUSALS = (out_of_range, missing, writing, writing, known)
