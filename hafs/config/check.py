@@ -15,10 +15,13 @@ from pydantic.errors import PydanticUserError
 
 from hafs.config.build import refuse_foreign, renew_targets, targets
 from hafs.config.extras import missing_extra
+from hafs.config.own_options import place
 from hafs.core.errors import ConfigError
 
 _SECRET_KEY = re.compile(r"(^|_)(api_?key|secret|password|passwd|auth_?token|access_?token)$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AIza[\w-]{20,})")
+_RUNTIME = {"parameters"}
+"""What `build` is given as an object: an optimizer's parameters."""
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -138,16 +141,29 @@ def _node(path: str, node: DictConfig) -> list[str]:
     except Exception as error:
         if missing := missing_extra(error):
             raise missing from error
-        return [f"{path}._target_ {target!r} cannot be imported: {error}"]
+        return [f"{path}._target_{place(path)} {target!r} cannot be imported: {error}"]
     parameters = inspect.signature(builder).parameters
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     given: dict[str, Any] = {str(key): node[key] for key in node if key not in _HYDRA_KEYS}
     unknown = [] if open_ended else [key for key in given if key not in parameters]
-    problems = [f"{path} has no {key!r}; {did_you_mean(key, parameters)}".rstrip("; ") for key in unknown]
+    own = place(path)
+    problems = [f"{path}{own} has no {key!r}; {did_you_mean(key, parameters)}".rstrip("; ") for key in unknown]
+    if target.startswith("hafs."):
+        problems += [f"{path}{own} lacks the key {key!r}" for key in _left_out(given, parameters)]
     check_more: Any = getattr(builder, "check", None)  # a builder with open-ended arguments checks them itself
     if check_more is not None:
         problems += [f"{path}.{line}" for line in check_more(given)]
     return problems + _values(given, _hints(builder), f"{path}.")
+
+
+def _left_out(given: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    """Parameters without a default that the node does not give, apart from those that exist only at run time."""
+    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty and parameter.kind in plain and name not in {*given, *_RUNTIME}
+    ]
 
 
 def _hints(builder: Any) -> dict[str, Any]:
@@ -166,7 +182,7 @@ def _values(given: Mapping[str, Any], hints: Mapping[str, Any], prefix: str) -> 
         plain = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         problem = _mismatch(plain, hints[key])
         if problem:
-            problems.append(f"{prefix}{key} is {plain!r}: {problem}")
+            problems.append(f"{prefix}{key}{place(prefix + key)} is {plain!r}: {problem}")
     return problems
 
 

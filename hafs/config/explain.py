@@ -1,9 +1,11 @@
 """Turns errors of Hydra and of the file system into one line each, with the word that was probably meant."""
 
 import errno
+import os
 import re
 from collections.abc import Iterator, Sequence
 
+import yaml
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -11,10 +13,16 @@ from omegaconf.errors import OmegaConfBaseException
 from hafs.config.check import did_you_mean
 from hafs.config.extras import missing_extra
 from hafs.config.overrides import ALIASES, SEQUENCES
+from hafs.config.own_options import not_yaml
 from hafs.config.tree import composed, groups, not_chosen, options
 from hafs.core.errors import ConfigError, HafsError, RunError
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+_WRONG_PATH = (
+    errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
+_FOLDERS = ("HAFS_CACHE", "HAFS_STATE", "HAFS_REGISTRY")
+"""Variables that name a folder or a file of hafs."""
 
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -89,24 +97,49 @@ def _no_value(message: str, command: str) -> ConfigError | None:
     return ConfigError(fact, hint=f"hafs {command} --help lists them")
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what caused it, outermost first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
 def explain(error: Exception, command: str, overrides: Sequence[str]) -> HafsError | None:
-    """One clear error for what Hydra or the file system refused, or a missing extra; None for anything else."""
+    """One clear error for what Hydra, YAML or the file system refused, or a missing extra; None for anything else."""
     if missing := missing_extra(error):
         return missing
-    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
+    for cause in causes(error):
+        if isinstance(cause, HafsError):  # hafs' own code raised it; Hydra only wrapped it
+            return cause
+        if isinstance(cause, yaml.YAMLError):
+            return not_yaml(cause)
+    if isinstance(error, OSError):
+        return _from_the_file_system(error)
+    return (
+        _from_hydra(error, command, overrides) if isinstance(error, HydraException | OmegaConfBaseException) else None
+    )
+
+
+def _from_the_file_system(error: OSError) -> RunError | None:
+    """A full disk, a path that is not a folder, one that may not be read or written; None for anything else."""
+    if error.errno in _CANNOT_WRITE:
         where = f" {error.filename}" if error.filename else " to disk"
         return RunError(
             f"cannot write{where}: {error.strerror}",
             hint="free some space or change the permissions; the same command continues",
         )
-    if isinstance(error, PermissionError):
-        return RunError(
-            f"{error.filename}: {error.strerror}", hint="give this user read and write access, or choose another path"
-        )
-    if not isinstance(error, HydraException | OmegaConfBaseException):
+    if error.errno not in _WRONG_PATH or not error.filename:
         return None
-    if isinstance(error.__cause__, HafsError):  # hafs' own code raised it; Hydra only wrapped it
-        return error.__cause__
+    for name in _FOLDERS:  # a variable that leads to the wrong place is named
+        if (folder := os.environ.get(name)) and str(error.filename).startswith(folder):
+            fact = f"{name} is {folder!r}, which cannot be used: {error.filename}: {error.strerror}"
+            return RunError(fact, hint=f"set {name} to a folder that this user can write, or unset it")
+    return RunError(
+        f"{error.filename}: {error.strerror}", hint="give this user read and write access, or choose another path"
+    )
+
+
+def _from_hydra(error: Exception, command: str, overrides: Sequence[str]) -> HafsError:
     message = " ".join(str(error).split())
     cause = " ".join(str(error.__cause__ or "").split())
     return (

@@ -21,7 +21,7 @@ from hafs.config.help import help_text
 from hafs.config.hydra_node import guard_hydra
 from hafs.config.overrides import DEMO_COMMANDS, rewrite
 from hafs.config.positional import collect
-from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register
+from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register, unread_options
 from hafs.core import records
 from hafs.core.errors import BY_CTRL_C, FAILURE, OUR_BUG, ConfigError, HafsError, Interrupted
 from hafs.core.launched import rank
@@ -152,6 +152,8 @@ def _note_failure(job: Path | None, error: Exception) -> None:
 def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Path], int] | None) -> int:
     register()
     guard_hydra()
+    for line in unread_options():
+        print(f"hafs: {line}", file=sys.stderr)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints tracebacks itself and exits with 1
     for library in (
         "hydra",

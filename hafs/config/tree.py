@@ -17,7 +17,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import TypeAdapter
 
+from hafs.config import own_options
 from hafs.config.overrides import SEQUENCES, RunName, name_of_sweep
+from hafs.config.own_options import OwnOptions, register_source
 from hafs.core.errors import ConfigError
 
 VERSION = "1.3"
@@ -45,13 +47,19 @@ class UserConf(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append `./conf`."""
         if (folder := user_folder()) is not None:
-            search_path.append("user", f"file://{folder}")
+            search_path.append("user", f"{OwnOptions.scheme()}://{folder}")
 
 
 def user_folder() -> Path | None:
     """`./conf` of the current folder, if it exists and is not the shipped one."""
     here = Path.cwd() / "conf"
     return here.resolve() if here.is_dir() and here.resolve() != conf_folder().resolve() else None
+
+
+def unread_options() -> list[str]:
+    """One line per file in `./conf` that is not an option, and why."""
+    folder = user_folder()
+    return own_options.unread(folder, conf_folder()) if folder else []
 
 
 def options(group: str) -> list[str]:
@@ -98,6 +106,7 @@ def _digest(text: str) -> str:
 def register() -> None:
     """Register the user's `./conf` and our resolvers with Hydra; safe to call again."""
     Plugins.instance().register(UserConf)
+    register_source()
     resolvers()
 
 
@@ -143,10 +152,12 @@ def composed(command: str, overrides: Sequence[str]) -> DictConfig:
     """
     with _COMPOSING, _version_base():
         resolvers()
+        register_source()
+        own_options.loaded.clear()
         path = create_config_search_path(str(conf_folder()))
         folder = user_folder()
         if folder is not None and all(entry.provider != "user" for entry in path.get_path()):
-            path.prepend("user", f"file://{folder}", "schema")  # which must stay the last
+            path.prepend("user", f"{OwnOptions.scheme()}://{folder}", "schema")  # which must stay the last
         config = ConfigLoaderImpl(path).load_configuration(
             command, list(overrides), run_mode=RunMode.RUN, from_shell=False, validate_sweep_overrides=True
         )
