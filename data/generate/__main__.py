@@ -8,9 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
 
-from generate.files import contents
+from generate.files import contents  # noqa: E402
 
 
 def main() -> int:

@@ -12,9 +12,15 @@ def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 def contents(seed: int) -> dict[str, bytes]:
-    """File name to bytes: four datasets, lessons for routers and the description of the tools."""
+    """File name to bytes: four datasets, lessons for routers, the description of the tools, and the routines' cases.
+
+    The cases hold machine code, so that they are left out where there is no assembler.
+    """
+    rows = asm.build(seed)
+    cases = {} if asm.missing() else {"alttp_asm.cases.jsonl": _lines(asm.case_records(rows))}
     return {
-        "alttp_asm.jsonl": _lines(asm.records(seed)),
+        "alttp_asm.jsonl": _lines(asm.records(rows)),
+        **cases,
         "yaze_tools.jsonl": _lines(yaze.records(seed)),
         "debug.jsonl": _lines(debug.records(seed)),
         "routing.jsonl": _lines(routing.records(seed)),

@@ -32,6 +32,7 @@ def figures(
         if why := metric.missing():
             skipped[name] = why
             continue
+        metric.prepare([*base, *tuned])
         both = [i for i, (a, b) in enumerate(zip(base, tuned, strict=True)) if _apply(metric, a, b)]
         if both:
             groups_N = numbered([base[i] for i in both])
@@ -56,6 +57,7 @@ class Alone:
 
 def alone(metric: Metric, said: Sequence[Said]) -> Alone | None:
     """The figure of one side by itself; None where the metric applies to no row."""
+    metric.prepare(said)
     parts = [found for row in said if (found := metric.parts(row)) is not None]
     if not parts:
         return None

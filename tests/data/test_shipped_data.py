@@ -15,7 +15,8 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 sys.path.insert(0, str(DATA))
 
 from generate import asm, debug, routing, yaze  # noqa: E402
-from generate.emulate import Bus, Cpu, Run, failures  # noqa: E402
+from generate.asm.cases import assemble  # noqa: E402
+from generate.emulate import VRAM, Bus, Cpu, Run, failures  # noqa: E402
 from generate.files import contents  # noqa: E402
 
 SEED = 7
@@ -57,40 +58,12 @@ def run_tool(folder, *command):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
-def assemble(folder, codes):
-    """Assemble all routines in one go, each at $8000 in a scope of its own; the machine code of each."""
-    source = [".p816", '.segment "CODE"']
-    for number, code in enumerate(codes):
-        source += [f".scope row{number}", ".a8", ".i8", ".org $8000", "start:", code, "finish:", ".endscope", ".reloc"]
-        source += ['.segment "SIZES"', f".word row{number}::finish - row{number}::start", '.segment "CODE"']
-    (folder / "all.s").write_text("\n".join(source) + "\n", encoding="utf-8")
-    (folder / "all.cfg").write_text(
-        'MEMORY { A: start=0, size=$1000000, file="code.bin"; B: start=0, size=$10000, file="sizes.bin"; }\n'
-        "SEGMENTS { CODE: load=A, type=ro; SIZES: load=B, type=ro; }\n",
-        encoding="utf-8",
-    )
-    for command in (
-        ("ca65", "--cpu", "65816", "-o", "all.o", "all.s"),
-        ("ld65", "-C", "all.cfg", "-o", "unused.bin", "all.o"),
-    ):
-        done = run_tool(folder, *command)
-        assert not done.stderr and done.returncode == 0, done.stderr[:2000]
-    blob, sizes = (folder / "code.bin").read_bytes(), (folder / "sizes.bin").read_bytes()
-    pieces, position = [], 0
-    for number in range(len(codes)):
-        size = int.from_bytes(sizes[2 * number : 2 * number + 2], "little")
-        pieces.append(blob[position : position + size])
-        position += size
-    assert position == len(blob)
-    return pieces
-
-
 @pytest.fixture(scope="module")
-def assembled(tmp_path_factory, asm_rows, debug_cases):
+def assembled(asm_rows, debug_cases):
     """Code to machine code, for the correct and the faulty routines of the two samples."""
     texts = [text for row in asm_rows for text in (row.code, row.broken, row.equal) if text]
     codes = sorted({*texts, *(case.code for case in debug_cases if case.code)})
-    return dict(zip(codes, assemble(tmp_path_factory.mktemp("ca65"), codes), strict=True))
+    return dict(zip(codes, assemble(codes), strict=True))
 
 
 def test_the_files_are_byte_for_byte_what_the_generator_writes():
@@ -108,7 +81,7 @@ def test_each_sample_has_its_rows_and_keys_and_stays_small(name):
     rows = rows_of(name)
     assert len(rows) == COUNTS[name]
     keys = {"messages", "tools"} if name == "yaze_tools" else {"instruction", "input", "output"}
-    keys |= {"split_group"} if name.startswith("routing") else set()
+    keys |= {"split_group"} if name.startswith(("routing", "alttp_asm")) else set()
     assert all(set(row) == keys for row in rows)
     assert all(prompt_of(row).strip() and answer_of(row).strip() for row in rows)
     assert (DATA / f"{name}.jsonl").stat().st_size < 1_500_000
@@ -195,11 +168,11 @@ def test_the_code_that_is_checked_is_the_code_that_is_shown(asm_rows, debug_case
 
 
 @needs_ca65
-def test_every_assembly_answer_assembles(tmp_path):
+def test_every_assembly_answer_assembles():
     answers = [re.findall(r"```asm\n(.*?)\n```", row["output"], re.S) for row in rows_of("alttp_asm")]
     blocks = [block for found in answers for block in found]
     assert len(blocks) >= 600
-    assert all(assemble(tmp_path, blocks))
+    assert all(assemble(blocks))
 
 
 @needs_ca65
@@ -263,6 +236,31 @@ def test_the_emulator_adds_and_subtracts_decimal_numbers_as_people_do():
 
 def test_the_emulator_notices_a_width_that_is_not_given_back():
     assert failures(bytes((0xC2, 0x20, 0x60)), Run()) == ["m is $0, expected $1"]
+
+
+def test_decimal_addition_sets_overflow_as_the_chip_does():
+    assert failures(bytes.fromhex("f818a9356947d860"), Run(end={"a": 0x82, "v": 1, "c": 0, "n": 1})) == []
+    assert failures(bytes.fromhex("f838a945e947d860"), Run(end={"a": 0x98, "c": 0, "v": 0})) == []
+
+
+def test_the_screen_takes_video_writes_in_blanking_only():
+    draw = bytes.fromhex("a9808d1521a9008d1621a9108d1721a9558d1821a9668d192160")
+    wanted = {VRAM + 0x2000: b"\x55\x66"}
+    assert failures(draw, Run(out=wanted, screen="off")) == failures(draw, Run(out=wanted, screen="vblank")) == []
+    assert failures(draw, Run(out=wanted))[-1] == "2 writes to video memory were lost: the screen was on"
+
+
+def test_every_row_that_writes_video_memory_says_when_it_may(asm_rows):
+    drawing = [row for row in asm_rows if any(address >= VRAM for run in row.runs for address in run.out)]
+    assert len(drawing) >= 25
+    for row in drawing:
+        assert re.search(r"vblank|vertical blank|NMI|screen (is )?off|forced blank", row.instruction), row.instruction
+
+
+def test_a_family_of_the_assembly_sample_is_never_on_both_sides_of_a_split(asm_rows):
+    written = rows_of("alttp_asm")
+    assert [row["split_group"] for row in written] == [row.family for row in asm_rows]
+    assert len({row["split_group"] for row in written}) == len(asm.FAMILIES)
 
 
 def test_an_arithmetic_result_read_too_early_is_wrong_in_the_emulator():

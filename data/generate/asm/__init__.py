@@ -1,5 +1,9 @@
 """The assembly sample: families of routines, repairs, explanations and sums, a few rows of each."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 from ..dice import Dice
 from . import (
     arithmetic,
@@ -23,9 +27,10 @@ from . import (
     tables,
     transfers,
 )
+from .cases import missing, row_cases
 from .row import FAMILIES, Row
 
-__all__ = ["FAMILIES", "Row", "build", "records"]
+__all__ = ["FAMILIES", "Row", "build", "case_records", "missing", "records"]
 
 MODULES = (
     arithmetic,
@@ -56,7 +61,7 @@ TRIES = 60
 def _fresh(name: str, dice: Dice, seen: set[str]) -> Row | None:
     """A row of the family whose prompt and answer are both new, or None when chance finds none."""
     for _ in range(TRIES):
-        row = FAMILIES[name](dice)
+        row = replace(FAMILIES[name](dice), family=name)
         prompt = f"{row.instruction}\n{row.input}".lower()
         if prompt not in seen and row.output not in seen:
             seen.update((prompt, row.output))
@@ -79,6 +84,14 @@ def build(seed: int) -> list[Row]:
     return order.shuffled(rows)
 
 
-def records(seed: int) -> list[dict[str, str]]:
-    """The rows as they are written to the file."""
-    return [{"instruction": row.instruction, "input": row.input, "output": row.output} for row in build(seed)]
+def records(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """The rows as they are written to the file: rows of one family are held out together."""
+    return [
+        {"instruction": row.instruction, "input": row.input, "output": row.output, "split_group": row.family}
+        for row in rows
+    ]
+
+
+def case_records(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """What their routines must do, as it is written to the file."""
+    return [row.as_json() for row in row_cases(rows)]

@@ -4,7 +4,7 @@ from ..dice import Dice
 from ..emulate import VRAM, Run
 from .bugs import patient
 from .memory import far_ram, low_ram
-from .row import Row, family, label, le, leave, loop, repair, x2, x4, x6
+from .row import Row, blanked, family, label, le, leave, loop, repair, x2, x4, x6
 
 
 @family
@@ -163,21 +163,24 @@ def bug_vram_mode(d: Dice) -> Row:
         f"rep #$20 | lda #{x4(word)} | sta $2116 | lda #{x4(value)} | ldx #{count} | @put: | sta $2118 | dex | "
         f"bne @put | sep #$20 | {back}"
     )
-    return repair(
+    return blanked(
         d,
-        [
-            f"{count} words {x4(value)} from VRAM {x4(word)} on should be equal, but low and high bytes land in "
-            f"different words.",
-            f"16-bit writes of {x4(value)} to VRAM {x4(word)} come out shifted against each other.",
-        ],
-        f"{name}: | stz $2115 | {end}",
-        f"{name}: | lda #$80 | sta $2115 | {end}",
-        [
-            "With 0 in $2115 the address advances after $2118, before the high byte is written; $80 makes it wait "
-            "for $2119."
-        ],
-        ["A 16-bit sta writes $2118 first and $2119 second."],
-        [Run(out={VRAM + 2 * word: le(value) * count})],
+        repair(
+            d,
+            [
+                f"{count} words {x4(value)} from VRAM {x4(word)} on should be equal, but low and high bytes land in "
+                f"different words.",
+                f"16-bit writes of {x4(value)} to VRAM {x4(word)} come out shifted against each other.",
+            ],
+            f"{name}: | stz $2115 | {end}",
+            f"{name}: | lda #$80 | sta $2115 | {end}",
+            [
+                "With 0 in $2115 the address advances after $2118, before the high byte is written; $80 makes it wait "
+                "for $2119."
+            ],
+            ["A 16-bit sta writes $2118 first and $2119 second."],
+            [Run(out={VRAM + 2 * word: le(value) * count})],
+        ),
     )
 
 

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..dice import Dice
-from ..emulate import Run
+from ..emulate import Run, Screen
 
 INDENT = "  "
 _FLUSH = re.compile(r"^(@?\w*:|\w+\s*=\s.*|\.(proc|endproc|scope|endscope)\b.*)$")
@@ -33,6 +33,8 @@ class Row:
     """Code that the row says the assembler refuses."""
     runs: tuple[Run, ...] = ()
     """What the correct routine does, to be run in the emulator."""
+    family: str = ""
+    """The kind of row, by the name of its function; `build` fills it in."""
 
 
 Family = Callable[[Dice], Row]
@@ -107,6 +109,19 @@ def repair(
         rejected=bad if refused else "",
         runs=tuple(runs),
     )
+
+
+BLANKS: tuple[tuple[str, Screen], ...] = (
+    ("It is called in vertical blank.", "vblank"), ("The NMI handler calls it.", "vblank"),
+    ("The screen is off when it is called.", "off"), ("It runs in forced blank.", "off"),
+)  # fmt: skip
+
+
+def blanked(d: Dice, row: Row) -> Row:
+    """The row with a word about when it runs: with the screen on, the video chip does not take writes."""
+    words, screen = d.of(BLANKS)
+    runs = tuple(replace(run, screen=screen) for run in row.runs)
+    return replace(row, instruction=f"{row.instruction} {words}", runs=runs)
 
 
 def label(d: Dice, *words: str) -> str:

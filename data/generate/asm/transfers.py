@@ -2,7 +2,7 @@
 
 from ..dice import Dice
 from ..emulate import CGRAM, OAM, VRAM, Run
-from .row import Row, family, label, le, leave, loop, routine, x2, x4, x6
+from .row import Row, blanked, family, label, le, leave, loop, routine, x2, x4, x6
 
 
 def _data(size: int) -> bytes:
@@ -14,24 +14,28 @@ def dma_to_vram(d: Dice) -> Row:
     channel, source = d.between(0, 7), 0x7F0000 + d.step(0, 0x8000, 0x200)
     word, size = d.step(0x1000, 0x7000, 0x400), d.step(0x40, 0x800, 0x40)
     name, back, base = label(d, "upload", d.pick("tiles", "graphics", "map")), leave(d), 0x4300 + 16 * channel
-    return routine(
+    return blanked(
         d,
-        [
-            f"Upload {x4(size)} bytes from {x6(source)} to VRAM word address {x4(word)} with DMA channel {channel}.",
-            f"DMA channel {channel}: {size} bytes, {x6(source)} to VRAM {x4(word)} (word address).",
-        ],
-        f"{name}: | lda #$80 | sta $2115 | rep #$20 | lda #{x4(word)} | sta $2116 | lda #$1801 | sta {x4(base)}"
-        f" | lda #{x4(source & 0xFFFF)} | sta {x4(base + 2)} | lda #{x4(size)} | sta {x4(base + 5)} | sep #$20"
-        f" | lda #{x2(source >> 16)} | sta {x4(base + 4)} | lda #{x2(1 << channel)} | sta $420B | {back}",
-        [
-            f"The word $1801 sets mode 1 in {x4(base)} and port $2118 in {x4(base + 1)}.",
-            "VRAM may be written only in forced blank or vertical blank.",
-        ],
-        [
-            "$80 in $2115 steps the address after each high byte.",
-            f"{x2(1 << channel)} in $420B is the bit of channel {channel}.",
-        ],
-        [Run(mem={source: _data(size)}, out={VRAM + word * 2: _data(size)})],
+        routine(
+            d,
+            [
+                f"Upload {x4(size)} bytes from {x6(source)} to VRAM word address {x4(word)} with DMA channel "
+                f"{channel}.",
+                f"DMA channel {channel}: {size} bytes, {x6(source)} to VRAM {x4(word)} (word address).",
+            ],
+            f"{name}: | lda #$80 | sta $2115 | rep #$20 | lda #{x4(word)} | sta $2116 | lda #$1801 | sta {x4(base)}"
+            f" | lda #{x4(source & 0xFFFF)} | sta {x4(base + 2)} | lda #{x4(size)} | sta {x4(base + 5)} | sep #$20"
+            f" | lda #{x2(source >> 16)} | sta {x4(base + 4)} | lda #{x2(1 << channel)} | sta $420B | {back}",
+            [
+                f"The word $1801 sets mode 1 in {x4(base)} and port $2118 in {x4(base + 1)}.",
+                "VRAM may be written only in forced blank or vertical blank.",
+            ],
+            [
+                "$80 in $2115 steps the address after each high byte.",
+                f"{x2(1 << channel)} in $420B is the bit of channel {channel}.",
+            ],
+            [Run(mem={source: _data(size)}, out={VRAM + word * 2: _data(size)})],
+        ),
     )
 
 
@@ -41,18 +45,22 @@ def dma_to_cgram(d: Dice) -> Row:
     source, base = d.pick(0x7EC500, 0x7EC300) + 2 * first, 0x4300 + 16 * channel
     size = colors * 2
     name, back = label(d, "send", d.pick("palette", "colors")), leave(d)
-    return routine(
+    return blanked(
         d,
-        [
-            f"Send {colors} colors from {x6(source)} to CGRAM index {x2(first)} on DMA channel {channel}.",
-            f"Palette DMA (channel {channel}): {size} bytes at {x6(source)} to color {first}.",
-        ],
-        f"{name}: | lda #{x2(first)} | sta $2121 | rep #$20 | lda #$2200 | sta {x4(base)} | lda #{x4(source & 0xFFFF)}"
-        f" | sta {x4(base + 2)} | lda #{x4(size)} | sta {x4(base + 5)} | sep #$20 | lda #$7E | sta {x4(base + 4)}"
-        f" | lda #{x2(1 << channel)} | sta $420B | {back}",
-        ["Mode 0 writes every byte to the one port $2122, which takes low and high byte in turn."],
-        [f"A color is two bytes, so {colors} colors are {size} bytes.", "$2121 counts colors, not bytes."],
-        [Run(mem={source: _data(size)}, out={CGRAM + first * 2: _data(size)})],
+        routine(
+            d,
+            [
+                f"Send {colors} colors from {x6(source)} to CGRAM index {x2(first)} on DMA channel {channel}.",
+                f"Palette DMA (channel {channel}): {size} bytes at {x6(source)} to color {first}.",
+            ],
+            f"{name}: | lda #{x2(first)} | sta $2121 | rep #$20 | lda #$2200 | sta {x4(base)}"
+            f" | lda #{x4(source & 0xFFFF)}"
+            f" | sta {x4(base + 2)} | lda #{x4(size)} | sta {x4(base + 5)} | sep #$20 | lda #$7E | sta {x4(base + 4)}"
+            f" | lda #{x2(1 << channel)} | sta $420B | {back}",
+            ["Mode 0 writes every byte to the one port $2122, which takes low and high byte in turn."],
+            [f"A color is two bytes, so {colors} colors are {size} bytes.", "$2121 counts colors, not bytes."],
+            [Run(mem={source: _data(size)}, out={CGRAM + first * 2: _data(size)})],
+        ),
     )
 
 
@@ -62,23 +70,26 @@ def dma_to_oam(d: Dice) -> Row:
     source, base = d.pick(0x000800, 0x000800, 0x7E0800, 0x7F1000), 0x4300 + 16 * d.between(0, 0)
     base = 0x4300 + 16 * channel
     name, back = label(d, d.pick("send", "copy", "push"), "oam"), leave(d)
-    return routine(
+    return blanked(
         d,
-        [
-            f"Copy the OAM buffer at {x6(source)} ({x4(size)} bytes) to OAM with DMA channel {channel}.",
-            f"Write {name}: OAM upload of {x4(size)} bytes from {x6(source)}, channel {channel}.",
-        ],
-        f"{name}: | rep #$20 | stz $2102 | lda #$0400 | sta {x4(base)} | lda #{x4(source & 0xFFFF)} | sta "
-        f"{x4(base + 2)}"
-        f" | lda #{x4(size)} | sta {x4(base + 5)} | sep #$20 | lda #{x2(source >> 16)} | sta {x4(base + 4)}"
-        f" | lda #{x2(1 << channel)} | sta $420B | {back}",
-        ["The 16-bit stz clears $2102 and $2103, so writing starts at the first object; the port is $2104."],
-        [
-            "Full OAM is $220 bytes: $200 of entries and $20 of high bits."
-            if size == 0x220
-            else "Only part of OAM is sent."
-        ],
-        [Run(mem={source: _data(size)}, out={OAM: _data(size)})],
+        routine(
+            d,
+            [
+                f"Copy the OAM buffer at {x6(source)} ({x4(size)} bytes) to OAM with DMA channel {channel}.",
+                f"Write {name}: OAM upload of {x4(size)} bytes from {x6(source)}, channel {channel}.",
+            ],
+            f"{name}: | rep #$20 | stz $2102 | lda #$0400 | sta {x4(base)} | lda #{x4(source & 0xFFFF)} | sta "
+            f"{x4(base + 2)}"
+            f" | lda #{x4(size)} | sta {x4(base + 5)} | sep #$20 | lda #{x2(source >> 16)} | sta {x4(base + 4)}"
+            f" | lda #{x2(1 << channel)} | sta $420B | {back}",
+            ["The 16-bit stz clears $2102 and $2103, so writing starts at the first object; the port is $2104."],
+            [
+                "Full OAM is $220 bytes: $200 of entries and $20 of high bits."
+                if size == 0x220
+                else "Only part of OAM is sent."
+            ],
+            [Run(mem={source: _data(size)}, out={OAM: _data(size)})],
+        ),
     )
 
 
@@ -113,24 +124,27 @@ def vram_words(d: Dice) -> Row:
     name, back, at = label(d, "draw", "column" if column else "row"), leave(d), loop(d)
     mode, step = (0x81, 32) if column else (0x80, 1)
     out = {VRAM + 2 * (word + step * k): le(value) for k in range(count)}
-    return routine(
+    return blanked(
         d,
-        [
-            f"Write the tile word {x4(value)} {count} times {'down a column' if column else 'along a row'} from "
-            f"VRAM {x4(word)}, by hand.",
-            f"Without DMA: {count} copies of {x4(value)} to VRAM word {x4(word)}, "
-            f"{'32 words apart' if column else 'side by side'}.",
-        ],
-        f"{name}: | lda #{x2(mode)} | sta $2115 | rep #$20 | lda #{x4(word)} | sta $2116 | lda #{x4(value)} | ldx "
-        f"#{count}"
-        f" | {at}: | sta $2118 | dex | bne {at} | sep #$20 | {back}",
-        [f"{x2(mode)} in $2115 makes the address grow by {step} after each write of the high byte $2119."],
-        [
-            "The 16-bit sta fills $2118 and $2119 at once.",
-            "It has to run while the screen is blanked.",
-            *(["A 32-tile row is 32 words, so that step moves one tile down."] if column else []),
-        ],
-        [Run(out=out)],
+        routine(
+            d,
+            [
+                f"Write the tile word {x4(value)} {count} times {'down a column' if column else 'along a row'} from "
+                f"VRAM {x4(word)}, by hand.",
+                f"Without DMA: {count} copies of {x4(value)} to VRAM word {x4(word)}, "
+                f"{'32 words apart' if column else 'side by side'}.",
+            ],
+            f"{name}: | lda #{x2(mode)} | sta $2115 | rep #$20 | lda #{x4(word)} | sta $2116 | lda #{x4(value)} | ldx "
+            f"#{count}"
+            f" | {at}: | sta $2118 | dex | bne {at} | sep #$20 | {back}",
+            [f"{x2(mode)} in $2115 makes the address grow by {step} after each write of the high byte $2119."],
+            [
+                "The 16-bit sta fills $2118 and $2119 at once.",
+                "It has to run while the screen is blanked.",
+                *(["A 32-tile row is 32 words, so that step moves one tile down."] if column else []),
+            ],
+            [Run(out=out)],
+        ),
     )
 
 
@@ -147,7 +161,7 @@ def set_color(d: Dice) -> Row:
         else f"{name}: | lda #{x2(index)} | sta $2121 | lda #{x2(value & 255)} | sta $2122 | lda #{x2(value >> 8)} "
         f"| sta $2122 | {back}"
     )
-    return routine(
+    row = routine(
         d,
         [
             f"Set color {index} to red {red}, green {green}, blue {blue} "
@@ -165,6 +179,7 @@ def set_color(d: Dice) -> Row:
         ],
         [Run(out={at: le(value), 0x15: 1} if buffer else {CGRAM + 2 * index: le(value)})],
     )
+    return row if buffer else blanked(d, row)
 
 
 @family

@@ -5,6 +5,7 @@ sums, so one resampling of the rows gives the intervals of all metrics.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -41,6 +42,10 @@ class Said:
     """Tool calls of the row's own last answer."""
     calls: tuple[Call, ...] = ()
     """Tool calls parsed from the model's answer; only in rows that have tools."""
+    syntax: str = ""
+    """Assembler dialect of the row's code, `ca65` or `asar`, where the row or the dataset says it."""
+    samples: tuple[str, ...] = ()
+    """Further answers to the same prompt, drawn at random; for pass@k."""
     group: str = ""
     """Rows that share it belong together: one prompt, or one `split_group`; empty: the prompt decides."""
 
@@ -64,6 +69,9 @@ class Metric(ABC):
     @abstractmethod
     def parts(self, said: Said) -> Parts | None:
         """Amount and weight of one row; None where the metric does not apply to it."""
+
+    def prepare(self, rows: Sequence[Said]) -> None:  # noqa: B027
+        """Called with all rows before `parts`: a metric that runs something does it here, for many rows at once."""
 
     def value(self, amount: Any, weight: Any) -> Any:
         """The figure for summed amounts and weights (numbers or arrays): their mean, unless a metric says otherwise."""

@@ -1,6 +1,5 @@
 """Assembles: the code in an answer is code, says the assembler (ca65 of cc65, for the 65816)."""
 
-import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -10,10 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from hafs.evaluation.metrics import Metric, Parts, Said
-
-_FENCED = re.compile(r"^```[ \t]*(?:asm|65816|ca65|assembly)?[ \t]*\n(.*?)(?:^```|\Z)", re.MULTILINE | re.DOTALL)
-_INSTRUCTION = re.compile(r"^\s*(?:@?\w+:)?\s*[a-z]{3}\b", re.MULTILINE | re.IGNORECASE)
-_FOREIGN = re.compile(r"\.(?:include|incbin)\b", re.IGNORECASE)
+from hafs.evaluation.rom.source import code_of, is_whole, reads_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +36,10 @@ class Assembles(Metric):
         """1 or 0."""
         if said.answer is None or not self._right(code_of(said.reference)):
             return None
-        whole = said.answer.count("```") % 2 == 0
-        return Parts(float(whole and self._right(code_of(said.answer))))
+        return Parts(float(is_whole(said.answer) and self._right(code_of(said.answer))))
 
     def _right(self, code: str) -> bool:
         return bool(code) and assembles(code, self.command, self.cpu, self.seconds)
-
-
-def code_of(text: str) -> str:
-    """The code blocks of a text, joined; empty where no line looks like an instruction."""
-    code = "\n".join(match[1] for match in _FENCED.finditer(text))
-    return code if _INSTRUCTION.search(code) else ""
 
 
 @cache
@@ -59,7 +48,7 @@ def assembles(code: str, command: str, cpu: str, seconds: float) -> bool:
 
     Code that reads other files is refused: what a model wrote must not look around on this machine.
     """
-    if _FOREIGN.search(code):
+    if reads_files(code):
         return False
     try:
         done = subprocess.run(

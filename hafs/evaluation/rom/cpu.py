@@ -1,7 +1,7 @@
 """A 65816 interpreter in native mode: enough of the chip to run a routine and look at what it left behind."""
 
-from .bus import Bus
-from .opcodes import OPCODES
+from hafs.evaluation.rom.bus import Bus
+from hafs.evaluation.rom.opcodes import OPCODES
 
 N, V, M, X, D, I, Z, C = 0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02, 0x01  # noqa: E741
 BRANCHES = {
@@ -43,7 +43,7 @@ class Cpu:
         """The next `count` bytes of the program as a number."""
         value = 0
         for index in range(count):
-            value |= self.bus.read(self.pb << 16 | self.pc) << 8 * index
+            value |= self.bus.fetch(self.pb << 16 | self.pc) << 8 * index
             self.pc = self.pc + 1 & 0xFFFF
         return value
 
@@ -261,23 +261,30 @@ class Cpu:
             self._add(value if name == "adc" else value ^ mask, size, subtract=name == "sbc")
 
     def _add(self, value: int, size: int, *, subtract: bool) -> None:
+        """adc, and sbc with `value` inverted."""
         bits = 8 * size
         mask, left, carry = (1 << bits) - 1, self.a & (1 << bits) - 1, self.p & C
-        total = left + value + carry
-        self.flag(V, ~(left ^ value) & (left ^ total) & 1 << bits - 1)
+        total = plain = left + value + carry
         if self.p & D:
-            total = self._decimal(left, value ^ mask if subtract else value, carry, bits, subtract=subtract)
+            total, plain = _decimal(left, value, carry, bits, subtract=subtract)
+        self.flag(V, ~(left ^ value) & (left ^ plain) & 1 << bits - 1)
         self.flag(C, total > mask)
         self._set("a", total & mask, size)
 
-    @staticmethod
-    def _decimal(left: int, right: int, carry: int, bits: int, *, subtract: bool) -> int:
-        total = 0
-        for shift in range(0, bits, 4):
-            one, two = left >> shift & 15, right >> shift & 15
-            digit = one - two - 1 + carry if subtract else one + two + carry
-            carry = int(digit >= 0) if subtract else int(digit > 9)
-            total |= (
-                digit + 10 if subtract and not carry else digit - 10 if not subtract and carry else digit
-            ) << shift
-        return total | carry << bits
+
+def _decimal(left: int, right: int, carry: int, bits: int, *, subtract: bool) -> tuple[int, int]:
+    """A decimal sum digit by digit with its carry on top, and the sum that V is taken from.
+
+    As on the chip, V looks at the highest digit before it is corrected. For sbc, `right` is inverted.
+    """
+    total = plain = 0
+    for shift in range(0, bits, 4):
+        digit = (left >> shift & 15) + (right >> shift & 15) + carry
+        plain = total | digit << shift
+        if subtract:
+            carry, digit = int(digit > 15), digit - 6 * (digit <= 15)
+        else:
+            digit += 6 * (digit > 9)
+            carry = int(digit > 15)
+        total |= (digit & 15) << shift
+    return total | carry << bits, plain

@@ -1,0 +1,95 @@
+"""Executes: the routine in an answer does what was asked, says a 65816 that runs it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
+
+from hafs.chat import Conversation
+from hafs.evaluation.metrics import Metric, Parts, Said
+from hafs.evaluation.rom.assembly import missing
+from hafs.evaluation.rom.bench import RomJob, check_all
+from hafs.evaluation.rom.case_book import RowCases, key_of, read_book
+from hafs.evaluation.rom.check import Executed
+from hafs.evaluation.rom.source import code_of, guessed, is_whole
+
+NO_CODE = Executed(right=False, why="there is no code in it, or it was cut off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Executes(Metric):
+    """Share of answers whose routine passes every case of its row, over the rows that have cases.
+
+    Assembled, run, and compared: memory, registers, flags that were asked for; widths, D, data bank and stack given
+    back; nothing else changed; within limits of instructions and bytes. An answer that repeats the prompt's code is
+    wrong.
+    """
+
+    cases: Sequence[str]
+    """JSONL files with the cases of rows (see data/README.md)."""
+    seed: Annotated[int, Field(ge=0)]
+    """Of the case that is drawn at scoring time, and of what unset memory and registers hold."""
+    seconds: Annotated[float, Field(gt=0)]
+    """Longest time for one answer."""
+    workers: Annotated[int, Field(gt=0)] | None
+    """Processes that check answers; null: one per core."""
+    _known: dict[tuple[str, str, str], Executed] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def missing(self) -> str:
+        """Whether the cases can be read and an assembler is there."""
+        try:
+            self._book()
+        except (OSError, ValueError, KeyError) as error:
+            return f"the cases of {', '.join(self.cases)} cannot be read ({type(error).__name__})"
+        found = [missing(syntax) for syntax in ("ca65", "asar")]
+        return "" if "" in found else found[0]
+
+    def prepare(self, rows: Sequence[Said]) -> None:
+        """Check all answers, in several processes."""
+        pairs = [(said, text) for said in rows for text in (said.answer, *said.samples) if text is not None]
+        self.verdicts([(said.prompt, text, said.syntax) for said, text in pairs])
+
+    def parts(self, said: Said) -> Parts | None:
+        """1 or 0."""
+        if said.answer is None or not self.applies(said):
+            return None
+        return Parts(float(self.verdicts([(said.prompt, said.answer, said.syntax)])[0].right))
+
+    def applies(self, said: Said) -> bool:
+        """Whether the row has cases."""
+        return asked_in(said.prompt) in self._book()
+
+    def verdicts(
+        self,
+        answers: Sequence[tuple[Conversation | str, str, str]],
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> list[Executed]:
+        """What comes of running answers, in their order; each is run once.
+
+        Args:
+            answers: For each: the prompt (the conversation, or the text of its last user turn), the answer's text, and
+                its dialect (empty: guessed).
+            progress: Called with the number of answers that are done.
+        """
+        asked = [self._job(prompt, text, syntax) for prompt, text, syntax in answers]
+        due = {key: job for key, job in asked if job is not None and key not in self._known}
+        done = check_all(list(due.values()), workers=self.workers, seconds=self.seconds, progress=progress)
+        self._known.update(zip(due, done, strict=True))
+        return [self._known[key] if job is not None else NO_CODE for key, job in asked]
+
+    def _job(self, prompt: Conversation | str, text: str, syntax: str) -> tuple[tuple[str, str, str], RomJob | None]:
+        row, code = self._book().get(asked_in(prompt)), code_of(text) if is_whole(text) else ""
+        syntax = syntax or guessed(code)
+        key = (row.key if row else "", syntax, code)
+        return key, RomJob(source=code, syntax=syntax, row=row, seed=self.seed) if row and code else None
+
+    def _book(self) -> Mapping[str, RowCases]:
+        return read_book(tuple(self.cases))
+
+
+def asked_in(prompt: Conversation | str) -> str:
+    """The key of the last user turn."""
+    if isinstance(prompt, str):
+        return key_of(prompt)
+    return key_of(next((message.content for message in reversed(prompt) if message.role == "user"), ""))

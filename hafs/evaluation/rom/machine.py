@@ -1,0 +1,175 @@
+"""One run of a routine: set up as a case says, run to its return, and compared with what must hold."""
+
+import random
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from hafs.evaluation.rom.bus import Bus
+from hafs.evaluation.rom.case import RomCase, as_bytes
+from hafs.evaluation.rom.cpu import Cpu, CrashError
+
+ORIGIN = 0x8000
+"""Where a routine is placed, in bank $00."""
+RETURN = 0xFFF0
+STACK = 0x1FC
+STEPS = 30_000
+FLAG_BITS = {"n": 0x80, "v": 0x40, "m": 0x20, "i": 0x10, "dec": 0x08, "z": 0x02, "c": 0x01}
+SCRATCH = range(0x7E0000, 0x7E0010)
+"""The direct page's first bytes, which the game and the samples use as scratch: free to every routine."""
+STACK_PAGE = range(0x7E0100, 0x7E0200)
+PORTS = range(0x2000, 0x6000)
+FREE_PORTS = frozenset(
+    (*range(0x2102, 0x2105), *range(0x2115, 0x211A), *range(0x2121, 0x2123), *range(0x2180, 0x2184),
+     *range(0x4202, 0x4207), *range(0x4214, 0x4218), 0x420B, *range(0x4300, 0x4380))
+)  # fmt: skip
+"""Ports without a lasting effect of their own: addresses and data of video memory, the arithmetic unit, DMA."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnd:
+    """How a run ended."""
+
+    problems: list[str]
+    """What is not as the case says, the first difference first; empty: all holds."""
+    steps: int
+    """Instructions until it returned or was stopped."""
+    changed: frozenset[int]
+    """Cells that hold something else than before; video memory is among them."""
+    cpu: Cpu
+    """The processor as it stopped."""
+
+
+def failures(code: bytes, case: RomCase) -> list[str]:
+    """Run `code` and list what is not as the case says; empty when all holds. Unset memory and registers are 0."""
+    return run(code, case).problems
+
+
+def run(
+    code: bytes, case: RomCase, *, seed: int = 0, steps: int = STEPS, may_change: Collection[int] | None = None
+) -> RunEnd:
+    """Run a routine on one case.
+
+    Args:
+        code: Its machine code, laid at $008000.
+        case: What is there before, and what must be there after.
+        seed: Of what unset memory and registers hold; 0: zeros.
+        steps: Instructions after which it is stopped.
+        may_change: Cells that it may change beyond the case's own, the scratch bytes and the stack; None: all.
+    """
+    cpu = _prepared(code, case, seed)
+    before = {name: register(cpu, name) for name in ("m", "i", "d", "db")}
+    cells = dict(cpu.bus.cells)
+    try:
+        taken = _finish(cpu, case.stop, steps)
+    except CrashError as error:
+        return RunEnd(problems=[str(error)], steps=steps, changed=frozenset(), cpu=cpu)
+    bus = cpu.bus
+    changed = frozenset(
+        home for home, value in bus.cells.items() if value != (cells[home] if home in cells else bus.noise(home))
+    )
+    problems = _registers(cpu, case, before) + _memory(bus, case)
+    if (port := bus.unread()) is not None:
+        problems.append(f"it did not wait for ${port:04X}")
+    if may_change is not None:
+        problems += _elsewhere(bus, case, changed, may_change)
+    return RunEnd(problems=problems, steps=taken, changed=changed, cpu=cpu)
+
+
+def register(cpu: Cpu, name: str) -> int:
+    """A register or flag as cases name them; A in its current width."""
+    if name in FLAG_BITS:
+        return int(bool(cpu.p & FLAG_BITS[name]))
+    value = getattr(cpu, name)
+    return value & 0xFF if name == "a" and cpu.size(0x20) == 1 else value
+
+
+def _prepared(code: bytes, case: RomCase, seed: int) -> Cpu:
+    cpu = Cpu(Bus(case.ports, seed=seed, screen=case.screen))
+    for offset, byte in enumerate(code):
+        cpu.bus.poke(ORIGIN + offset, byte)
+    for address, value in case.mem.items():
+        for offset, byte in enumerate(as_bytes(value)):
+            cpu.bus.poke(address + offset, byte)
+    if seed:
+        _unset(cpu, random.Random(seed), case)
+    for name, value in case.regs.items():
+        if name in FLAG_BITS:
+            cpu.flag(FLAG_BITS[name], value)
+        elif name == "a" and "m" not in case.regs:  # the hidden high byte stays unset
+            cpu.a = value if value > 0xFF else cpu.a & 0xFF00 | value
+        else:
+            setattr(cpu, name, value)
+    if cpu.p & FLAG_BITS["i"]:
+        cpu.x, cpu.y = cpu.x & 0xFF, cpu.y & 0xFF
+    cpu.s = STACK
+    cpu.push(RETURN - 1, 3)
+    return cpu
+
+
+def _unset(cpu: Cpu, chance: random.Random, case: RomCase) -> None:
+    """What a caller may have left in the registers; widths, D, the data bank and decimal mode are agreed on.
+
+    A flag that the routine must answer in starts as the wrong answer, so that no answer is right by luck.
+    """
+    cpu.a, cpu.x, cpu.y = (chance.getrandbits(16) for _ in range(3))
+    for name in ("n", "v", "z", "c"):
+        cpu.flag(FLAG_BITS[name], 1 - case.end[name] if name in case.end else chance.getrandbits(1))
+
+
+def _finish(cpu: Cpu, stop: int | None, steps: int) -> int:
+    cells = cpu.bus.cells
+    for taken in range(1, steps + 1):
+        cpu.step()
+        here = cpu.pb << 16 | cpu.pc
+        if here == stop or (here == RETURN and cpu.opcode in (0x60, 0x6B)):
+            return taken
+        if cpu.bus.home(here) not in cells:
+            raise CrashError(f"ran to ${here:06X}, where there is no code")
+    raise CrashError(f"still running after {steps} instructions")
+
+
+def _registers(cpu: Cpu, case: RomCase, before: dict[str, int]) -> list[str]:
+    wanted = before | dict(case.end)
+    if "s" not in wanted:
+        wanted["s"] = STACK - 3 if case.stop else STACK - 1 if cpu.opcode == 0x60 else STACK
+    return [
+        f"{name} is ${register(cpu, name):X}, expected ${value:X}"
+        for name, value in wanted.items()
+        if register(cpu, name) != value
+    ]
+
+
+def _memory(bus: Bus, case: RomCase) -> list[str]:
+    found = []
+    for address, value in case.out.items():
+        wanted = as_bytes(value)
+        got = bytes(bus.peek(address + offset) for offset in range(len(wanted)))
+        if got != wanted:
+            at = next(offset for offset in range(len(wanted)) if got[offset] != wanted[offset])
+            found.append(f"{_place(address + at)} holds ${got[at]:02X}, expected ${wanted[at]:02X}")
+    if found and bus.lost:
+        found.append(f"{bus.lost} writes to video memory were lost: the screen was on")
+    return found
+
+
+def _place(address: int) -> str:
+    for name, start in (("OAM", 0x3000000), ("CGRAM", 0x2000000), ("VRAM", 0x1000000)):
+        if address >= start:
+            return f"{name} byte ${address - start:04X}"
+    return f"${address:06X}"
+
+
+def _elsewhere(bus: Bus, case: RomCase, changed: frozenset[int], may_change: Collection[int]) -> list[str]:
+    """What a routine changed that nobody asked it to change."""
+    asked = {bus.home(address + k) for address, value in case.out.items() for k in range(len(as_bytes(value)))}
+    wrong = sorted(
+        home
+        for home in changed
+        if home not in asked
+        and home not in may_change
+        and home not in SCRATCH
+        and home not in STACK_PAGE
+        and home not in FREE_PORTS
+    )
+    wrong = [*bus.rom_writes, *wrong]
+    return [f"{_place(wrong[0])} was changed, which was not asked"] if wrong else []

@@ -1,0 +1,42 @@
+"""The code in an answer: where it stands, and in which assembler's dialect it is written."""
+
+import re
+from typing import Literal, get_args
+
+Syntax = Literal["ca65", "asar"]
+SYNTAXES: tuple[str, ...] = get_args(Syntax)
+
+_FENCED = re.compile(r"^```[ \t]*(?:asm|65816|ca65|asar|assembly)?[ \t]*\n(.*?)(?:^```|\Z)", re.MULTILINE | re.DOTALL)
+_INSTRUCTION = re.compile(r"^\s*(?:[@.!]?\w+:?)?\s*[a-z]{3}\b", re.MULTILINE | re.IGNORECASE)
+_FOREIGN = re.compile(r"\.(?:include|incbin)\b", re.IGNORECASE)
+_DIRECTIVES = (
+    r"(?:a8|a16|i8|i16|p816|smart|byte|word|addr|faraddr|proc|scope|end\w+|segment|org|reloc|res|repeat|macro|local|"
+    r"if\w*|else\w*|code|rodata|data|bss|zeropage|import|export|global|include|incbin|setcpu|assert|align|asciiz|define)"
+)
+_ASAR = re.compile(
+    r"^\s*(?:org\b|lorom\b|hirom\b|d[bwl]\b|freecode\b|freedata\b|autoclean\b|push(?:pc|base)\b|pullpc\b|base\b|"
+    r"!\w+\s*[?:]?=|\.(?!" + _DIRECTIVES + r"\b)\w+:?\s*$|[+-]+\s|\w{3}\.[bwl]\b)|\w\s+:\s+\w{3}\b",
+    re.MULTILINE | re.IGNORECASE,
+)
+_CA65 = re.compile(r"^\s*(?:@?\w+:?)?\s*\." + _DIRECTIVES + r"\b|^@\w+:", re.MULTILINE | re.IGNORECASE)
+
+
+def code_of(text: str) -> str:
+    """The code blocks of a text, joined; empty where no line looks like an instruction."""
+    code = "\n".join(match[1] for match in _FENCED.finditer(text))
+    return code if _INSTRUCTION.search(code) else ""
+
+
+def is_whole(text: str) -> bool:
+    """Whether no code block was cut off."""
+    return text.count("```") % 2 == 0
+
+
+def reads_files(code: str) -> bool:
+    """Whether ca65 would read another file for this code; asar, with more ways to, runs in a sandbox only."""
+    return bool(_FOREIGN.search(code))
+
+
+def guessed(code: str) -> Syntax:
+    """The dialect that a piece of code looks like; code that is the same in both counts as ca65."""
+    return "asar" if len(_ASAR.findall(code)) > len(_CA65.findall(code)) else "ca65"

@@ -1,0 +1,104 @@
+"""More cases for a routine, drawn from a seed: a known case with other inputs, answered by the row's own routine.
+
+A drawn input stays within what the case shows to be legal: a byte becomes at most as large as it was, never 0 unless it
+was 0, and a digit stays a digit. A draw is dropped where the routine then reads what the case does not describe.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from hafs.evaluation.rom.bus import Bus
+from hafs.evaluation.rom.case import RomCase, as_bytes
+from hafs.evaluation.rom.machine import ORIGIN, SCRATCH, STACK_PAGE, RunEnd, register, run
+
+LONGEST_INPUT = 2
+"""Bytes of an input that is redrawn; longer ones are tables, lists and pointers, which mean something as a whole."""
+TRIES = 12
+
+
+def drawn(code: bytes, cases: Sequence[RomCase], *, seed: int) -> RomCase | None:
+    """A case that is not among the given ones; None where chance finds none.
+
+    Args:
+        code: The routine that is right.
+        cases: What it is known to do.
+        seed: Of the draw.
+    """
+    chance = random.Random(seed)
+    known = {_inputs(case) for case in cases}
+    for _ in range(TRIES):
+        base = cases[int(chance.random() * len(cases))]
+        asked = replace(base, regs=_redrawn_registers(base, chance), mem=_redrawn_memory(base, chance))
+        if _inputs(asked) not in known and (found := answered(code, base, asked)) is not None:
+            return found
+    return None
+
+
+def answered(code: bytes, base: RomCase, asked: RomCase) -> RomCase | None:
+    """The changed case with what the routine makes of it; None where it leaves what the base case describes."""
+    first, second = (run(code, replace(case, out={}, end={}), seed=1) for case in (base, asked))
+    if first.problems or second.problems or not _alike(first, second):
+        return None
+    bus = second.cpu.bus
+    out: dict[int, bytes | int] = {
+        address: bytes(bus.peek(address + k) for k in range(len(as_bytes(value))))
+        for address, value in base.out.items()
+    }
+    described = _cells(base.out)
+    kept = {home: bus.peek(home) for home in sorted(described - second.changed - _cells(asked.mem))}
+    fresh = second.changed - first.changed - described
+    out |= {home: bus.cells[home] for home in sorted(fresh) if home not in SCRATCH and home not in STACK_PAGE}
+    end = {name: register(second.cpu, name) for name in base.end}
+    return replace(asked, mem={**kept, **asked.mem}, out=out, end=end)
+
+
+def _cells(memory: Mapping[int, bytes | int]) -> set[int]:
+    return {Bus.home(address + k) for address, value in memory.items() for k in range(len(as_bytes(value)))}
+
+
+def _alike(first: RunEnd, second: RunEnd) -> bool:
+    """Whether the second run reads nothing that the first one did not, and is not much longer."""
+    strange = second.cpu.bus.reads - first.cpu.bus.reads
+    return not strange and not second.cpu.bus.lost and second.steps <= 3 * first.steps + 50
+
+
+def _inputs(case: RomCase) -> tuple:
+    memory = tuple((address, as_bytes(value)) for address, value in sorted(case.mem.items()))
+    return tuple(sorted(case.regs.items())), memory, tuple(case.ports.items())
+
+
+def _redrawn_registers(case: RomCase, chance: random.Random) -> dict[str, int]:
+    return {
+        name: _number(value, chance) if name in ("a", "x", "y") and chance.random() < 0.7 else value
+        for name, value in case.regs.items()
+    }
+
+
+def _redrawn_memory(case: RomCase, chance: random.Random) -> dict[int, bytes | int]:
+    return {
+        address: bytes(_byte(b, chance) for b in as_bytes(value))
+        if _free(address, value) and chance.random() < 0.7
+        else value
+        for address, value in case.mem.items()
+    }
+
+
+def _free(address: int, value: bytes | int) -> bool:
+    return len(as_bytes(value)) <= LONGEST_INPUT and address & 0xFFFF < ORIGIN
+
+
+def _number(value: int, chance: random.Random) -> int:
+    low = _byte(value & 0xFF, chance)
+    return low | _byte(value >> 8, chance) << 8
+
+
+def _byte(value: int, chance: random.Random) -> int:
+    """A byte from 1 to `value`; both digits stay decimal if they were."""
+    if not value:
+        return 0
+    for _ in range(20):
+        found = 1 + int(chance.random() * value)
+        if max(value & 15, value >> 4) > 9 or max(found & 15, found >> 4) <= 9:
+            return found
+    return value

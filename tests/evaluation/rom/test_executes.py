@@ -1,0 +1,148 @@
+"""`executes`: answers that do what was asked are right, and all others are not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hafs.chat import Message
+from hafs.evaluation.figures import figures
+from hafs.evaluation.metrics import Said
+from hafs.evaluation.metrics.executes import Executes
+from hafs.evaluation.rom.assembly import missing
+from hafs.evaluation.rom.bench import RomJob, check_all
+from hafs.evaluation.rom.case_book import key_of, read_book
+from hafs.evaluation.rom.check import run_all
+
+DATA = Path(__file__).resolve().parents[3] / "data"
+CASES = str(DATA / "alttp_asm.cases.jsonl")
+needs_ca65 = pytest.mark.skipif(bool(missing("ca65")), reason=missing("ca65"))
+
+
+def metric(**changes):
+    return Executes(**{"cases": [CASES], "seed": 7, "seconds": 5.0, "workers": 2} | changes)
+
+
+def prompts():
+    rows = [json.loads(line) for line in (DATA / "alttp_asm.jsonl").read_text(encoding="utf-8").splitlines()]
+    texts = {f"{row['instruction']}\n\n{row['input']}".strip(): row for row in rows}
+    book = read_book((CASES,))
+    return {text: row for text, row in texts.items() if key_of(text) in book}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return prompts()
+
+
+@pytest.fixture(scope="module")
+def book():
+    return read_book((CASES,)).values()
+
+
+def test_every_row_with_a_routine_that_was_run_has_cases(rows, book):
+    assert len(rows) == len(book) >= 690
+    assert all("```asm" in row["output"] for row in rows.values())
+
+
+def test_the_own_routine_of_every_row_is_right_with_any_seed(book):
+    assert [row.family for row in book if not run_all(row.code, row, seed=1234).right] == []
+
+
+def test_no_row_is_passed_by_returning_at_once_or_by_what_its_prompt_shows(book):
+    for row in book:
+        for code in (b"", b"\x60", b"\x6b", *row.shown):
+            assert not run_all(code, row, seed=99).right, (row.family, code)
+
+
+def test_every_row_is_run_at_least_three_times_with_something_else_in_unset_memory(book):
+    for row in book:
+        trial = row.trial(7)
+        assert len(trial) >= 3
+        assert len({noise for _, noise in trial}) == len(trial)
+
+
+def test_a_case_is_drawn_at_scoring_time_for_most_rows_with_inputs(book):
+    drawn = [row for row in book if row.trial(1)[-1][0] != row.trial(2)[-1][0]]
+    assert len(drawn) >= 200
+
+
+def mutants(code):
+    for bit in range(8 * len(code)):
+        yield code[: bit // 8] + bytes((code[bit // 8] ^ 1 << bit % 8,)) + code[bit // 8 + 1 :]
+
+
+def noticed(rows):
+    told = [not run_all(code, row, seed=5).right for row in rows for code in mutants(row.code)]
+    return sum(told) / len(told)
+
+
+def test_most_single_bit_mutants_of_right_machine_code_are_noticed(book):
+    assert noticed(sorted(book, key=lambda row: row.key)[::90]) >= 0.93
+
+
+@pytest.mark.long
+def test_at_least_95_percent_of_all_single_bit_mutants_are_noticed(book):
+    assert noticed(book) >= 0.95
+
+
+@needs_ca65
+def test_answers_are_assembled_and_run_in_a_child_process(rows):
+    few = list(rows.items())[::40]
+    own = metric().verdicts([(text, row["output"], "") for text, row in few])
+    assert [verdict.why for verdict in own if not verdict.right] == []
+    echo = metric().verdicts([(text, f"```asm\n{row['input']}\n```", "") for text, row in few])
+    assert not any(verdict.right for verdict in echo)
+
+
+@needs_ca65
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("It fills the page.", "no code"),
+        ("```asm\n  lda #1", "no code"),
+        ("```asm\n  lda\n```", "does not assemble"),
+        ("```asm\n  jsr Elsewhere\n  rts\n```", "does not assemble"),
+        ("```asm\nFill:\n  bra Fill\n```", "still running"),
+        ("```asm\n  pha\n  rts\n```", "case 1"),
+        ("```asm\n  rep #$20\n  rts\n```", "case 1: m is $0"),
+        ("```asm\n.repeat 4000\n  nop\n.endrep\n  rts\n```", "bytes long"),
+    ],
+)
+def test_what_is_wrong_is_said(rows, answer, why):
+    text = next(text for text in rows if text.startswith("Fill "))
+    verdict = metric().verdicts([(text, answer, "")])[0]
+    assert not verdict.right
+    assert why in verdict.why
+
+
+@needs_ca65
+def test_a_routine_that_changes_something_else_is_wrong(rows):
+    text, row = next((text, row) for text, row in rows.items() if text.startswith("Fill "))
+    stray = row["output"].replace("```asm\n", "```asm\n  stz $1F77\n", 1)
+    assert "$7E1F77 was changed" in metric().verdicts([(text, stray, "")])[0].why
+
+
+@needs_ca65
+def test_an_answer_that_hangs_the_assembler_costs_only_itself(book):
+    row = next(iter(book))
+    hang = ".repeat 100000000\n.repeat 100000000\n nop\n.endrep\n.endrep"
+    good = "\n".join(f".byte {byte}" for byte in row.code)
+    jobs = [RomJob(source=text, syntax="ca65", row=row, seed=1) for text in (hang, good, good)]
+    found = check_all(jobs, workers=1, seconds=0.5)
+    assert [verdict.right for verdict in found] == [False, True, True]
+
+
+@needs_ca65
+def test_the_figure_counts_rows_with_cases_only(rows):
+    text, row = next(iter(rows.items()))
+    said = Said(prompt=(Message(role="user", content=text),), reference=row["output"], answer="```asm\n rts\n```")
+    better = Said(prompt=said.prompt, reference=said.reference, answer=row["output"])
+    other = Said(prompt=(Message(role="user", content="Hi"),), reference="Hello", answer="Hello")
+    found, skipped = figures({"executes": metric()}, [said, other], [better, other], draws=100, seed=1)
+    assert (found["executes"].base, found["executes"].tuned, found["executes"].rows) == (0.0, 1.0, 1)
+    assert skipped == {}
+
+
+def test_a_missing_file_of_cases_is_said():
+    assert "cannot be read" in metric(cases=["nowhere.jsonl"]).missing()
