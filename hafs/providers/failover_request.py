@@ -13,17 +13,17 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from hafs.core.errors import AllProvidersDown
 from hafs.providers.attempts import Attempt, table
 from hafs.providers.candidate_queue import NEVER, Candidate, CandidateQueue
-from hafs.providers.classify import before_sending, from_error
+from hafs.providers.classify import from_error
 from hafs.providers.deadlines import now, within
 from hafs.providers.parse import THINKING
 from hafs.providers.policy import Policy
+from hafs.providers.provider_call import ProviderCall, call_of
 from hafs.providers.provider_error import ProviderError
 from hafs.providers.repetition import STOPPED, Repetition
 from hafs.providers.reply import (
@@ -31,17 +31,17 @@ from hafs.providers.reply import (
     check_ending,
     cost_of,
     finish_of,
+    gathered,
     has_content,
     refuse_broken_calls,
+    refuses_to_stream,
     thinking_in,
 )
 from hafs.providers.stream_continuation import StreamContinuation, go_on
 from hafs.providers.tracing import Callbacks, asked, streamed
+from hafs.providers.watched_answer import Watch
 
 T = TypeVar("T")
-CALL_WORDS = frozenset({"tools", "tool_choice", "response_format", "stop", "parallel_tool_calls"})
-"""Parameters of a call; all others are parameters of the model."""
-_RENAMED = {"max_tokens": "max_completion_tokens"}
 
 
 @dataclass(kw_only=True)
@@ -71,16 +71,39 @@ class FailoverRequest:
         while True:
             candidate = await self._next()
             with self._attempt(candidate) as attempt:
-                model, call = self._model(attempt)
-                limit = self._limit(candidate)
-                work = asked(model, list(self.messages), call, self.callbacks, **self._run(attempt))
-                generation = await within(work, limit, "no complete answer")
+                generation = await within(self._generation(attempt), self._limit(candidate), "no complete answer")
                 attempt.count(getattr(generation.message, "usage_metadata", None), cost_of(generation))
                 check_ending(finish_of(generation), has_content(generation.message))
                 refuse_broken_calls(generation)
                 attempt.ended(now())
                 self._sign(attempt, generation)
                 return ChatResult(generations=[generation])
+
+    async def _generation(self, attempt: Attempt) -> ChatGeneration:
+        """One candidate's complete answer.
+
+        While another candidate could answer, it is read as a stream: only a stream shows that a host is alive, so a
+        hanging host is left after `first_token_seconds`, as it is when the caller streams.
+        """
+        host = attempt.candidate.provider.host
+        if host.local or not self.queue.others(attempt.candidate):
+            return await self._asked(attempt)
+        try:
+            if host.watches:
+                return await self._asked(attempt, Watch(self.policy.first_token_seconds, self.policy.idle_seconds))
+            end, call = Ending(), call_of(attempt, self.messages, self.words, self.adapter)
+            return await gathered(self._parts(self._chunks(call, attempt), attempt, end), end)
+        except ProviderError as error:
+            if not refuses_to_stream(error):
+                raise
+        return await self._asked(attempt)
+
+    async def _asked(self, attempt: Attempt, watch: Watch | None = None) -> ChatGeneration:
+        call = call_of(attempt, self.messages, self.words, self.adapter, watch)
+        return await asked(call.model, call.messages, call.words, self.callbacks, **self._run(attempt))
+
+    def _chunks(self, call: ProviderCall, attempt: Attempt) -> AsyncIterator[ChatGenerationChunk]:
+        return streamed(call.model, call.messages, call.words, self.callbacks, **self._run(attempt))
 
     async def pieces(self) -> AsyncIterator[ChatGenerationChunk]:
         """The answer as a stream; the first piece with content commits to its provider.
@@ -106,14 +129,13 @@ class FailoverRequest:
 
     async def _stream(self, attempt: Attempt, continuation: StreamContinuation) -> AsyncGenerator[ChatGenerationChunk]:
         """One candidate's chunks, then the closing one; raises its error."""
-        model, call = self._model(attempt)
         messages = list(self.messages)
         if continuation.given and continuation.how == "continue":
             given = continuation.given
             messages += [AIMessage(content=given.rstrip()), HumanMessage(content=go_on(given))]
+        call = call_of(attempt, messages, self.words, self.adapter)
         end, repetition = Ending(), Repetition()
-        chunks = streamed(model, messages, call, self.callbacks, **self._run(attempt))
-        async with aclosing(self._parts(chunks, attempt, end)) as parts:
+        async with aclosing(self._parts(self._chunks(call, attempt), attempt, end)) as parts:
             async for part in parts:
                 if isinstance(part, ChatGenerationChunk):
                     yield part
@@ -223,29 +245,6 @@ class FailoverRequest:
         if self.queue.others(candidate):
             return min(now() + self.policy.attempt_seconds, self.queue.deadline)
         return self.queue.deadline
-
-    def _model(self, attempt: Attempt) -> tuple[BaseChatModel, dict[str, Any]]:
-        """The candidate's model, and the call without the parameters it does not accept."""
-        candidate = attempt.candidate
-        takes = candidate.provider.takes
-        words = {}
-        for word, value in self.words.items():
-            if word not in takes and _RENAMED.get(word) in takes:
-                words[_RENAMED[word]] = value
-            elif word in takes:
-                words[word] = value
-            else:
-                attempt.left_out += (word,)
-        carries = candidate.provider.host.carries_adapters and not candidate.stands_in_for
-        attempt.adapter = self.adapter if carries else None
-        with before_sending():
-            model = candidate.provider.chat(
-                candidate.tier,
-                model=candidate.model,
-                adapter=attempt.adapter,
-                **{word: value for word, value in words.items() if word not in CALL_WORDS},
-            )
-        return model, {word: value for word, value in words.items() if word in CALL_WORDS}
 
     def _run(self, attempt: Attempt) -> dict[str, Any]:
         """The name and metadata of an attempt's traced run."""

@@ -4,10 +4,12 @@ The response is read raw, because what a client library smooths over is what fai
 200, null content, a stream that ends without `finish_reason`.
 """
 
+import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -19,6 +21,7 @@ from hafs.providers.bridge import Bridged
 from hafs.providers.classify import before_sending, from_error, from_status
 from hafs.providers.parse import (
     LARGEST_ANSWER_BYTES,
+    THINKING,
     body_of,
     chunk_of,
     events,
@@ -32,8 +35,22 @@ from hafs.providers.provider_error import ProviderError
 from hafs.providers.sessions import proxy_of, session
 from hafs.providers.tool_call_numbers import ToolCallNumbers
 from hafs.providers.tracing import Callbacks
+from hafs.providers.watched_answer import Watch, joined
 
 _HEADER = re.compile(r"[\x21-\x7e]+")
+
+
+def _as_sent(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """The messages in OpenAI's form, with the reasoning of earlier answers, which LangChain's conversion drops."""
+    if not any(THINKING in message.additional_kwargs for message in messages):
+        return cast(list[dict[str, Any]], convert_to_openai_messages(messages))
+    sent = []
+    for message in messages:
+        told = cast(list[dict[str, Any]], convert_to_openai_messages([message]))
+        if thinking := message.additional_kwargs.get(THINKING):
+            told[0][THINKING] = thinking
+        sent += told
+    return sent
 
 
 class OpenAIClient(Bridged):
@@ -47,6 +64,8 @@ class OpenAIClient(Bridged):
     body: dict[str, Any]
     """Extra body fields of every request."""
     parameters: dict[str, Any]
+    watch: Watch | None = None
+    """For complete answers: how long the host may be silent; None: they are asked for in one piece."""
 
     @property
     def _llm_type(self) -> str:
@@ -62,7 +81,7 @@ class OpenAIClient(Bridged):
     def _asked(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]) -> bytes:
         asked = {
             "model": self.model,
-            "messages": convert_to_openai_messages(messages),
+            "messages": _as_sent(messages),
             **self.parameters,
             **words,
             **self.body,
@@ -126,6 +145,11 @@ class OpenAIClient(Bridged):
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
         """The host's complete answer."""
+        if self.watch is not None:
+            began = asyncio.get_running_loop().time()
+            events = self._events(messages, stop, words)
+            async with aclosing(events):
+                return self._read(await joined(events, self._refuse, self.watch, began))
         try:
             response = await self._send(messages, stop, words)
             try:
@@ -152,17 +176,28 @@ class OpenAIClient(Bridged):
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
         """The host's answer as a stream."""
-        asked = {"stream": True, "stream_options": {"include_usage": True}, **words}
-        began, numbers = False, ToolCallNumbers()
+        numbers = ToolCallNumbers()
+        async with aclosing(self._events(messages, stop, words)) as events:
+            async for event in events:
+                self._refuse(event)
+                if (chunk := chunk_of(event, numbers)) is not None:
+                    yield chunk
+
+    def _refuse(self, event: Mapping[str, Any]) -> None:
+        if error := self._error_within(event):
+            raise error
+
+    async def _events(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]
+    ) -> AsyncGenerator[dict[str, Any]]:
+        """The objects of the host's stream."""
+        asked, began = {"stream": True, "stream_options": {"include_usage": True}, **words}, False
         try:
             response = await self._send(messages, stop, asked)
             try:
                 async for event in events(response):
-                    if inner := self._error_within(event):
-                        raise inner
                     began = True
-                    if (chunk := chunk_of(event, numbers)) is not None:
-                        yield chunk
+                    yield event
             finally:
                 response.release()
         except Exception as error:

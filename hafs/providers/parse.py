@@ -60,21 +60,37 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, An
         yield object_of(await body_of(response, LARGEST_ANSWER_BYTES))
         return
     seen, pending = False, b""
-    async for lines in response.content:
-        for line in lines.replace(b"\r", b"\n").split(b"\n") if b"\r" in lines else (lines,):
-            if line.startswith(b"data:") and (data := line[5:].strip()):
-                if data == b"[DONE]":
-                    return
-                seen, pending = True, pending + data + b"\n"
-                if isinstance(event := parsed(pending), dict):
-                    pending = b""
-                    yield event
-            elif line.startswith(b"<") and not seen:
-                raise ProviderError("malformed", "a web page instead of a stream")
-            elif pending and lines in (b"\n", b"\r\n"):  # the event ends and is not an object
-                yield object_of(pending)
+    async for line in _lines(response):
+        if line.startswith(b"data:") and (data := line[5:].strip()):
+            if data == b"[DONE]":
+                return
+            seen, pending = True, pending + data + b"\n"
+            if isinstance(event := parsed(pending), dict):
+                pending = b""
+                yield event
+        elif line.startswith(b"<") and not seen:
+            raise ProviderError("malformed", "a web page instead of a stream")
+        elif pending and not line:  # the event ends and is not an object
+            yield object_of(pending)
     if pending:
         yield object_of(pending)
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The lines of a body, without their ends. They are split here: reading them one by one costs an await each."""
+    rest = b""
+    async for part in response.content.iter_any():
+        rest += part
+        held = rest[-1:] if rest.endswith(b"\r") else b""  # may be half of a CRLF
+        rest = rest.removesuffix(held)
+        if len(rest) > LARGEST_ANSWER_BYTES:
+            raise ProviderError("malformed", f"a line of a stream is longer than {LARGEST_ANSWER_BYTES} bytes")
+        *lines, rest = rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        rest += held
+        for line in lines:
+            yield line
+    if rest:
+        yield rest
 
 
 def chunk_of(event: Mapping[str, Any], numbers: ToolCallNumbers | None = None) -> ChatGenerationChunk | None:
@@ -97,18 +113,22 @@ def chunk_of(event: Mapping[str, Any], numbers: ToolCallNumbers | None = None) -
     for call in delta.get("tool_calls") or []:
         index, begun = numbers.of(call)
         function = call.get("function") or {}
-        name, args = function.get("name") or None, function.get("arguments")
-        args = args if isinstance(args, str | None) else orjson.dumps(args).decode()
-        calls.append(tool_call_chunk(name=name, args=args, id=begun, index=index))
+        name = function.get("name") or None
+        calls.append(tool_call_chunk(name=name, args=arguments_of(function), id=begun, index=index))
     message = AIMessageChunk(
-        content=_text(delta.get("content")),
+        content=_text(delta.get("content")) or str(delta.get("refusal") or ""),
         additional_kwargs=thinking_of(delta),
         tool_call_chunks=calls,
         usage_metadata=usage,
     )
-    return ChatGenerationChunk(
-        message=message, generation_info=info_of(event, choice) if choice.get("finish_reason") else None
-    )
+    ends = choice.get("finish_reason") or choice.get("logprobs")
+    return ChatGenerationChunk(message=message, generation_info=info_of(event, choice) if ends else None)
+
+
+def arguments_of(function: Mapping[str, Any]) -> str | None:
+    """The arguments of a tool call as text; some hosts send the object itself."""
+    given = function.get("arguments")
+    return given if isinstance(given, str | None) else orjson.dumps(given).decode()
 
 
 def message_of(told: Mapping[str, Any], usage: UsageMetadata | None) -> AIMessage:

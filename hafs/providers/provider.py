@@ -87,6 +87,11 @@ class Host(ABC):
         return False
 
     @property
+    def watches(self) -> bool:
+        """Whether `chat` takes `watch`: how long the host may be silent while it makes a complete answer."""
+        return False
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """Optional modules that it imports."""
         return ()

@@ -53,6 +53,11 @@ class OpenAICompatible(Host):
         """Whether the host serves adapters under their names."""
         return self.adapters
 
+    @property
+    def watches(self) -> bool:
+        """Its models read a complete answer as a stream if they are given a `Watch`."""
+        return True
+
     def missing_key(self) -> str | None:
         """The key's variable if it is not set."""
         return self.api_key_env if self.api_key_env and not os.environ.get(self.api_key_env) else None
@@ -68,6 +73,7 @@ class OpenAICompatible(Host):
             api_key_env=self.api_key_env,
             headers=dict(self.headers),
             body=dict(self.body),
+            watch=params.pop("watch", None),
             parameters=params,
         )
 

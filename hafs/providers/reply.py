@@ -1,16 +1,19 @@
 """What counts as an answer: finish reason, cost, and checks of incomplete ones."""
 
 import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, message_chunk_to_message
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 
 from hafs.providers.parse import THINKING
 from hafs.providers.provider_error import ProviderError
 
 BROKEN_CALL = "the arguments of a tool call are not JSON"
+LOGPROBS = "logprobs"
 _FINISH = ("finish_reason", "done_reason", "stop_reason")
 
 
@@ -28,7 +31,10 @@ class Ending:
         """The text of a chunk; its other parts are stored."""
         message: Any = chunk.message
         if chunk.generation_info or message.response_metadata:
-            self.info |= {**message.response_metadata, **(chunk.generation_info or {})}
+            told = {**message.response_metadata, **(chunk.generation_info or {})}
+            if told.get(LOGPROBS):
+                told[LOGPROBS] = later_logprobs(self.info.get(LOGPROBS), told[LOGPROBS])
+            self.info |= told
             self.finish = finish_of(chunk) or self.finish
         usage = getattr(message, "usage_metadata", None)
         if usage:
@@ -63,6 +69,42 @@ def _is_json(text: str) -> bool:
         return not text.strip() or isinstance(json.loads(text), dict)
     except ValueError:
         return False
+
+
+async def gathered(parts: AsyncGenerator[str | ChatGenerationChunk], end: Ending) -> ChatGeneration:
+    """A stream as a complete answer.
+
+    Args:
+        parts: Its texts, and chunks of reasoning.
+        end: Gets everything else while the parts are read.
+
+    Raises:
+        ProviderError: The arguments of a tool call are not JSON.
+    """
+    text, thinking = [], []
+    async with aclosing(parts) as stream:
+        async for part in stream:
+            if isinstance(part, str):
+                text.append(part)
+            else:
+                thinking.append(thinking_in(part.message))
+    said = {THINKING: "".join(thinking)} if thinking else {}
+    message = AIMessageChunk(content="".join(text), additional_kwargs=said, usage_metadata=end.usage)
+    for chunk in end.whole_calls():
+        message += chunk.message  # type: ignore[assignment]
+    return ChatGeneration(message=message_chunk_to_message(message), generation_info=end.info)
+
+
+def refuses_to_stream(error: ProviderError) -> bool:
+    """Whether a host answers this account, but not as a stream: OpenAI wants its organizations verified for that."""
+    return error.status == 400 and "stream" in error.said.lower()
+
+
+def later_logprobs(before: Any, now: Any) -> Any:
+    """The log-probabilities after another chunk: the lists of tokens are concatenated."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return now
+    return {**before, **{key: [*(before.get(key) or []), *(value or [])] for key, value in now.items()}}
 
 
 def later_usage(before: Any, now: Any) -> Any:

@@ -201,6 +201,9 @@ class FaultServer:
             return await self.ollama(writer, asked, read=int(name.removeprefix("ollama") or 7))
         if name in HEADS:
             return await self.plain(writer, *HEADS[name], key=call.key)
+        if name == "400_stream" and asked.get("stream"):
+            error = "Your organization must be verified to stream this model."
+            return await self.plain(writer, 400, {}, {"error": {"message": error, "param": "stream"}})
         if name == "hang":
             await asyncio.sleep(LONG)
         if name == "reset":
@@ -208,7 +211,7 @@ class FaultServer:
             writer.transport.abort()
             return False
         tokens = remaining(asked["messages"])
-        if name == "short":
+        if name in ("short", "400_stream"):
             tokens = ["yes"]
         if asked.get("stream"):
             return await self.stream(writer, name, tokens, asked)

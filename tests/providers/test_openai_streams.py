@@ -29,10 +29,13 @@ def event(facts):
 def sending(*parts):
     """A server that sends these bytes for every request; a number is a pause in seconds."""
 
+    open_writers = []
+
     async def serve(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
         size = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line)
         await reader.readexactly(size)
+        open_writers.append(writer)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
         for part in parts:
             if isinstance(part, bytes):
@@ -42,6 +45,14 @@ def sending(*parts):
                 await asyncio.sleep(part)
         writer.close()
 
+    async def end():
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for writer in open_writers:
+            writer.close()
+
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -49,6 +60,7 @@ def sending(*parts):
     yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     loop.call_soon_threadsafe(server.close)
     time.sleep(0.02)
+    asyncio.run_coroutine_threadsafe(end(), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join(5)
     loop.close()
@@ -148,3 +160,86 @@ def test_an_answer_that_repeats_itself_is_stopped_and_says_so():
 )
 def test_tables_and_numbered_steps_are_no_repetition(text):
     assert not any(repeats(text[:end]) for end in range(64, len(text), 64))
+
+
+def whole(*parts, **words):
+    """A complete answer, while another provider could answer; and the seconds that it took."""
+    with sending(*parts) as url:
+        began = time.monotonic()
+        answer = chain(remote(url, **words.pop("facts", {})), scripted(name="second"), **words).invoke("Why?")
+        return answer, time.monotonic() - began
+
+
+def test_whoever_does_not_stream_waits_no_longer_for_a_silent_host():
+    answer, seconds = whole(event(delta(content="")), 3.0, attempt_seconds=3.0)
+    assert outcomes(answer) == ["timeout", "answered"]
+    assert seconds < 1.5
+    answer, seconds = whole(event(delta(content="yes")), 3.0, attempt_seconds=3.0)
+    assert outcomes(answer) == ["timeout", "answered"]
+    assert seconds < 1.5
+
+
+def test_an_answer_that_is_slower_than_the_first_token_is_waited_for_while_it_grows():
+    parts = [part for k in range(4) for part in (event(delta(content=f"{k} ")), 0.2)]
+    answer, _ = whole(*parts, event(END), attempt_seconds=3.0)
+    assert answer.text == "0 1 2 3 "
+    assert outcomes(answer) == ["answered"]
+
+
+def test_an_answer_read_as_a_stream_is_whole_in_all_its_parts():
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9, "cost": 0.5}
+    chances = [{"token": t, "logprob": -1.0, "bytes": None, "top_logprobs": []} for t in ("ye", "s")]
+    parts = [
+        event(delta(reasoning_content="well, ")), event(delta(reasoning_content="so")),
+        event({"choices": [{"index": 0, "delta": {"content": "ye"}, "logprobs": {"content": chances[:1]}}]}),
+        event({"choices": [{"index": 0, "delta": {"content": "s"}, "logprobs": {"content": chances[1:]}}]}),
+        event(delta(**call(0, "a", "f", '{"x": '))), event(delta(**call(0, None, None, "1}"))),
+        event(delta("tool_calls")), event({"choices": [], "usage": usage}),
+    ]  # fmt: skip
+    answer, _ = whole(*parts)
+    assert answer.text == "yes"
+    assert answer.additional_kwargs["reasoning_content"] == "well, so"
+    assert [(made["name"], made["args"], made["id"]) for made in answer.tool_calls] == [("f", {"x": 1}, "a")]
+    assert answer.usage_metadata["total_tokens"] == 9
+    assert answer.response_metadata["attempts"][0]["cost"] == 0.5
+    assert answer.response_metadata["logprobs"]["content"] == chances
+    with sending(*parts) as url:
+        streamed = reduce(add, chain(remote(url)).stream("Why?"))
+    assert streamed.response_metadata["logprobs"]["content"] == chances
+
+
+def test_broken_arguments_and_a_cut_are_errors_of_a_whole_answer_too():
+    answer, _ = whole(event(delta(**call(0, "a", "f", '{"x": '))), event(delta("tool_calls")))
+    assert outcomes(answer) == ["malformed", "answered"]
+    answer, _ = whole(event(delta(content="ye")))
+    assert outcomes(answer) == ["cut", "answered"]
+
+
+def test_an_account_that_may_not_stream_is_asked_for_the_answer_in_one_piece(server):
+    answer = chain(remote(server.url("400_stream")), scripted(name="second")).invoke("Why?")
+    assert answer.text == "yes"
+    assert outcomes(answer) == ["answered"]
+
+
+def test_a_line_end_that_is_split_between_two_packets_is_one_line_end():
+    text = event(delta(content="yes")).replace(b"\n", b"\r\n")
+    two = b'data: {"choices": [{"index": 0,\r'
+    rest = b'\ndata: "delta": {"content": "yes"}}]}\r\n\r\n'
+    assert streamed(two, 0.05, rest, event(END)).text == "yes"
+    assert streamed(text[:-3], 0.05, text[-3:-1], 0.05, text[-1:], event(END)).text == "yes"
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_the_reasoning_of_earlier_answers_goes_back_to_hosts_that_take_it(server, takes):
+    history = [
+        {"role": "user", "content": "Why?"},
+        {"role": "assistant", "content": "Because.", "reasoning_content": "well, so"},
+        {"role": "user", "content": "And then?"},
+    ]
+    parameters = ["max_tokens", *(["reasoning_content"] if takes else [])]
+    answer = chain(remote(server.url("ok"), parameters=parameters)).invoke(history)
+    sent = server.calls[-1].body["messages"]
+    assert [message["content"] for message in sent] == [message["content"] for message in history]
+    assert sent[1].get("reasoning_content") == ("well, so" if takes else None)
+    left_out = answer.response_metadata["attempts"][0].get("left_out", [])
+    assert ("reasoning_content" in left_out) is not takes
