@@ -12,7 +12,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "adapter": ("hafs.modeling.adapter",),
     "hardware": ("hafs.modeling.hardware",),
     "dataset": ("hafs.data.dataset",),
-    "stage": ("hafs.training.stage",),
+    "stage": ("hafs.training.stage", "hafs.training.preference"),
     "optimizer": ("hafs.training.optimizer",),
     "callbacks": ("hafs.training.callbacks",),
     "metrics": ("hafs.evaluation.metrics",),

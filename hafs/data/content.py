@@ -29,13 +29,23 @@ def normalize(text: str) -> str:
     return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).split())
 
 
-def keys_of(conversation: Conversation, split_group: object = None) -> tuple[RowKeys, bytes]:
+def keys_of(
+    conversation: Conversation, split_group: object = None, rejected: Conversation | None = None
+) -> tuple[RowKeys, bytes]:
     """The keys of a row, and its normalized text (without system messages) for near-duplicate detection.
 
     Args:
         conversation: The row's conversation.
         split_group: The row's own group name; ignored unless it is a non-empty string.
+        rejected: The worse answer of a preference row. Such a row never conflicts with another one.
     """
+    if rejected is not None:
+        ours, said = keys_of(conversation, split_group)
+        theirs, worse = keys_of(rejected)
+        content, exact = (
+            _hash(f"{a:x}\x1e{b:x}") for a, b in ((ours.content, theirs.content), (ours.exact, theirs.exact))
+        )
+        return RowKeys(content, exact, ours.opening, content), said + b" " + worse
     turns = [(_role(message), normalize(_said(message))) for message in conversation]
     parts = [f"{role}\x1f{text}" for role, text in turns]
     content = _hash("\x1e".join(parts))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from hafs.chat import TEXT_ROLE, Conversation, Message
 from hafs.data.chat_rows import REASONING, is_empty, ordered, read_chat, shown, with_reasoning
 from hafs.data.decode import Reject, UnusableRow
+from hafs.data.preference_rows import read_preference, side_of
 from hafs.data.tool_calls import call_of, tools_of
 from hafs.data.training_marks import reject_unwanted, row_mark_keys
 
@@ -44,6 +45,8 @@ class Parsed(NamedTuple):
     """All keys of the row that the format does not use."""
     unused: list[str]
     """Keys of the row and of its turns that have a value but are not used."""
+    rejected: Conversation | None = None
+    """The worse answer of a preference row, with the same prompt."""
 
 
 class _Read(NamedTuple):
@@ -67,6 +70,8 @@ def parse(
         named = {key: value for key, value in row.items() if key not in columns and key not in columns.values()}
         row = named | {columns[key]: value for key, value in row.items() if key in columns}
     try:
+        if side := side_of(row):
+            return _preference(row, side, system, reasoning)
         key = next((key for key in (*CHATS, *PAIRS, "text") if row.get(key) is not None), None)
         if key is None:
             return _unknown(row)
@@ -80,6 +85,14 @@ def parse(
         return Parsed(name, _with_system(conversation, system), metadata, unused)
     except UnusableRow as bad:
         return bad.reject
+
+
+def _preference(row: dict[str, Any], side: str, system: str | None, reasoning: bool) -> Parsed:
+    unused: list[str] = []
+    read = read_preference(row, side, unused, reasoning=reasoning)
+    both = [_with_system(_with_row_system(row, each), system) for each in (read.chosen, read.rejected)]
+    metadata = {each: value for each, value in row.items() if each not in (*read.used, *_SYSTEM)}
+    return Parsed(read.format, both[0], metadata, [*unused, *_unread(metadata, set())], rejected=both[1])
 
 
 def _read(row: dict[str, Any], key: str, unused: list[str], reasoning: bool) -> _Read:

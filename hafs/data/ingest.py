@@ -14,13 +14,14 @@ import numpy as np
 import orjson
 import xxhash
 
+from hafs.chat import Rendered
 from hafs.data.content import RowKeys, keys_of
 from hafs.data.dataset import Dataset
 from hafs.data.decode import Reject, decode
 from hafs.data.formats import Parsed, parse
 from hafs.data.lengths import Fitted
 from hafs.data.near_duplicates import SignatureWriter
-from hafs.data.outcomes import IngestCounts, outcomes
+from hafs.data.outcomes import IngestCounts, PairFitted, outcomes, pair_outcomes
 from hafs.data.sources import MAX_LINE_BYTES, FileProblem, read_lines
 from hafs.data.store import ArrayWriter, Columns
 
@@ -30,7 +31,9 @@ _EXAMPLES = 3  # for each reason
 ROW_COLUMNS = {"content": "<u8", "exact": "<u8", "opening": "<u8", "prompt": "<u8", "file": "<u2", "line": "<u4",
                "spool": "<i8", "spool_size": "<i4"}  # fmt: skip
 SAMPLE_COLUMNS = {"row": "<i4", "id": "<u8", "start": "<i8", "length": "<i4", "supervised": "<i4",
-                  "spool": "<i8", "spool_size": "<i4"}  # fmt: skip
+                  "spool": "<i8", "spool_size": "<i4", "rejected": "<i4"}  # fmt: skip
+
+NO_TOKENS = Rendered([], [])
 
 
 class RowLocation(NamedTuple):
@@ -142,7 +145,9 @@ class Ingest:
         self.counts.rows += 1
         if parsed.unused:
             self.counts.count_unused(parsed.unused)
-        return GoodRow(place, parsed, *keys_of(parsed.conversation, parsed.metadata.get("split_group")))
+        return GoodRow(
+            place, parsed, *keys_of(parsed.conversation, parsed.metadata.get("split_group"), parsed.rejected)
+        )
 
     def _parse(self, row: dict[str, Any]) -> Parsed | Reject:
         options = self.dataset
@@ -155,10 +160,8 @@ class Ingest:
     # tokenizing and writing: the worker thread ------------------------------------------------------------------------
 
     def _write(self, chunk: Chunk) -> None:
-        kept: list[tuple[GoodRow, Fitted]] = []
-        conversations = [good.parsed.conversation for good in chunk.good]
-        found = outcomes(self.dataset, self.tokenizer, conversations, self.counts)
-        for good, outcome in zip(chunk.good, found, strict=True):
+        kept: list[tuple[GoodRow, Fitted | PairFitted]] = []
+        for good, outcome in zip(chunk.good, self._outcomes(chunk.good), strict=True):
             if isinstance(outcome, Reject):
                 excerpt = good.said[: 4 * _EXCERPT].decode("utf-8", "replace")[:_EXCERPT]
                 chunk.bad.append(RejectedRow(good.place, outcome, excerpt))
@@ -167,6 +170,14 @@ class Ingest:
         self._write_bad(sorted(chunk.bad, key=lambda bad: bad.place))
         if kept:
             self._write_good(kept)
+
+    def _outcomes(self, rows: list[GoodRow]) -> list[Fitted | PairFitted | Reject]:
+        """The samples of each row, or why there are none, in the rows' order."""
+        pairs = [(r.parsed.conversation, r.parsed.rejected) for r in rows if r.parsed.rejected is not None]
+        plain = [r.parsed.conversation for r in rows if r.parsed.rejected is None]
+        of_pairs = iter(pair_outcomes(self.dataset, self.tokenizer, pairs, self.counts))
+        others = iter(outcomes(self.dataset, self.tokenizer, plain, self.counts))
+        return [next(others if row.parsed.rejected is None else of_pairs) for row in rows]
 
     def _write_bad(self, rows: list[RejectedRow]) -> None:
         for (file, line), (reason, message), excerpt in rows:
@@ -182,22 +193,24 @@ class Ingest:
             if len(examples := self.counts.examples.setdefault(reason, [])) < _EXAMPLES:
                 examples.append(entry)
 
-    def _write_good(self, kept: list[tuple[GoodRow, Fitted]]) -> None:
+    def _write_good(self, kept: list[tuple[GoodRow, Fitted | PairFitted]]) -> None:
         rows, samples, tokens, flags = [], [], [], []
         start = self.tokens.length
         for good, fitted in kept:
             self.counts.formats[good.parsed.format] += 1
             for piece, (conversation, done) in enumerate(fitted.samples):
-                spool, size = self.spool_size, self._spool(conversation, good.parsed.metadata)
+                spool, size = self.spool_size, self._spool(conversation, good.parsed)
                 if piece == 0:
                     rows.append((*good.keys, *good.place, spool, size))
                 name = (
                     xxhash.xxh3_64_intdigest(b"%016x/%d" % (good.keys.content, piece)) if piece else good.keys.content
                 )
-                samples.append((self.row_count, name, start, len(done.tokens), sum(done.supervised), spool, size))
-                tokens += done.tokens
-                flags += done.supervised
-                start += len(done.tokens)
+                worse = fitted.rejected if isinstance(fitted, PairFitted) else NO_TOKENS
+                sizes = len(done.tokens), sum(done.supervised), spool, size, len(worse.tokens)
+                samples.append((self.row_count, name, start, *sizes))
+                tokens += [*done.tokens, *worse.tokens]
+                flags += [*done.supervised, *worse.supervised]
+                start += len(done.tokens) + len(worse.tokens)
             self.row_count += 1
         self.rows.append(rows)
         self.samples.append(samples)
@@ -205,8 +218,10 @@ class Ingest:
         self.flags.append(np.fromiter(flags, np.bool_, len(flags)))
         self.signatures.append([good.said for good, _ in kept])
 
-    def _spool(self, conversation: Any, metadata: dict[str, Any]) -> int:
-        entry = {"messages": [message.as_list() for message in conversation], "metadata": metadata}
+    def _spool(self, conversation: Any, parsed: Parsed) -> int:
+        entry = {"messages": [message.as_list() for message in conversation], "metadata": parsed.metadata}
+        if parsed.rejected is not None:
+            entry["rejected"] = [message.as_list() for message in parsed.rejected]
         written = self.spool.write(orjson.dumps(entry))
         self.spool_size += written
         return written

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeAlias
 
 from hafs.chat import Conversation, Rendered, render_many, shows_reasoning, unfold
 from hafs.core.errors import HafsError
@@ -39,6 +39,34 @@ class IngestCounts:
         for name in names:
             known = len(self.unused) < _MOST_KEYS or name in self.unused
             self.unused[name if known else "(more keys)"] += 1
+
+
+class PairFitted(NamedTuple):
+    """The one sample of a preference row's better answer, and the tokens of the worse one."""
+
+    samples: list[Sample]
+    lost: int
+    rejected: Rendered
+
+
+def pair_outcomes(
+    dataset: Dataset, tokenizer: Any, pairs: list[tuple[Conversation, Conversation]], counts: IngestCounts
+) -> list[PairFitted | Reject]:
+    """Tokenize both answers of preference rows. An answer that is too long rejects its pair: neither half is cut."""
+    whole = replace(dataset, overlong="reject")
+    halves = outcomes(whole, tokenizer, [half for pair in pairs for half in pair], counts)
+    return [_pair(*both) for both in zip(halves[::2], halves[1::2], strict=True)]
+
+
+def _pair(chosen: Fitted | Reject, rejected: Fitted | Reject) -> PairFitted | Reject:
+    for half in (chosen, rejected):
+        if isinstance(half, Reject):
+            return half
+        if len(half.samples) != 1:
+            return Reject("unsupported_field", "the chat template renders the turns of this pair as several samples")
+    assert isinstance(chosen, Fitted)
+    assert isinstance(rejected, Fitted)
+    return PairFitted(chosen.samples, 0, rejected.samples[0][1])
 
 
 def outcomes(

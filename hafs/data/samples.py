@@ -24,8 +24,9 @@ from hafs.data.size import decided_options, remember
 from hafs.data.sources import find_files
 from hafs.data.store import cached, load_array, release_memory
 
-VERSION = 5  # format of the cache; old entries are ignored after a change
-_COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size")
+VERSION = 5  # what decides the training data; a change makes every recorded fingerprint differ
+_LAYOUT = 2  # format of the cache; old entries are ignored after a change
+_COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size", "rejected")
 _SHOWN_TOKENS = 400  # preferred maximum length of the sample in the report
 
 
@@ -35,6 +36,24 @@ class Sample(NamedTuple):
     id: str
     tokens: np.ndarray
     supervised: np.ndarray
+
+
+class AnswerPair(NamedTuple):
+    """One prompt with a better and a worse answer; each half is a sample of its own."""
+
+    id: str
+    chosen: Sample
+    rejected: Sample
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """int32[T], token ids of both halves."""
+        return np.concatenate([self.chosen.tokens, self.rejected.tokens])
+
+    @property
+    def supervised(self) -> np.ndarray:
+        """bool[T], the answers of both halves."""
+        return np.concatenate([self.chosen.supervised, self.rejected.supervised])
 
 
 class Ids(Sequence[str]):
@@ -58,6 +77,7 @@ class Split(torch.utils.data.Dataset[Sample]):
     Attributes:
         lengths: int32[N], tokens of each sample.
         supervised: int32[N], supervised tokens of each sample.
+        rejected_lengths: int32[N], tokens of the worse answer and its prompt; 0 for rows that are no pair.
         ids: 16 hex digits for each sample: a hash of its content.
     """
 
@@ -66,6 +86,7 @@ class Split(torch.utils.data.Dataset[Sample]):
         self._columns = {column: load_array(folder / f"{name}-{column}.npy") for column in _COLUMNS}
         self._tokens, self._flags = load_array(folder / "tokens.npy"), load_array(folder / "supervised.npy")
         self.lengths, self.supervised = np.array(self._columns["length"]), np.array(self._columns["supervised"])
+        self.rejected_lengths = np.array(self._columns["rejected"])
         self.ids: Sequence[str] = Ids(self._columns["id"])
 
     def __reduce__(self) -> Any:
@@ -77,7 +98,21 @@ class Split(torch.utils.data.Dataset[Sample]):
     def __getitem__(self, place: int) -> Sample:
         start, length = int(self._columns["start"][place]), int(self.lengths[place])
         stop = start + length
-        return Sample(self.ids[place], np.array(self._tokens[start:stop]), np.array(self._flags[start:stop]))
+        return self._sample(self.ids[place], start, stop)
+
+    def _sample(self, name: str, start: int, stop: int) -> Sample:
+        return Sample(name, np.array(self._tokens[start:stop]), np.array(self._flags[start:stop]))
+
+    def pair(self, place: int) -> AnswerPair:
+        """Both answers of a preference row."""
+        chosen = self[place]
+        start = int(self._columns["start"][place]) + len(chosen.tokens)
+        rejected = self._sample(chosen.id, start, start + int(self._columns["rejected"][place]))
+        return AnswerPair(chosen.id, chosen, rejected)
+
+    def pairs(self) -> "PairSplit":
+        """The preference rows of this split."""
+        return PairSplit(self)
 
     def _entry(self, place: int) -> dict[str, Any]:
         with (self.folder / "conversations.bin").open("rb") as file:
@@ -87,9 +122,33 @@ class Split(torch.utils.data.Dataset[Sample]):
         """The messages of one sample, as they were tokenized."""
         return tuple(map(Message.of_list, self._entry(place)["messages"]))
 
+    def rejected(self, place: int) -> Conversation | None:
+        """The messages of a preference row's worse answer; None for other rows."""
+        stored = self._entry(place).get("rejected")
+        return stored and tuple(map(Message.of_list, stored))
+
     def metadata(self, place: int) -> dict[str, Any]:
         """The keys of the sample's row that its format does not use."""
         return self._entry(place)["metadata"]
+
+
+class PairSplit(torch.utils.data.Dataset[AnswerPair]):
+    """The preference rows of a split, in its order.
+
+    Attributes:
+        lengths: int32[N], tokens of both answers of each pair, prompts included.
+    """
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self.places = np.flatnonzero(split.rejected_lengths)
+        self.lengths = (split.lengths + split.rejected_lengths)[self.places]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, place: int) -> AnswerPair:
+        return self.split.pair(int(self.places[place]))
 
 
 def read_entry(handle: int, start: Any, size: Any) -> dict[str, Any]:
@@ -115,7 +174,7 @@ def open_prepared(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -
     files = find_files(dataset.name, dataset.path)
     hashes = {str(path): hash_file(path) for path in files}
     decided = [VERSION, template_fingerprint(tokenizer), decided_options(dataset), seed]
-    key = xxhash.xxh3_128_hexdigest(orjson.dumps([decided, list(hashes.items())], option=orjson.OPT_SORT_KEYS))
+    key = xxhash.xxh3_128_hexdigest(orjson.dumps([_LAYOUT, decided, list(hashes.items())], option=orjson.OPT_SORT_KEYS))
     folder = cached(cache, key, lambda draft: _build(draft, dataset, tokenizer, hashes, seed, repr(decided)))
     remember(dataset, hashes, seed=seed, tokenizer=str(tokenizer.name_or_path), folder=folder)
     report = DataReport.read(folder / "report.json", folder / "rejected.jsonl")
@@ -168,7 +227,7 @@ def _report(
     fingerprint: str, hashes: dict[str, str], tokenizer: Any,
 ) -> DataReport:  # fmt: skip
     lengths = np.concatenate([load_array(folder / f"{name}-length.npy") for name in SPLITS])
-    notes = [*counts.notes, *_reasoning_notes(counts), *_grouping_notes(assigned)]
+    notes = [*counts.notes, *_pair_notes(counts), *_reasoning_notes(counts), *_grouping_notes(assigned)]
     return DataReport(
         name="", files=hashes, rows=counts.rows, blank_lines=counts.blank_lines, rejected=_ranked(counts.rejected),
         reject_examples=counts.examples, formats=_ranked(counts.formats), unused=_ranked(counts.unused),
@@ -179,6 +238,13 @@ def _report(
         histogram=histogram(lengths), splits=sizes, sample=_shown(folder, tokenizer), notes=notes,
         file_problems=counts.file_problems, fingerprint=fingerprint, refusal=None, rejected_file=None,
     )  # fmt: skip
+
+
+def _pair_notes(counts: IngestCounts) -> list[str]:
+    pairs = sum(counts.formats[name] for name in ("preference", "openai_preference"))
+    if not pairs:
+        return []
+    return [f"{pairs:,} preference rows: stage=preference compares both answers, other stages learn the better one"]
 
 
 def _reasoning_notes(counts: IngestCounts) -> list[str]:

@@ -25,7 +25,7 @@ TEMPLATE_TOKENS = 30
 """Tokens that a chat template adds per sample."""
 READ_BYTES = 4 << 20
 """How much of the files an estimate reads."""
-_COUNTED = ("report.json", "train-length.npy")
+_COUNTED = ("report.json", "train-length.npy", "train-rejected.npy")
 _ANSWERS = ("output", "completion", "response", "answer", "text")
 
 
@@ -40,6 +40,8 @@ class Size(NamedTuple):
     """Share of the tokens that the loss counts."""
     source: str
     """Where the numbers come from, for display."""
+    rejected: np.ndarray
+    """Tokens of the worse answer and its prompt, per sample; 0 for rows that are no pair."""
 
 
 def decided_options(dataset: Dataset) -> dict[str, Any]:
@@ -101,6 +103,7 @@ def _counted(folder: Path, with_what: str) -> Size:
         val=splits["val"]["samples"],
         supervised=train["supervised"] / max(1, train["tokens"]),
         source=f"counted{with_what}",
+        rejected=np.array(load_array(folder / "train-rejected.npy")),
     )
 
 
@@ -123,6 +126,7 @@ def _estimated(dataset: Dataset, files: list[Path]) -> Size:
         val=round(samples * dataset.val_fraction),
         supervised=min(1.0, answers / max(1.0, sum(lengths))) or 0.5,
         source=f"estimated from {total / 1e6:,.1f} MB (hafs validate counts)",
+        rejected=np.zeros(len(kept), dtype=np.int64),
     )
 
 

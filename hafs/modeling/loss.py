@@ -18,16 +18,23 @@ class TokenLoss(NamedTuple):
     nats: torch.Tensor
     """Scalar: summed negative log likelihood, in nats."""
     correct: torch.Tensor
-    """Scalar: how many tokens were the most likely one."""
+    """Scalar: how many tokens were the most likely one; of pairs: how many are ranked right."""
+    margin: torch.Tensor
+    """Scalar: of pairs, the summed reward margin; else 0."""
 
     @classmethod
     def nothing(cls, device: torch.device) -> "TokenLoss":
         """Of no tokens."""
-        return cls(torch.zeros((), device=device), torch.zeros((), dtype=torch.long, device=device))
+        zero = torch.zeros((), device=device)
+        return cls(zero, torch.zeros((), dtype=torch.long, device=device), zero)
 
     def plus(self, part: "TokenLoss", weight: int = 1) -> "TokenLoss":
         """The sum, without a gradient; a part of weight 0 does not count."""
-        return TokenLoss(self.nats + part.nats.detach() * weight, self.correct + part.correct * weight)
+        return TokenLoss(
+            self.nats + part.nats.detach() * weight,
+            self.correct + part.correct * weight,
+            self.margin + part.margin * weight,
+        )
 
 
 def _room(chunk: int, weight_VD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -116,7 +123,8 @@ def token_loss(hidden_ND: torch.Tensor, head: OutputHead, target_N: torch.Tensor
         Nats and correct predictions, both summed over `N`; differentiable in the hidden states and the head.
     """
     if not len(hidden_ND):
-        return TokenLoss(hidden_ND.sum().float(), torch.zeros((), dtype=torch.long, device=hidden_ND.device))
+        return TokenLoss.nothing(hidden_ND.device)._replace(nats=hidden_ND.sum().float())
     room = LOSS_CHUNK_BYTES.get(hidden_ND.device.type, GPU_LOSS_CHUNK_BYTES)
     chunk = max(1, room // (4 * len(head.weight_VD)))
-    return TokenLoss(*_ChunkedCrossEntropy.apply(hidden_ND, head.weight_VD, head.bias_V, target_N, chunk, head))
+    nats, correct = _ChunkedCrossEntropy.apply(hidden_ND, head.weight_VD, head.bias_V, target_N, chunk, head)
+    return TokenLoss(nats, correct, torch.zeros((), device=nats.device))

@@ -4,8 +4,8 @@ Legend: `T` tokens of a row, `N` supervised positions, `D` hidden width, `V` voc
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -57,12 +57,12 @@ class PackedSequence:
     target_N: torch.Tensor
     """Those next tokens, int64."""
 
-    def to(self, device: torch.device) -> "PackedSequence":
+    def to(self, device: torch.device) -> Self:
         """The row on a device."""
-        return PackedSequence(
+        return replace(
+            self,
             tokens_T=self.tokens_T.to(device, non_blocking=True),
             positions_T=self.positions_T.to(device, non_blocking=True),
-            borders=self.borders,
             predicts_N=self.predicts_N.to(device, non_blocking=True),
             target_N=self.target_N.to(device, non_blocking=True),
         )

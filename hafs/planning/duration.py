@@ -92,7 +92,8 @@ def estimate(
     steps = sum(stage.steps(load.train) for stage in stages)
     evaluations = 1 + sum(stage.epochs if stage.validation == "epoch" else 1 for stage in stages)
     held_out = load.val * load.tokens * evaluations
-    flops = tokens * flops_a_token(shapes, setup, load)
+    compared = sum(stage.drawn(load.train) * stage.epochs for stage in stages if stage.needs_reference) * load.tokens
+    flops = tokens * flops_a_token(shapes, setup, load) + compared * evaluation_flops_a_token(shapes, setup, load)
     checked = held_out * evaluation_flops_a_token(shapes, setup, load)
     unpacking = unpacking_a_token(shapes, setup, hardware, row_tokens) * tokens
     once = _moved_a_pass(shapes, setup) / hardware.bandwidth * held_out / row_tokens

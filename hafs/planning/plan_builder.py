@@ -26,7 +26,7 @@ from hafs.planning.duration import MeasuredSpeed
 from hafs.planning.fits import Fit, Option, nearest
 from hafs.planning.memory import Setup
 from hafs.planning.plan import PlanRequest
-from hafs.planning.workload import Workload, workload
+from hafs.planning.workload import Workload, trained_lengths, workload
 
 if TYPE_CHECKING:
     from hafs.training.stage import Stage
@@ -55,7 +55,16 @@ class Proposal:
         product_bytes, why = product_type(config.precision, self.hardware)
         self.plan = plan.make(
             asked(
-                config, model, quant, adapter, dataset, stages, self.hardware, as_workload(found), product_bytes, why
+                config,
+                model,
+                quant,
+                adapter,
+                dataset,
+                stages,
+                self.hardware,
+                as_workload(found, stages),
+                product_bytes,
+                why,
             ),
             self.constants,
         )
@@ -153,9 +162,11 @@ def tokenizer_name(model: Model) -> str:
     return str(model.weights.place) if isinstance(model.weights, Converted) else model.name
 
 
-def as_workload(found: Size) -> Workload:
+def as_workload(found: Size, stages: "Sequence[Stage]") -> Workload:
     """A dataset's size as a plan takes it."""
-    return workload(found.lengths, train=found.train, val=found.val, supervised=found.supervised, source=found.source)
+    lengths = trained_lengths(found.lengths, found.rejected, stages)
+    train = round(found.train * len(lengths) / max(1, len(found.lengths)))
+    return workload(lengths, train=train, val=found.val, supervised=found.supervised, source=found.source)
 
 
 def calibration_path(wish: str | None) -> Path | None:

@@ -22,7 +22,7 @@ from hafs.modeling.hardware.detect import detected, nvidia_smi
 from hafs.planning import calibration, plan, plan_builder
 from hafs.planning.memory import staying
 from hafs.planning.plan import Plan, gib, spell
-from hafs.planning.workload import workload
+from hafs.planning.workload import trained_lengths, workload
 
 LOOKED_AT = 64
 """Samples whose end is looked at."""
@@ -45,9 +45,10 @@ def planned(
     """
     found, constants = calibration.applied(detected(on.type), calibration.default_path())
     train, report = data.splits["train"], data.report.splits["train"]
+    lengths = trained_lengths(train.lengths, train.rejected_lengths, components.stages)
     load = workload(
-        train.lengths,
-        train=len(train),
+        lengths,
+        train=len(lengths),
         val=len(data.splits["val"]),
         supervised=report.supervised / max(1, report.tokens),
         source="counted",

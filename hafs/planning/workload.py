@@ -52,6 +52,20 @@ class Workload:
         return workload(kept, train=train, val=val, supervised=self.supervised, source=self.source)
 
 
+def trained_lengths(lengths: np.ndarray, rejected: np.ndarray, stages: "Sequence[Stage]") -> np.ndarray:
+    """Tokens of what the stages train on: a preference stage reads both answers of its pairs.
+
+    Args:
+        lengths: Of all training samples.
+        rejected: Of the worse answer of each, with its prompt; 0 for samples that are no pair.
+        stages: Of the run. With stages of both kinds, pairs count in full in all of them.
+    """
+    preferring = [stage.preference is not None for stage in stages]
+    if all(preferring) and (rejected > 0).any():
+        return (lengths + rejected)[rejected > 0]
+    return lengths + rejected if any(preferring) else lengths
+
+
 def workload(lengths: Sequence[int] | np.ndarray, *, train: int, val: int, supervised: float, source: str) -> Workload:
     """The samples whose training split has these lengths, in tokens."""
     counts = np.sort(np.asarray(lengths, dtype=np.int64))

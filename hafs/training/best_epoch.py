@@ -55,9 +55,16 @@ class BestEpoch:
         """The best one so far."""
         return self._bests[-1] if self._bests else None
 
-    def note(self, cursor: Cursor, held_out: Mapping[str, float]) -> None:
-        """Record a measurement. A NaN loss replaces no earlier epoch, and any later measurement replaces it."""
-        if self.now is None or math.isnan(self.now.held_out["loss"]) or held_out["loss"] < self.now.held_out["loss"]:
+    def note(self, cursor: Cursor, held_out: Mapping[str, float], decides: str = "loss") -> None:
+        """Record a measurement. A NaN loss replaces no earlier epoch, and any later measurement replaces it.
+
+        Args:
+            cursor: The position.
+            held_out: What was measured.
+            decides: The figure that the best epoch has lowest.
+        """
+        best = math.nan if self.now is None else self.now.held_out.get(decides, self.now.held_out["loss"])
+        if self.now is None or math.isnan(best) or held_out.get(decides, held_out["loss"]) < best:
             self._bests.append(EpochResult(total=cursor.total, epoch=cursor.epoch, held_out=dict(held_out)))
             self._copy = {}
             self._spare()

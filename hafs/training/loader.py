@@ -1,13 +1,15 @@
 """The data of a stage's Trainer: the steps of an epoch in order, and the held-out split."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader
 
-from hafs.data.samples import Split
+from hafs.data.samples import PairSplit, Split
 from hafs.training.stage import Stage, order
+
+Rows: TypeAlias = Split | PairSplit
 
 
 class StageData(pl.LightningDataModule):
@@ -15,8 +17,9 @@ class StageData(pl.LightningDataModule):
 
     Args:
         stage: The stage.
-        train: The training split.
+        train: The training split, or its pairs.
         held_out: The validation split.
+        pairs: The pairs of the validation split, if the stage measures them.
         seed: The run's seed.
         epoch: The first epoch, from zero.
         done: Number of samples of that epoch that are already done.
@@ -27,15 +30,16 @@ class StageData(pl.LightningDataModule):
         self,
         stage: Stage,
         *,
-        train: Split,
+        train: Rows,
         held_out: Split,
+        pairs: PairSplit | None = None,
         seed: int,
         epoch: int = 0,
         done: int = 0,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
-        self.stage, self.train, self.held_out, self.seed = stage, train, held_out, seed
+        self.stage, self.train, self.held_out, self.pairs, self.seed = stage, train, held_out, pairs, seed
         self.epoch, self.done, self.num_workers = epoch, done, num_workers
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -46,20 +50,23 @@ class StageData(pl.LightningDataModule):
         return _loader(self.train, steps, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """The whole held-out split."""
-        return held_out_loader(self.held_out)
+        """The whole held-out split, then its pairs."""
+        return held_out_loader(self.held_out, self.pairs)
 
 
-def held_out_loader(split: Split) -> DataLoader[Any]:
-    """A whole split in its own order, some samples at a time."""
-    return _loader(split, _chunks(range(len(split)), 32))
+def held_out_loader(split: Split, pairs: PairSplit | None = None) -> DataLoader[Any]:
+    """A whole split in its own order, some samples at a time; then pairs, which never share a batch with samples."""
+    if pairs is None or not len(pairs):
+        return _loader(split, _chunks(range(len(split)), 32))
+    both = len(split) + len(pairs)
+    return _loader(ConcatDataset([split, pairs]), _chunks(range(len(split)), 32) + _chunks(range(len(split), both), 16))
 
 
 def _chunks(ids: Sequence[int], size: int) -> list[list[int]]:
     return [list(ids[first : first + size]) for first in range(0, len(ids), size)]
 
 
-def _loader(split: Split, steps: Sequence[list[int]], *, num_workers: int = 0) -> DataLoader[Any]:
+def _loader(split: Any, steps: Sequence[list[int]], *, num_workers: int = 0) -> DataLoader[Any]:
     return DataLoader(split, batch_sampler=_Given(steps), collate_fn=list, num_workers=num_workers)
 
 

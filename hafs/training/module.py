@@ -24,11 +24,12 @@ import torch
 
 from hafs.chat import Conversation
 from hafs.core.signals import StopSignals
-from hafs.data.samples import Sample
+from hafs.data.samples import AnswerPair, Sample
 from hafs.modeling import out_of_memory
 from hafs.modeling.generation import Answer
 from hafs.modeling.loss import TokenLoss, token_loss
 from hafs.modeling.packing import PackedSequence, pack, packed_sequence, supervised_states, supervised_tokens
+from hafs.modeling.preference import PackedPairs, PairNats, pair_nats
 from hafs.runs.run_folder import Run
 from hafs.training.held_out import HeldOutTotals
 from hafs.training.resumable import Resumable
@@ -88,7 +89,7 @@ class FineTuningModule(Resumable):
         loss, rows = self._within_memory(samples, self._gradients)
         self.devices.sum_gradients(self.trainable().values())
         loss = self.devices.summed(loss)
-        supervised = max(1, supervised_tokens(samples))
+        units, pairs = units_of(samples), self.stage.preference is not None
         rate = learning_rate(self.stage, step=self.cursor.step, steps=self.stage_steps) / 2 ** len(self.rollbacks)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -98,12 +99,13 @@ class FineTuningModule(Resumable):
             step=self.cursor.step,
             total=self.cursor.total,
             samples=[sample.id for sample in samples],
-            loss=float(loss.nats) / supervised,
-            accuracy=int(loss.correct) / supervised,
+            loss=float(loss.nats) / units,
+            accuracy=int(loss.correct) / units,
+            reward_margin=float(loss.margin) / units if pairs else None,
             grad_norm=self.devices.clipped_norm(self.trainable().values(), self.max_grad_norm),
             lr=rate,
             tokens=sum(len(sample.tokens) for sample in samples),
-            supervised=supervised,
+            supervised=max(1, supervised_tokens(samples)),
             rows=rows,
         )
         self.updating = True
@@ -159,7 +161,7 @@ class FineTuningModule(Resumable):
     def _gradients(self, samples: Sequence[Sample]) -> tuple[TokenLoss, int]:
         """Accumulate the gradients of the step's mean loss over its packed sequences."""
         rows = self.rows(samples)
-        supervised = max(1, supervised_tokens(samples))
+        units = units_of(samples)
         mine = self.devices.share(rows)
         total = TokenLoss.nothing(self.device)
         with self.devices.local_gradients():
@@ -168,22 +170,42 @@ class FineTuningModule(Resumable):
                     key(self.seed, self.stage.name, self.cursor.epoch, self.cursor.step, j, self.global_rank)
                 )
                 part = self.loss_of(packed.to(self.device))
-                self.manual_backward(part.nats * (weight * self.devices.gradient_scale() / supervised))
+                self.manual_backward(part.nats * (weight * self.devices.gradient_scale() / units))
                 total = total.plus(part, weight)
                 del part  # frees this sequence's graph before the next forward pass
         return total, len(mine)
 
     def loss_of(self, packed: PackedSequence) -> TokenLoss:
-        """The loss of one packed sequence, summed over its supervised tokens. Only those are projected to logits."""
+        """The loss of one packed sequence, summed over its supervised tokens or its pairs.
+
+        Only the supervised positions are projected to logits.
+        """
+        if isinstance(packed, PackedPairs):
+            return self._loss_of_pairs(packed)
         with self._autocast():
             hidden_ND, head = supervised_states(self.net, packed)
             head = head.to(hidden_ND.dtype)
         return token_loss(hidden_ND, head, packed.target_N)
 
-    def rows(self, samples: Sequence[Sample]) -> list[PackedSequence]:
+    def _loss_of_pairs(self, packed: PackedPairs) -> TokenLoss:
+        preference, reference = self.stage.preference, None
+        assert preference is not None
+        if preference.needs_reference:
+            with torch.no_grad(), self.reference.weights(self.trainable()):
+                reference = self._nats_of_pairs(packed)
+        return preference.of(packed, self._nats_of_pairs(packed), reference)
+
+    def _nats_of_pairs(self, packed: PackedPairs) -> PairNats:
+        with self._autocast():
+            return pair_nats(self.net, packed)
+
+    def rows(self, samples: Sequence[Sample]) -> Sequence[PackedSequence]:
         """Pack samples into sequences of at most `row_tokens` tokens."""
         lengths = [len(sample.tokens) for sample in samples]
         groups = pack(lengths, self.micro_batch_size.tokens, at_least=min(self.devices.world, len(samples)))
+        if pairs := [each for each in samples if isinstance(each, AnswerPair)]:
+            assert self.stage.preference is not None
+            return self.stage.preference.pack(pairs, groups)
         return [packed_sequence([samples[i] for i in group]) for group in groups]
 
     def _autocast(self) -> Any:
@@ -195,12 +217,13 @@ class FineTuningModule(Resumable):
 
     def on_validation_epoch_start(self) -> None:
         """Start the measurement."""
-        self._measuring = HeldOutTotals(self.device)
+        self._measuring, self._measuring_pairs = HeldOutTotals(self.device), HeldOutTotals(self.device)
 
     def validation_step(self, samples: Sequence[Sample], _: int) -> None:
         """Add the loss of some held-out samples."""
         loss = self._within_memory(samples, self._loss_of_samples)
-        self._measuring.add(loss, supervised_tokens(samples))
+        totals = self._measuring_pairs if isinstance(samples[0], AnswerPair) else self._measuring
+        totals.add(loss, units_of(samples))
 
     def _loss_of_samples(self, samples: Sequence[Sample]) -> TokenLoss:
         total = TokenLoss.nothing(self.device)
@@ -210,8 +233,13 @@ class FineTuningModule(Resumable):
 
     def on_validation_epoch_end(self) -> None:
         """Compute the means and log them."""
-        self._note_held_out(self._measuring.means(self.devices.summed(self._measuring.loss)))
-        self.log("val_loss", self.held_out["loss"], logger=False, sync_dist=self.trainer.world_size > 1)
+        means = self._measuring.means(self.devices.summed(self._measuring.loss))
+        if self._measuring_pairs.units:
+            means |= self._measuring_pairs.pair_means(self.devices.summed(self._measuring_pairs.loss))
+        self._note_held_out(means)
+        self.log(
+            "val_loss", means.get(self.decides, means["loss"]), logger=False, sync_dist=self.trainer.world_size > 1
+        )
 
     def nothing_held_out(self) -> None:
         """Record that the held-out split is empty."""
@@ -224,6 +252,13 @@ class FineTuningModule(Resumable):
     def on_validation_model_train(self) -> None:
         """Switch dropout on again."""
         set_dropout(self.net, training=True)
+
+
+def units_of(samples: Sequence[Any]) -> int:
+    """What the loss of a step is divided by: its supervised tokens, or its pairs."""
+    if isinstance(samples[0], AnswerPair):
+        return len(samples)
+    return max(1, supervised_tokens(samples))
 
 
 def set_dropout(net: torch.nn.Module, *, training: bool) -> None:

@@ -26,3 +26,12 @@ class Result:
     def of_epoch(self) -> str:
         """`epoch 2 of 3`; empty if there was only one measurement."""
         return f"epoch {self.epoch} of {self.epochs}" if self.epoch else ""
+
+    @property
+    def of_pairs(self) -> str:
+        """The figures of held-out pairs; empty if there are none."""
+        m = self.metrics
+        if "preference_loss" not in m:
+            return ""
+        ranked = f"{m['reward_accuracy']:.0%} ranked right, margin {m['reward_margin']:+.3f}"
+        return f", preference loss {m['preference_loss']:.4f}, {ranked}"

@@ -10,10 +10,12 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from hafs.core.errors import HafsError
 from hafs.core.signals import StopSignals
+from hafs.data.samples import PairSplit, Split
 from hafs.runs.run_folder import Run
 from hafs.training.best_epoch import BestEpoch
 from hafs.training.devices import Devices
 from hafs.training.micro_batch_size import MicroBatchSize
+from hafs.training.reference import Reference, set_dropout_rates
 from hafs.training.rollback import Rollback
 from hafs.training.stage import Stage
 from hafs.training.step import Cursor
@@ -44,6 +46,8 @@ class Resumable(pl.LightningModule):
         self.make_optimizer, self.run, self.stop = optimizer, run, stop
         self.micro_batch_size = MicroBatchSize(row_tokens, on_shrink=self._note_shrink)
         self.best = BestEpoch(run.checkpoints)
+        self.decides = "loss"
+        self.reference = Reference({})
         self.cursor = Cursor()
         self.rollbacks: Sequence[Rollback] = ()
         self.held_out: dict[str, float] = {}
@@ -64,19 +68,27 @@ class Resumable(pl.LightningModule):
         """Start a stage with a new optimizer and schedule.
 
         Args:
-            stage: The stage.
+            stage: The stage; the module holds the adapter that it starts from.
             index: Its position in the run, from 1.
-            available: Samples in the training split.
+            available: Samples, or pairs, in the training split.
             total: Optimizer steps of the run before this stage.
             rollbacks: The stage's rollbacks; each halves the learning rate and names steps to skip.
         """
         self.stage, self.rollbacks = stage, rollbacks
+        self.decides = stage.decides
+        set_dropout_rates(self.net, off=stage.preference is not None)
+        self.reference = Reference(self.trainable() if stage.needs_reference else {})
         self.stage_steps, self.epoch_samples = stage.steps(available), stage.drawn(available)
         self.cursor = Cursor(stage=index, total=total)
         self.held_out_at = None
         self._saved_at, self.updating = None, False
         self.best.restore([])
         self._resume_optimizer = None
+
+    def measured_pairs(self, held_out: Split) -> PairSplit | None:
+        """The held-out pairs, if the current stage compares answers."""
+        stage: Stage | None = getattr(self, "stage", None)
+        return held_out.pairs() if stage and stage.preference else None
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The trainable parameters by name."""
@@ -179,7 +191,7 @@ class Resumable(pl.LightningModule):
 
     def _note_held_out(self, means: dict[str, float]) -> None:
         self.held_out, self.held_out_at = means, (self.cursor.stage, self.cursor.total)
-        self.best.note(self.cursor, means)
+        self.best.note(self.cursor, means, self.decides)
 
     def on_train_epoch_end(self) -> None:
         """After the callbacks: keep a copy of the best weights if no checkpoint holds them."""

@@ -35,6 +35,7 @@ from hafs.modeling.quantization import Quant
 from hafs.modeling.weights import cache_folder
 from hafs.planning import preflight
 from hafs.runs.run_folder import Run
+from hafs.training.devices import Devices
 from hafs.training.module import FineTuningModule
 from hafs.training.ranks import Ranks
 from hafs.training.result import Result
@@ -119,8 +120,26 @@ class Training:
             report_files.write(self.data.report, self.run.folder)
         sizes = ", ".join(f"{name} {len(split)}" for name, split in self.data.splits.items())
         self.say(f"data       {self.components.dataset.name}: {sizes} samples")
+        self._refuse_without_pairs(probe)
         if unused := self.data.report.unused_keys(_UNUSED_SHOWN):
             self.say(f"unused     row keys that hafs does not read: {unused}")
+
+    def _refuse_without_pairs(self, trainer: pl.Trainer) -> None:
+        """Refuse a preference stage that has nothing to compare, or cannot put its reference in place.
+
+        Raises:
+            ConfigError: The training split has no pairs, or the strategy shards the parameters.
+        """
+        stage = next((stage for stage in self.components.stages if stage.preference), None)
+        if stage is None:
+            return
+        if not len(self.data.splits["train"].pairs()):
+            fact = (
+                f"stage {stage.name!r} compares two answers, and {self.components.dataset.name!r} has no pairs of them"
+            )
+            raise ConfigError(fact, hint="rows need prompt, chosen and rejected: docs/how-to/preference.md")
+        if Devices(trainer).sharded:
+            raise ConfigError(f"stage {stage.name!r} does not run with sharded parameters", hint="trainer=ddp")
 
     def _logger(self) -> Any:
         """The logger that all stages share.
@@ -170,11 +189,11 @@ class Training:
             f"precision  {name}: {why}",
         ]
         preflight.say_plan(plan, self.say, bare)
-        available = len(self.data.splits["train"])
-        for stage in components.stages:
+        plans = [stage.plan(len(stage.rows_of(self.data.splits["train"]))) for stage in components.stages]
+        for stage, planned in zip(components.stages, plans, strict=True):
             self.say(
-                f"stage      {stage.name}: {stage.drawn(available)} samples x {stage.epochs}, "
-                f"{stage.steps(available)} steps of {stage.batch_size}, rate {stage.lr:g} ({stage.schedule})"
+                f"stage      {stage.name}: {planned['samples']} {stage.unit} x {stage.epochs}, "
+                f"{planned['steps']} steps of {stage.batch_size}, rate {stage.lr:g} ({stage.schedule})"
             )
         keep = (config.callbacks.get("checkpoint") or {}).get("keep", 3)
         preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
@@ -210,7 +229,7 @@ class Training:
             device=str(device),
             precision=name,
             trained_parameters=trained,
-            stages=[stage.plan(available) for stage in components.stages],
+            stages=plans,
         )
 
     def _say_if_divided_otherwise(self, values: Any) -> None:

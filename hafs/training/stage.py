@@ -6,9 +6,14 @@ Everything here is a pure function of the stage and the seed, which is what lets
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
+
+from hafs.training.preference import Preference
+
+if TYPE_CHECKING:
+    from hafs.data.samples import PairSplit, Split
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -33,6 +38,27 @@ class Stage:
     """Steps in which the learning rate rises from zero."""
     validation: Literal["end", "epoch"]
     """Measure the held-out loss at the stage's end, or after each epoch."""
+    preference: Preference | None
+    """The loss over pairs of answers; None: cross entropy of the answers."""
+
+    def rows_of(self, split: "Split") -> "Split | PairSplit":
+        """What the stage trains on: the samples of a split, or its pairs."""
+        return split if self.preference is None else split.pairs()
+
+    @property
+    def unit(self) -> str:
+        """What the stage counts: samples, or pairs."""
+        return "samples" if self.preference is None else "pairs"
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether each step also runs the model as the stage started, forward only."""
+        return self.preference is not None and self.preference.needs_reference
+
+    @property
+    def decides(self) -> str:
+        """The held-out figure that decides about epochs and whether the stage is kept; lower is better."""
+        return "preference_loss" if self.needs_reference else "loss"
 
     def drawn(self, available: int) -> int:
         """Samples of one epoch."""

@@ -93,7 +93,7 @@ class StageRunner:
             self._load(best, start.name)
             rollbacks = self.rollbacks.of(index)
             self._tell_of(rollbacks, stage.name)
-            self.module.begin(stage, index, len(self.train), total=total, rollbacks=rollbacks)
+            self.module.begin(stage, index, len(stage.rows_of(self.train)), total=total, rollbacks=rollbacks)
             trainer, data = self._resumed(stage, begun=total)
             try:
                 if data is not None:
@@ -105,7 +105,8 @@ class StageRunner:
                 self._go_back(request, total, tries_left=self.max_rollbacks - len(rollbacks))
                 continue
             trained = self._trained(stage.name)
-            return self._close(index, stage.name, trainer, trained, bar=start.metrics["loss"], epoch=epoch)
+            bar = start.metrics["loss"] if stage.decides == "loss" else math.log(2)  # DPO before its first step
+            return self._close(index, stage.name, trainer, trained, bar=bar, epoch=epoch)
 
     def _take_best(self, stage: Stage, trainer: pl.Trainer) -> int | None:
         """Load the weights of the best epoch. Returns its number, from 1; None if only one epoch was measured."""
@@ -130,8 +131,9 @@ class StageRunner:
             ended = trainer.should_stop
         data = StageData(
             stage,
-            train=self.train,
+            train=stage.rows_of(self.train),
             held_out=self.held_out,
+            pairs=self.module.measured_pairs(self.held_out),
             seed=module.seed,
             epoch=module.cursor.epoch,
             done=module.cursor.samples,
@@ -152,7 +154,11 @@ class StageRunner:
     def _measure(self, trainer: pl.Trainer) -> None:
         """Measure the held-out loss of the module's current weights."""
         if len(self.held_out):
-            trainer.validate(self.module, dataloaders=held_out_loader(self.held_out), verbose=False)
+            trainer.validate(
+                self.module,
+                dataloaders=held_out_loader(self.held_out, self.module.measured_pairs(self.held_out)),
+                verbose=False,
+            )
         else:
             self.module.nothing_held_out()
 
@@ -243,7 +249,9 @@ class StageRunner:
         self._measure_now(trainer)
         answers, length = shown_answers(self.module, self.held_out, self.shown)
         metrics = self.module.held_out | {"answer_tokens": length} | {f"train_{k}": v for k, v in trained.items()}
-        kept = index == 0 or not len(self.held_out) or metrics["loss"] <= (math.inf if math.isnan(bar) else bar)
+        decides = self.module.decides
+        measured = len(self.held_out) and decides in metrics
+        kept = index == 0 or not measured or metrics[decides] <= (math.inf if math.isnan(bar) else bar)
         cursor = self.module.cursor
         result = Result(
             name=name,
@@ -265,9 +273,9 @@ class StageRunner:
             logger.finalize("success")
         failpoint("stage.cleared", name)
         self._note_finished(result)
-        verdict = "" if kept else f", worse than {bar:.4f}: its adapter is not used"
+        verdict = "" if kept else f", {decides.replace('_', ' ')} above {bar:.4f}: its adapter is not used"
         taken = f" ({result.of_epoch})" if epoch else ""
-        self.say(f"{name}: held-out loss {metrics['loss']:.4f}{taken}{verdict}")
+        self.say(f"{name}: held-out loss {metrics['loss']:.4f}{taken}{result.of_pairs}{verdict}")
         return result
 
     def _write(self, draft: Path, result: Result) -> None:

@@ -49,9 +49,10 @@ class StepFacts:
     samples: list[str]
     """Ids of the samples."""
     loss: float
-    """Nats per supervised token, over the whole step."""
+    """Nats per supervised token over the whole step; of pairs: the mean preference loss."""
     accuracy: float
-    """Share of supervised tokens that the model ranked first."""
+    """Share of supervised tokens that the model ranked first; of pairs: share whose better answer has the higher
+    reward."""
     grad_norm: float
     """Before clipping."""
     lr: float
@@ -59,5 +60,7 @@ class StepFacts:
     supervised: int
     rows: int
     """Forward passes on this device."""
+    reward_margin: float | None = None
+    """Of pairs: mean reward of the better answer minus that of the worse one."""
     skipped: str | None = None
     """Why the step was not applied; None if it was."""

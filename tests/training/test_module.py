@@ -62,8 +62,9 @@ def module(config):
     trainer.strategy.connect(made)
     made.trainer = trainer
     stage = Stage(
-        name="main", samples=None, epochs=1, lr=0.1, batch_size=8, schedule="constant", warmup_steps=0, validation="end"
-    )
+        name="main", samples=None, epochs=1, lr=0.1, batch_size=8, schedule="constant", warmup_steps=0,
+        validation="end", preference=None,
+    )  # fmt: skip
     made.begin(stage, 1, len(LENGTHS))
     return made
 

@@ -5,7 +5,7 @@ from hafs.training.stage import Stage, learning_rate, order
 
 def stage(**fields):
     values = {"samples": None, "epochs": 2, "lr": 1.0, "batch_size": 4, "schedule": "cosine", "warmup_steps": 0}
-    return Stage(**({"name": "main", "validation": "end"} | values | fields))
+    return Stage(**({"name": "main", "validation": "end", "preference": None} | values | fields))
 
 
 def rates(steps, **fields):

@@ -11,6 +11,8 @@ STEP = ("loss", "accuracy", "lr", "grad_norm", "tokens_per_second")
 """Metrics of a step that are logged as `train/NAME`."""
 HELD_OUT = ("loss", "perplexity", "accuracy")
 """Metrics of a measurement that are logged as `held_out/NAME`."""
+PAIRS = ("preference_loss", "reward_margin", "reward_accuracy")
+"""The same, where the stage has pairs; `reward_margin` of its steps too."""
 
 
 def log(trainer: pl.Trainer, group: str, metrics: Mapping[str, Any], *, step: int) -> None:
@@ -30,11 +32,14 @@ class Journal(pl.Callback):
         """Record the step."""
         seconds = time.perf_counter() - self._began
         facts = asdict(module.facts) | {"seconds": round(seconds, 4)}
+        if facts["reward_margin"] is None:
+            del facts["reward_margin"]
         module.event("step", **facts)
         facts["tokens_per_second"] = facts["tokens"] / seconds
-        log(trainer, "train", {name: facts[name] for name in STEP}, step=module.facts.total)
+        log(trainer, "train", {name: facts[name] for name in (*STEP, *PAIRS) if name in facts}, step=module.facts.total)
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Record the measurement."""
         module.event("held_out", total=module.cursor.total, **module.held_out)
-        log(trainer, "held_out", {name: module.held_out[name] for name in HELD_OUT}, step=module.cursor.total)
+        measured = {name: module.held_out[name] for name in (*HELD_OUT, *PAIRS) if name in module.held_out}
+        log(trainer, "held_out", measured, step=module.cursor.total)

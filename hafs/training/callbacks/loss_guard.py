@@ -15,8 +15,13 @@ from hafs.training.rollback import RollbackRequest
 LEAST_DRIFT = 0.5
 """Minimum rise of the loss, in nats per token, that counts as divergence: small losses double by chance."""
 
+PAIR_LOSS = math.log(2)
+"""Loss of a pair that the model cannot tell apart. Well-ranked pairs come near zero, so one bad pair is no outlier."""
 
-def objection(loss: float, grad_norm: float, good: Sequence[float], *, factor: float, window: int) -> str | None:
+
+def objection(
+    loss: float, grad_norm: float, good: Sequence[float], *, factor: float, window: int, least: float = 0.0
+) -> str | None:
     """Why a step must be skipped; None if it may be applied.
 
     Args:
@@ -25,12 +30,13 @@ def objection(loss: float, grad_norm: float, good: Sequence[float], *, factor: f
         good: The losses of the last applied steps.
         factor: A step with a loss above `factor` times their median is skipped.
         window: Number of losses in the median.
+        least: A loss up to `factor` times this is never an outlier.
     """
     if not math.isfinite(loss):
         return f"the loss is {loss}"
     if not math.isfinite(grad_norm):
         return f"the gradients' norm is {grad_norm}"
-    if len(good) == window and loss > factor * median(good):
+    if len(good) == window and loss > factor * max(least, median(good)):
         return f"the loss {loss:.3f} is more than {factor:g} times the median {median(good):.3f} of the last {window}"
     return None
 
@@ -76,7 +82,8 @@ class LossGuard(pl.Callback):
     def on_before_optimizer_step(self, trainer: pl.Trainer, module: Any, optimizer: torch.optim.Optimizer) -> None:
         """Clear the gradients of a bad step; store the loss of a good one."""
         facts = module.facts
-        why = objection(facts.loss, facts.grad_norm, self.good, factor=self.factor, window=self.window)
+        least = PAIR_LOSS if facts.reward_margin is not None else 0.0
+        why = objection(facts.loss, facts.grad_norm, self.good, factor=self.factor, window=self.window, least=least)
         if module.leaves_out(facts.total):
             why = "left out after a rollback"
         elif why is None:
