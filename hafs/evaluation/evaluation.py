@@ -23,7 +23,7 @@ from hafs.evaluation.figures import figure, figures
 from hafs.evaluation.gate import Gate
 from hafs.evaluation.general import NAME as FORGETTING
 from hafs.evaluation.general import Forgetting, general_set
-from hafs.evaluation.groups import group_in, numbered
+from hafs.evaluation.groups import group_in, numbered, syntax_in
 from hafs.evaluation.harness import Harness, scores, task_figures
 from hafs.evaluation.intervals import Sides, compare
 from hafs.evaluation.judge import Ask, Judge, Pair
@@ -76,6 +76,8 @@ class Questions:
     test: Sequence[Conversation]
     groups: Sequence[str]
     """Groups of the test rows: rows with one prompt or one `split_group` share a group."""
+    syntaxes: Sequence[str]
+    """Assembler dialects of the test rows, where they say one."""
     general: Sequence[Conversation]
 
 
@@ -149,7 +151,10 @@ def _questions(split: Split, how: Measuring, say: Say, *, dataset: str) -> Quest
     general = general_set(how.general)
     if general:
         say(f"forgetting {len(general)} general questions")
-    return Questions(test=test, groups=[group_in(split, i) for i in range(count)], general=general)
+    return Questions(
+        test=test, groups=[group_in(split, i) for i in range(count)],
+        syntaxes=[syntax_in(split, i) for i in range(count)], general=general,
+    )  # fmt: skip
 
 
 def _load(subject: Subject, say: Say) -> SwitchableModel:
@@ -165,7 +170,8 @@ def _sheet(label: str, net, tokenizer, questions: Questions, how: Measuring, say
     general = put_to(net, tokenizer, questions.general, max_new_tokens=0, at_once=how.at_once)
     test = put_to(net, tokenizer, questions.test, max_new_tokens=how.max_new_tokens, at_once=how.at_once)
     tasks = scores(net, tokenizer, how.harness, at_once=how.at_once) if how.harness else {}
-    test = [replace(said, group=group) for said, group in zip(test, questions.groups, strict=True)]
+    facts = zip(test, questions.groups, questions.syntaxes, strict=True)
+    test = [replace(said, group=group, syntax=syntax) for said, group, syntax in facts]
     tokens = sum(said.tokens for said in test)
     say(f"measured   {label}: {len(test)} rows, {tokens:,} tokens answered, {time.perf_counter() - began:.1f} s")
     return Sheet(label=label, test=test, general=general, tasks=tasks)
@@ -173,6 +179,9 @@ def _sheet(label: str, net, tokenizer, questions: Questions, how: Measuring, say
 
 def _compared(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict[str, Figure], dict[str, str]]:
     found, skipped = figures(how.metrics, base.test, tuned.test, draws=how.draws, seed=how.seed)
+    for name, metric in how.metrics.items():
+        if name in found and (note := metric.note(base.test)):
+            say(f"note       {name}: {note}")
     forgotten, _ = figures({FORGETTING: Forgetting()}, base.general, tuned.general, draws=how.draws, seed=how.seed)
     if not found:
         raise DataError("no metric applies to any row of the test split", hint="metrics=default")

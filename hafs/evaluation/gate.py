@@ -1,6 +1,6 @@
 """The gate: rules over measured figures decide whether a tuned model may be registered."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -63,6 +63,8 @@ class Gate:
     """Compare the far end of the 95 % interval with the limit, not only the figure."""
     rules: Mapping[str, Mapping[str, float]]
     """By metric, then by kind of rule: the limit."""
+    tasks: Sequence[str] = ()
+    """Metrics of what experts are for: in each that applies to the rows, the tuned model must be above its base."""
 
     def judge(self, figures: Mapping[str, Figure], skipped: Mapping[str, str] = MappingProxyType({})) -> Verdict:
         """Apply every rule; a rule fails if its metric was not measured.
@@ -76,7 +78,20 @@ class Gate:
             for metric, kinds in self.rules.items()
             for kind, limit in kinds.items()
         )
+        above = [task for task in self.tasks if task in figures and "min_gain" not in self.rules.get(task, {})]
+        rulings += tuple(self._above_base(task, figures[task]) for task in above)
         return Verdict(passed=all(ruling.passed for ruling in rulings), rules=rulings)
+
+    def _above_base(self, metric: str, found: Figure) -> Ruling:
+        gain, low, high = _gain(found)
+        unsure = found.unsure
+        decides = low if self.certain else gain
+        words = f"{metric}: gain is {gain:.4g}{_span(low, high, unsure)}, wanted above 0"
+        return Ruling(
+            metric=metric, rule="above_base", limit=0.0, figure=gain, low=low, high=high,
+            passed=decides is not None and decides > 0 and not (self.certain and bool(unsure)),
+            words=words + " (all of the interval)" * self.certain,
+        )  # fmt: skip
 
     def _apply(self, metric: str, kind: str, limit: float, found: Figure | None, why: str) -> Ruling:
         rule = RULES[kind]
@@ -108,8 +123,14 @@ def _span(low: float | None, high: float | None, unsure: str) -> str:
     return f" [{low:.4g}, {high:.4g}]"
 
 
-def gate(*, name: str, certain: bool, **rules: Mapping[str, float] | None) -> Gate:
+def gate(*, name: str, certain: bool, tasks: Sequence[str] = (), **rules: Mapping[str, float] | None) -> Gate:
     """The gate that the `gate` group describes; each further key is a metric with its rules; null: no rule.
+
+    Args:
+        name: As in `gate=`.
+        certain: Compare the far end of the 95 % interval with the limit.
+        tasks: Metrics in which the tuned model must be above its base, where they apply and have no `min_gain`.
+        rules: By metric.
 
     Raises:
         ConfigError: A kind of rule is unknown, or its limit is not a number.
@@ -117,14 +138,14 @@ def gate(*, name: str, certain: bool, **rules: Mapping[str, float] | None) -> Ga
     chosen = {metric: dict(kinds) for metric, kinds in rules.items() if kinds}
     if problems := _problems(chosen):
         raise ConfigError("\n".join(f"gate.{line}" for line in problems))
-    return Gate(name=name, certain=certain, rules=chosen)
+    return Gate(name=name, certain=certain, rules=chosen, tasks=tuple(tasks))
 
 
 def _problems(given: Mapping[str, Any]) -> list[str]:
     """What is wrong with the rules of a config, one line per problem."""
     found = []
     for metric, kinds in given.items():
-        if metric in ("name", "certain") or kinds is None:
+        if metric in ("name", "certain", "tasks") or kinds is None:
             continue
         if not isinstance(kinds, Mapping):
             found.append(f"{metric} is {kinds!r}, expected a rule such as {{max_ratio: 0.9}}")

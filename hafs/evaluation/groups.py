@@ -16,6 +16,11 @@ def group_in(split: Split, place: int) -> str:
     return f"{keys.opening:016x}"
 
 
+def syntax_in(split: Split, place: int) -> str:
+    """The assembler dialect that a row of a split says it is in; empty: it says none."""
+    return str(split.metadata(place).get("syntax") or "")
+
+
 def numbered(said: Sequence[Said]) -> np.ndarray:
     """int[N], the number of each row's group, from 0 on."""
     _, numbers = np.unique([row.group or _opening(row.prompt) for row in said], return_inverse=True)

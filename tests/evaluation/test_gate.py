@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from hafs.config import build, compose
 from hafs.core.errors import RunError
 from hafs.data.enough import too_few
 from hafs.evaluation import gate
@@ -70,3 +71,27 @@ def test_a_certain_gate_takes_no_figure_that_was_measured_once_for_a_difference(
     rules = {"seconds_a_token": {"max_increase": 0.0}}
     for certain in (False, True):
         assert gate.gate(name="g", certain=certain, **rules).judge({"seconds_a_token": once}).passed is not certain
+
+
+def share(base, tuned, **more):
+    return replace(figure(base, tuned), better="higher", unit="share", **more)
+
+
+def test_the_default_gate_refuses_an_expert_that_is_not_above_its_base_at_its_task():
+    config = compose("evaluate", ["name=x"]).gate
+    default = build(config)
+    good = {"perplexity": figure(8.0, 4.0), "forgetting": figure(2.0, 2.0)}
+    assert default.judge(good).passed  # no task metric applies
+    assert default.judge(good | {"executes": share(0.0, 0.1)}).passed
+    for equal in ({"executes": share(0.1, 0.1)}, {"tool_calls": share(0.9, 0.8)}, {"diagnosis": share(0.2, 0.2)}):
+        verdict = default.judge(good | equal)
+        assert [ruling.metric for ruling in verdict.rules if not ruling.passed] == list(equal)
+        assert "wanted above 0" in verdict.rules[-1].words
+
+
+def test_the_gate_for_assembly_asks_for_routines_that_do_what_was_asked():
+    strict = build(compose("evaluate", ["name=x", "gate=asm"]).gate)
+    good = {"perplexity": figure(8.0, 4.0), "forgetting": figure(2.0, 2.0)}
+    assert not strict.judge(good | {"executes": share(0.0, 0.04)}).passed
+    assert strict.judge(good | {"executes": share(0.0, 0.06)}).passed
+    assert not strict.judge(good).passed

@@ -12,14 +12,16 @@ from hafs.chat import Call, Message
 from hafs.config import compose
 from hafs.config.build import build
 from hafs.evaluation.metrics import Said
-from hafs.evaluation.metrics.assembles import Assembles, code_of
+from hafs.evaluation.metrics.assembles import Assembles
 from hafs.evaluation.metrics.diagnosis import Diagnosis, word_f1
 from hafs.evaluation.metrics.exact_match import ExactMatch
 from hafs.evaluation.metrics.perplexity import Perplexity
 from hafs.evaluation.metrics.tool_calls import ToolCalls
+from hafs.evaluation.rom import toolchain
+from hafs.evaluation.rom.source import code_of
 
 API = str(Path(__file__).resolve().parents[2] / "data" / "yaze_api.json")
-CA65 = Assembles(command="ca65", cpu="65816", seconds=10)
+CA65 = Assembles(seconds=10, workers=1)
 needs_ca65 = pytest.mark.skipif(not shutil.which("ca65"), reason="ca65 (cc65) is not installed")
 
 
@@ -80,8 +82,9 @@ def test_assembles_looks_only_at_rows_whose_own_code_assembles(reference):
     assert amount(CA65, GOOD, reference) is None
 
 
-def test_without_the_assembler_the_metric_says_so():
-    assert "ca65-not-there is not installed" in replace(CA65, command="ca65-not-there").missing()
+def test_without_an_assembler_the_metric_says_so(monkeypatch):
+    monkeypatch.setattr(toolchain, "program", lambda name: None)
+    assert "ca65 and ld65 are not installed" in CA65.missing()
 
 
 def test_code_is_what_stands_between_fences():

@@ -17,7 +17,7 @@ from hafs.chat import TEXT_ROLE
 from hafs.core.errors import DataError
 from hafs.evaluation.council.record import Sheets, Trial, trial
 from hafs.evaluation.council.sides import Question, answered, likely, sides_of
-from hafs.evaluation.groups import group_in
+from hafs.evaluation.groups import group_in, syntax_in
 from hafs.evaluation.metrics import Metric, Said
 from hafs.evaluation.rows import asked
 from hafs.evaluation.subject import Subject, data_of, held_out, refuse_seen
@@ -76,7 +76,14 @@ def _questions(members: Mapping[str, Subject], rows: int | None, say: Say) -> li
             refuse_seen(split, members[other], data[other])
         tokenizer, count = subject.model.tokenizer(), len(split) if rows is None else min(rows, len(split))
         mine = [
-            Question(id=split.ids[i], expert=name, dataset=subject.dataset.name, group=group_in(split, i), row=row)
+            Question(
+                id=split.ids[i],
+                expert=name,
+                dataset=subject.dataset.name,
+                group=group_in(split, i),
+                row=row,
+                syntax=syntax_in(split, i),
+            )
             for i in range(count)
             if (row := asked(split.conversation(i), tokenizer)).prompt[0].role != TEXT_ROLE
         ]

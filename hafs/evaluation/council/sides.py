@@ -34,6 +34,8 @@ class Question:
     group: str
     """Rows of one prompt, or one `split_group`, share it."""
     row: EvaluationRow
+    syntax: str = ""
+    """Assembler dialect of the row, where it says one."""
 
     @property
     def messages(self) -> list[BaseMessage]:
@@ -79,6 +81,7 @@ def answered(
         replace(
             _said(question.row, answer, nats[i] if nats else None, seconds / len(questions), tokens),
             group=question.group,
+            syntax=question.syntax,
         )
         for i, (question, answer) in enumerate(zip(questions, told, strict=True))
     ]

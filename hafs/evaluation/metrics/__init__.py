@@ -73,6 +73,10 @@ class Metric(ABC):
     def prepare(self, rows: Sequence[Said]) -> None:  # noqa: B027
         """Called with all rows before `parts`: a metric that runs something does it here, for many rows at once."""
 
+    def note(self, rows: Sequence[Said]) -> str:
+        """What a reader must know about how these rows were measured; empty: nothing."""
+        return ""
+
     def value(self, amount: Any, weight: Any) -> Any:
         """The figure for summed amounts and weights (numbers or arrays): their mean, unless a metric says otherwise."""
         return amount / weight

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from hafs.chat import Conversation
 from hafs.evaluation.metrics import Metric, Parts, Said
-from hafs.evaluation.rom.assembly import missing
 from hafs.evaluation.rom.bench import RomJob, check_all
 from hafs.evaluation.rom.case_book import RowCases, key_of, read_book
 from hafs.evaluation.rom.check import Executed
-from hafs.evaluation.rom.source import code_of, guessed, is_whole
+from hafs.evaluation.rom.source import code_of, dialect, guessed_note, is_whole
+from hafs.evaluation.rom.toolchain import missing
 
 NO_CODE = Executed(right=False, why="there is no code in it, or it was cut off")
 
@@ -48,13 +48,17 @@ class Executes(Metric):
     def prepare(self, rows: Sequence[Said]) -> None:
         """Check all answers, in several processes."""
         pairs = [(said, text) for said in rows for text in (said.answer, *said.samples) if text is not None]
-        self.verdicts([(said.prompt, text, said.syntax) for said, text in pairs])
+        self.verdicts([(said.prompt, text, _syntax(said)) for said, text in pairs])
+
+    def note(self, rows: Sequence[Said]) -> str:
+        """How many dialects were guessed."""
+        return guessed_note([code_of(said.reference) for said in rows if not said.syntax and self.applies(said)])
 
     def parts(self, said: Said) -> Parts | None:
         """1 or 0."""
         if said.answer is None or not self.applies(said):
             return None
-        return Parts(float(self.verdicts([(said.prompt, said.answer, said.syntax)])[0].right))
+        return Parts(float(self.verdicts([(said.prompt, said.answer, _syntax(said))])[0].right))
 
     def applies(self, said: Said) -> bool:
         """Whether the row has cases."""
@@ -80,12 +84,17 @@ class Executes(Metric):
 
     def _job(self, prompt: Conversation | str, text: str, syntax: str) -> tuple[tuple[str, str, str], RomJob | None]:
         row, code = self._book().get(asked_in(prompt)), code_of(text) if is_whole(text) else ""
-        syntax = syntax or guessed(code)
+        syntax = dialect(syntax, code)
         key = (row.key if row else "", syntax, code)
         return key, RomJob(source=code, syntax=syntax, row=row, seed=self.seed) if row and code else None
 
     def _book(self) -> Mapping[str, RowCases]:
         return read_book(tuple(self.cases))
+
+
+def _syntax(said: Said) -> str:
+    """The dialect of the row; guessed from its own code where it says none."""
+    return dialect(said.syntax, code_of(said.reference))
 
 
 def asked_in(prompt: Conversation | str) -> str:

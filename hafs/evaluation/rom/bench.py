@@ -33,14 +33,14 @@ class RomJob:
     """Its code."""
     syntax: str
     """Its dialect, `ca65` or `asar`."""
-    row: RowCases
-    """What it must do."""
+    row: RowCases | None
+    """What it must do; None: it only has to assemble."""
     seed: int
     """Of the case that is drawn at scoring time."""
 
     def line(self, seconds: float) -> bytes:
         """As the worker reads it."""
-        told = {"source": self.source, "syntax": self.syntax, "row": self.row.as_json(), "seed": self.seed}
+        told = {"source": self.source, "syntax": self.syntax, "row": self.row and self.row.as_json(), "seed": self.seed}
         return json.dumps(told | {"seconds": seconds}).encode() + b"\n"
 
 

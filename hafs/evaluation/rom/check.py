@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hafs.evaluation.rom.assembly import Assembler, DoesNotAssemble
 from hafs.evaluation.rom.case_book import RowCases
 from hafs.evaluation.rom.machine import run
+from hafs.evaluation.rom.toolchain import Assembler, DoesNotAssemble
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +28,14 @@ class Executed:
         return asdict(self)
 
 
-def check(source: str, row: RowCases, *, seed: int, assembler: Assembler, folder: Path, seconds: float) -> Executed:
+def check(
+    source: str, row: RowCases | None, *, seed: int, assembler: Assembler, folder: Path, seconds: float
+) -> Executed:
     """Assemble an answer's code and run it on the cases of its row.
 
     Args:
         source: The code; empty: the answer has none.
-        row: What must hold.
+        row: What must hold; None: nothing but that it assembles.
         seed: Of the case that is drawn, and of what unset memory and registers hold.
         assembler: Of the code's dialect.
         folder: An empty folder to work in.
@@ -42,6 +44,9 @@ def check(source: str, row: RowCases, *, seed: int, assembler: Assembler, folder
     if not source.strip():
         return Executed(right=False, why="there is no code in it")
     try:
+        if row is None:
+            assembler.accepts(source, folder, seconds)
+            return Executed(right=True)
         code = assembler.assemble(source, folder, seconds)
     except (DoesNotAssemble, UnicodeEncodeError) as error:
         return Executed(right=False, why=f"does not assemble: {error}")

@@ -1,6 +1,8 @@
 """The code in an answer: where it stands, and in which assembler's dialect it is written."""
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 Syntax = Literal["ca65", "asar"]
@@ -40,3 +42,15 @@ def reads_files(code: str) -> bool:
 def guessed(code: str) -> Syntax:
     """The dialect that a piece of code looks like; code that is the same in both counts as ca65."""
     return "asar" if len(_ASAR.findall(code)) > len(_CA65.findall(code)) else "ca65"
+
+
+def dialect(said: str, code: str) -> str:
+    """The dialect that a row says it is in; guessed from its code where it says none."""
+    return said or guessed(code)
+
+
+def guessed_note(codes: Sequence[str]) -> str:
+    """What to tell about code whose dialect was guessed; empty: none was."""
+    found = Counter(guessed(code) for code in codes if code)
+    told = ", ".join(f"{count} {name}" for name, count in found.most_common())
+    return f"the assembler of {found.total()} rows was guessed ({told}); a key `syntax` says it" if found else ""

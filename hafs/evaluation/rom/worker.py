@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from hafs.evaluation.rom import sandbox
-from hafs.evaluation.rom.assembly import Assembler, assembler, program
 from hafs.evaluation.rom.case_book import RowCases
 from hafs.evaluation.rom.check import Executed, check
 from hafs.evaluation.rom.source import SYNTAXES
+from hafs.evaluation.rom.toolchain import Assembler, assembler, missing, program
 
 READABLE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/dev/null", "/dev/urandom")
 """What a program needs in order to start: its libraries."""
@@ -33,9 +33,6 @@ def main() -> None:
 
 
 def _assembler(syntax: str) -> Assembler | None:
-    """The assembler of a dialect; asar reads files in many ways, so that it is used in a sandbox only."""
-    if syntax == "asar" and sandbox.why_not():
-        return None
     try:
         return assembler(syntax)
     except LookupError:
@@ -52,11 +49,11 @@ def _close_off(folder: Path, memory: int) -> None:
 def _done(job: dict[str, Any], found: dict[str, Assembler | None], folder: Path) -> Executed:
     used = found.get(job["syntax"])
     if used is None:
-        return Executed(right=False, why=f"cannot be checked here: there is no {job['syntax']}")
+        return Executed(right=False, why=f"cannot be checked here: {missing(job['syntax'])}")
     work = folder / "job"
     work.mkdir()
     try:
-        row = RowCases.of_json(job["row"])
+        row = RowCases.of_json(job["row"]) if job["row"] else None
         return check(job["source"], row, seed=job["seed"], assembler=used, folder=work, seconds=job["seconds"])
     except (OSError, MemoryError) as error:
         return Executed(right=False, why=f"used up what it may: {error}"[:200])

