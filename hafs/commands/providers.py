@@ -33,12 +33,13 @@ def providers(config: DictConfig) -> None:
     chosen: list[Provider] = [build(node) for node in config.providers.values()]
     with ThreadPoolExecutor(max_workers=max(1, len(chosen))) as pool:
         found = list(pool.map(lambda provider: provider.health(), chosen))
-    Console().print(_table(chosen, found))
+    adapters = [str(expert.adapter) for expert in config.experts.values() if expert.adapter]
+    Console().print(_table(chosen, found, adapters))
     if not any(health.reachable for health in found):
         raise AllProvidersDown("no provider can answer", hint="set an API key, or start a server")
 
 
-def _table(chosen: "list[Provider]", found: "list[Health]") -> Any:
+def _table(chosen: "list[Provider]", found: "list[Health]", adapters: list[str]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
@@ -51,7 +52,7 @@ def _table(chosen: "list[Provider]", found: "list[Health]") -> Any:
     for provider, health in zip(chosen, found, strict=True):
         reachable = {True: "yes", False: f"no: {health.said}", None: "not tried"}[health.reachable]
         quota = "; ".join(part for part in (health.quota, *standing(provider, ledger)) if part)
-        models = _models(provider, health)
+        models = _models(provider, health) + _adapters(provider, health, adapters)
         table.add_row(*(Text(cell) for cell in (provider.name, health.key, reachable, quota or "no limit set", models)))
     return table
 
@@ -64,6 +65,16 @@ def _models(provider: "Provider", health: "Health") -> str:
     return f"{names} ({len(health.models)} offered" + (f", not among them: {', '.join(missing)})" if missing else ")")
 
 
+def _adapters(provider: "Provider", health: "Health", adapters: list[str]) -> str:
+    """The experts' adapters that a remote host should serve and does not list."""
+    if provider.host.local or not provider.host.carries_adapters or not health.models:
+        return ""
+    from hafs.providers.served_adapters import served_as
+
+    missing = [adapter for adapter in adapters if served_as(adapter, health.models) is None]
+    return f"; adapters not served: {', '.join(missing)} (the base answers instead)" if missing else ""
+
+
 def _offered(name: str, models: tuple[str, ...]) -> bool:
     return any(name == model or model in (f"{name}:latest", f"models/{name}") for model in models)
 
@@ -72,10 +83,11 @@ _enter = command("providers", providers, description=__doc__ or "")
 
 
 def main() -> None:
-    """Check all providers unless some are chosen."""
+    """Check all providers, and the adapters of all experts, unless some are chosen."""
     words = sys.argv[1:]
-    if not any(word.lstrip("+").startswith("provider=") for word in words):
-        sys.argv.append(f"provider=[{','.join(options('provider'))}]")
+    for group in ("provider", "expert"):
+        if not any(word.lstrip("+").startswith(f"{group}=") for word in words):
+            sys.argv.append(f"{group}=[{','.join(options(group))}]")
     _enter()
 
 

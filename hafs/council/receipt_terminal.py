@@ -47,7 +47,9 @@ def show_receipt(receipt: dict[str, Any]) -> None:
 
 def _calls(part: dict[str, Any]) -> str:
     said = [
-        f"{a['provider']} {a['model']}{_with(a.get('adapter'))}" for a in part["attempts"] if a["outcome"] == "answered"
+        f"{a['provider']} {a['model']}{_with(a.get('adapter'))}{_without(a.get('without_adapter'))}"
+        for a in part["attempts"]
+        if a["outcome"] == "answered"
     ]
     refused = [
         f"{a['provider']}: {a['outcome'].replace('_', ' ')}" for a in part["attempts"] if a["outcome"] != "answered"
@@ -61,6 +63,10 @@ def _with(adapter: str | None) -> str:
         return ""
     folder = Path(adapter)
     return f" with {folder.parent.name if folder.name == 'adapter' else folder.name}"
+
+
+def _without(adapter: str | None) -> str:
+    return f" WITHOUT {adapter}, which this server does not serve" if adapter else ""
 
 
 def totals(receipt: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from hafs.providers.candidate_queue import Candidate
 from hafs.providers.provider_error import ProviderError
+from hafs.providers.served_adapters import SERVED
 
 
 @dataclass(kw_only=True)
@@ -29,6 +30,8 @@ class Attempt:
     """In US dollars."""
     adapter: str | None = None
     """The LoRA adapter of the call."""
+    without_adapter: str | None = None
+    """The adapter that the host does not serve; its base model answered instead."""
     left_out: tuple[str, ...] = ()
     """Parameters that this provider does not accept."""
     alive: bool = False
@@ -57,6 +60,8 @@ class Attempt:
             facts["stands_in_for"] = self.candidate.stands_in_for
         if self.adapter:
             facts["adapter"] = self.adapter
+        if self.without_adapter:
+            facts["without_adapter"] = self.without_adapter
         if self.left_out:
             facts["left_out"] = list(self.left_out)
         return facts
@@ -69,6 +74,13 @@ class Attempt:
             price = self.candidate.provider.price
             if price is not None and not any(price[self.candidate.tier]):
                 self.cost = 0.0
+
+    def served(self, info: Mapping[str, Any]) -> None:
+        """Record the name under which the host served the adapter, if it is in an answer's metadata."""
+        if SERVED in info:
+            if info[SERVED] is None:
+                self.without_adapter = self.adapter
+            self.adapter = info[SERVED]
 
     def count(self, usage: Mapping[str, Any] | None, host_cost: object = None) -> None:
         """Record tokens and cost."""

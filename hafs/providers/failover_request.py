@@ -73,6 +73,7 @@ class FailoverRequest:
             with self._attempt(candidate) as attempt:
                 generation = await within(self._generation(attempt), self._limit(candidate), "no complete answer")
                 attempt.count(getattr(generation.message, "usage_metadata", None), cost_of(generation))
+                attempt.served(generation.generation_info or {})
                 check_ending(finish_of(generation), has_content(generation.message))
                 refuse_broken_calls(generation)
                 attempt.ended(now())
@@ -146,6 +147,7 @@ class FailoverRequest:
                         yield _piece(STOPPED)
                         break
         attempt.count(end.usage, end.info.get("cost"))
+        attempt.served(end.info)
         check_ending(end.finish, attempt.first_token_seconds is not None or bool(end.held))
         if text := continuation.end():
             yield _piece(text)

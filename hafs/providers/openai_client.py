@@ -32,6 +32,7 @@ from hafs.providers.parse import (
     usage_of,
 )
 from hafs.providers.provider_error import ProviderError
+from hafs.providers.served_adapters import SERVED, remember, remembered, served_as
 from hafs.providers.sessions import proxy_of, session
 from hafs.providers.tool_call_numbers import ToolCallNumbers
 from hafs.providers.tracing import Callbacks
@@ -58,6 +59,8 @@ class OpenAIClient(Bridged):
 
     base_url: str
     model: str
+    adapter: str | None = None
+    """The LoRA adapter, which the host serves as a model of its own."""
     account: str
     api_key_env: str | None
     headers: dict[str, str]
@@ -73,14 +76,14 @@ class OpenAIClient(Bridged):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"model_name": self.model, "base_url": self.base_url, **self.parameters}
+        return {"model_name": self.adapter or self.model, "base_url": self.base_url, **self.parameters}
 
     def _key(self) -> str | None:
         return os.environ.get(self.api_key_env) if self.api_key_env else None
 
     def _asked(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]) -> bytes:
         asked = {
-            "model": self.model,
+            "model": self._name(),
             "messages": _as_sent(messages),
             **self.parameters,
             **words,
@@ -104,17 +107,51 @@ class OpenAIClient(Bridged):
 
         Redirects are not followed, so that a key is never sent to another host.
         """
-        with before_sending():
-            content, headers = self._asked(messages, stop, words), self._headers()
-            url = f"{self.base_url.rstrip('/')}/chat/completions"
-            http, proxy = await session(url), proxy_of(url)
-        response = await http.post(url, data=content, headers=headers, allow_redirects=False, proxy=proxy)
+        response = await self._post(messages, stop, words)
+        if response.status == 404 and self.adapter and await self._look_up():
+            response.close()
+            response = await self._post(messages, stop, words)
         if response.status == 200:
             return response
         try:
             raise self._http_error(response.status, await body_of(response), response.headers)
         finally:
             response.close()
+
+    async def _post(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]
+    ) -> aiohttp.ClientResponse:
+        with before_sending():
+            content, headers = self._asked(messages, stop, words), self._headers()
+            url = f"{self.base_url.rstrip('/')}/chat/completions"
+            http, proxy = await session(url), proxy_of(url)
+        return await http.post(url, data=content, headers=headers, allow_redirects=False, proxy=proxy)
+
+    def _name(self) -> str:
+        """The model that the host is asked for."""
+        if self.adapter is None:
+            return self.model
+        known, name = remembered(self.base_url, self.adapter)
+        return (name or self.model) if known else self.adapter
+
+    async def _look_up(self) -> bool:
+        """Find the adapter in the host's list of models; False: the list changes nothing."""
+        assert self.adapter is not None
+        asked, url = self._name(), f"{self.base_url.rstrip('/')}/models"
+        http, proxy = await session(url), proxy_of(url)
+        async with http.get(url, headers=self._headers(), allow_redirects=False, proxy=proxy) as response:
+            told = parsed(await body_of(response, LARGEST_ANSWER_BYTES)) if response.status == 200 else None
+        listed = told.get("data") if isinstance(told, dict) else None
+        if not isinstance(listed, list):
+            return False
+        offered = [str(entry["id"]) for entry in listed if isinstance(entry, dict) and "id" in entry]
+        remember(self.base_url, self.adapter, served_as(self.adapter, offered))
+        return self._name() != asked
+
+    def _served(self) -> dict[str, Any]:
+        """Under which name the adapter was served, if not under its own."""
+        known, name = remembered(self.base_url, self.adapter) if self.adapter else (False, None)
+        return {SERVED: name} if known and name != self.adapter else {}
 
     def _http_error(self, status: int, raw: bytes, headers: Mapping[str, str]) -> ProviderError:
         if 300 <= status < 400:
@@ -170,7 +207,8 @@ class OpenAIClient(Bridged):
             raise ProviderError(
                 "malformed", f"an answer without choices, with the keys: {', '.join(answer) or 'none'}"
             ) from error
-        return ChatResult(generations=[ChatGeneration(message=message, generation_info=info_of(answer, choice))])
+        info = info_of(answer, choice) | self._served()
+        return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
 
     async def pieces(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
@@ -181,6 +219,8 @@ class OpenAIClient(Bridged):
             async for event in events:
                 self._refuse(event)
                 if (chunk := chunk_of(event, numbers)) is not None:
+                    if chunk.generation_info:
+                        chunk.generation_info |= self._served()
                     yield chunk
 
     def _refuse(self, event: Mapping[str, Any]) -> None:

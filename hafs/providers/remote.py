@@ -68,7 +68,8 @@ class OpenAICompatible(Host):
 
         return OpenAIClient(
             base_url=self.base_url,
-            model=adapter or model,
+            model=model,
+            adapter=adapter,
             account=self.account,
             api_key_env=self.api_key_env,
             headers=dict(self.headers),

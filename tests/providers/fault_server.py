@@ -58,6 +58,8 @@ HEADS = {  # status, headers, body
     "200_half": (200, {}, '{"id": "x", "choices": [{"mess'),
     "200_no_choices": (200, {}, {"id": "x", "choices": None}),
 }
+ADAPTERS = ("m", "hyrule-asm-v2", "hyrule-asm-v10", "yaze-sage")
+"""What the server at `adapters` serves, as vLLM would: a base and its LoRA adapters, each as a model."""
 STREAMS = ["hang", "slow_first_token", "drip", "cut_0", "cut_1", "cut_20", "reset", "error_event", "no_finish"]
 STREAMS += ["null_content", "empty_content", "filtered"]
 FAULTS = [*HEADS, *STREAMS]
@@ -180,6 +182,8 @@ class FaultServer:
             return await self.plain(writer, 401, {}, HEADS["401"][2])
         elif path.endswith("/key"):
             body = {"data": {"limit_remaining": 4.5, "usage": 0.5}}
+        elif name == "adapters":
+            body = {"object": "list", "data": [{"id": each, "object": "model"} for each in ADAPTERS]}
         else:
             body = {"data": [{"id": "m"}, {"id": "other"}], "models": [{"name": "m"}]}
         return await self.plain(writer, 200, {}, body)
@@ -204,6 +208,8 @@ class FaultServer:
         if name == "400_stream" and asked.get("stream"):
             error = "Your organization must be verified to stream this model."
             return await self.plain(writer, 400, {}, {"error": {"message": error, "param": "stream"}})
+        if name == "adapters" and asked["model"] not in ADAPTERS:
+            return await self.plain(writer, *HEADS["404_model"])
         if name == "hang":
             await asyncio.sleep(LONG)
         if name == "reset":

@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import fault_server
 import pytest
 from chains import MODES, ask, chain, provider, remote
 from fault_server import ANSWER
 
 from hafs.config import build, compose
+from hafs.providers import served_adapters
 from hafs.providers.ollama import Ollama
 from hafs.providers.remote import openai_compatible, openrouter
 
@@ -59,6 +62,44 @@ def test_an_adapter_is_the_model_of_its_name_where_the_host_carries_adapters(ser
         assert server.calls[-1].body["model"] == model
 
 
+def adapters(server):
+    return openai_compatible(base_url=server.url("adapters"), api_key_env=None, headers={}, adapters=True, body={})
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch):
+    """What earlier tests learned of the server's adapters."""
+    monkeypatch.setattr(served_adapters, "_found", {})
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("adapter", "served"), [("hyrule-asm", "hyrule-asm-v10"), ("yaze-sage-v3", "yaze-sage")])
+def test_an_adapter_that_a_server_has_under_another_name_is_found_in_its_list(server, mode, adapter, served):
+    model = chain(provider(adapters(server)), adapter=adapter)
+    for calls in (2, 3):  # the second question needs no look at the list
+        message = ask(model, mode)
+        assert [call.body["model"] for call in server.calls][1:] == [served] * (calls - 1)
+        assert message.text == ANSWER and message.response_metadata["attempts"][0]["adapter"] == served
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("adapter", ["debug-oracle", "hyrule-asm-v3"])
+def test_an_adapter_that_a_server_lacks_falls_back_to_its_base_and_the_receipt_says_so(server, mode, adapter):
+    message = ask(chain(provider(adapters(server)), adapter=adapter), mode)
+    attempt = message.response_metadata["attempts"][0]
+    assert message.text == ANSWER and server.calls[-1].body["model"] == "m"
+    assert attempt["without_adapter"] == adapter and "adapter" not in attempt
+
+
+def test_a_server_that_gets_an_adapter_later_is_asked_for_it_again(server, monkeypatch):
+    model = chain(provider(adapters(server)), adapter="debug-oracle")
+    model.invoke("Why?")
+    monkeypatch.setattr(fault_server, "ADAPTERS", ("m", "debug-oracle-v1"))
+    assert "without_adapter" in model.invoke("Why?").response_metadata["attempts"][0]
+    monkeypatch.setattr(served_adapters.time, "monotonic", lambda now=time.monotonic() + 61: now)
+    assert model.invoke("Why?").response_metadata["attempts"][0]["adapter"] == "debug-oracle-v1"
+
+
 def test_tools_are_sent_in_openais_format(server):
     def weather(city: str) -> str:
         """The weather of a city."""
@@ -93,6 +134,12 @@ def test_the_command_shows_keys_reachability_and_models(server, tmp_path):
     for said in ("OPENAI_API_KEY is not set", "unauthorized: 401", "50 of 50 requests left this day", "2 offered"):
         assert said in told.stdout
     assert "canary" not in told.stdout + told.stderr
+
+
+def test_the_command_names_the_adapters_that_a_server_lacks(server, tmp_path):
+    told = command("provider=vllm", f"provider.vllm.host.base_url={server.url('adapters')}", state=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "adapters not served: debug-oracle (the base answers instead)" in " ".join(told.stdout.split())
 
 
 def test_the_command_exits_with_69_if_no_provider_can_answer(tmp_path):

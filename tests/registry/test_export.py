@@ -1,6 +1,7 @@
 """Every form of an export is the original, or is removed."""
 
 import json
+import subprocess
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from test_registration import go, make_run
 from tiny_runs import write_rows
 
-from hafs.commands import export, register
+from hafs.commands import export, promote, register
 from hafs.core.errors import GateRefused, HafsError
 from hafs.registry import export as exports
 from hafs.registry.export.compare import Partial, Place, distance
@@ -101,8 +102,31 @@ def test_every_form_is_written_and_is_the_original(registered, here, capsys):
     assert not any("lora" in name for name in merged)
     modelfile = (here / "outputs/exports/hyrule-asm-v1/ollama/Modelfile").read_text()
     assert "ADAPTER ./hyrule-asm-v1.lora.gguf" in modelfile and 'PARAMETER stop "<|im_end|>"' in modelfile
-    assert "--lora-modules hyrule-asm-v1=./hyrule-asm-v1" in (
+    assert "--lora-modules hyrule-asm=./hyrule-asm-v1 hyrule-asm-v1=./hyrule-asm-v1" in (
         here / "outputs/exports/hyrule-asm-v1/vllm/serve.sh").read_text()  # fmt: skip
+
+
+def test_one_vllm_server_serves_the_adapters_of_several_experts_under_the_names_they_ask_for(here, capsys):
+    put(here, "model=tiny")
+    go(register, "name=hyrule-asm-v1", "under=yaze-sage-v1", "force=true")
+    for name in ("hyrule-asm-v1", "yaze-sage-v1"):
+        go(promote, f"version={name}")
+    go(export, "format=vllm", "expert=[asm,yaze]")
+    folder = here / "outputs/exports/vllm"
+    said = (folder / "serve.sh").read_text()
+    assert "-> sh outputs/exports/vllm/serve.sh" in capsys.readouterr().out
+    assert "--max-lora-rank 8 --max-loras 2 --max-cpu-loras 4" in said
+    for family in ("hyrule-asm", "yaze-sage"):
+        version = f"{family}-v1"
+        assert f" {family}=./{version}/{version} {version}=./{version}/{version}" in said
+        assert (folder / version / version / "adapter_config.json").is_file()
+    assert subprocess.run(["sh", "-n", folder / "serve.sh"], check=False).returncode == 0
+
+
+def test_several_experts_are_exported_for_vllm_only_and_need_adapters(here):
+    for words, said in ((["expert=[asm,yaze]"], "for vLLM only"), (["format=vllm", "expert=[general]"], "no chosen")):
+        with pytest.raises(HafsError, match=said):
+            go(export, *words)
 
 
 def test_a_rank_stabilized_adapter_keeps_its_scale_in_every_form(here):

@@ -21,9 +21,9 @@ from hafs.registry.export.forms import Form, Gguf, Kind, LoraGguf, Merged, Used
 from hafs.registry.export.golden import GOLDEN
 from hafs.registry.export.ollama import OllamaExport, OllamaMergedExport
 from hafs.registry.export.source import Source, source
-from hafs.registry.export.vllm import Vllm
+from hafs.registry.export.vllm import Vllm, script_of_all
 
-__all__ = ["Format", "Limits", "export", "source"]
+__all__ = ["Format", "Limits", "export", "script_of_all", "source"]
 
 Format = Literal["merged", "gguf", "lora_gguf", "ollama", "vllm"]
 Limits = Mapping[Literal["kl", "perplexity"], float]

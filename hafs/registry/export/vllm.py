@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hafs.core import durable
 from hafs.core.errors import ConfigError
 from hafs.modeling.adapter.folder import read_config
 from hafs.modeling.base_model import Hub
@@ -13,6 +14,8 @@ from hafs.modeling.gguf import more_than_lora
 from hafs.registry.export import nets
 from hafs.registry.export.compare import Place, of_net
 from hafs.registry.export.forms import Form, Used, ids_of, refuse_whole
+from hafs.registry.export.source import Source
+from hafs.registry.names import family
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What `--max-lora-rank` takes (vLLM's config/lora.py)."""
@@ -45,20 +48,8 @@ class Vllm(Form):
         (folder / "serve.sh").chmod(0o755)
 
     def script(self) -> str:
-        """Starts vLLM, from wherever it is called."""
-        name, weights = self.source.record.name, self.source.model.weights
-        base = shlex.quote(self.source.record.base_repo or str(self.source.base.resolve()))
-        if self.source.record.base_repo and isinstance(weights, Hub):
-            base += f" --revision {shlex.quote(weights.revision)}"
-        own = f" --chat-template ./{name}/chat_template.jinja" if self.source.model.own_template() else ""
-        rank = read_config(self.source.folder)["r"]
-        room = next(each for each in RANKS if each >= rank)
-        return (
-            "#!/bin/sh\n# requests name the adapter: {\"model\": \"" + name + "\", ...}\n"
-            'cd "$(dirname "$0")" || exit 1\n'
-            f"exec vllm serve {base} --dtype bfloat16 --enable-lora --max-lora-rank {room}{own} \\\n"
-            f'  --lora-modules {name}=./{name} "$@"\n'
-        )  # fmt: skip
+        """Starts vLLM, from any current folder."""
+        return script([(self.source, f"./{self.source.record.name}")])
 
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Load the copied adapter as vLLM would: on the unquantized base, in PEFT's format."""
@@ -69,3 +60,52 @@ class Vllm(Form):
     def command(self, folder: Path) -> str:
         """The script."""
         return f"sh {folder / 'serve.sh'}"
+
+
+def script(adapters: Sequence[tuple[Source, str]]) -> str:
+    """The command that serves adapters beside their base; each is served under its family and under its version.
+
+    Args:
+        adapters: Of one base, each with its folder relative to the script's.
+
+    Raises:
+        ConfigError: They were trained on different bases.
+    """
+    first = adapters[0][0]
+    for other, _ in adapters:
+        if other.record.base_sha256 != first.record.base_sha256:
+            fact = f"{first.record.name} was trained on {first.record.base}, {other.record.name} on {other.record.base}"
+            raise ConfigError(f"{fact}; one vLLM server has one base", hint="export each of them alone")
+    weights = first.model.weights
+    base = shlex.quote(first.record.base_repo or str(first.base.resolve()))
+    if first.record.base_repo and isinstance(weights, Hub):
+        base += f" --revision {shlex.quote(weights.revision)}"
+    own = f" --chat-template {adapters[0][1]}/chat_template.jinja" if first.model.own_template() else ""
+    rank = max(read_config(source.folder)["r"] for source, _ in adapters)
+    room = next(each for each in RANKS if each >= rank)
+    modules = [
+        f"{name}={folder}"
+        for source, folder in adapters
+        for name in (family(source.record.name), source.record.name)
+    ]
+    lines = [
+        f"exec vllm serve {base} --dtype bfloat16{own}",
+        f"--enable-lora --max-lora-rank {room} --max-loras {len(adapters)} --max-cpu-loras {len(modules)}",
+        " ".join(["--lora-modules", *modules]),
+    ]
+    return (
+        '#!/bin/sh\n# requests name the adapter: {"model": "' + family(first.record.name) + '", ...}\n'
+        'cd "$(dirname "$0")" || exit 1\n' + " \\\n  ".join(lines) + ' "$@"\n'
+    )
+
+
+def script_of_all(folder: Path, sources: Sequence[Source]) -> str:
+    """Write `serve.sh` for exports that are subfolders of `folder`; returns the command that starts it.
+
+    Raises:
+        ConfigError: As in `script`.
+    """
+    text = script([(each, f"./{each.record.name}/{each.record.name}") for each in sources])
+    durable.write_text(folder / "serve.sh", text)
+    (folder / "serve.sh").chmod(0o755)
+    return f"sh {folder / 'serve.sh'}"
