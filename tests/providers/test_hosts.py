@@ -139,7 +139,7 @@ def test_the_command_shows_keys_reachability_and_models(server, tmp_path):
 def test_the_command_names_the_adapters_that_a_server_lacks(server, tmp_path):
     told = command("provider=vllm", f"provider.vllm.host.base_url={server.url('adapters')}", state=tmp_path)
     assert told.returncode == 0, told.stderr
-    assert "adapters not served: debug-oracle (the base answers instead)" in " ".join(told.stdout.split())
+    assert "adapters not served: debug-oracle" in told.stdout
 
 
 def test_the_command_exits_with_69_if_no_provider_can_answer(tmp_path):
