@@ -103,8 +103,11 @@ _enter = command("export", export, description=__doc__ or "", settings=Settings,
 
 def main() -> None:
     """Export; `experts=` is understood as the group `expert=`."""
-    sys.argv[1:] = [f"expert={word.removeprefix('experts=')}" if word.startswith("experts=") else word for word in sys.argv[1:]]
+    sys.argv[1:] = [
+        f"expert={word.removeprefix('experts=')}" if word.startswith("experts=") else word for word in sys.argv[1:]
+    ]
     _enter()
+
 
 if __name__ == "__main__":
     main()

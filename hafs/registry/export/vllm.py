@@ -84,9 +84,7 @@ def script(adapters: Sequence[tuple[Source, str]]) -> str:
     rank = max(read_config(source.folder)["r"] for source, _ in adapters)
     room = next(each for each in RANKS if each >= rank)
     modules = [
-        f"{name}={folder}"
-        for source, folder in adapters
-        for name in (family(source.record.name), source.record.name)
+        f"{name}={folder}" for source, folder in adapters for name in (family(source.record.name), source.record.name)
     ]
     lines = [
         f"exec vllm serve {base} --dtype bfloat16{own}",
