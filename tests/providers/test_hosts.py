@@ -96,7 +96,8 @@ def test_a_server_that_gets_an_adapter_later_is_asked_for_it_again(server, monke
     model.invoke("Why?")
     monkeypatch.setattr(fault_server, "ADAPTERS", ("m", "debug-oracle-v1"))
     assert "without_adapter" in model.invoke("Why?").response_metadata["attempts"][0]
-    monkeypatch.setattr(served_adapters.time, "monotonic", lambda now=time.monotonic() + 61: now)
+    later = time.monotonic() + 61
+    monkeypatch.setattr(served_adapters.time, "monotonic", lambda: later)
     assert model.invoke("Why?").response_metadata["attempts"][0]["adapter"] == "debug-oracle-v1"
 
 
