@@ -147,12 +147,11 @@ def config_of(model: Model) -> Mapping[str, Any]:
             "num_key_value_heads": max(1, weights.heads // 2),
             "head_dim": weights.hidden_size // weights.heads,
         }
-    if isinstance(weights, PackagedGguf) and weights.file.startswith("SmolLM2-135M"):
-        return entries()["smollm2_135m"]["config"]
-    if isinstance(weights, Hub):
-        for entry in entries().values():
-            if entry["repo"] == weights.repo:
-                return entry["config"]
+    for entry in entries().values():
+        if isinstance(weights, PackagedGguf) and entry.get("file") == weights.file:
+            return entry["config"]
+        if isinstance(weights, Hub) and entry["repo"] == weights.repo:
+            return entry["config"]
     path = _config_file(weights)
     if path is None:
         name = getattr(weights, "repo", model.name)

@@ -1,4 +1,4 @@
-"""Models and adapters as GGUF, the format of llama.cpp: Llama and Qwen2, tokenizer and chat template included.
+"""Models and adapters as GGUF, the format of llama.cpp: Llama, Qwen2 and Gemma 3, tokenizer and chat template included.
 
 architecture   what llama.cpp must be told of a base      base.py, adapter.py   the two files that it serves
 files          tensors read and written, one at a time     cache.py              where they are kept

@@ -9,7 +9,8 @@ from typing import Any
 from hafs.core.errors import ConfigError
 from hafs.modeling.gguf.files import Kind, Ready
 
-ARCHITECTURES = ("llama", "qwen2")
+ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "gemma3_text": "gemma3"}
+"""By model type of transformers: llama.cpp's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +22,8 @@ class Shape:
 
     @property
     def architecture(self) -> str:
-        """Its model type, llama or qwen2."""
-        return self.config["model_type"]
+        """llama.cpp's name of the model type."""
+        return ARCHITECTURES[self.config["model_type"]]
 
     @property
     def layers(self) -> int:
@@ -43,6 +44,17 @@ class Shape:
     def width(self) -> int:
         """Of one head."""
         return self.config.get("head_dim") or self.config["hidden_size"] // self.heads
+
+    def values(self, name: str, tensor: Any) -> Any:
+        """The numbers of a tensor of the model as llama.cpp multiplies with them.
+
+        Args:
+            name: transformers' name of the module.
+            tensor: Its weight or bias.
+        """
+        if self.architecture == "gemma3" and name.endswith("norm"):
+            return tensor + 1  # transformers adds it in the forward pass
+        return self.reordered(name, tensor)
 
     def reordered(self, name: str, tensor: Any) -> Any:
         """A tensor in llama.cpp's order: its Llama rotates neighbours, transformers' rotates halves.
@@ -73,14 +85,37 @@ def read_shape(folder: Path) -> Shape:
         )
     if config.get("use_sliding_window"):
         raise ConfigError("a model with sliding-window attention cannot be written as GGUF here")
+    if config["model_type"] == "gemma3_text":
+        _as_llama_cpp_knows_gemma(config)
     return Shape(config=config)
+
+
+GEMMA_PERIOD = 6
+"""Of Gemma 3's layers every sixth has no window: llama.cpp knows that, and reads nothing else from a file."""
+
+
+def _as_llama_cpp_knows_gemma(config: Mapping[str, Any]) -> None:
+    layers = range(1, config["num_hidden_layers"] + 1)
+    kinds = ["full_attention" if layer % GEMMA_PERIOD == 0 else "sliding_attention" for layer in layers]
+    rope = config.get("rope_parameters") or {}
+    local = (rope.get("sliding_attention") or {}).get("rope_theta", config.get("rope_local_base_freq", 10_000))
+    different = {
+        "layer_types": config.get("layer_types", kinds) != kinds,
+        "query_pre_attn_scalar": config["query_pre_attn_scalar"] != config["head_dim"],
+        "rope_theta of windows": local != 10_000,
+        "softcapping": bool(config.get("final_logit_softcapping") or config.get("attn_logit_softcapping")),
+        "use_bidirectional_attention": bool(config.get("use_bidirectional_attention")),
+        "rope_type": (rope.get("full_attention") or {}).get("rope_type", "default") != "default",
+    }
+    if found := [name for name, differs in different.items() if differs]:
+        raise ConfigError(f"this Gemma 3 cannot be written as GGUF here: {', '.join(found)} is not what llama.cpp has")
 
 
 def names_of(shape: Shape) -> Callable[[str], str]:
     """From transformers' name of a module to llama.cpp's."""
     import gguf
 
-    architecture = {"llama": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2}[shape.architecture]
+    architecture = next(known for known, name in gguf.MODEL_ARCH_NAMES.items() if name == shape.architecture)
     known = gguf.get_tensor_name_map(architecture, shape.layers)
 
     def name(module: str) -> str:
@@ -101,6 +136,7 @@ def rope_factors(shape: Shape) -> Ready:
     import numpy as np
 
     rope = shape.config.get("rope_parameters") or shape.config.get("rope_scaling") or {}
+    rope = rope.get("full_attention", rope)
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind == "default":
         return {}
@@ -116,6 +152,7 @@ def rope_factors(shape: Shape) -> Ready:
 
 def _theta(shape: Shape) -> float:
     rope = shape.config.get("rope_parameters") or {}
+    rope = rope.get("full_attention", rope)
     return float(rope.get("rope_theta") or shape.config.get("rope_theta") or 10_000.0)
 
 
@@ -136,6 +173,8 @@ def add_shape(writer: Any, shape: Shape, kind: Kind) -> None:
     writer.add_rope_freq_base(_theta(shape))
     writer.add_rope_dimension_count(shape.width)
     writer.add_vocab_size(config["vocab_size"])
+    if shape.architecture == "gemma3":
+        writer.add_sliding_window(config["sliding_window"])
     types = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
     writer.add_file_type(gguf.LlamaFileType[types[kind]])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)

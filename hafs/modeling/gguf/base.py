@@ -45,7 +45,7 @@ def _model_tensors(shape: Shape, tensors: Mapping[str, Stored]) -> Ready:
             continue
 
         def values(tensor: Any = tensor, module: str = module) -> Any:
-            return shape.reordered(module, tensor().float().numpy())
+            return shape.values(module, tensor().float().numpy())
 
         ready[f"{names(module)}.{leaf}"] = (values, tuple(tensor.shape))
     return ready

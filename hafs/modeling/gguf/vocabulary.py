@@ -1,11 +1,12 @@
-"""A byte-level BPE tokenizer as llama.cpp's metadata.
+"""A BPE tokenizer as llama.cpp's metadata: byte-level, or of SentencePiece's kind with bytes to fall back on.
 
 Read from the tokenizer as transformers loads it, which is what training used: its class may split text in another way
 than the `tokenizer.json` beside it says (`Qwen2Tokenizer` always splits as Qwen2 does).
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,18 @@ def add_vocabulary(writer: Any, folder: Path, size: int) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     described = json.loads(tokenizer.backend_tokenizer.to_str())
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(_split_name(described, folder))
     tokens, kinds = _tokens(described, size)
+    merges = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in described["model"]["merges"]]
+    if scores := _piece_scores(described, tokens, merges):
+        writer.add_tokenizer_model("llama")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_scores(scores)
+    else:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(_split_name(described, folder))
+        writer.add_token_merges([" ".join(merge) for merge in merges])
     writer.add_token_list(tokens)
     writer.add_token_types(kinds)
-    merges = described["model"]["merges"]
-    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
     ids = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id,
            "unk": tokenizer.unk_token_id}  # fmt: skip
     for name, token in ids.items():
@@ -56,7 +62,11 @@ def add_vocabulary(writer: Any, folder: Path, size: int) -> None:
 def _tokens(described: Mapping[str, Any], size: int) -> tuple[list[str], list[int]]:
     from gguf import TokenType
 
-    by_id = {index: (token, TokenType.NORMAL) for token, index in described["model"]["vocab"].items()}
+    bytewise = described["model"].get("byte_fallback")
+    by_id = {
+        index: (token, TokenType.BYTE if bytewise and _BYTE.fullmatch(token) else TokenType.NORMAL)
+        for token, index in described["model"]["vocab"].items()
+    }
     for added in described.get("added_tokens", ()):
         kind = TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED
         by_id[added["id"]] = (added["content"], kind)
@@ -64,6 +74,28 @@ def _tokens(described: Mapping[str, Any], size: int) -> tuple[list[str], list[in
         raise ConfigError(f"the tokenizer has token {max(by_id)}, the embedding of the model has only {size} rows")
     listed = [by_id.get(index, (f"[PAD{index}]", TokenType.UNUSED)) for index in range(size)]
     return [token for token, _ in listed], [int(kind) for _, kind in listed]
+
+
+def _piece_scores(described: Mapping[str, Any], tokens: Sequence[str], merges: Sequence[Any]) -> list[float] | None:
+    """How eagerly llama.cpp is to make each token of smaller ones; None for a byte-level tokenizer.
+
+    llama.cpp ranks tokens, a `tokenizer.json` pairs; that is the same where all pairs of a token follow each other.
+    """
+    if not described["model"].get("byte_fallback") or described.get("normalizer") != _SPACES:
+        return None
+    ranks: dict[str, int] = {}
+    before = None
+    for one, other in merges:
+        token = one + other
+        if token != before and token in ranks:
+            return None
+        ranks[token] = ranks.get(token, len(ranks))
+        before = token
+    return [-float(ranks.get(token, len(ranks))) for token in tokens]
+
+
+_SPACES = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 def _split_name(described: Mapping[str, Any], folder: Path) -> str:

@@ -33,10 +33,10 @@ class Served:
         self._plain = self._post("/tokenize", {"content": "a", "add_special": False})["tokens"][0]
 
     def ids(self, prompt: Conversation) -> list[int]:
-        """Token ids of a prompt by the file's own template and tokenizer."""
+        """Token ids of a prompt by the file's own template and tokenizer, with the BOS that the server puts first."""
         messages = [{"role": message.role, "content": message.content} for message in prompt]
         text = self._post("/apply-template", {"messages": messages})["prompt"]
-        return self._post("/tokenize", {"content": text, "add_special": False, "parse_special": True})["tokens"]
+        return self._post("/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
 
     def told(self, asked: Sequence[Place]) -> list[Partial]:
         """The most likely next tokens at each place."""
