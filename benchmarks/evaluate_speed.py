@@ -58,7 +58,7 @@ def speed(name, net, tokenizer, conversations, told, together) -> None:
 
 def agreement(name, net, tokenizer, conversations) -> None:
     """Perplexity of the first rows, ours and transformers' by each of its attentions, row by row and unpadded."""
-    ours = put_to(net, tokenizer, conversations, max_new_tokens=0, at_once=1)
+    ours = put_to(net, tokenizer, conversations, max_new_tokens=0, concurrency=1)
     base, count = getattr(net, "get_base_model", lambda: net)(), sum(said.supervised for said in ours)
     mine, before = math.exp(sum(said.nats or 0.0 for said in ours) / count), base.config._attn_implementation
     for attention in ("eager", "sdpa"):

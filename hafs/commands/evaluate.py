@@ -37,7 +37,7 @@ class Settings(CouncilSettings):
     headline: str
     rows: Count | None
     max_new_tokens: Annotated[int, Field(ge=0)]
-    at_once: Count
+    concurrency: Count
     general: str | None
     tasks: list[str]
     tasks_folder: str | None

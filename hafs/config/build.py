@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from hafs.config.earlier import renew_node
 from hafs.config.extras import missing_extra
-from hafs.config.group_map import current_target, in_modules, modules
+from hafs.config.group_map import in_modules, modules
 from hafs.config.plugins import plugins
 from hafs.core.errors import ConfigError
 
@@ -34,16 +35,9 @@ def targets(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
             yield from targets(node._get_node(i), f"{path}[{i}]")
 
 
-def renew_targets(node: Any) -> list[str]:
-    """Replace the `_target_`s of earlier releases by today's names, in place; returns one line per replaced name."""
-    lines = []
-    for _, sub in targets(node):
-        before, now = str(sub["_target_"]), current_target(str(sub["_target_"]))
-        if now != before:
-            with flag_override(sub, ["readonly", "struct"], [False, False]):
-                sub["_target_"] = now
-            lines.append(f"_target_: {before} is now {now}; the old name works until 0.3")
-    return list(dict.fromkeys(lines))
+def renew(node: Any) -> list[str]:
+    """Bring the nodes of an earlier release up to date, in place; returns one line per replaced name."""
+    return list(dict.fromkeys(line for _, sub in targets(node) if (line := renew_node(sub))))
 
 
 def refuse_foreign(node: Any, where: str = "") -> None:
@@ -125,7 +119,7 @@ def build(node: Any, **runtime: Any) -> Any:
     """
     if node is None:
         return None
-    renew_targets(node)
+    renew(node)
     refuse_foreign(node)
     if runtime:
         return instantiate(node, _convert_="object", _partial_=True)(**runtime)

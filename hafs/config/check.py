@@ -13,7 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from hafs.config.build import refuse_foreign, renew_targets, targets
+from hafs.config.build import refuse_foreign, renew, targets
+from hafs.config.earlier import renew_keys
 from hafs.config.extras import missing_extra
 from hafs.config.own_options import place
 from hafs.core.errors import ConfigError
@@ -45,7 +46,7 @@ def check(config: DictConfig, settings: type | None = None, *, unused: Collectio
     Raises:
         ConfigError: One line per wrong type, unknown key, impossible value, missing value and plain-text secret.
     """
-    for line in renew_targets(config):
+    for line in [*renew_keys(config), *renew(config)]:
         print(f"hafs: {line}", file=sys.stderr)
     for key in config:  # a lookup imports the module, so only keys that will be built are looked at
         if key not in unused and OmegaConf.is_config(child := config._get_node(key)):

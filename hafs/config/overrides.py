@@ -10,6 +10,7 @@
 """
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from pydantic import StringConstraints
 
+from hafs.config.earlier import current_overrides
 from hafs.core.errors import ConfigError
 
 SEQUENCES = {
@@ -97,18 +99,22 @@ def rewrite(argv: Sequence[str], *, demo: bool = False) -> list[str]:
     """
     parser, places = OverridesParser.create(), set(overrides_among(argv))
     flags = [word for i, word in enumerate(argv) if i not in places]
-    words = []
-    for i in sorted(places):
-        word = argv[i]
-        for alias, target in ALIASES.items():
-            word = re.sub(rf"^([+~]{{0,2}}){re.escape(alias)}", rf"\g<1>{target}", word)
-        words.append(as_sequence(word, parser))
+    given, renamed = current_overrides(argv[i] for i in sorted(places))
+    for line in renamed:
+        print(f"hafs: {line}", file=sys.stderr)
+    words = [as_sequence(_without_alias(word), parser) for word in given]
     keys = {word.split("=", 1)[0].lstrip("+~") for word in words}
     if demo and keys & set(LEAVES_THE_DEMO) and "experiment" not in keys:
         words.append("experiment=none")
     if {"-m", "--multirun"} & set(flags):
         words.append(_name_jobs_by_what_varies(words, parser))
     return words + flags  # together: argparse accepts overrides in one place only
+
+
+def _without_alias(word: str) -> str:
+    for alias, target in ALIASES.items():
+        word = re.sub(rf"^([+~]{{0,2}}){re.escape(alias)}", rf"\g<1>{target}", word)
+    return word
 
 
 def _name_jobs_by_what_varies(words: Iterable[str], parser: OverridesParser) -> str:

@@ -29,14 +29,25 @@ def write_record(path: Path, facts: Mapping[str, Any]) -> None:
     write_text(path, json.dumps({**facts, "sha256": _digest_of_facts(facts)}, indent=1))
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
+def read_record(path: Path, *, unsealed: str | None = None) -> dict[str, Any] | None:
     """The content that `write_record` wrote; None if there is no file.
+
+    Args:
+        path: The file.
+        unsealed: Read a file without a checksum, as release 0.1 wrote this one, and print this hint with the reason;
+            empty: nothing is printed; None: such a file is damaged.
 
     Raises:
         Damaged: The content does not match its checksum.
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
+        if unsealed is not None and "sha256" not in facts and isinstance(facts, dict):
+            if unsealed:
+                _say_once(
+                    path, f"{path} has no checksum, as release 0.1 wrote it, so damage cannot be seen; {unsealed}"
+                )
+            return facts
         if facts.pop("sha256") == _digest_of_facts(facts):
             return facts
     except FileNotFoundError:
@@ -83,9 +94,13 @@ def say_damaged(path: Path, why: object, instead: str) -> None:
         why: What is wrong with it.
         instead: What hafs does instead.
     """
+    _say_once(path, f"{path} is damaged ({why}); {instead}")
+
+
+def _say_once(path: Path, line: str) -> None:
     if path not in _said:
         _said.add(path)
-        print(f"{path} is damaged ({why}); {instead}", file=sys.stderr)
+        print(line, file=sys.stderr)
 
 
 def _digest_of_facts(facts: Mapping[str, Any]) -> str:

@@ -61,6 +61,8 @@ class DataReport:
     notes: list[str]
     file_problems: list[str]
     fingerprint: str
+    fingerprint_of_01: str | None = None
+    """As release 0.1 would have computed it; None if an option was used that it did not have."""
     refusal: str | None
     rejected_file: Path | None
 

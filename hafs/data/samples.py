@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import torch
 import xxhash
 
 from hafs.chat import Conversation, Message, template_fingerprint
+from hafs.core import records
 from hafs.core.durable import hash_file
 from hafs.core.errors import DataError
 from hafs.data.assign import SPLITS, Assignment, assign
@@ -27,6 +28,7 @@ from hafs.data.store import cached, load_array, release_memory
 VERSION = 5  # what decides the training data; a change makes every recorded fingerprint differ
 _LAYOUT = 2  # format of the cache; old entries are ignored after a change
 _COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size", "rejected")
+_VERSION_OF_01 = 2  # in release 0.1
 _SHOWN_TOKENS = 400  # preferred maximum length of the sample in the report
 
 
@@ -168,14 +170,31 @@ class Prepared:
     file_hashes: dict[str, str]
     """XXH3-128 and size of each source file."""
 
+    def fingerprints(self, folder: Path) -> frozenset[str]:
+        """Fingerprints by which a run may have recorded this data: the current one and, until 0.3, that of release 0.1.
+
+        The latter counts only if the run's data report has the same samples and tokens in every split.
+
+        Args:
+            folder: The run's, or that of a registered model.
+        """
+        earlier = self.report.fingerprint_of_01
+        try:
+            counted = (records.read_record(folder / "data_report.json", unsealed="") or {}).get("splits")
+        except records.Damaged:
+            counted = None
+        same = earlier is not None and counted == {name: asdict(size) for name, size in self.report.splits.items()}
+        return frozenset({self.fingerprint, *([earlier] if earlier and same else [])})
+
 
 def open_prepared(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> Prepared:
     """Load the prepared data from the cache or build it; the report says whether training should refuse it."""
     files = find_files(dataset.name, dataset.path)
     hashes = {str(path): hash_file(path) for path in files}
     decided = [VERSION, template_fingerprint(tokenizer), decided_options(dataset), seed]
+    by_01 = _decided_by_01(decided)
     key = xxhash.xxh3_128_hexdigest(orjson.dumps([_LAYOUT, decided, list(hashes.items())], option=orjson.OPT_SORT_KEYS))
-    folder = cached(cache, key, lambda draft: _build(draft, dataset, tokenizer, hashes, seed, repr(decided)))
+    folder = cached(cache, key, lambda draft: _build(draft, dataset, tokenizer, hashes, seed, repr(decided), by_01))
     remember(dataset, hashes, seed=seed, tokenizer=str(tokenizer.name_or_path), folder=folder)
     report = DataReport.read(folder / "report.json", folder / "rejected.jsonl")
     refusal = report.judge(dataset.name, dataset.max_rejected)
@@ -184,7 +203,18 @@ def open_prepared(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -
     return Prepared(splits=splits, report=report, fingerprint=report.fingerprint, file_hashes=hashes)
 
 
-def _build(folder: Path, dataset: Dataset, tokenizer: Any, hashes: dict[str, str], seed: int, decided: str) -> None:
+def _decided_by_01(decided: list[Any]) -> str | None:
+    """What release 0.1 hashed instead of `decided`; None if an option was used that it did not have."""
+    _, template, options, seed = decided
+    if options["columns"] is not None or options["reasoning"] != "keep":
+        return None
+    known = {key: value for key, value in options.items() if key not in ("columns", "reasoning")}
+    return repr([_VERSION_OF_01, template, known, seed])
+
+
+def _build(
+    folder: Path, dataset: Dataset, tokenizer: Any, hashes: dict[str, str], seed: int, decided: str, by_01: str | None
+) -> None:
     files = [Path(name) for name in hashes]
     ingest = Ingest(folder, dataset, tokenizer, files)
     counts = ingest.run()
@@ -195,17 +225,19 @@ def _build(folder: Path, dataset: Dataset, tokenizer: Any, hashes: dict[str, str
             )
     release_memory()
     assigned = assign(folder, ingest.rows, ingest.samples, dataset, seed=seed)
-    digest = xxhash.xxh3_128(decided.encode())
-    sizes = _write_splits(folder, ingest, assigned, digest)
-    report = _report(folder, ingest, counts, assigned, sizes, digest.hexdigest(), hashes, tokenizer)
+    digests = [xxhash.xxh3_128(each.encode()) for each in (decided, by_01) if each is not None]
+    sizes = _write_splits(folder, ingest, assigned, digests)
+    fingerprint, earlier = digests[0].hexdigest(), digests[-1].hexdigest() if by_01 else None
+    report = _report(folder, ingest, counts, assigned, sizes, fingerprint, hashes, tokenizer)
+    report = replace(report, fingerprint_of_01=earlier)
     (folder / "report.json").write_bytes(orjson.dumps(report.as_dict()))
     for scratch in folder.glob("*.bin"):
         if scratch.name != "conversations.bin":
             scratch.unlink()
 
 
-def _write_splits(folder: Path, ingest: Ingest, assigned: Assignment, digest: Any) -> dict[str, SplitSize]:
-    """Write the columns of each split, ordered by id, and update the fingerprint."""
+def _write_splits(folder: Path, ingest: Ingest, assigned: Assignment, digests: list[Any]) -> dict[str, SplitSize]:
+    """Write the columns of each split, ordered by id, and update the fingerprints."""
     samples, sizes = ingest.samples, {}
     row_split = np.full(ingest.row_count, -1, np.int8)
     row_split[assigned.rows] = assigned.split
@@ -215,8 +247,9 @@ def _write_splits(folder: Path, ingest: Ingest, assigned: Assignment, digest: An
         mine = mine[np.argsort(samples.load("id")[mine], kind="stable")]
         for column in _COLUMNS:
             np.save(folder / f"{name}-{column}.npy", samples.load(column)[mine], allow_pickle=False)
-        digest.update(name.encode() + samples.load("id")[mine].tobytes())
-        digest.update(ingest.rows.load("exact")[samples.load("row")[mine]].tobytes())
+        for digest in digests:
+            digest.update(name.encode() + samples.load("id")[mine].tobytes())
+            digest.update(ingest.rows.load("exact")[samples.load("row")[mine]].tobytes())
         tokens, supervised = (int(samples.load(name)[mine].sum(dtype=np.int64)) for name in ("length", "supervised"))
         sizes[name] = SplitSize(samples=len(mine), groups=assigned.groups[code], tokens=tokens, supervised=supervised)
     return sizes

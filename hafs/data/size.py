@@ -66,7 +66,7 @@ def remember(dataset: Dataset, hashes: Mapping[str, str], *, seed: int, tokenize
 
 def _known(path: Path) -> dict[str, str]:
     try:
-        return records.read_record(path) or {}
+        return records.read_record(path, unsealed="") or {}
     except durable.Damaged:
         records.say_damaged(path, records.CHECKSUM, "the next look at the data writes it again")
         return {}

@@ -33,7 +33,7 @@ def measuring(config: DictConfig) -> Measuring:
     return Measuring(
         metrics={str(name): build(node) for name, node in config.metrics.items() if node},
         max_new_tokens=config.max_new_tokens,
-        at_once=config.at_once,
+        concurrency=config.concurrency,
         rows=config.rows,
         general=config.general,
         draws=config.draws,

@@ -53,7 +53,7 @@ class Measuring:
     metrics: Mapping[str, Metric]
     max_new_tokens: int
     """Longest answer in tokens; 0: no answers are generated."""
-    at_once: int
+    concurrency: int
     """Answers generated concurrently."""
     rows: int | None
     """Maximum number of test rows; None: all."""
@@ -167,9 +167,9 @@ def _load(subject: Subject, say: Say) -> SwitchableModel:
 
 def _sheet(label: str, net, tokenizer, questions: Questions, how: Measuring, say: Say) -> Sheet:
     began = time.perf_counter()
-    general = put_to(net, tokenizer, questions.general, max_new_tokens=0, at_once=how.at_once)
-    test = put_to(net, tokenizer, questions.test, max_new_tokens=how.max_new_tokens, at_once=how.at_once)
-    tasks = scores(net, tokenizer, how.harness, at_once=how.at_once) if how.harness else {}
+    general = put_to(net, tokenizer, questions.general, max_new_tokens=0, concurrency=how.concurrency)
+    test = put_to(net, tokenizer, questions.test, max_new_tokens=how.max_new_tokens, concurrency=how.concurrency)
+    tasks = scores(net, tokenizer, how.harness, concurrency=how.concurrency) if how.harness else {}
     facts = zip(test, questions.groups, questions.syntaxes, strict=True)
     test = [replace(said, group=group, syntax=syntax) for said, group, syntax in facts]
     tokens = sum(said.tokens for said in test)

@@ -70,7 +70,7 @@ def _manager(folder: str | None) -> Any:
     return TaskManager(include_path=folder)
 
 
-def scores(net: Any, tokenizer: Any, wanted: Harness, *, at_once: int) -> dict[str, Scores]:
+def scores(net: Any, tokenizer: Any, wanted: Harness, *, concurrency: int) -> dict[str, Scores]:
     """What a model scores, by `TASK_METRIC`; metrics without a number per document are left out.
 
     Raises:
@@ -82,7 +82,7 @@ def scores(net: Any, tokenizer: Any, wanted: Harness, *, at_once: int) -> dict[s
 
     try:
         told: Any = simple_evaluate(
-            model=HarnessModel(net, tokenizer, at_once=at_once), tasks=list(wanted.tasks), limit=wanted.limit,
+            model=HarnessModel(net, tokenizer, concurrency=concurrency), tasks=list(wanted.tasks), limit=wanted.limit,
             task_manager=_manager(wanted.folder), bootstrap_iters=0,
         )  # fmt: skip
     except (OSError, ValueError) as error:

@@ -24,12 +24,12 @@ class HarnessModel(TemplateLM):
     Args:
         net: The model, its adapter on or off.
         tokenizer: Its tokenizer.
-        at_once: Answers generated concurrently.
+        concurrency: Answers generated concurrently.
     """
 
-    def __init__(self, net: Any, tokenizer: Any, *, at_once: int) -> None:
+    def __init__(self, net: Any, tokenizer: Any, *, concurrency: int) -> None:
         super().__init__()
-        self.net, self.tokenizer, self.at_once = net, tokenizer, at_once
+        self.net, self.tokenizer, self.concurrency = net, tokenizer, concurrency
         self.max_length = int(net.config.max_position_embeddings)
 
     @property
@@ -72,7 +72,7 @@ class HarnessModel(TemplateLM):
         """Answers up to the first of a task's stop texts."""
         ongoing = [_Answer(self, *request.args) for request in requests]
         by_row = {id(answer.row): answer for answer in ongoing}
-        decoder = Decoder(self.net, ends=end_tokens(self.tokenizer), rows=self.at_once)
+        decoder = Decoder(self.net, ends=end_tokens(self.tokenizer), rows=self.concurrency)
         with at_rest(self.net):
             for answer in sorted(ongoing, key=lambda answer: -len(answer.row.prompt)):
                 decoder.add(answer.row)

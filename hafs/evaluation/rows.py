@@ -64,7 +64,7 @@ def put_to(
     conversations: Sequence[Conversation],
     *,
     max_new_tokens: int,
-    at_once: int,
+    concurrency: int,
     progress: Progress = lambda *_: None,
 ) -> list[Said]:
     """Measure a model on every conversation.
@@ -74,7 +74,7 @@ def put_to(
         tokenizer: Of the model.
         conversations: The conversations, with their answers.
         max_new_tokens: Longest answer; 0: only measure the likelihood of the reference answers.
-        at_once: Answers generated concurrently; halved if memory runs out.
+        concurrency: Answers generated concurrently; halved if memory runs out.
         progress: Called with the number of finished answers and their total.
     """
     rows = [asked(conversation, tokenizer) for conversation in conversations]
@@ -83,7 +83,7 @@ def put_to(
         likely = likelihoods(net, [row.sample for row in rows], row_tokens=row_tokens)
         due = [i for i, row in enumerate(rows) if row.prompt[0].role != TEXT_ROLE and max_new_tokens]
         prompts = [rows[i].prompt for i in due]
-        given = dict(zip(due, answers(net, tokenizer, prompts, max_new_tokens, at_once, progress), strict=True))
+        given = dict(zip(due, answers(net, tokenizer, prompts, max_new_tokens, concurrency, progress), strict=True))
     return [_said(row, found, given.get(i, NOTHING)) for i, (row, found) in enumerate(zip(rows, likely, strict=True))]
 
 
@@ -109,7 +109,7 @@ def _said(row: EvaluationRow, found: Likelihood, own: Given) -> Said:
 
 
 def answers(
-    net: Any, tokenizer: Any, prompts: Sequence[Conversation], max_new_tokens: int, at_once: int, progress: Progress
+    net: Any, tokenizer: Any, prompts: Sequence[Conversation], max_new_tokens: int, concurrency: int, progress: Progress
 ) -> list[Given]:
     """Greedy answers of a net in inference mode, in the order of the prompts, as many concurrently as fit.
 
@@ -118,25 +118,25 @@ def answers(
     """
     while True:
         try:
-            return _answers(net, tokenizer, prompts, max_new_tokens, at_once, progress)
+            return _answers(net, tokenizer, prompts, max_new_tokens, concurrency, progress)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory.is_out_of_memory(error):
                 raise
-            if at_once == 1:
+            if concurrency == 1:
                 hint = "lower max_new_tokens"
                 raise HafsError("out of memory while generating a single answer", hint=hint) from None
-        at_once //= 2
+        concurrency //= 2
         out_of_memory.free_cache()
 
 
 def _answers(
-    net: Any, tokenizer: Any, prompts: Sequence[Conversation], limit: int, at_once: int, progress: Progress
+    net: Any, tokenizer: Any, prompts: Sequence[Conversation], limit: int, concurrency: int, progress: Progress
 ) -> list[Given]:
     adapter = getattr(net, "active_adapter", None)
     rows = [Generation(render(tokenizer, p, for_generation=True).tokens, adapter=adapter, limit=limit) for p in prompts]
     seconds = dict.fromkeys(range(len(rows)), 0.0)
     place = {id(row): i for i, row in enumerate(rows)}
-    decoder = Decoder(net, ends=end_tokens(tokenizer), rows=at_once)
+    decoder = Decoder(net, ends=end_tokens(tokenizer), rows=concurrency)
     for row in sorted(rows, key=lambda row: -len(row.prompt)):
         decoder.add(row)
     while decoder:

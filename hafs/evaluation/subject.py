@@ -101,7 +101,7 @@ def data_of(subject: Subject, tokenizer: Any) -> Prepared:
         DataError: Its files are missing or have changed.
     """
     data = prepare(subject.dataset, tokenizer, seed=subject.config.seed, cache=cache_folder() / "datasets")
-    if data.fingerprint != subject.data:
+    if subject.data not in data.fingerprints(subject.folder):
         fingerprints = f"fingerprint {subject.data} then, {data.fingerprint} now"
         fact = f"the data of {subject.name} has changed since training: {fingerprints}"
         raise DataError(fact, hint="an evaluation needs the files that the run was trained with")

@@ -158,7 +158,7 @@ def _held_out(run: FinishedRun) -> list[dict[str, Any]]:
         data = prepare(run.dataset, run.model.tokenizer(), seed=seed, cache=cache_folder() / "datasets")
     except HafsError:
         return []
-    if data.fingerprint != run.recorded.data:
+    if run.recorded.data not in data.fingerprints(run.folder):
         return []
     splits = [data.splits[name] for name in ("test", "val")]
     rows = [split.conversation(i) for split in splits for i in range(len(split))][:HELD_OUT_ROWS]
@@ -180,7 +180,7 @@ def _fill(folder: Path, run: FinishedRun, record: Record, held_out: Sequence[dic
 def _undamaged(path: Path) -> bool:
     """Whether a run's record exists and is undamaged; a damaged one is reported."""
     try:
-        return records.read_record(path) is not None
+        return records.read_record(path, unsealed="") is not None
     except records.Damaged:
         records.say_damaged(path, records.CHECKSUM, "it is not copied to the model's folder")
         return False

@@ -129,10 +129,11 @@ def read(folder: Path) -> Evaluation | None:
     """
     path = folder / FILE
     try:
-        found = records.read_record(path)
+        found = records.read_record(path, unsealed=f"hafs evaluate name={folder.name} writes it again")
         return found if found is None else TypeAdapter(Evaluation).validate_python(found)
-    except (records.Damaged, ValidationError) as error:
+    except records.Damaged as damage:
+        raise RunError(str(damage), hint=f"hafs evaluate name={folder.name} writes it again") from damage
+    except ValidationError as error:
         why = " ".join(str(error).split())[:120]
-        raise RunError(
-            f"{path} is not an evaluation record: {why}", hint=f"hafs evaluate name={folder.name} writes it"
-        ) from error
+        fact = f"{path} is not an evaluation record: {why}"
+        raise RunError(fact, hint=f"hafs evaluate name={folder.name} writes it again") from error

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-from hafs.config.group_map import current_target
+from hafs.config.earlier import current
 from hafs.core import durable, records
 from hafs.core.errors import FAILURE, OUR_BUG, USER_CAN_FIX, RunError
 from hafs.core.failpoints import failpoint
@@ -135,28 +135,40 @@ class Run:
         changed = [key for key in DIVIDING if key in old and old[key] != new.get(key)]
         return [f"{key}: {old[key]} -> {new.get(key)}" for key in changed]
 
-    def record(self, config: Any, *, data: str, base: str | None = None, accept_changes: bool = False) -> None:
+    def compare_data(self, data: str, *, also: Collection[str] = (), accept_changes: bool = False) -> None:
+        """Compare the data with the recorded one, if there is a record.
+
+        Args:
+            data: The fingerprint of the prepared data.
+            also: Other fingerprints of the same data, by earlier releases.
+            accept_changes: Continue although the data changed since the run started.
+
+        Raises:
+            RunError: The data changed since the run started.
+        """
+        before = self._recorded()
+        if before is None or before["data"] in (data, *also):
+            return
+        if not accept_changes:
+            raise RunError(
+                f"the data of {self.folder} has changed: it was {before['data']}, now it is {data}",
+                hint="choose another name= to train on the new data, or on_data_change=continue to mix both",
+            )
+        self.event("data_changed", before=before["data"], now=data)
+
+    def record(self, config: Any, *, data: str, base: str | None = None) -> None:
         """Record the run's config and hashes.
 
         Args:
             config: The resolved config.
             data: The fingerprint of the prepared data.
             base: SHA-256 over the base's weights; None where it is unknown.
-            accept_changes: Continue although the data changed since the run started.
 
         Raises:
-            RunError: The data or the base model changed since the run started.
+            RunError: The base model changed since the run started.
         """
-        before = self._recorded()
-        if before:
+        if before := self._recorded():
             same_base(before.get("base"), base, self.folder)
-        if before and before["data"] != data:
-            if not accept_changes:
-                raise RunError(
-                    f"the data of {self.folder} has changed: it was {before['data']}, now it is {data}",
-                    hint="choose another name= to train on the new data, or on_data_change=continue to mix both",
-                )
-            self.event("data_changed", before=before["data"], now=data)
         if self.writes:
             records.write_record(self.folder / RECORD, {"config": config, "data": data, "base": base})
             failpoint("run.recorded")
@@ -250,7 +262,7 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
     """Dotted keys and leaf values of nested mappings."""
     if isinstance(node, Mapping) and node:
         return {k: v for key, child in node.items() for k, v in flat(child, f"{prefix}.{key}".strip(".")).items()}
-    return {prefix: current_target(str(node)) if prefix.endswith("_target_") else node}
+    return {prefix: node}
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -258,6 +270,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
     Stages added after the recorded ones are allowed: they do not change the recorded ones.
     """
+    before, now = current(before), current(now)
     stages_before, stages_now = list(before.get("stages", {})), list(now.get("stages", {}))
     if stages_now[: len(stages_before)] == stages_before:
         now = dict(now) | {"stages": {name: now["stages"][name] for name in stages_before}}
@@ -288,6 +301,6 @@ def ranked(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 def _summary(path: Path) -> dict[str, Any]:
     try:
-        return records.read_record(path) or {}
+        return records.read_record(path, unsealed="") or {}
     except records.Damaged as damage:
         return {"status": "failed", "error": str(damage), "exit_code": USER_CAN_FIX}

@@ -97,6 +97,7 @@ class Training:
 
         Raises:
             DataError: Too many rows are invalid. The model has not been loaded.
+            RunError: The data changed since the run started.
         """
         self.say(str(self.run.folder))
         self.run.begin(
@@ -116,6 +117,8 @@ class Training:
         self.data: Prepared = prepare(
             self.components.dataset, self.tokenizer, seed=self.config.seed, cache=cache_folder() / "datasets"
         )
+        fingerprints, go_on = self.data.fingerprints(self.run.folder), self.config.on_data_change == "continue"
+        self.run.compare_data(self.data.fingerprint, also=fingerprints, accept_changes=go_on)
         if self.run.writes:
             report_files.write(self.data.report, self.run.folder)
         sizes = ", ".join(f"{name} {len(split)}" for name, split in self.data.splits.items())
@@ -219,9 +222,7 @@ class Training:
             stop=self.stop,
         )
         self._say_if_divided_otherwise(values)
-        self.run.record(
-            values, data=self.data.fingerprint, base=base, accept_changes=self.config.on_data_change == "continue"
-        )
+        self.run.record(values, data=self.data.fingerprint, base=base)
         trained = sum(p.numel() for p in self.module.trainable().values())
         self.say(f"loaded     {trained:,} parameters in training, after {time.perf_counter() - began:.1f} s")
         self.run.event(

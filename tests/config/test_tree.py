@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from hafs.cli import commands
 from hafs.config import build, check, compose, conf_folder
 from hafs.config.build import targets
-from hafs.config.group_map import FOREIGN_GROUPS, MODULES, NO_CODE, current_target, in_modules, modules
+from hafs.config.earlier import current_target
+from hafs.config.group_map import FOREIGN_GROUPS, MODULES, NO_CODE, in_modules, modules
 from hafs.config.overrides import SEQUENCES
 from hafs.train import Settings
 

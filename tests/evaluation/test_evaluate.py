@@ -278,7 +278,7 @@ def test_perplexity_is_that_of_transformers_on_the_same_tokens(at):
     split = held_out(subject, data_of(subject, loaded.tokenizer))
     conversations = [split.conversation(i) for i in range(len(split))]
     with loaded.tuned() as net:
-        ours = put_to(net, loaded.tokenizer, conversations, max_new_tokens=0, at_once=1)
+        ours = put_to(net, loaded.tokenizer, conversations, max_new_tokens=0, concurrency=1)
         net.get_base_model().set_attn_implementation("eager")
         for said, conversation in zip(ours, conversations, strict=True):
             row = asked(conversation, loaded.tokenizer)

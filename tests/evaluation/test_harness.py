@@ -87,7 +87,7 @@ def test_likelihoods_and_answers_are_those_of_lm_evals_own_model(tasks):
     from hafs.evaluation.harness_model import HarnessModel
 
     net, tokenizer = tiny()
-    ours = HarnessModel(net, tokenizer, at_once=4)
+    ours = HarnessModel(net, tokenizer, concurrency=4)
     asked = [("After a comes", " one"), ("After b comes", " seventeen"), ("", "a text"), ("A longer context.", " x")]
 
     def requests(kind, *args):
@@ -120,6 +120,6 @@ def test_tasks_of_ones_own_are_scored_by_document(tasks):
 
     net, tokenizer = tiny()
     wanted = harness(["letters_choice", "letters_answer"], tasks, 6)
-    found = scores(net, tokenizer, wanted, at_once=4)
+    found = scores(net, tokenizer, wanted, concurrency=4)
     assert found.keys() == {"letters_choice_acc", "letters_answer_exact_match"}
     assert all(sorted(score.by_document) == list(range(6)) for score in found.values())

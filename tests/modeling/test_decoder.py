@@ -17,9 +17,9 @@ def rows_of(tokenizer, limit=24, names=NAMES, **rule):
     ]  # fmt: skip
 
 
-def said(net, tokenizer, rows, at_once):
+def said(net, tokenizer, rows, concurrency):
     with at_rest(net):
-        for _ in decode(net, rows, ends=end_tokens(tokenizer), at_once=at_once):
+        for _ in decode(net, rows, ends=end_tokens(tokenizer), concurrency=concurrency):
             pass
     return [row.said for row in rows]
 
@@ -47,7 +47,7 @@ def of_transformers(net, tokenizer, row):
 
 def test_rows_with_adapters_of_their_own_say_what_they_say_alone_and_in_transformers(tiny):
     net, tokenizer = tiny
-    together = said(net, tokenizer, rows_of(tokenizer), at_once=3)
+    together = said(net, tokenizer, rows_of(tokenizer), concurrency=3)
     alone = [said(net, tokenizer, [row], 1)[0] for row in rows_of(tokenizer)]
     assert together == alone
     assert together == [of_transformers(net, tokenizer, row) for row in rows_of(tokenizer)]
@@ -56,7 +56,7 @@ def test_rows_with_adapters_of_their_own_say_what_they_say_alone_and_in_transfor
 
 def test_the_real_model_too():
     net, tokenizer = loaded("smollm2_135m")
-    together = said(net, tokenizer, rows_of(tokenizer, limit=8)[:3], at_once=3)
+    together = said(net, tokenizer, rows_of(tokenizer, limit=8)[:3], concurrency=3)
     assert together == [said(net, tokenizer, [row], 1)[0] for row in rows_of(tokenizer, limit=8)[:3]]
     assert together == [of_transformers(net, tokenizer, row) for row in rows_of(tokenizer, limit=8)[:3]]
     assert "Paris" in tokenizer.decode(together[0])
@@ -104,39 +104,39 @@ def test_scores_over_four_bits_are_bit_for_bit_those_of_a_row_alone():
 
 def test_choosing_by_row_leaves_the_active_adapter_alone(tiny):
     net, tokenizer = tiny
-    said(net, tokenizer, rows_of(tokenizer, limit=2), at_once=5)
+    said(net, tokenizer, rows_of(tokenizer, limit=2), concurrency=5)
     assert net.active_adapter == "a0"
     assert all(parameter.requires_grad for name, parameter in net.named_parameters() if ".lora_A.a0." in name)
 
 
 def test_variants_of_lora_keep_pefts_arithmetic_row_by_row():
     net, tokenizer = loaded("tiny", spread=1.0, use_dora=True)
-    together = said(net, tokenizer, rows_of(tokenizer, limit=8), at_once=5)
+    together = said(net, tokenizer, rows_of(tokenizer, limit=8), concurrency=5)
     assert together == [of_transformers(net, tokenizer, row) for row in rows_of(tokenizer, limit=8)]
 
 
 def test_a_seed_draws_the_same_whatever_the_neighbours():
     net, tokenizer = loaded("tiny", spread=1.0, dtype=torch.bfloat16)  # where products round the same for any rows
-    together = said(net, tokenizer, rows_of(tokenizer, temperature=0.8, top_p=0.9), at_once=4)
+    together = said(net, tokenizer, rows_of(tokenizer, temperature=0.8, top_p=0.9), concurrency=4)
     alone = [said(net, tokenizer, [row], 1)[0] for row in rows_of(tokenizer, temperature=0.8, top_p=0.9)]
     assert together == alone
-    greedy = said(net, tokenizer, rows_of(tokenizer), at_once=4)
+    greedy = said(net, tokenizer, rows_of(tokenizer), concurrency=4)
     assert together != greedy
 
 
 def test_a_tiny_top_p_is_greedy(tiny):
     net, tokenizer = tiny
-    nucleus = said(net, tokenizer, rows_of(tokenizer, temperature=1.0, top_p=1e-6), at_once=4)
-    assert nucleus == said(net, tokenizer, rows_of(tokenizer), at_once=4)
+    nucleus = said(net, tokenizer, rows_of(tokenizer, temperature=1.0, top_p=1e-6), concurrency=4)
+    assert nucleus == said(net, tokenizer, rows_of(tokenizer), concurrency=4)
 
 
 def test_an_end_token_ends_its_row_alone_and_the_limit_says_length(tiny):
     net, tokenizer = tiny
     rows = rows_of(tokenizer)
-    free = said(net, tokenizer, rows_of(tokenizer), at_once=5)
+    free = said(net, tokenizer, rows_of(tokenizer), concurrency=5)
     end = free[1][5]
     with at_rest(net):
-        list(decode(net, rows, ends=[end], at_once=5))
+        list(decode(net, rows, ends=[end], concurrency=5))
     for row, before in zip(rows, free, strict=True):
         cut = before.index(end) if end in before else len(before)
         assert row.said == before[:cut]
@@ -145,7 +145,7 @@ def test_an_end_token_ends_its_row_alone_and_the_limit_says_length(tiny):
 
 def test_a_dropped_row_frees_its_slot_and_disturbs_nobody(tiny):
     net, tokenizer = tiny
-    free = said(net, tokenizer, rows_of(tokenizer), at_once=5)
+    free = said(net, tokenizer, rows_of(tokenizer), concurrency=5)
     rows = rows_of(tokenizer)
     decoder = Decoder(net, ends=end_tokens(tokenizer), rows=4)
     for row in rows:

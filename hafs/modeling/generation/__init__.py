@@ -122,7 +122,7 @@ def _answers(
     index = {id(row): i for i, row in enumerate(rows)}
     pieces = [Pieces(tokenizer) for _ in rows] if on_token else []
     with at_rest(net):
-        for row, token in decode(net, longest_first, ends=end_tokens(tokenizer), at_once=batch):
+        for row, token in decode(net, longest_first, ends=end_tokens(tokenizer), concurrency=batch):
             if on_token and (piece := pieces[index[id(row)]].add(token)):
                 on_token(index[id(row)], piece)
     return [_read(tokenizer, row) for row in rows]

@@ -220,9 +220,9 @@ class Decoder:
                 self.running[slot] = last
 
 
-def decode(net: Any, rows: Iterable[Generation], *, ends: Iterable[int], at_once: int = 16) -> Iterator[Token]:
+def decode(net: Any, rows: Iterable[Generation], *, ends: Iterable[int], concurrency: int = 16) -> Iterator[Token]:
     """Run rows to their ends; yields every token of every row as it comes."""
-    decoder = Decoder(net, ends=ends, rows=at_once)
+    decoder = Decoder(net, ends=ends, rows=concurrency)
     for row in rows:
         decoder.add(row)
     while decoder:

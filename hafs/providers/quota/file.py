@@ -44,15 +44,15 @@ def numbered(windows: dict[str, list[int]]) -> dict[int, list[int]]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The contents of the file; empty if it is missing.
+    """The contents of the file; empty if it is missing. Release 0.1 wrote it without a checksum.
 
     Raises:
         Damaged: The file is not valid.
     """
     try:
         told = orjson.loads(path.read_bytes())
-        checksum = told.pop("xxh3")
-        if checksum != _checksum(told):
+        checksum = told.pop("xxh3", None)
+        if checksum is not None and checksum != _checksum(told):
             raise Damaged(CHECKSUM)
         for rest in told["rests"].values():
             Backoff(**rest)

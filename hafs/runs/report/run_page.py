@@ -113,7 +113,7 @@ def _event(event: Mapping[str, Any]) -> dict[str, Any]:
 def _data(folder: Path) -> dict[str, Any] | None:
     """The data report in short; None without one. The full report is beside the page."""
     try:
-        facts = records.read_record(folder / "data_report.json")
+        facts = records.read_record(folder / "data_report.json", unsealed="")
     except records.Damaged as damage:
         return {"facts": [], "splits": [], "notes": [str(damage)]}
     if facts is None:
