@@ -64,7 +64,8 @@ def main() -> None:
     asked = parser.parse_args()
     from transformers import AutoTokenizer
 
-    from hafs.data.dataset import jsonl, prepare
+    from hafs.data.dataset import jsonl
+    from hafs.data.prepare import prepare
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -34,6 +34,68 @@ def test_the_packages_are_fifteen_and_each_says_in_its_first_line_what_it_holds(
         assert len(first.split()) >= 6, package
 
 
+def _modules():
+    """Dotted names of all modules, with their files."""
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+
+
+def _imported(tree, name, is_package, known):
+    """Modules that a module imports when it is loaded: not in functions, not for type checkers."""
+    todo = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.If):
+            todo += [] if "TYPE_CHECKING" in ast.unparse(node.test) else [*node.body, *node.orelse]
+        elif isinstance(node, ast.Try | ast.With | ast.ClassDef):
+            todo += node.body
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom):
+            base = name.split(".")[: len(name.split(".")) - node.level + is_package] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                if found := next((each for each in (f"{module}.{alias.name}", module) if each in known), None):
+                    yield found
+
+
+def _circles(graph):
+    """One circle of imports through each module that is in one, found depth first."""
+    done, found = set(), []
+
+    def visit(name, trail):
+        if name in trail:
+            found.append([*trail[trail.index(name) :], name])
+        elif name not in done:
+            for other in sorted(graph[name]):
+                visit(other, [*trail, name])
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name, [])
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    modules = _modules()
+    graph = {
+        name: {
+            other
+            for other in _imported(ast.parse(path.read_text()), name, path.name == "__init__.py", modules)
+            if other != name
+        }
+        for name, path in modules.items()
+    }
+    assert sum(map(len, graph.values())) > 500  # the graph is not empty by mistake
+    assert _circles(graph) == []
+
+
+def test_a_circle_of_imports_would_be_found():
+    tree = ast.parse("from hafs import b\nif TYPE_CHECKING:\n    from hafs import c\ndef f():\n    from hafs import d")
+    known = {"hafs", "hafs.a", "hafs.b", "hafs.c", "hafs.d"}
+    assert set(_imported(tree, "hafs.a", False, known)) == {"hafs.b"}
+    assert _circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c", "b"]]
+
+
 def test_the_top_of_the_package_holds_its_entry_points_and_nothing_else():
     assert {path.name for path in (ROOT / "hafs").glob("*.py")} == {"__init__.py", "__main__.py", "cli.py", "train.py"}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from hafs.config import compose
-from hafs.data.dataset import prepare
+from hafs.data.prepare import prepare
 from hafs.modeling import hardware
 from hafs.modeling.weights import cache_folder
 from hafs.training.session import chosen

@@ -34,7 +34,7 @@ def validate(config: DictConfig) -> None:
 
     from hafs.core.errors import DataError
     from hafs.data import report_files, report_terminal
-    from hafs.data.dataset import report
+    from hafs.data.prepare import report
     from hafs.modeling.weights import cache_folder
 
     dataset, model = build(config.dataset), build(config.model)

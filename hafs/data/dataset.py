@@ -1,4 +1,4 @@
-"""The dataset: it turns raw JSONL into checked, deduplicated, split and tokenized samples.
+"""What a dataset is: files and options. `hafs.data.prepare` turns them into tokenized samples.
 
     sources -> decode -> formats -> lengths (tokens) -> ingest (on disk) -> assign (duplicates, groups, splits) -> store
 
@@ -7,14 +7,9 @@ Data streams in chunks, so memory does not grow with the file. The result is cac
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
-
-if TYPE_CHECKING:
-    from hafs.data.report import DataReport
-    from hafs.data.samples import Prepared
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Overlong = Literal["reject", "truncate", "split"]
@@ -88,33 +83,3 @@ def jsonl(
         near_duplicate_threshold=near_duplicate_threshold, drop_near_duplicates=drop_near_duplicates,
         system=system, max_samples=max_samples, columns=columns, reasoning=reasoning,
     )  # fmt: skip
-
-
-def prepare(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> "Prepared":
-    """Check, deduplicate, tokenize and split the rows, or load the result from the cache.
-
-    Args:
-        dataset: The return value of `jsonl`.
-        tokenizer: The transformers tokenizer; its chat template renders the samples.
-        seed: Determines, together with the content, the split of each row.
-        cache: Folder for finished work; processes can share it, and it can be deleted.
-
-    Raises:
-        DataError: A file does not exist, no row is usable, or more rows are rejected than `max_rejected` allows.
-    """
-    from hafs.data.samples import open_prepared
-
-    prepared = open_prepared(dataset, tokenizer, seed=seed, cache=Path(cache))
-    prepared.report.raise_refusal()
-    return prepared
-
-
-def report(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> "DataReport":
-    """Do the work of `prepare` and return its report; a refusal is stored in `DataReport.refusal`, not raised.
-
-    Raises:
-        DataError: A file does not exist or is empty.
-    """
-    from hafs.data.samples import open_prepared
-
-    return open_prepared(dataset, tokenizer, seed=seed, cache=Path(cache)).report

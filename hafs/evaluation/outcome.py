@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hafs.core import durable
-from hafs.data.samples import Prepared, Split
+from hafs.data.prepare import Prepared
+from hafs.data.samples import Split
 from hafs.evaluation.harness import Scores
 from hafs.evaluation.metrics import Said
 from hafs.evaluation.subject import Subject

@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 
 from hafs.chat import Conversation
 from hafs.core.errors import DataError, RunError
-from hafs.data.dataset import Dataset, prepare
-from hafs.data.samples import Prepared, Split
+from hafs.data.dataset import Dataset
+from hafs.data.prepare import Prepared, prepare
+from hafs.data.samples import Split
 from hafs.modeling import hardware
 from hafs.modeling.adapter import Adapter, Full
 from hafs.modeling.base_folder import weights_sha256

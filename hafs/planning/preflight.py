@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 
 from hafs.chat import end_tokens
 from hafs.core.errors import ConfigError, DataError, HafsError, RunError
-from hafs.data.samples import Prepared, Split
+from hafs.data.prepare import Prepared
+from hafs.data.samples import Split
 from hafs.modeling import hardware
 from hafs.modeling.hardware.detect import detected, nvidia_smi
 from hafs.planning import calibration, plan, plan_builder

@@ -11,7 +11,8 @@ from typing import Any
 
 from hafs.core import durable, records
 from hafs.core.errors import ConfigError, GateRefused, HafsError, RunError
-from hafs.data.dataset import Dataset, prepare
+from hafs.data.dataset import Dataset
+from hafs.data.prepare import prepare
 from hafs.modeling.base_folder import base_folder, base_sha256, weights_sha256
 from hafs.modeling.base_model import Hub, Model
 from hafs.modeling.weights import Weights, cache_folder

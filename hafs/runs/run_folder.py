@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,36 +10,12 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-from hafs.config.earlier import current
 from hafs.core import durable, records
 from hafs.core.errors import FAILURE, OUR_BUG, USER_CAN_FIX, RunError
 from hafs.core.failpoints import failpoint
 from hafs.runs.checkpoints import Checkpoints
+from hafs.runs.config_changes import DIVIDING, differences, flat
 from hafs.runs.events import Events
-
-COSMETIC = {
-    "resume",
-    "hafs",
-    "logger",
-    "name",
-    "num_workers",
-    "on_data_change",
-    "show",
-    "micro_batch_tokens",
-    "model.embedding_on_cpu",
-    "callbacks.checkpoint",
-    "callbacks.generations",
-    "callbacks.journal",
-    "callbacks.micro_batch",
-    "callbacks.pause",
-    "callbacks.progress",
-    "callbacks.rehearsal",
-    "callbacks.throughput",
-}
-"""Config keys that do not change the result, so a run may be resumed with other values."""
-
-DIVIDING = ("trainer.devices", "trainer.num_nodes", "trainer.strategy")
-"""Keys that set how many devices share a step. The step stays the same up to rounding, except for dropout."""
 
 RECORD = "run.json"
 """The record of a run's config and hashes."""
@@ -256,37 +232,6 @@ def _no_record(fact: str) -> RunError:
 
 def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted keys and leaf values of nested mappings."""
-    if isinstance(node, Mapping) and node:
-        return {k: v for key, child in node.items() for k, v in flat(child, f"{prefix}.{key}".strip(".")).items()}
-    return {prefix: node}
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Keys that change the result and differ, as `key: old -> new`.
-
-    Stages added after the recorded ones are allowed: they do not change the recorded ones.
-    """
-    before, now = current(before), current(now)
-    stages_before, stages_now = list(before.get("stages", {})), list(now.get("stages", {}))
-    if stages_now[: len(stages_before)] == stages_before:
-        now = dict(now) | {"stages": {name: now["stages"][name] for name in stages_before}}
-    else:
-        return [f"stage: {','.join(stages_before)} -> {','.join(stages_now)}"]
-    old, new = flat(before), flat(now)
-    return [
-        f"{key}: {old.get(key)!r} -> {new.get(key)!r}"
-        for key in dict.fromkeys([*old, *new])
-        if old.get(key) != new.get(key) and not _cosmetic(key)
-    ]
-
-
-def _cosmetic(key: str) -> bool:
-    parts = key.split(".")
-    return key in DIVIDING or any(".".join(parts[:n]) in COSMETIC for n in range(1, len(parts) + 1))
 
 
 def ranked(folders: Sequence[Path]) -> list[dict[str, Any]]:

@@ -22,8 +22,8 @@ from hafs.core.errors import ConfigError
 from hafs.core.launched import rank, was_launched
 from hafs.core.signals import StopSignals
 from hafs.data import report_files
-from hafs.data.dataset import Dataset, prepare
-from hafs.data.samples import Prepared
+from hafs.data.dataset import Dataset
+from hafs.data.prepare import Prepared, prepare
 from hafs.modeling import hardware
 from hafs.modeling.adapter import Adapter, Full
 from hafs.modeling.adapter_check import check_adapter

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from hafs.core import durable
 from hafs.core.errors import Diverged, RunError
 from hafs.core.failpoints import failpoint
-from hafs.data.samples import Prepared
+from hafs.data.prepare import Prepared
 from hafs.modeling.adapter import Adapter
 from hafs.training.loader import StageData, held_out_loader
 from hafs.training.module import FineTuningModule

@@ -8,7 +8,7 @@ from tests_dataset_rows import varied
 
 from hafs.core import records
 from hafs.data import report_files, report_terminal
-from hafs.data.dataset import report
+from hafs.data.prepare import report
 from hafs.data.report import histogram, percentiles
 
 EVIL = "<script>alert('&')</script><img src=x onerror=alert(1)>"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from hafs.data.dataset import prepare
 from hafs.data.decode import Reject
 from hafs.data.formats import parse
+from hafs.data.prepare import prepare
 
 ASK, GOOD, BAD = (
     {"role": "user", "content": "q"},

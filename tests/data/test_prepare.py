@@ -12,7 +12,7 @@ from hafs.chat import end_tokens, render
 from hafs.core.errors import DataError
 from hafs.data import report_files
 from hafs.data.assign import deal
-from hafs.data.dataset import prepare, report
+from hafs.data.prepare import prepare, report
 
 SPLITS = ("train", "val", "test")
 
@@ -278,7 +278,7 @@ def test_a_second_start_finds_the_cache_and_a_changed_option_does_not(
 ):
     dataset = described(write(rows))
     prepare(dataset, tokenizer, seed=1, cache=here / "cache")
-    monkeypatch.setattr("hafs.data.samples._build", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr("hafs.data.prepare._build", lambda *_: pytest.fail("built again"))
     prepare(dataset, tokenizer, seed=1, cache=here / "cache")
     prepare(described("rows.jsonl", max_rejected=0.5, name="other"), tokenizer, seed=1, cache=here / "cache")
     with pytest.raises(pytest.fail.Exception, match="built again"):
@@ -302,7 +302,7 @@ def test_a_damaged_cache_is_noticed_and_rebuilt(write, described, tokenizer, her
 
 
 def test_a_build_that_fails_leaves_nothing_behind(write, described, tokenizer, rows, here, monkeypatch):
-    monkeypatch.setattr("hafs.data.samples._report", lambda *_: 1 / 0)
+    monkeypatch.setattr("hafs.data.prepare._report", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         prepare(described(write(rows[:5])), tokenizer, seed=1, cache=here / "cache")
     assert [path.suffix for path in (here / "cache").iterdir()] == [".lock"]

@@ -7,7 +7,7 @@ import pytest
 
 from hafs.chat import Message
 from hafs.config import build, compose
-from hafs.data.dataset import report
+from hafs.data.prepare import report
 from hafs.evaluation.evaluation_terminal import interval, judged
 from hafs.evaluation.figures import figures
 from hafs.evaluation.metrics import Said

@@ -85,7 +85,7 @@ def test_without_a_stage_there_is_nothing_to_plan(here):
 
 def test_tokens_are_those_that_validation_counted(here):
     from hafs.config import build
-    from hafs.data.dataset import report
+    from hafs.data.prepare import report
     from hafs.modeling.weights import cache_folder
 
     write_rows(here / "rows.jsonl", count=60)

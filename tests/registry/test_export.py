@@ -42,7 +42,7 @@ def put(here, *model_words, quant="none", **fields):
 
     from hafs.config import compose
     from hafs.core import durable, records
-    from hafs.data.dataset import prepare
+    from hafs.data.prepare import prepare
     from hafs.modeling.weights import cache_folder
     from hafs.registry.registration import finished_run
 
