@@ -23,7 +23,7 @@ class Checkpoints:
 
     Args:
         root: The folder of all checkpoints.
-        keep: Number of newest checkpoints to keep.
+        keep: Number of newest checkpoints to keep, unless the callback `checkpoint` sets it.
         tell: Called with an event's kind and facts, for `events.jsonl`.
         writes: False: another process of this run writes; this one only reads.
     """

@@ -54,6 +54,8 @@ class Resumable(pl.LightningModule):
         self.held_out_at: tuple[int, int] | None = None
         self._resume_optimizer: dict[str, Any] | None = None
         self._saved_at: int | None = None
+        self.rehearsed = False
+        """Whether this process has rehearsed its first step."""
         self.updating = False
         """Whether an optimizer step is running: weights, optimizer and cursor are then inconsistent."""
 

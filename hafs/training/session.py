@@ -198,7 +198,7 @@ class Training:
                 f"stage      {stage.name}: {planned['samples']} {stage.unit} x {stage.epochs}, "
                 f"{planned['steps']} steps of {stage.batch_size}, rate {stage.lr:g} ({stage.schedule})"
             )
-        keep = (config.callbacks.get("checkpoint") or {}).get("keep", 3)
+        keep = (config.callbacks.get("checkpoint") or {}).get("keep", self.run.checkpoints.keep)
         preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
         began = time.perf_counter()
         net = components.model.load(quant=components.quant, dtype=torch.float32 if full else dtype, device=device)

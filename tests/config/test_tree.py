@@ -134,6 +134,13 @@ def test_callbacks_define_only_real_hooks():
         assert own <= real, f"{name}: {own - real}"
 
 
+def test_the_callbacks_run_in_the_order_that_their_file_says():
+    order = list(compose("train").callbacks)
+    for first, then in [("journal", "loss_guard"), ("loss_guard", "checkpoint"), ("early_stopping", "checkpoint"),
+                        ("checkpoint", "pause"), ("micro_batch", "rehearsal")]:  # fmt: skip
+        assert order.index(first) < order.index(then)
+
+
 @pytest.mark.parametrize("order", ["warmup,main,cooldown", "cooldown,warmup", "main"])
 def test_stages_compose_in_the_order_typed(order):
     config = compose("train", [f"stage={order}", "experiment=none"])

@@ -1,10 +1,12 @@
 """Ends a stage when the held-out loss has stopped falling."""
 
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 import pytorch_lightning as pl
 from pydantic import Field
 from pytorch_lightning.callbacks import EarlyStopping as LightningEarlyStopping
+
+from hafs.training.trained_module import TrainedModule
 
 
 class EarlyStopping(LightningEarlyStopping):
@@ -25,10 +27,10 @@ class EarlyStopping(LightningEarlyStopping):
             check_on_train_epoch_end=False,  # right after the measurement, so that the epoch's checkpoint records it
         )
 
-    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, module: TrainedModule) -> None:
         """Check the loss, and log an event if the stage ends here."""
         before = trainer.should_stop
-        super().on_validation_end(trainer, module)
+        super().on_validation_end(trainer, cast(pl.LightningModule, module))
         if trainer.should_stop and not before:
             module.event("early_stopping", epoch=module.cursor.epoch - 1, best=float(self.best_score))
 

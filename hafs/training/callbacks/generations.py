@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 from pydantic import Field
 
 from hafs.modeling.generation import answer, prompt_of
+from hafs.training.trained_module import TrainedModule
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -21,7 +22,7 @@ class Generations(pl.Callback):
     def __init__(self, *, prompts: Count, max_new_tokens: Annotated[int, Field(gt=0)]) -> None:
         self.prompts, self.max_new_tokens = prompts, max_new_tokens
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: TrainedModule) -> None:
         """Generate and log the answers. After the last epoch the stage's end does this instead."""
         if module.cursor.epoch >= module.stage.epochs:
             return

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from hafs.training.trained_module import TrainedModule
+
 STEP = ("loss", "accuracy", "lr", "grad_norm", "tokens_per_second")
 """Metrics of a step that are logged as `train/NAME`."""
 HELD_OUT = ("loss", "perplexity", "accuracy")
@@ -28,7 +30,7 @@ class Journal(pl.Callback):
         """Start the timer."""
         self._began = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: TrainedModule, *_: Any) -> None:
         """Record the step."""
         seconds = time.perf_counter() - self._began
         facts = asdict(module.facts) | {"seconds": round(seconds, 4)}
@@ -38,7 +40,7 @@ class Journal(pl.Callback):
         facts["tokens_per_second"] = facts["tokens"] / seconds
         log(trainer, "train", {name: facts[name] for name in (*STEP, *PAIRS) if name in facts}, step=module.facts.total)
 
-    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, module: TrainedModule) -> None:
         """Record the measurement."""
         module.event("held_out", total=module.cursor.total, **module.held_out)
         measured = {name: module.held_out[name] for name in (*HELD_OUT, *PAIRS) if name in module.held_out}

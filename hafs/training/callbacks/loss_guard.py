@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 
 from hafs.training.rollback import RollbackRequest
+from hafs.training.trained_module import TrainedModule
 
 LEAST_DRIFT = 0.5
 """Minimum rise of the loss, in nats per token, that counts as divergence: small losses double by chance."""
@@ -79,7 +80,9 @@ class LossGuard(pl.Callback):
         self.factor, self.window, self.patience, self.drift = factor, window, patience, drift
         self.load_state_dict({"good": [], "good_at": [], "bad_at": [], "best": math.inf, "best_at": 0})
 
-    def on_before_optimizer_step(self, trainer: pl.Trainer, module: Any, optimizer: torch.optim.Optimizer) -> None:
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, module: TrainedModule, optimizer: torch.optim.Optimizer
+    ) -> None:
         """Clear the gradients of a bad step; store the loss of a good one."""
         facts = module.facts
         least = PAIR_LOSS if facts.reward_margin is not None else 0.0
@@ -105,7 +108,7 @@ class LossGuard(pl.Callback):
         """Last step of the run known to be good."""
         return self.good_at[0] if len(self.good_at) == self.window else 0
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: TrainedModule, *_: Any) -> None:
         """Keep the newest good checkpoint from rotation; roll back if needed.
 
         Raises:

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 
 from hafs.modeling import out_of_memory
+from hafs.training.trained_module import TrainedModule
 
 
 class MicroBatch(pl.Callback):
@@ -23,7 +24,7 @@ class MicroBatch(pl.Callback):
     def __init__(self, *, probe: bool | Literal["auto"], tokens: Annotated[int, Field(gt=0)] | None) -> None:
         self.probe, self.tokens = probe, tokens
 
-    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: TrainedModule) -> None:
         """Probe once per run. Parameters, gradients and random numbers are unchanged afterwards."""
         wanted = module.on_gpu if self.probe == "auto" else self.probe
         if not wanted or module.micro_batch_size.found:

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 
 from hafs.modeling import out_of_memory
+from hafs.training.trained_module import TrainedModule
 
 
 class Pause(pl.Callback):
@@ -20,7 +21,7 @@ class Pause(pl.Callback):
     def __init__(self, *, poll_seconds: Annotated[float, Field(gt=0)]) -> None:
         self.poll_seconds = poll_seconds
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: TrainedModule, *_: Any) -> None:
         """Wait while the file exists, with everything moved off the GPU. A signal ends the wait."""
         file = module.run.folder / "pause"
         if not module.devices.anywhere(file.exists()):
@@ -36,7 +37,7 @@ class Pause(pl.Callback):
         module.event("resumed_from_pause", total=module.cursor.total, seconds=round(time.perf_counter() - began, 1))
 
 
-def _move(module: Any, device: torch.device) -> None:
+def _move(module: TrainedModule, device: torch.device) -> None:
     module.to(device)
     for state in module.optimizers(use_pl_optimizer=False).state.values():
         for name, value in state.items():

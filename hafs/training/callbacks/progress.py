@@ -8,11 +8,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from hafs.training.trained_module import TrainedModule
+
 
 class Progress(pl.Callback):
     """Draws one bar per stage. Without a terminal it prints a line every 30 seconds."""
 
-    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: TrainedModule) -> None:
         """Start the bar at the stage's current step."""
         self._console = Console(stderr=True)
         self._began = self._spoke = time.perf_counter()
@@ -33,7 +35,7 @@ class Progress(pl.Callback):
             module.stage.name, total=module.stage_steps, completed=module.cursor.step, loss=float("nan"), speed=0.0
         )
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: TrainedModule, *_: Any) -> None:
         """Advance the bar."""
         now = time.perf_counter()
         self._tokens += module.facts.tokens

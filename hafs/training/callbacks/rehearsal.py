@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from hafs.core.errors import DataError, RunError
+from hafs.training.trained_module import TrainedModule
 
 LARGEST_SAVE = 1 << 30
 """States larger than this many bytes are not written in the rehearsal."""
@@ -27,9 +28,9 @@ class Rehearsal(pl.Callback):
     def __init__(self, *, enabled: bool) -> None:
         self.enabled = enabled
 
-    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, module: TrainedModule) -> None:
         """Rehearse once per process."""
-        if not self.enabled or getattr(module, "rehearsed", False) or module.devices.sharded:
+        if not self.enabled or module.rehearsed or module.devices.sharded:
             return
         began = time.perf_counter()
         split: Any = trainer.datamodule.train  # type: ignore[attr-defined]
@@ -43,7 +44,7 @@ class Rehearsal(pl.Callback):
         )
 
 
-def _update_and_save(module: Any) -> None:
+def _update_and_save(module: TrainedModule) -> None:
     """Run an optimizer step at learning rate zero, and write its state to a temporary file.
 
     After a resume, non-finite gradients are left to the loss guard, as in a run without the interruption.
@@ -71,7 +72,7 @@ def _update_and_save(module: Any) -> None:
         _write({"trained": trained, "optimizer": optimizer.state_dict()}, module)
 
 
-def _write(state: dict[str, Any], module: Any) -> None:
+def _write(state: dict[str, Any], module: TrainedModule) -> None:
     draft = module.run.checkpoints.root / ".draft-rehearsal"
     try:
         draft.mkdir(parents=True, exist_ok=True)

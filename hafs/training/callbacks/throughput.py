@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 
 from hafs.training.callbacks.journal import log
+from hafs.training.trained_module import TrainedModule
 
 
 def memory(device: torch.device) -> dict[str, int]:
@@ -51,7 +52,7 @@ class Throughput(pl.Callback):
         psutil.cpu_percent()
         self._began, self._tokens, self._supervised = time.perf_counter(), 0, 0
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: TrainedModule, *_: Any) -> None:
         """Count tokens; record them at every interval."""
         self._tokens += module.facts.tokens
         self._supervised += module.facts.supervised
