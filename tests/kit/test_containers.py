@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+TEAM = yaml.safe_load((ROOT / "examples/team/compose.yaml").read_text())["services"]
 STAGES = {part.split("\n")[0].split(" AS ")[1]: part for part in re.split(r"^FROM ", DOCKERFILE, flags=re.M)[1:]}
 SOURCE = " ".join(path.read_text() for folder in ("hafs", "conf") for path in (ROOT / folder).rglob("*.[py][ya]*"))
 
@@ -29,8 +30,27 @@ def test_hadolint_finds_nothing_in_the_dockerfile():
     passes(BIN / "hadolint", "--failure-threshold", "style", ROOT / "Dockerfile")
 
 
-def test_the_compose_file_follows_the_compose_specification():
-    passes(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", ROOT / "compose.yaml")
+@pytest.mark.parametrize("path", ["compose.yaml", "examples/team/compose.yaml"])
+def test_the_compose_file_follows_the_compose_specification(path):
+    passes(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", ROOT / path)
+
+
+def test_the_box_for_a_team_composes_and_its_proxy_reads_its_configuration(tmp_path):
+    name, *words = TEAM["hafs"]["command"]
+    composes(name, words)
+    port = yaml.safe_load((ROOT / "conf/serve.yaml").read_text())["port"]
+    text = (ROOT / "examples/team/nginx.conf").read_text()
+    assert f"server hafs:{port};" in text
+    assert all("HAFS_SERVE_TOKEN" not in part.get("environment", {}) for key, part in TEAM.items() if key != "hafs")
+    if shutil.which("nginx") is None or shutil.which("openssl") is None:
+        pytest.skip("nginx or openssl is not installed")
+    (tmp_path / "tls").mkdir()
+    key, certificate = tmp_path / "tls/privkey.pem", tmp_path / "tls/fullchain.pem"
+    new = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1")
+    passes("openssl", *new, "-keyout", key, "-out", certificate)
+    here = text.replace("server hafs:", "server 127.0.0.1:").replace("listen 443", "listen 127.0.0.1:8443")
+    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/nginx.pid;\nerror_log stderr;\n{here}")
+    passes("nginx", "-t", "-c", tmp_path / "nginx.conf", "-p", tmp_path)
 
 
 def test_what_is_copied_into_the_image_is_enough_to_build_hafs(tmp_path):
