@@ -16,6 +16,7 @@ from typing import Any
 
 import xxhash
 
+from hafs.chat.call_frame import CallFrame
 from hafs.chat.call_parser import CallSyntax, ParsedAnswer, parse
 from hafs.chat.messages import TEXT_ROLE, Call, Conversation, Message, Rendered, learned_part
 from hafs.chat.renderer import Renderer
@@ -24,11 +25,13 @@ from hafs.chat.template import control_tokens
 __all__ = [
     "TEXT_ROLE",
     "Call",
+    "CallFrame",
     "CallSyntax",
     "Conversation",
     "Message",
     "ParsedAnswer",
     "Rendered",
+    "call_frame",
     "call_syntax",
     "encode_plain",
     "end_tokens",
@@ -82,6 +85,11 @@ def unfold(tokenizer: Any, conversation: Conversation) -> list[Conversation]:
 def call_syntax(tokenizer: Any) -> CallSyntax | None:
     """The syntax in which the model writes tool calls; None if hafs cannot parse it."""
     return _renderer(tokenizer).call_syntax
+
+
+def call_frame(tokenizer: Any) -> CallFrame | None:
+    """The literal text around the model's tool calls; None if a grammar cannot follow them."""
+    return _renderer(tokenizer).call_frame
 
 
 def shows_reasoning(tokenizer: Any) -> bool:

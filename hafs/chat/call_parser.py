@@ -12,17 +12,19 @@ It then parses a second probe with difficult values. If the result differs, the 
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from hafs.chat.answers import AnswerCutter
 from hafs.chat.messages import Call, Message
 from hafs.chat.prompted_tools import HEAD, IN_WORDS
+from hafs.chat.template_messages import PROBE_ID
 from hafs.core.errors import HafsError
 
-_TOOL, _KEY, _VALUE, _MORE, _LAST = "hafs7tool", "hafs7key", "hafs7value", "hafs7more", "hafs7last"
-_HARD = {_KEY: 'it\'s "quoted" \\ and\ntwo lines', _MORE: 3, "list": [1, {"deep": None}], "flag": True}
+TOOL_NAME, KEY, VALUE, MORE, LAST = "hafs7tool", "hafs7key", "hafs7value", "hafs7more", "hafs7last"
+"""Texts of probe calls."""
+_HARD = {KEY: 'it\'s "quoted" \\ and\ntwo lines', MORE: 3, "list": [1, {"deep": None}], "flag": True}
 _JSON = json.JSONDecoder()
 
 
@@ -42,6 +44,8 @@ class CallSyntax(NamedTuple):
     """tagged: literal text between a value and the next key."""
     end: str = ""
     """tagged: literal text after the last value."""
+    empty: str = ""
+    """tagged: literal text after the name of a call without arguments."""
 
 
 PROMPTED = CallSyntax("object", "")
@@ -60,17 +64,21 @@ def find_syntax(cutter: AnswerCutter) -> CallSyntax | None:
     if not cutter.template.knows_tools:
         return PROMPTED
     try:
-        one = _written(cutter, {_KEY: _VALUE})
-        two = _written(cutter, {_KEY: _VALUE, _MORE: _LAST})
-        hard = _written(cutter, _HARD)
+        one = written_call(cutter, {KEY: VALUE})
+        two = written_call(cutter, {KEY: VALUE, MORE: LAST})
+        hard = written_call(cutter, _HARD)
     except HafsError:
         return None
     try:
-        twice = _written(cutter, {_KEY: _VALUE}, 2)
+        twice = written_call(cutter, {KEY: VALUE}, 2)
     except HafsError:
         twice = one  # some templates accept one call per answer
     tools = [_tool(_HARD)]
-    for syntax in (_object_syntax(one), _named_syntax(one), _tagged_syntax(one, two, twice)):
+    try:
+        empty = written_call(cutter, {})
+    except HafsError:
+        empty = ""
+    for syntax in (_object_syntax(one), _named_syntax(one), _tagged_syntax(one, two, twice, empty)):
         if syntax is not None and [call.arguments for call in parse(hard, syntax, tools).calls] == [_HARD]:
             return syntax
     return None
@@ -80,12 +88,16 @@ def _tool(arguments: Mapping[str, Any]) -> dict[str, Any]:
     kinds = {str: "string", bool: "boolean", int: "integer", list: "array"}
     properties = {key: {"type": kinds[type(value)]} for key, value in arguments.items()}
     schema = {"type": "object", "properties": properties}
-    return {"type": "function", "function": {"name": _TOOL, "description": "", "parameters": schema}}
+    return {"type": "function", "function": {"name": TOOL_NAME, "description": "", "parameters": schema}}
 
 
-def _written(cutter: AnswerCutter, arguments: Mapping[str, Any], times: int = 1) -> str:
-    """The completion that calls the probe tool, without its end token."""
-    calls = [Call(name=_TOOL, arguments=arguments, id=f"call_hafs7call{place}") for place in range(times)]
+def written_call(cutter: AnswerCutter, arguments: Mapping[str, Any], times: int = 1) -> str:
+    """The completion that calls the probe tool, without its end token.
+
+    Raises:
+        HafsError: The template cannot render such an answer.
+    """
+    calls = [Call(name=TOOL_NAME, arguments=arguments, id=f"{PROBE_ID}{place}") for place in range(times)]
     asked = Message(role="user", content="hafs7question", tools=(_tool(arguments),))
     conversation = (asked, Message(role="assistant", content="", calls=tuple(calls)))
     return cutter.completion(conversation, 1, cutter.prompt(conversation, 1)).removesuffix(cutter.call_ending.token)
@@ -93,34 +105,36 @@ def _written(cutter: AnswerCutter, arguments: Mapping[str, Any], times: int = 1)
 
 def _object_syntax(text: str) -> CallSyntax | None:
     for place, value in _objects(text):
-        name = next((key for key, each in value.items() if each == _TOOL), None)
-        arguments = next((key for key, each in value.items() if each == {_KEY: _VALUE}), None)
+        name = next((key for key, each in value.items() if each == TOOL_NAME), None)
+        arguments = next((key for key, each in value.items() if each == {KEY: VALUE}), None)
         if name and arguments:
             return CallSyntax("object", _last_line(text[:place]), name, arguments)
     return None
 
 
 def _named_syntax(text: str) -> CallSyntax | None:
-    place = next((place for place, value in _objects(text) if value == {_KEY: _VALUE}), None)
-    if place is None or _TOOL not in text[:place]:
+    place = next((place for place, value in _objects(text) if value == {KEY: VALUE}), None)
+    if place is None or TOOL_NAME not in text[:place]:
         return None
-    before, _, after = text[:place].rpartition(_TOOL)
+    before, _, after = text[:place].rpartition(TOOL_NAME)
     return CallSyntax("named", _last_line(before), after_name=after)
 
 
-def _tagged_syntax(one: str, two: str, twice: str) -> CallSyntax | None:
-    found = re.fullmatch(rf"(.*){_TOOL}(.*?){_KEY}(.*?){_VALUE}(.*)", one, re.DOTALL)
-    more = re.search(rf"{_VALUE}(.*?){_MORE}", two, re.DOTALL)
+def _tagged_syntax(one: str, two: str, twice: str, empty: str) -> CallSyntax | None:
+    found = re.fullmatch(rf"(.*){TOOL_NAME}(.*?){KEY}(.*?){VALUE}(.*)", one, re.DOTALL)
+    more = re.search(rf"{VALUE}(.*?){MORE}", two, re.DOTALL)
     if found is None or more is None or not found[3]:
         return None
-    following = twice.partition(_VALUE)[2]
+    following = twice.partition(VALUE)[2]
     end = "".join(
         left for left, _ in takewhile(lambda pair: pair[0] == pair[1], zip(found[4], following, strict=False))
     )
     end = end[: end.rfind(">") + 1] or end.rstrip()
+    closing = found[4].removeprefix(end)
     return CallSyntax(
-        "tagged", _last_line(found[1]), after_name=found[2], between=found[3], next_argument=more[1], end=end
-    )
+        "tagged", _last_line(found[1]), after_name=found[2], between=found[3], next_argument=more[1], end=end,
+        empty=empty.partition(TOOL_NAME)[2].removesuffix(closing),
+    )  # fmt: skip
 
 
 def _last_line(text: str) -> str:
@@ -176,30 +190,49 @@ def _read_objects(text: str, syntax: CallSyntax, schemas: Mapping[str, Any]) -> 
     return start, calls
 
 
+def head_pattern(syntax: CallSyntax, names: Collection[str]) -> re.Pattern[str]:
+    """Matches a call up to its arguments; the group `name` is the tool's name, and starts the match of a name."""
+    listed = "|".join(map(re.escape, sorted(names, key=len, reverse=True))) or r"(?!)"
+    if syntax.family == "object":
+        keys = (re.escape(json.dumps(key)) for key in (syntax.name_key, syntax.arguments_key))
+        return re.compile(rf'\{{\s*{next(keys)}\s*:\s*"(?P<name>{listed})"\s*,\s*{next(keys)}\s*:\s*(?=\{{)')
+    begins = f"(?<={re.escape(syntax.before[-1])})" if syntax.before else ""
+    if syntax.family == "named":
+        after = re.sub(r"\d+", r"\\d+", re.escape(syntax.after_name))
+        return re.compile(rf"{begins}(?P<name>{listed}){after}(?=\s*\{{)")
+    empty = f"|(?P<empty>{re.escape(syntax.empty)})" if syntax.empty else ""
+    return re.compile(f"{begins}(?P<name>{listed})(?:{re.escape(syntax.after_name)}{empty})")
+
+
 def _read_named(text: str, syntax: CallSyntax, schemas: Mapping[str, Any]) -> _Found:
-    names = "|".join(map(re.escape, sorted(schemas, key=len, reverse=True)))
-    after = re.sub(r"\d+", r"\\d+", re.escape(syntax.after_name))
     start, calls = 0, []
-    for found in re.finditer(f"{re.escape(syntax.before[-1:])}({names}){after}(?=\\s*{{)", text):
+    for found in head_pattern(syntax, schemas).finditer(text):
         try:
             arguments, _ = _JSON.raw_decode(text, text.index("{", found.end()))
         except (ValueError, RecursionError):
             continue
-        start = start if calls else found.start(1)
-        calls.append(Call(name=found[1], arguments=arguments))
+        start = start if calls else found.start()
+        calls.append(Call(name=found["name"], arguments=arguments))
     return start, calls
 
 
 def _read_tagged(text: str, syntax: CallSyntax, schemas: Mapping[str, Any]) -> _Found:
-    names = "|".join(map(re.escape, sorted(schemas, key=len, reverse=True)))
     start, calls = 0, []
-    for found in re.finditer(f"{re.escape(syntax.before[-1:])}({names}){re.escape(syntax.after_name)}", text):
-        properties = schemas[found[1]].get("properties") or {}
-        arguments, place = _tagged_arguments(text, found.end(), syntax, properties)
+    for found in head_pattern(syntax, schemas).finditer(text):
+        arguments, place = tagged_call(text, found, syntax, schemas)
         if place >= 0:
-            start = start if calls else found.start(1)
-            calls.append(Call(name=found[1], arguments=arguments))
+            start = start if calls else found.start()
+            calls.append(Call(name=found["name"], arguments=arguments))
     return start, calls
+
+
+def tagged_call(
+    text: str, found: re.Match[str], syntax: CallSyntax, schemas: Mapping[str, Any]
+) -> tuple[dict[str, Any], int]:
+    """The arguments in tags after the head of a call, and where they end; -1 if they break off."""
+    if syntax.empty and found["empty"]:
+        return {}, found.end()
+    return _tagged_arguments(text, found.end(), syntax, schemas[found["name"]].get("properties") or {})
 
 
 def _tagged_arguments(text: str, place: int, syntax: CallSyntax, properties: Mapping[str, Any]) -> tuple[Any, int]:

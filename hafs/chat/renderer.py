@@ -3,9 +3,11 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from hafs.chat.answers import AnswerCutter
+from hafs.chat.call_frame import CallFrame, find_frame
 from hafs.chat.call_parser import CallSyntax, find_syntax
 from hafs.chat.messages import TEXT_ROLE, Conversation, Message, Rendered
 from hafs.chat.template import Template
@@ -71,6 +73,11 @@ class Renderer:
         if self._syntax is None:
             self._syntax = (find_syntax(self.turns),)
         return self._syntax[0]
+
+    @cached_property
+    def call_frame(self) -> CallFrame | None:
+        """The literal text around the model's tool calls; None if a grammar cannot follow them."""
+        return find_frame(self.turns, self.call_syntax) if self.call_syntax else None
 
     def backend_encode(self, texts: Sequence[str], *, plain: bool, offsets: bool = False) -> list[Any]:
         """Encode with a private copy of the tokenizer's backend, so that settings are never shared with other code."""

@@ -138,6 +138,11 @@ class Template:
             self._knows_tools = self._find_format()
         return self._knows_tools
 
+    @property
+    def form(self) -> MessageFormat:
+        """How the template expects tool calls; known once `knows_tools` was asked."""
+        return self._format
+
     def _find_format(self) -> bool:
         asked = Message(role="user", content="hafs7question", tools=(TOOL,))
         if "hafs7tool" not in self._try_write((asked,)):

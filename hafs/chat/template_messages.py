@@ -103,6 +103,14 @@ def _id(identity: str, name: str, form: MessageFormat) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:9]
 
 
+PROBE_ID = "call_hafs7call"
+
+
+def probe_id(place: int, form: MessageFormat) -> str:
+    """The id of the probe call at `place`, as the template gets it."""
+    return _id(f"{PROBE_ID}{place}", "hafs7tool", form)
+
+
 def map_strings(value: Any, escape: Callable[[str], str]) -> Any:
     """A JSON value with a function applied to every string."""
     if isinstance(value, str):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from hafs.core.errors import HafsError
 from hafs.modeling.generation import Generation, Pieces, Sampling
+from hafs.modeling.generation.grammar import Grammar
 from hafs.modeling.generation.stop import StopWords
 from hafs.providers.provider_error import ProviderError
 
@@ -35,6 +36,7 @@ class Job:
         deadline: On `time.monotonic`; None: no deadline.
         tell: Called from the engine's thread with every `Delta`, or with the exception that ended it.
         control_tokens: Whether the text contains control tokens, which tool calls may consist of.
+        grammar: What the answer is held to; None: nothing.
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class Job:
         deadline: float | None,
         tell: Callable[[Delta | Exception], None],
         control_tokens: bool = False,
+        grammar: Grammar | None = None,
     ) -> None:
         self.adapter, self.deadline, self.tell = adapter, deadline, tell
-        self.row = Generation(prompt, adapter=None, limit=limit, sampling=sampling)
+        self.row = Generation(prompt, adapter=None, limit=limit, sampling=sampling, grammar=grammar)
         self.stop = StopWords(stop)
         self.control_tokens = control_tokens
         self.pieces: Pieces | None = None

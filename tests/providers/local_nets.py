@@ -14,10 +14,11 @@ QUESTIONS = [
 ]
 
 
+SETTINGS = {"quant": "none", "precision": "fp32", "accelerator": "cpu", "rows": 8, "adapters": 4, "max_tokens": 12}
+
+
 def host(**changes):
-    settings = {"quant": "none", "precision": "fp32", "accelerator": "cpu", "rows": 8, "adapters": 4,
-                "max_tokens": 12}  # fmt: skip
-    return Local(**settings | changes)
+    return Local(**SETTINGS | changes)
 
 
 def save_adapter(folder: Path, *, model="tiny", seed=0, spread=1.0, words=(), **fields) -> Path:

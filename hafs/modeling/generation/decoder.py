@@ -16,6 +16,7 @@ import torch
 from hafs.core.errors import HafsError
 from hafs.modeling import model_parts
 from hafs.modeling.adapter.lora_forward import Share, chosen, sharable, shares_of
+from hafs.modeling.generation.grammar import Grammar
 from hafs.modeling.generation.sampling import Sampling, next_tokens
 from hafs.modeling.kv_cache import KVCache
 
@@ -32,13 +33,15 @@ class Generation:
         adapter: Name of an adapter that the net holds; None: the base alone.
         limit: Longest answer, in tokens.
         sampling: How its tokens are drawn; greedy where nothing is said.
+        grammar: What the answer is held to; None: nothing.
     """
 
     def __init__(
-        self, prompt: Sequence[int], *, adapter: str | None, limit: int, sampling: Sampling | None = None
-    ) -> None:
+        self, prompt: Sequence[int], *, adapter: str | None, limit: int, sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
+    ) -> None:  # fmt: skip
         self.prompt, self.adapter, self.limit = list(prompt), adapter, limit
-        self.sampling = sampling or Sampling()
+        self.sampling, self.grammar = sampling or Sampling(), grammar
         self.said: list[int] = []
         self.memory: Mapping[str, Any] | None = None  # a model's own cache, where it has to be used
         self.finish: Finish | None = None
@@ -48,6 +51,8 @@ class Generation:
         if token in ends:
             self.finish = "stop"
             return
+        if self.grammar:
+            self.grammar.take(token)
         self.said.append(token)
         if len(self.said) >= self.limit:
             self.finish = "length"
@@ -204,6 +209,9 @@ class Decoder:
 
     def _take(self, rows: Sequence[Generation], logits_BV: torch.Tensor) -> list[Token]:
         told = []
+        for row, logits_V in zip(rows, logits_BV, strict=True):
+            if row.grammar:
+                row.grammar.restrict(logits_V)
         for row, token in zip(rows, next_tokens(logits_BV, [row.sampling for row in rows]), strict=True):
             row.take(token, self.ends)
             told.append(Token(row, None if row.finish == "stop" else token))
