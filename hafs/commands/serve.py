@@ -1,11 +1,12 @@
-"""Serve the council behind an OpenAI-compatible endpoint.
+"""Serve the council behind the APIs of OpenAI and Anthropic.
 
     hafs serve                                            http://127.0.0.1:8484/v1
     hafs serve provider=openrouter,local port=9000
     HAFS_SERVE_TOKEN=... hafs serve host=0.0.0.0          requests must carry the token
 
-/v1/models lists the council and each expert, /v1/chat/completions answers with and without streaming, /health reports
-that the server is up. An address other than localhost requires a token.
+It speaks OpenAI's API (/v1/chat/completions, /v1/responses, /v1/completions, /v1/embeddings, /v1/models) and
+Anthropic's (/v1/messages), with and without streaming. /health reports that the server is up. An address other than
+localhost requires a token.
 """
 
 from typing import Annotated
@@ -25,6 +26,8 @@ class Settings(CouncilSettings):
     token_env: str
     max_body_bytes: Annotated[int, Field(gt=0)]
     max_requests: Annotated[int, Field(gt=0)]
+    cors: list[str]
+    aliases: dict[str, str]
 
 
 def serve(config: DictConfig) -> None:
@@ -41,10 +44,11 @@ def serve(config: DictConfig) -> None:
     trace_from_environment()
     token = token_of(config.token_env, config.host)
     council = assemble(config)
-    _ = council.models  # report missing adapters and keys now, not at the first question
+    council.load()  # also reports missing adapters and keys now, not at the first question
     limits = RequestLimits(max_body_bytes=config.max_body_bytes, max_requests=config.max_requests)
     with bound(config.host, config.port) as socket:
-        run(application(council, token=token, limits=limits), socket)
+        app = application(council, token=token, limits=limits, cors=config.cors, aliases=config.aliases)
+        run(app, socket)
 
 
 main = command("serve", serve, description=__doc__ or "", settings=Settings)

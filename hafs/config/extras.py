@@ -18,6 +18,7 @@ PURPOSES = {
     "lm-eval": "to run tasks of lm-eval",
     "wandb": "to log to Weights & Biases",
     "gpu": "to read a GPU's load",
+    "mcp": "to offer the council as a tool",
 }
 """What each extra of `pyproject.toml` is for, in the order in which they are offered."""
 _DISTRIBUTIONS = {"pynvml": "nvidia-ml-py"}

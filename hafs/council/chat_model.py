@@ -94,6 +94,17 @@ class Council(Bridged):
         score = scorer(self.router.adapters, self.providers)
         return replace(self.panel, fast=self.chain("fast"), scorer=score)
 
+    def load(self) -> None:
+        """Load what the first question would load: the router's files, local models, clients of hosts.
+
+        Raises:
+            ConfigError: As `models`, `merger` and `deciding`.
+        """
+        _ = self.models, self.merger
+        self.router.load(self.deciding)
+        for provider in self.providers:
+            provider.load()
+
     def expert(self, name: str) -> Expert:
         """An expert of the panel."""
         return self.panel.experts[name]

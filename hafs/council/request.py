@@ -82,6 +82,8 @@ class CouncilRequest:
     usage: UsageMetadata | None = None
     _deadline: float = 0.0
     """The deadline of the request, on the loop's clock."""
+    _logprobs: Any = None
+    """Of the last answer, if the provider told them."""
 
     async def whole(self) -> ChatResult:
         """The whole answer.
@@ -236,6 +238,7 @@ class CouncilRequest:
         part.attempts = metadata.get("attempts", [])
         self.receipt.finish_reason = metadata.get("finish_reason") or "stop"
         self.receipt.ended = metadata.get("ended") or "complete"
+        self._logprobs = metadata.get("logprobs")
         if usage:
             self.usage = add_usage(self.usage, usage)
 
@@ -275,7 +278,9 @@ class CouncilRequest:
 
     def _metadata(self) -> dict[str, Any]:
         facts = self.receipt.write(self.council.receipts)
-        ended = {"finish_reason": self.receipt.finish_reason, "ended": self.receipt.ended}
+        ended: dict[str, Any] = {"finish_reason": self.receipt.finish_reason, "ended": self.receipt.ended}
+        if self._logprobs:
+            ended["logprobs"] = self._logprobs
         return {"model_name": MODEL, **ended, "receipt": facts}
 
     def _finished(self, message: AIMessage) -> ChatResult:

@@ -67,6 +67,11 @@ class Local(Host):
         folder = adapter_folder(adapter) if adapter else None
         return LocalChat(host=self, model=model, context=context, adapter=folder, **params)
 
+    def load(self, models: Sequence[str]) -> None:
+        """Load the bases; adapters are loaded by the requests that name them."""
+        for model in models:
+            self.engine(model).call(lambda *_: None).result()
+
     def health(self) -> Health:
         """The models that it can load; missing weights are reported by the first request."""
         from hafs.config.tree import options

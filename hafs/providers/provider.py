@@ -96,6 +96,13 @@ class Host(ABC):
         """Optional modules that it imports."""
         return ()
 
+    def load(self, models: Sequence[str]) -> None:  # noqa: B027  most hosts have nothing to load
+        """Load what the first call would load.
+
+        Args:
+            models: Names of models that will be asked.
+        """
+
     def missing_package(self) -> str | None:
         """The first of `packages` that is not installed."""
         return next((name for name in self.packages if not installed(name)), None)
@@ -155,6 +162,11 @@ class Provider:
             chosen = model or self.models[tier]
             self._kept[words] = self.host.chat(chosen, context=self.context[tier], adapter=adapter, **params)
         return self._kept[words]
+
+    def load(self) -> None:
+        """Load what its first answer would load; nothing if it cannot be used."""
+        if not (self.host.missing_key() or self.host.missing_package()):
+            self.host.load([self.models["coding"]])
 
     def health(self) -> Health:
         """Probe its host."""

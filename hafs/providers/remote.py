@@ -1,7 +1,7 @@
 """Hosts with an OpenAI-compatible API: any address, and OpenRouter with its own options."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,6 +77,10 @@ class OpenAICompatible(Host):
             watch=params.pop("watch", None),
             parameters=params,
         )
+
+    def load(self, models: Sequence[str]) -> None:
+        """Import the HTTP client."""
+        import hafs.providers.openai_client  # noqa: F401
 
     def health(self) -> Health:
         """Request the list of models."""

@@ -2,50 +2,51 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
-from fastapi import Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from hafs.core.errors import HafsError
 from hafs.council.chat_model import Council
+from hafs.server.asked import Asked
+from hafs.server.dialect import Conclusion, Event, Writer
 from hafs.server.failures import refused
-from hafs.server.openai_schema import Asked, Reply, answered_by, delta_of, finish_of, public
 
 T = TypeVar("T")
 ANSWERED_BY = "x-hafs-answered-by"
-"""The header that names who answered; a stream names them in the receipt of its last chunk."""
+"""The header that names who answered; a stream names them in the receipt of its last event."""
 CLIENT_GONE = 499
 """nginx's status for a client that closed its request; no client reads it."""
+Done = Callable[[Conclusion | None], None]
+"""Called once, after all work of a request has ended; with None, it was not answered."""
 
 
-async def respond(request: Request, council: Council, question: Asked, *, done: Callable[[], None]) -> Response:
-    """The response; `done` is called once, after all of its work has ended.
+async def respond(request: Request, council: Council, question: Asked, writer: Writer, *, done: Done) -> Response:
+    """The response of a council, worded by `writer`.
 
     Raises:
         HafsError: Nobody answered, and nothing was sent yet.
     """
-    streaming = False
+    handed_over = False
     try:
         messages = question.conversation()
         if not question.stream:
-            return await _whole(request, council, question, messages)
+            handed_over = True
+            return await _whole(request, council, question, messages, writer, done)
         stream = council.astream(messages, stop=question.stops, **question.parameters)
         first = await _unless_gone(request, anext(stream))
-        streaming = first is not None
         if first is None:
             await stream.aclose()  # type: ignore[attr-defined]
             return Response(status_code=CLIENT_GONE)
+        handed_over = True
         return _Stream(
-            _events(first, stream, question, done),
-            media_type="text/event-stream",
-            headers={"cache-control": "no-cache"},
+            _events(first, stream, writer, done), media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
     finally:
-        if not streaming:
-            done()
+        if not handed_over:
+            done(None)
 
 
 class _Stream(StreamingResponse):
@@ -66,40 +67,40 @@ class _Stream(StreamingResponse):
             await self.body_iterator.aclose()  # type: ignore[attr-defined]
 
 
-async def _whole(request: Request, council: Council, question: Asked, messages: list[Any]) -> Response:
-    message = await _unless_gone(request, council.ainvoke(messages, stop=question.stops, **question.parameters))
-    if message is None:
-        return Response(status_code=CLIENT_GONE)
-    finish = finish_of(message.response_metadata, called=bool(message.tool_calls))
-    reply, receipt = Reply(model=question.model), public(message.response_metadata)
-    named = answered_by(receipt).encode("ascii", "replace").decode()
-    return JSONResponse(
-        reply.whole(message, message.usage_metadata, finish, receipt), headers={ANSWERED_BY: named} if named else None
-    )
+async def _whole(
+    request: Request, council: Council, question: Asked, messages: list[Any], writer: Writer, done: Done
+) -> Response:
+    end = None
+    try:
+        message = await _unless_gone(request, council.ainvoke(messages, stop=question.stops, **question.parameters))
+        if message is None:
+            return Response(status_code=CLIENT_GONE)
+        end = Conclusion(
+            usage=message.usage_metadata, metadata=message.response_metadata, called=bool(message.tool_calls)
+        )
+        named = end.answered_by.encode("ascii", "replace").decode()
+        return JSONResponse(writer.whole(message, end), headers={ANSWERED_BY: named} if named else None)
+    finally:
+        done(end)
 
 
-async def _events(
-    first: Any, stream: AsyncIterator[Any], question: Asked, done: Callable[[], None]
-) -> AsyncIterator[str]:
+async def _events(first: Any, stream: AsyncIterator[Any], writer: Writer, done: Done) -> AsyncIterator[str]:
     """Server-sent events of an answer whose first chunk has arrived."""
-    reply, called, usage, metadata = Reply(model=question.model), False, None, {}
+    called, usage, metadata, end = False, None, {}, None
     try:
         async with aclosing(stream):  # type: ignore[type-var]
-            yield _event(reply.chunk({"role": "assistant", "content": ""}))
+            yield _sent(writer.begin())
             async for message in _chained(first, stream):
                 usage, metadata = message.usage_metadata or usage, message.response_metadata or metadata
-                delta = delta_of(message)
-                called = called or "tool_calls" in delta
-                if delta:
-                    yield _event(reply.chunk(delta))
-            yield _event(reply.chunk({}, finish_of(metadata, called=called), receipt=public(metadata)))
-            if question.stream_options and question.stream_options.include_usage:
-                yield _event(reply.usage(usage))
-            yield "data: [DONE]\n\n"
-    except HafsError as error:
-        yield _event(refused(error).body)
+                called = called or bool(message.tool_call_chunks)
+                if text := _sent(writer.part(message)):
+                    yield text
+            end = Conclusion(usage=usage, metadata=metadata, called=called)
+            yield _sent(writer.end(end))
+    except Exception as error:
+        yield _sent(writer.broken(refused(error)))
     finally:
-        done()
+        done(end)
 
 
 async def _chained(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -108,8 +109,13 @@ async def _chained(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield item
 
 
-def _event(body: Any) -> str:
-    return f"data: {json.dumps(body, ensure_ascii=False, default=str)}\n\n"
+def _sent(events: Iterable[Event]) -> str:
+    """Server-sent events as text."""
+    parts = []
+    for event in events:
+        data = event.data if isinstance(event.data, str) else json.dumps(event.data, ensure_ascii=False, default=str)
+        parts.append(f"event: {event.name}\ndata: {data}\n\n" if event.name else f"data: {data}\n\n")
+    return "".join(parts)
 
 
 async def _gone(receive: Callable[[], Awaitable[Any]]) -> None:

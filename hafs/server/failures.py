@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 
 from hafs.core.errors import AllProvidersDown, HafsError, InputError
-from hafs.server.openai_schema import Refusal
+from hafs.server.refusal import Refusal
 
 _log = logging.getLogger(__name__)
 PERMANENT: Mapping[str, str] = {

@@ -1,4 +1,3 @@
-import asyncio
 import json
 import os
 import shutil
@@ -11,43 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 from hafs.core.errors import ConfigError, InputError
-from hafs.server.app import RequestLimits, application
-from hafs.server.app import refused as answer_of
+from hafs.server.failures import refused as answer_of
 from hafs.server.listen import bound, token_of
 
 ONE = "How do I use lda and sta in a subroutine?"
 TWO = "Why does my routine with lda and sta crash with an error?"
 TOKEN = "correct-horse-battery"
-
-
-@pytest.fixture
-def served(seat):
-    """Serves a council on loopback; gives its address."""
-    running = []
-
-    def start(*words, token=None, max_requests=8, max_body_bytes=10_000):
-        council = seat(*words)
-        limits = RequestLimits(max_body_bytes=max_body_bytes, max_requests=max_requests)
-        config = uvicorn.Config(application(council, token=token, limits=limits), port=0, log_level="critical")
-        server = uvicorn.Server(config)
-        server.council = council
-        listening = socket.socket()
-        listening.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        running.append((server, thread, listening))
-        return f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-    yield start
-    for server, thread, listening in running:
-        server.should_exit = True
-        thread.join(10)
-        listening.close()
 
 
 def ask(address, text=ONE, *, token=None, **more):
@@ -134,7 +104,8 @@ def test_what_cannot_be_answered_is_told_in_openais_shape(served):
     assert "GET /v2" in error(httpx.get(f"{address}/v2"), 404)["message"]
     url = f"{address}/v1/chat/completions"
     assert error(httpx.post(url, content=b"{", headers={"content-type": "application/json"}), 400)
-    assert error(httpx.post(url, content=b"{}", headers={"content-type": "text/plain"}), 415)
+    assert error(httpx.post(url, content=b"{}"), 400)["param"] == "messages"
+    assert error(httpx.get(f"{address}/v1/models", headers={"origin": "https://evil.example"}), 403)
     assert error(httpx.get(f"{address}/v1/models", headers={"host": "evil.example"}), 403)["code"] == "forbidden_host"
     assert httpx.get(f"{address}/health").json() == {"status": "ok", "requests": 0}
 

@@ -113,6 +113,14 @@ class Method(ABC):
         """Adapters of the models that it asks, by registry name or folder."""
         return ()
 
+    @property
+    def sentences(self) -> Any:
+        """Its sentence encoder; None: it has none."""
+        return None
+
+    def load(self, panel: "Panel") -> None:  # noqa: B027  most methods load nothing
+        """Load what the first question would load: files, not models of providers."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Router:
@@ -127,6 +135,15 @@ class Router:
     def adapters(self) -> Sequence[str]:
         """Adapters of the models that its method asks."""
         return self.method.adapters
+
+    @property
+    def encoder(self) -> Any:
+        """The sentence encoder of its method; None: it has none."""
+        return self.method.sentences
+
+    def load(self, panel: Panel) -> None:
+        """Load what the first question would load."""
+        self.method.load(panel)
 
     async def consider(self, question: str, panel: Panel) -> Routing:
         """Its own decision; `picked` is empty if it abstains."""

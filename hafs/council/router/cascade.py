@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hafs.council.router import Method, Panel, Router, Routing
 
@@ -17,6 +18,17 @@ class Cascade(Method):
     def adapters(self) -> Sequence[str]:
         """The adapters of all its routers."""
         return [adapter for router in self.routers.values() if router for adapter in router.adapters]
+
+    @property
+    def sentences(self) -> Any:
+        """The first sentence encoder of its routers."""
+        return next((router.encoder for router in self.routers.values() if router and router.encoder), None)
+
+    def load(self, panel: Panel) -> None:
+        """Load what its routers would load at the first question."""
+        for router in self.routers.values():
+            if router:
+                router.load(panel)
 
     async def follows(self, text: str) -> float:
         """The probability according to its first router."""

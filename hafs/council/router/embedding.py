@@ -75,6 +75,17 @@ class Embedding(Method):
     _topics: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
+    @property
+    def sentences(self) -> Encoder:
+        """The encoder."""
+        return self.encoder
+
+    def load(self, panel: Panel) -> None:
+        """Load the encoder, the classifier of the panel and that of follow-ups."""
+        self.probabilities("What does it do?", panel)
+        if self.follow_ups is not None:
+            self.recognizer.chance("Why?")
+
     async def follows(self, text: str) -> float:
         """The probability according to the follow-up classifier; it is computed in a thread."""
         if self.follow_ups is None:

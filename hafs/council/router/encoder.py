@@ -41,6 +41,12 @@ class Encoder:
                 vectors_ND[batch] = _mean_pooled(tokenizer, net, [texts[k] for k in batch], self.layers)
         return vectors_ND
 
+    def tokens(self, texts: Sequence[str]) -> int:
+        """The tokens that are read of these texts."""
+        tokenizer, _, lock = _loaded(self.package, self.folder)
+        with lock:
+            return sum(sum(one.attention_mask) for one in tokenizer.encode_batch(list(texts)))
+
     def topics(self, vectors_ND: np.ndarray) -> np.ndarray:
         """float32[N, D / layers]: the unit vector of the last layer, which says most about the topic."""
         return vectors_ND[:, -vectors_ND.shape[1] // len(self.layers) :] * len(self.layers) ** 0.5

@@ -1,0 +1,122 @@
+"""Who may ask, how many at once, and which council or expert a model name means."""
+
+import asyncio
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from hafs.core.loopback import is_loopback
+from hafs.council.chat_model import MODEL, Council
+from hafs.server.refusal import Refusal
+
+BODY_SECONDS = 30
+"""The limit for a request body to arrive."""
+ANY_NAME = "*"
+"""The alias of every model name that is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestLimits:
+    """The limits of the server."""
+
+    max_body_bytes: int
+    max_requests: int
+    """Requests that are answered concurrently."""
+
+
+def key_of(request: Request) -> str:
+    """The key in `Authorization: Bearer` or, as Anthropic's clients send it, in `x-api-key`; empty: none."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip()
+    return request.headers.get("x-api-key", "").strip()
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """Authorization, the concurrency limit, and the council or expert behind a model name."""
+
+    council: Council
+    token: str | None
+    limits: RequestLimits
+    cors: Sequence[str] = ()
+    """Origins of web pages that may send requests."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Further names of models."""
+    busy: int = 0
+    _by_name: dict[str, Council] = field(default_factory=dict)
+
+    def admit(self, request: Request) -> None:
+        """Refuse a request without the token. Where no token is set, refuse requests that other web pages cause.
+
+        Raises:
+            Refusal: 401 or 403.
+        """
+        if self.token is not None:
+            if not hmac.compare_digest(key_of(request).encode(), self.token.encode()):
+                raise Refusal(401, "the request has no valid token", code="invalid_api_key")
+            return
+        if not is_loopback(request.url.hostname or ""):
+            raise Refusal(403, "without a token only requests to localhost are answered", code="forbidden_host")
+        origin = request.headers.get("origin")
+        if origin and origin not in self.cors and urlsplit(origin).netloc != request.url.netloc:
+            raise Refusal(403, f"the web page {origin} is not in cors=[...]", code="forbidden_origin")
+
+    def council_of(self, model: str) -> Council:
+        """The whole council, or one of its experts alone.
+
+        Raises:
+            Refusal: 404, there is no such model.
+        """
+        for name in (model, self.aliases.get(model), self.aliases.get(ANY_NAME)):
+            if name in (MODEL, "council"):
+                return self.council
+            for expert in self.council.panel.experts.values():
+                if name in (expert.name, expert.model):
+                    return self._by_name.setdefault(expert.name, self.council.alone(expert.name))
+        raise Refusal(404, f"there is no model {model!r}; /v1/models lists them", param="model", code="model_not_found")
+
+    def models(self) -> list[dict[str, Any]]:
+        """The council, each expert and each alias; with the fields of OpenAI's and of Anthropic's lists."""
+        names = [MODEL, *(expert.model for expert in self.council.panel.experts.values())]
+        names += [alias for alias in self.aliases if alias not in (*names, ANY_NAME)]
+        return [described(name) for name in names]
+
+    def enter(self) -> None:
+        """Take a place among the requests in progress.
+
+        Raises:
+            Refusal: 429, all places are taken.
+        """
+        most = self.limits.max_requests
+        if self.busy >= most:
+            raise Refusal(429, f"{most} requests are being answered", code="too_many_requests", retry_after=1)
+        self.busy += 1
+
+    async def body(self, request: Request) -> bytes:
+        """The request's body.
+
+        Raises:
+            Refusal: 413 or 408.
+        """
+        limit, parts, size = self.limits.max_body_bytes, [], 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in request.stream():
+                    parts.append(part)
+                    size += len(part)
+                    if size > limit:
+                        raise Refusal(413, f"the body is longer than {limit} bytes", code="request_too_large")
+        except TimeoutError as error:
+            raise Refusal(408, f"the body did not arrive within {BODY_SECONDS} s") from error
+        return b"".join(parts)
+
+
+def described(name: str) -> dict[str, Any]:
+    """A model as an entry of a list."""
+    openai = {"id": name, "object": "model", "created": 0, "owned_by": "hafs"}
+    return openai | {"type": "model", "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
