@@ -72,7 +72,7 @@ MUTANTS = [
         f"{DAMAGE} -k hostile_pickle",
     ),
     Mutant(
-        "damaged ones are refused again",
+        "damaged checkpoints are refused again",
         "hafs/runs/checkpoints.py",
         "        if lost:\n",
         "        if False:\n",
@@ -93,14 +93,14 @@ MUTANTS = [
         f"{DISK} -k limit",
     ),
     Mutant(
-        "a refused save is survived",
+        "a failed save does not end the run",
         "hafs/training/resumable.py",
         '        except OSError as error:\n            self.event("save_failed"',
         '        except ZeroDivisionError as error:\n            self.event("save_failed"',
         f"{DISK} -k refused_save",
     ),
     Mutant(
-        "a refused event is survived",
+        "a failed event does not end the run",
         "hafs/runs/events.py",
         "        except OSError as error:",
         "        except ZeroDivisionError as error:",
@@ -123,8 +123,8 @@ MUTANTS = [
     Mutant(
         "data comparison",
         "hafs/runs/run_folder.py",
-        'if before and before["data"] != data:',
-        "if False:",
+        'if before is None or before["data"] in (data, *also):',
+        "if True:",
         f"{RESUME} -k data_that",
     ),
     Mutant(
@@ -189,33 +189,33 @@ MUTANTS = [
     Mutant(
         "token weighting",
         "hafs/training/module.py",
-        "self.devices.gradient_scale() / supervised",
+        "self.devices.gradient_scale() / units",
         "self.devices.gradient_scale() / max(1, len(packed.target_N)) / len(mine)",
         "tests/training/test_module.py",
     ),
     Mutant(
-        "guard before the optimizer",
+        "loss guard before the optimizer",
         "hafs/training/callbacks/loss_guard.py",
         "            module.skip(why)\n",
         "",
         DIVERGENCE,
     ),
     Mutant(
-        "steps left out after a rollback",
+        "steps skipped after a rollback",
         "hafs/training/callbacks/loss_guard.py",
         "if module.leaves_out(facts.total):",
         "if False:",
         f"{DIVERGENCE} -k in_a_row",
     ),
     Mutant(
-        "half the rate after a rollback",
+        "half the learning rate after a rollback",
         "hafs/training/module.py",
         " / 2 ** len(self.rollbacks)",
         "",
         f"{DIVERGENCE} -k in_a_row",
     ),
     Mutant(
-        "back to a checkpoint that proved healthy",
+        "rollback to a checkpoint that is known to be good",
         "hafs/training/stage_runner.py",
         "if step <= request.healthy]",
         "if True]",
@@ -229,24 +229,28 @@ MUTANTS = [
         f"{DIVERGENCE} -k rotation",
     ),
     Mutant(
-        "a decision that is gone",
+        "a missing rollback record is refused",
         "hafs/training/stage_runner.py",
         'if state["rollbacks"] > len(rollbacks):',
         "if False:",
         f"{DIVERGENCE} -k gone",
     ),
     Mutant(
-        "gradients of a failed attempt are forgotten",
+        "gradients of a failed attempt are cleared",
         "hafs/training/micro_batch_size.py",
         "            forget()  #",
         "            pass  #",
         "tests/training/test_module.py -k forgotten",
     ),
     Mutant(
-        "rows are halved", "hafs/training/micro_batch_size.py", "max(longest, now // 2)", "max(longest, now)", MEMORY
+        "the micro-batch is halved",
+        "hafs/training/micro_batch_size.py",
+        "max(longest, now // 2)",
+        "max(longest, now)",
+        MEMORY,
     ),
     Mutant(
-        "memory that ran out in the optimizer leads back",
+        "out of memory in the optimizer causes a rollback",
         "hafs/training/module.py",
         "        if self.devices.anywhere(bool(reason)):\n            self.micro_batch_size.shrink",
         "        if False:\n            self.micro_batch_size.shrink",
@@ -267,14 +271,14 @@ MUTANTS = [
         f"{SIGNALS} -k within",
     ),
     Mutant(
-        "a measurement is made up for",
+        "an interrupted measurement is repeated",
         "hafs/training/stage_runner.py",
         "and module.unmeasured:",
         "and False:",
         f"{SIGNALS} -k within",
     ),
     Mutant(
-        "the best epoch is handed on",
+        "the best epoch is passed on",
         "hafs/training/stage_runner.py",
         "        epoch = self.module.take_best()\n",
         "        epoch = 1\n",
@@ -288,7 +292,7 @@ MUTANTS = [
         "tests/test_best_epoch.py -k rotation_spares",
     ),
     Mutant(
-        "the best epoch outlives a disk that refuses",
+        "the best epoch outlives a full disk",
         "hafs/training/resumable.py",
         "        self.best.hold(self.cursor, self.trainable())\n",
         "        pass\n",
@@ -315,30 +319,36 @@ MUTANTS = [
         "        if True:",
         f"{SIGNALS} -k first_step",
     ),
-    Mutant("a stop that was swallowed", "hafs/train.py", "        stop.obey()\n", "", f"{SIGNALS} -k first_step"),
     Mutant(
-        "a stop is nobody's own trouble",
+        "a stop request that an import swallowed",
+        "hafs/train.py",
+        "        stop.obey()\n",
+        "",
+        f"{SIGNALS} -k first_step",
+    ),
+    Mutant(
+        "a stop request is not handled as an error",
         "hafs/core/signals.py",
         "class StopNow(BaseException)",
         "class StopNow(Exception)",
         f"{SIGNALS} -k while_a_checkpoint",
     ),
     Mutant(
-        "what a stop breaks on its way is a stop",
+        "an error caused by a stop request is a stop",
         "hafs/core/signals.py",
         "            if stop.raised:",
         "            if False:",
         f"{SIGNALS} -k first_step",
     ),
     Mutant(
-        "nobody else hears signals",
+        "only hafs handles signals",
         "hafs/training/trainer.py",
         "    trainer._signal_connector = Unheard(trainer)\n",
         "",
         "tests/faults/test_every_boundary.py -k of_a_step",
     ),
     Mutant(
-        "all ranks look together",
+        "all ranks check for a stop together",
         "hafs/training/session.py",
         "        with self.stop.deferred() if self.world > 1 else nullcontext():",
         "        with nullcontext():",
@@ -361,7 +371,7 @@ MUTANTS = [
         EARLY,
     ),
     Mutant(
-        "a logger that is refused is survived",
+        "a failing logger does not end the run",
         "hafs/training/safe_logger.py",
         "        except Exception as error:",
         "        except ZeroDivisionError as error:",
@@ -487,6 +497,12 @@ MUTANTS = [
         "tests/dashboard/test_web.py -k foreign_host",
     ),
 ]
+
+
+def table() -> str:
+    """The list as a table in Markdown, as in docs/explanation/reliability.md."""
+    rows = [f"| {each.name} | `{each.file}` | `{each.tests}` |" for each in MUTANTS]
+    return "\n".join(["| taken away | in | tests that fail |", "|---|---|---|", *rows])
 
 
 def killed(mutant: Mutant) -> str:

@@ -18,6 +18,7 @@ from hafs.core.errors import HafsError
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "examples").rglob("*.md")])
 GIVEN = re.compile(r"`\./(conf/(\w+)/(\w+)\.yaml)`:\n\n((?: {4}.*\n|\n)+)")
 
@@ -155,3 +156,39 @@ def test_every_field_of_the_registry_is_in_the_reference():
     named = set(re.findall(r"`(\w+)`", text_of("registry.md")))
     for kind in (Record, Mixture):
         assert {field.name for field in fields(kind)} - {"name"} <= named
+
+
+_PATH = re.compile(r"(?<![\w/.*{<-])((?:hafs|conf|tests|data|docs|benchmarks|examples)/[\w./-]*\w)")
+_MODULE = re.compile(r"(?<![\w./-])(hafs(?:\.\w+)+)")
+_FILE = re.compile(r"(?<![\w./*-])((?:\w+/)*\w+\.py)\b")
+_READERS = {"data/crafts.jsonl", "data/more.jsonl.gz"}
+"""Files of the reader's own, in examples of what a path may be."""
+
+
+def _names(page):
+    """What a page names: paths and dotted names of the repository, and bare names of Python files."""
+    text = re.sub(r"\]\([^)]*\)", "]", page.read_text())  # links are checked when the manual is built
+    return {*_PATH.findall(text)}, {*_MODULE.findall(text)}, {*_FILE.findall(text)}
+
+
+def _is_there(dotted):
+    """Whether a module, or a name in one, exists."""
+    parts = dotted.split(".")
+    for size in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:size])
+        if path.is_dir() or path.with_suffix(".py").is_file():
+            found = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+            rest = parts[size:]
+            return not rest or (size > 1 and re.search(rf"\b{rest[0]}\b", found.read_text())) or size == 1
+    return False
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "log.md"], ids=lambda page: page.name)
+def test_the_files_and_modules_that_a_page_names_exist(page):
+    paths, modules, files = _names(page)
+    given = {match[0] for match in GIVEN.findall(page.read_text())}
+    gone = [path for path in paths if "NAME" not in path and path not in {*given, *_READERS}]
+    gone = [path for path in gone if not any(root.joinpath(path).exists() for root in (ROOT, *EXAMPLES))]
+    gone += [dotted for dotted in modules if not _is_there(dotted)]
+    gone += [name for name in files if not [*ROOT.glob(f"*/**/{name}"), *ROOT.glob(name)]]
+    assert not sorted(gone)

@@ -11,7 +11,7 @@ One step, with gradient accumulation, in order:
     on_before_optimizer_step                                  the loss guard may clear the gradients
     optimizer.step
     the cursor moves past the samples
-    on_train_batch_end                                        journal, checkpoint, pause, ...
+    on_train_batch_end                                        the other callbacks, as conf/callbacks/default.yaml orders
 """
 
 from collections.abc import Callable, Iterable, Sequence
