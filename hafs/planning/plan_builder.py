@@ -151,8 +151,8 @@ def product_type(wish: str, hardware: Hardware) -> tuple[Literal[2, 4], str]:
     if wish != "auto":
         return (2, f"bfloat16: precision={wish}") if wish == "bf16" else (4, f"float32: precision={wish}")
     if hardware.bf16:
-        return 2, f"bfloat16: {hardware.title} multiplies in it"
-    return 4, f"float32: {hardware.title} has no bf16"
+        return 2, f"bfloat16: {hardware.title} supports it"
+    return 4, f"float32: {hardware.title} does not support bf16"
 
 
 def tokenizer_name(model: Model) -> str:

@@ -1,4 +1,4 @@
-"""Every module of hafs imports: at the known-good versions, and at the lower bounds (make test-lowest)."""
+"""Every module of hafs imports: at the tested versions, and at the lower bounds (make test-lowest)."""
 
 from importlib import import_module
 from pathlib import Path

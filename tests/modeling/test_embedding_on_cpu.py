@@ -55,7 +55,7 @@ def test_what_was_looked_up_goes_to_where_the_ids_are():
 def test_a_plan_counts_what_it_spares(here):
     words = ["model=qwen14b", "hardware=rtx5060ti_16gb", "calibration=null"]
     plain, spared = (Proposal(compose("plan", [*words, *more])).plan for more in ([], ["model.embedding_on_cpu=true"]))
-    kept = {term.name: term for term in spared.terms}["kept in full"]
+    kept = {term.name: term for term in spared.terms}["not quantized"]
     assert "the embedding in CPU memory" in kept.why
     same_row = spared.row.tokens == plain.row.tokens
     assert same_row

@@ -36,7 +36,7 @@ def test_malware_is_broken_and_old_releases_are_noted():
 def test_versions_are_held_against_the_constraints():
     here = {"torch": "2.13.0+cpu", "tensorboard-data-server": "0.7.1"}
     told = list(differing("# good\ntorch==2.13.0\ntensorboard_data_server==0.7.2  # why\nabsent==1\n", here))
-    assert told == ["tensorboard_data_server 0.7.1 (known good: 0.7.2)"]
+    assert told == ["tensorboard_data_server 0.7.1 (tested: 0.7.2)"]
 
 
 @pytest.mark.parametrize(("free", "state"), [(100_000_000, "broken"), (2_000_000_000, "note"), (50_000_000_000, "ok")])

@@ -164,11 +164,11 @@ def test_the_loss_and_a_layer_at_work_are_not_added_up_but_the_larger_counts(che
 
     found, loss, layer = moments(ROW if not checkpointing else replace(ROW, tokens=512, short_squares=4 * 128**2))
     assert loss > 30 * 2**20 and layer == 0
-    assert "not beside the loss" in found["layer at work"].why
+    assert "but not at the same time as the loss" in found["layer at work"].why
     long = replace(ROW, tokens=8192, short_squares=64 * 128**2, samples=64)
     found, loss, layer = moments(long)
     assert loss == 0 and layer > 100 * 2**20
-    assert "0.04 GiB, not beside a layer at work" in found["loss"].why
+    assert "0.04 GiB, but not at the same time as a layer at work" in found["loss"].why
 
 
 def test_reading_the_weights_counts_where_it_takes_more_than_a_step():
@@ -178,7 +178,7 @@ def test_reading_the_weights_counts_where_it_takes_more_than_a_step():
         return {term.name: term.bytes for term in terms(small, replace(SETUP, **changes), row, NOTHING)}
 
     found = of(checkpointing=True, product_bytes=4)
-    made = found["4-bit weights"] + found["scales"] + found["kept in full"]
+    made = found["4-bit weights"] + found["scales"] + found["not quantized"]
     assert sum(found.values()) == made + 2 * small.parameters + found["libraries"]
     assert "loading" not in of(checkpointing=True)  # in 16 bits the file's pages are counted anyway
     assert "loading" not in of(checkpointing=True, product_bytes=4, device="cuda")

@@ -1,11 +1,11 @@
 """Models and adapters as GGUF, the format of llama.cpp: Llama, Qwen2 and Gemma 3, tokenizer and chat template included.
 
-architecture   what llama.cpp must be told of a base      base.py, adapter.py   the two files that it serves
-files          tensors read and written, one at a time     cache.py              where they are kept
+architecture   a base model in llama.cpp's terms            base.py, adapter.py   the two kinds of files
+files          reads and writes tensors, one at a time      cache.py              where files are kept
 vocabulary     the tokenizer that training used
 
-The weights keep their order of magnitude: `bf16` of a bf16 model changes no bit. Whatever is written should be compared
-with the original before it is trusted: on some CPUs llama.cpp computes nonsense from quantized files.
+`bf16` of a bf16 model is exact. Compare every file with the original before you use it: on some CPUs llama.cpp computes
+nonsense from quantized files.
 
 Shapes are those of transformers (`[out, in]`); GGUF lists them in reverse.
 """

@@ -15,13 +15,13 @@ def write_adapter(adapter: Path, base: Path, target: Path, *, kind: Kind = "f32"
 
     Args:
         adapter: A folder in PEFT's format.
-        base: Its base in transformers' format; only the shapes of its tensors are read.
-        target: The file to write; it appears only once it is whole.
+        base: Its base model in transformers' format; only the shapes of its tensors are read.
+        target: The file to write; it appears only when it is complete.
         kind: How its matrices are stored.
 
     Raises:
-        ConfigError: It is no plain LoRA of linear layers.
-        RunError: It is damaged, or was made for another base.
+        ConfigError: It is more than a plain LoRA of linear layers.
+        RunError: It is damaged, or was trained on another base model.
     """
     shape, config = read_shape(base), read_config(adapter)
     if extra := more_than_lora(config):
@@ -29,7 +29,7 @@ def write_adapter(adapter: Path, base: Path, target: Path, *, kind: Kind = "f32"
         raise ConfigError(fact, hint="merge it into its base model and export that as GGUF")
     same_base(adapter, config, str(base))
     pairs = _pairs(read_tensors(adapter))
-    _hold_against_base(adapter, pairs, base)
+    _compare_with_base(adapter, pairs, base)
     alpha = float(config["lora_alpha"])
     names, ready = names_of(shape), {}
     for layer, (a_RI, b_OR) in pairs.items():
@@ -45,7 +45,7 @@ def write_adapter(adapter: Path, base: Path, target: Path, *, kind: Kind = "f32"
 
 
 def more_than_lora(config: Mapping[str, Any]) -> str:
-    """The key of an adapter's config that makes it more than pairs of matrices; empty: it is a plain LoRA."""
+    """The key of an adapter's config that makes it more than pairs of matrices; empty for a plain LoRA."""
     bias = ("bias",) if config.get("bias") not in (None, "none") else ()
     return next((key for key in (*bias, "use_dora", "modules_to_save", "lora_bias") if config.get(key)), "")
 
@@ -62,7 +62,7 @@ def _pairs(tensors: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     return {layer: (sides["A"].float().numpy(), sides["B"].float().numpy()) for layer, sides in found.items()}
 
 
-def _hold_against_base(adapter: Path, pairs: Mapping[str, tuple[Any, Any]], base: Path) -> None:
+def _compare_with_base(adapter: Path, pairs: Mapping[str, tuple[Any, Any]], base: Path) -> None:
     with stored(base) as tensors:
         shapes = {key.removesuffix(".weight"): stored.shape for key, stored in tensors.items()}
     for layer, (a_RI, b_OR) in pairs.items():

@@ -1,4 +1,4 @@
-"""What llama.cpp must be told of a base: its shape, its tensors' names there, how its positions turn."""
+"""A base model in llama.cpp's terms: its shape, its tensor names, its rotary embeddings."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "gemma3_text": "gemma3"}
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What a conversion needs to know of a base."""
+    """What a conversion needs to know about a base model."""
 
     config: Mapping[str, Any]
     """Its `config.json`."""
@@ -42,11 +42,11 @@ class Shape:
 
     @property
     def width(self) -> int:
-        """Of one head."""
+        """Width of one head."""
         return self.config.get("head_dim") or self.config["hidden_size"] // self.heads
 
     def values(self, name: str, tensor: Any) -> Any:
-        """The numbers of a tensor of the model as llama.cpp multiplies with them.
+        """The values of a tensor as llama.cpp uses them.
 
         Args:
             name: transformers' name of the module.
@@ -57,7 +57,7 @@ class Shape:
         return self.reordered(name, tensor)
 
     def reordered(self, name: str, tensor: Any) -> Any:
-        """A tensor in llama.cpp's order: its Llama rotates neighbours, transformers' rotates halves.
+        """A tensor in llama.cpp's row order: its Llama rotates neighbouring rows, that of transformers rotates halves.
 
         Args:
             name: transformers' name of the layer.
@@ -71,27 +71,27 @@ class Shape:
 
 
 def read_shape(folder: Path) -> Shape:
-    """The base in a folder of transformers' format.
+    """Read the shape of a base model in transformers' format.
 
     Raises:
-        ConfigError: It is of an architecture that is not converted here.
+        ConfigError: hafs does not convert this architecture.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if config.get("model_type") not in ARCHITECTURES:
         raise ConfigError(
-            f"a model of type {config.get('model_type')!r} cannot be written as GGUF here, only "
-            + " and ".join(ARCHITECTURES),
-            hint="llama.cpp's own convert_hf_to_gguf.py knows more architectures",
+            f"a model of type {config.get('model_type')!r} cannot be written as GGUF; supported: "
+            + ", ".join(ARCHITECTURES),
+            hint="llama.cpp's own convert_hf_to_gguf.py supports more architectures",
         )
     if config.get("use_sliding_window"):
-        raise ConfigError("a model with sliding-window attention cannot be written as GGUF here")
+        raise ConfigError("hafs cannot write a model with sliding-window attention as GGUF")
     if config["model_type"] == "gemma3_text":
         _as_llama_cpp_knows_gemma(config)
     return Shape(config=config)
 
 
 GEMMA_PERIOD = 6
-"""Of Gemma 3's layers every sixth has no window: llama.cpp knows that, and reads nothing else from a file."""
+"""Every sixth layer of Gemma 3 has no sliding window. llama.cpp assumes that and reads no other pattern from a file."""
 
 
 def _as_llama_cpp_knows_gemma(config: Mapping[str, Any]) -> None:
@@ -108,7 +108,9 @@ def _as_llama_cpp_knows_gemma(config: Mapping[str, Any]) -> None:
         "rope_type": (rope.get("full_attention") or {}).get("rope_type", "default") != "default",
     }
     if found := [name for name, differs in different.items() if differs]:
-        raise ConfigError(f"this Gemma 3 cannot be written as GGUF here: {', '.join(found)} is not what llama.cpp has")
+        raise ConfigError(
+            f"hafs cannot write this Gemma 3 as GGUF: llama.cpp assumes other values of {', '.join(found)}"
+        )
 
 
 def names_of(shape: Shape) -> Callable[[str], str]:
@@ -128,10 +130,10 @@ def names_of(shape: Shape) -> Callable[[str], str]:
 
 
 def rope_factors(shape: Shape) -> Ready:
-    """Llama 3's stretched rotations, as divisors of the plain frequencies.
+    """The rotary scaling of Llama 3, as divisors of the frequencies.
 
     Raises:
-        ConfigError: The rotations are stretched in another way.
+        ConfigError: The rotary scaling is of another kind.
     """
     import numpy as np
 
@@ -141,7 +143,7 @@ def rope_factors(shape: Shape) -> Ready:
     if kind == "default":
         return {}
     if kind != "llama3":
-        raise ConfigError(f"rope type {kind!r} of the model cannot be written as GGUF here", hint="default or llama3")
+        raise ConfigError(f"rope type {kind!r} cannot be written as GGUF", hint="default or llama3")
     plain = _theta(shape) ** (-np.arange(0, shape.width, 2, dtype=np.float64) / shape.width)
     low, high = rope["low_freq_factor"], rope["high_freq_factor"]
     turns = rope["original_max_position_embeddings"] * plain / (2 * np.pi)

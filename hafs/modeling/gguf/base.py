@@ -11,16 +11,16 @@ from hafs.modeling.gguf.vocabulary import add_vocabulary
 
 
 def write_model(folder: Path, target: Path, *, kind: Kind = "bf16", name: str | None = None) -> Path:
-    """Write a whole model; tensor by tensor, so that no more than one is in memory.
+    """Write a whole model, one tensor in memory at a time.
 
     Args:
         folder: The model in transformers' format: config, safetensors, tokenizer, chat template.
-        target: The file to write; it appears only once it is whole.
+        target: The file to write; it appears only when it is complete.
         kind: How matrices are stored; norms and biases stay float32.
-        name: What the file says it is.
+        name: The name in the file.
 
     Raises:
-        ConfigError: The architecture or the tokenizer has no counterpart here.
+        ConfigError: The architecture or the tokenizer has no counterpart in llama.cpp.
     """
     shape = read_shape(folder)
     with ExitStack() as stack:

@@ -1,8 +1,7 @@
-"""Where GGUF files are kept: written when they are first asked for, gone when nobody asks any more.
+"""The cache of GGUF files: written at their first use, removed when they are not used any more.
 
-A file is named by all that it was made from, so none is ever out of date; what is old is only in the way. A note
-beside it has its size and hash: each process reads a file through before its first use (0.02 s for 270 MB that are in
-memory), and writes a damaged one again.
+A file is named by a hash of everything it was made from, so it never gets out of date. A note beside it has its hash.
+Each process checks a file before its first use (0.02 s for 270 MB in the page cache) and writes a damaged one again.
 """
 
 import hashlib
@@ -21,10 +20,10 @@ from hafs.modeling.gguf.files import Kind
 from hafs.modeling.weights import cache_folder
 
 MOST_BYTES = 40e9
-"""Of all files; one base of 14 B parameters has 30e9 in 16 bits."""
+"""Limit for all files; a base model of 14 B parameters has 30e9 bytes in 16 bits."""
 UNUSED_DAYS = 30
 MADE_BY = "3"
-"""Counts up when what is written for the same model changes."""
+"""Increase it when the content for the same model changes."""
 
 
 def base_file(base: Path, kind: Kind) -> Path:
@@ -64,7 +63,7 @@ def _kept(facts: str, ending: str, write: Callable[[Path], object]) -> Path:
     target = folder / f"{hashlib.sha256(f'{MADE_BY} {facts}'.encode()).hexdigest()[:16]}.{ending}"
     if not _damage(target):
         with suppress(OSError):
-            os.utime(target)  # when it was last asked for
+            os.utime(target)  # its last use
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with durable.lock(folder / "lock"):
@@ -78,11 +77,11 @@ def _kept(facts: str, ending: str, write: Callable[[Path], object]) -> Path:
     return target
 
 
-_checked: dict[Path, tuple[int, int]] = {}  # what this process has found intact: its number and size then
+_checked: dict[Path, tuple[int, int]] = {}  # inode and size of files that this process has checked
 
 
 def _note(target: Path) -> Path:
-    """What a file's bytes were when it was written."""
+    """The note with the hash of a file as it was written."""
     return target.with_name(f"{target.name}.json")
 
 
@@ -94,7 +93,7 @@ def _damage(target: Path) -> str:
             return ""
         note = records.read_record(_note(target))
         if note is None:
-            return "nothing says what it was"
+            return "its note with the hash is missing"
         if note["xxh3_128"] != durable.hash_file(target):
             return "its bytes are not those that were written"
     except FileNotFoundError:
@@ -106,7 +105,7 @@ def _damage(target: Path) -> str:
 
 
 def _make_room(folder: Path, new: Path) -> None:
-    """Drop what nobody asked for in a long time, and the oldest where all are too large; says so."""
+    """Remove files that were not used for long, and the oldest beyond the limit; say so."""
     others = {path: path.stat() for path in folder.glob("*.gguf") if path != new}
     room, dropped, now = MOST_BYTES - new.stat().st_size, 0, time.time()
     for path, stat in sorted(others.items(), key=lambda pair: -pair[1].st_mtime):

@@ -1,4 +1,4 @@
-"""Tensors out of safetensors files and into a GGUF file, one in memory at a time."""
+"""Reads tensors from safetensors files and writes them to a GGUF file, one in memory at a time."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,33 +11,33 @@ from hafs.core.errors import ConfigError
 Kind = Literal["f32", "f16", "bf16", "q8_0"]
 """How matrices are stored."""
 Ready = Mapping[str, tuple[Callable[[], Any], tuple[int, ...]]]
-"""Tensors by llama.cpp's name: what gives the values as a numpy array of floats, and their shape."""
+"""By llama.cpp's tensor name: a function that returns the values as a float array, and the shape."""
 
 
 class Stored:
-    """A tensor in a safetensors file; called, it is loaded."""
+    """A tensor in a safetensors file; a call loads it."""
 
     def __init__(self, file: Any, key: str) -> None:
         self._file, self._key = file, key
         self.shape = tuple(file.get_slice(key).get_shape())
 
     def __call__(self) -> Any:
-        """The tensor itself."""
+        """Load the tensor."""
         return self._file.get_tensor(self._key)
 
 
 @contextmanager
 def stored(folder: Path) -> Iterator[dict[str, Stored]]:
-    """The tensors of all safetensors files of a model's folder, none of them loaded yet.
+    """The tensors of all safetensors files in a model's folder; none is loaded yet.
 
     Raises:
-        ConfigError: There are none.
+        ConfigError: There are no such files.
     """
     from safetensors import safe_open
 
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
-        raise ConfigError(f"{folder} holds no model.safetensors")
+        raise ConfigError(f"{folder} contains no model.safetensors")
     with ExitStack() as stack:
         opened = [stack.enter_context(safe_open(file, framework="pt")) for file in files]
         yield {key: Stored(file, key) for file in opened for key in file.keys()}  # noqa: SIM118
@@ -45,7 +45,7 @@ def stored(folder: Path) -> Iterator[dict[str, Stored]]:
 
 @contextmanager
 def writing(target: Path, architecture: str) -> Iterator[Any]:
-    """A writer whose file appears under its name only when everything went well."""
+    """A writer; its file gets its name only after a complete write."""
     import gguf
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def writing(target: Path, architecture: str) -> Iterator[Any]:
 
 
 def write_tensors(writer: Any, ready: Ready, kind: Kind) -> None:
-    """Write the head, then tensor after tensor; what is no matrix stays float32."""
+    """Write the header, then each tensor; vectors stay float32."""
     import gguf
     import numpy as np
 

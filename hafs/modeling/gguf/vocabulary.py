@@ -1,7 +1,7 @@
-"""A BPE tokenizer as llama.cpp's metadata: byte-level, or of SentencePiece's kind with bytes to fall back on.
+"""A BPE tokenizer as llama.cpp's metadata: byte-level, or SentencePiece-like with byte fallback.
 
-Read from the tokenizer as transformers loads it, which is what training used: its class may split text in another way
-than the `tokenizer.json` beside it says (`Qwen2Tokenizer` always splits as Qwen2 does).
+It is read from the tokenizer that transformers loads, as in training: that class may split text differently from the
+`tokenizer.json` beside it (`Qwen2Tokenizer` always splits as Qwen2 does).
 """
 
 import json
@@ -26,10 +26,10 @@ def add_vocabulary(writer: Any, folder: Path, size: int) -> None:
     Args:
         writer: The `gguf` package's.
         folder: What `AutoTokenizer` loads.
-        size: Rows of the model's embedding; tokens that do not exist are filled in as unused.
+        size: Rows of the model's embedding; missing token ids become unused tokens.
 
     Raises:
-        ConfigError: The tokenizer is of another kind.
+        ConfigError: This kind of tokenizer is not supported.
     """
     from transformers import AutoTokenizer
 
@@ -77,9 +77,9 @@ def _tokens(described: Mapping[str, Any], size: int) -> tuple[list[str], list[in
 
 
 def _piece_scores(described: Mapping[str, Any], tokens: Sequence[str], merges: Sequence[Any]) -> list[float] | None:
-    """How eagerly llama.cpp is to make each token of smaller ones; None for a byte-level tokenizer.
+    """llama.cpp's merge score of each token; None for a byte-level tokenizer.
 
-    llama.cpp ranks tokens, a `tokenizer.json` pairs; that is the same where all pairs of a token follow each other.
+    llama.cpp ranks tokens, `tokenizer.json` ranks pairs. Both are equivalent if all pairs of a token are consecutive.
     """
     if not described["model"].get("byte_fallback") or described.get("normalizer") != _SPACES:
         return None
@@ -99,7 +99,7 @@ _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 def _split_name(described: Mapping[str, Any], folder: Path) -> str:
-    """llama.cpp's name for how a text is split before merging."""
+    """llama.cpp's name of the pre-tokenizer."""
     if described["model"].get("type") == "BPE" and not described["model"].get("byte_fallback"):
         before = described.get("pre_tokenizer") or {}
         parts = before.get("pretokenizers", [before])
@@ -112,7 +112,7 @@ def _split_name(described: Mapping[str, Any], folder: Path) -> str:
         if pattern in _SPLITS:
             return _SPLITS[pattern]
     raise ConfigError(
-        f"the tokenizer in {folder} is none of GPT-2's, SmolLM's, Qwen2's or Llama 3's kind, the ones that are "
-        "written as GGUF here",
-        hint="llama.cpp's own convert_hf_to_gguf.py knows more tokenizers",
+        f"the tokenizer in {folder} cannot be written as GGUF: supported are those of GPT-2, SmolLM, Qwen2, Llama 3 "
+        "and Gemma 3",
+        hint="llama.cpp's own convert_hf_to_gguf.py supports more tokenizers",
     )

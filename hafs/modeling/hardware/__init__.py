@@ -1,4 +1,4 @@
-"""The hardware: what a machine can hold and compute, as an option or as found here; and what torch computes on."""
+"""The hardware: memory and speed of a machine, from a config option or detected here; the device that torch uses."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
@@ -21,29 +21,29 @@ GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """One device for training; the files in `conf/hardware/` hold the figures with their sources."""
+    """One device for training; the files in `conf/hardware/` contain the figures with their sources."""
 
     name: str
     title: str
     device: Literal["cuda", "mps", "cpu"]
     memory_bytes: int
-    """What the driver reports as the device's memory."""
+    """Memory of the device, as the driver reports it."""
     context_bytes: int
-    """What the driver and its libraries take before the first tensor."""
+    """Memory that the driver and its libraries use before the first tensor."""
     bandwidth: float
     """Bytes per second."""
     bf16: float | None
-    """Peak products in bf16, accumulated in float32 and dense, in FLOP/s; None: it has none."""
+    """Peak FLOP/s of dense bf16 products accumulated in float32; None: no bf16."""
     fp32: float
     """The same in float32."""
     efficiency: tuple[float, float, float]
-    """Share of the peak that training reaches: at worst, as a rule, at best."""
+    """Share of the peak that training reaches: lowest, typical, highest."""
     watts: float
-    """Under load."""
+    """Power under load."""
     usd_per_hour: float | None
-    """Rent; None: it is not rented."""
+    """Rent per hour; None: not rented."""
     minimum_cuda: str | None = None
-    """The oldest CUDA whose builds of torch know the device."""
+    """The oldest CUDA version whose torch builds support the device."""
 
     def rate(self, product_bytes: int) -> float:
         """Peak FLOP/s in bf16 (2) or float32 (4)."""
@@ -65,7 +65,7 @@ def machine(
     usd_per_hour: Positive | None,
     minimum_cuda: str | None,
 ) -> Hardware:
-    """Hardware by its figures, in the units that data sheets use."""
+    """Hardware from figures in the units of data sheets."""
     return Hardware(
         name=name,
         title=title,
@@ -97,7 +97,7 @@ def local(
     usd_per_hour: Positive | None,
     minimum_cuda: None,
 ) -> Hardware:
-    """This machine: what is null is looked up here."""
+    """This machine; null values are detected."""
     from dataclasses import replace
 
     from hafs.modeling.hardware.detect import detected
@@ -142,7 +142,7 @@ def device(accelerator: str) -> "torch.device":
 
 
 def precision(wish: Precision, on: "torch.device") -> Choice:
-    """The type that products are computed in: bf16 where the hardware multiplies in it, else fp32.
+    """The type of matrix products: bf16 if the hardware supports it, else fp32.
 
     Args:
         wish: As configured.
@@ -154,8 +154,8 @@ def precision(wish: Precision, on: "torch.device") -> Choice:
         return Choice(torch.bfloat16 if wish == "bf16" else torch.float32, f"precision={wish}")
     if on.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return Choice(torch.bfloat16, "the GPU multiplies in bf16")
-        return Choice(torch.float32, "the GPU has no bf16")
+            return Choice(torch.bfloat16, "the GPU supports bf16")
+        return Choice(torch.float32, "the GPU does not support bf16")
     if on.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return Choice(torch.bfloat16, "the CPU has bf16 instructions")
-    return Choice(torch.float32, f"this {on.type} has no bf16 matrix products")
+    return Choice(torch.float32, f"this {on.type} does not support bf16 matrix products")

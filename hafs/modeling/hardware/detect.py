@@ -1,4 +1,4 @@
-"""What this machine is, found without loading torch: NVIDIA's driver, the CPU's own words, the system's memory."""
+"""Detects this machine without torch: NVIDIA's driver, CPU flags, system memory."""
 
 import os
 import platform
@@ -13,8 +13,8 @@ import yaml
 
 from hafs.modeling.hardware import Hardware, machine
 
-FLOPS_A_CYCLE = {"avx512f": 32, "avx2": 16}
-"""Products and sums a core makes in one cycle in float32, as measured rather than as advertised."""
+FLOPS_PER_CYCLE = {"avx512f": 32, "avx2": 16}
+"""Measured float32 operations per core and cycle."""
 CPU_EFFICIENCY = (0.30, 0.40, 0.50)
 GPU_EFFICIENCY = (0.30, 0.45, 0.60)
 
@@ -31,7 +31,7 @@ def detected(kind: str | None = None) -> Hardware:
 
 
 def _nvidia() -> Hardware | None:
-    """What `nvidia-smi` says of the first visible GPU; figures of a card we know come from its file."""
+    """The first visible GPU by `nvidia-smi`; a known card's figures come from its file in `conf/hardware/`."""
     told = nvidia_smi("name,memory.total,power.limit,compute_cap")
     if not told:
         return None
@@ -71,7 +71,7 @@ def nvidia_smi(fields: str, *, query: str = "gpu") -> list[list[str]]:
 
 
 def _known_card(name: str, memory_mib: float) -> Hardware | None:
-    """The card of `conf/hardware/` that the driver's name and memory fit."""
+    """The card in `conf/hardware/` that matches the driver's name and memory."""
     for card in cards():
         words = set(card.title.lower().replace("nvidia", "").replace("geforce", "").split())
         words -= {word for word in words if word.endswith("gb")}
@@ -81,7 +81,7 @@ def _known_card(name: str, memory_mib: float) -> Hardware | None:
 
 
 def cards() -> list[Hardware]:
-    """The shipped options, the local one left out."""
+    """The shipped options, without `local`."""
     root = Path(__file__).resolve().parents[2]
     folder = next(path for path in (root / "conf", root.parent / "conf") if path.is_dir()) / "hardware"
     nodes: list[dict[str, Any]] = [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))]
@@ -100,10 +100,10 @@ def _cpu() -> Hardware:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     speed = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
     hertz = 1e6 * (speed.max or speed.current if speed else 3000.0)
-    wide = next((count for flag, count in FLOPS_A_CYCLE.items() if flag in flags), 8)
+    wide = next((count for flag, count in FLOPS_PER_CYCLE.items() if flag in flags), 8)
     fp32 = cores * hertz * wide
     fast_bf16 = bool({"avx512_bf16", "amx_bf16"} & flags)
-    has_bf16 = {"avx512bw", "avx512vl", "avx512dq"} <= flags  # what torch asks for before it multiplies in bf16
+    has_bf16 = {"avx512bw", "avx512vl", "avx512dq"} <= flags  # torch requires these for bf16 products
     return Hardware(
         name="local",
         title=f"this CPU, {cores} cores",

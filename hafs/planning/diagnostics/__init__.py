@@ -1,4 +1,4 @@
-"""What the doctor looks at; each look is a function that answers with findings and never raises."""
+"""The checks of `hafs doctor`; each is a function that yields findings and never raises."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -14,7 +14,7 @@ COLOURS = {"ok": "green", "note": "yellow", "broken": "bold red"}
 
 
 def examine(*, time_source: str | None) -> list[Finding]:
-    """Look at everything, in the order in which things depend on each other."""
+    """Run all checks; each one precedes those that depend on it."""
     looks: list[Callable[[], Iterator[Finding]]] = [
         software.python, software.versions, software.bad_releases, software.packaged_weights,
         machine.device, machine.four_bits, machine.disk, machine.memory, machine.permissions,
@@ -35,7 +35,7 @@ def _safely(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 
 def table(findings: Sequence[Finding]) -> Table:
-    """The findings for people."""
+    """The findings as a table."""
     shown = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("", "", "found", "to do"):
         shown.add_column(name, overflow="fold")
@@ -46,5 +46,5 @@ def table(findings: Sequence[Finding]) -> Table:
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """The findings for programs."""
+    """The findings as JSON."""
     return orjson.dumps([asdict(finding) for finding in findings], option=orjson.OPT_INDENT_2).decode()

@@ -1,4 +1,4 @@
-"""The machine: what torch computes on, a real 4-bit product, disk, memory, permissions, the clock."""
+"""Checks of the machine: torch's device, a real 4-bit product, disk, memory, permissions, the clock."""
 
 import shutil
 import tempfile
@@ -18,11 +18,11 @@ from hafs.planning.diagnostics.finding import Finding, State
 DISK_NOTE, DISK_BROKEN = 5e9, 5e8
 MEMORY_NOTE, MEMORY_BROKEN = 2e9, 5e8
 DRIFT_NOTE = 30.0
-"""Seconds off from which providers' rate windows and signed requests suffer."""
+"""Clock error in seconds from which providers' rate windows and signed requests fail."""
 
 
 def device() -> Iterator[Finding]:
-    """What torch computes on, and whether its build knows the GPU."""
+    """The device that torch uses, and whether its build supports the GPU."""
     import torch
 
     from hafs.modeling.hardware.detect import nvidia_smi
@@ -49,7 +49,7 @@ def device() -> Iterator[Finding]:
 
 
 def four_bits() -> Iterator[Finding]:
-    """A real 4-bit product, against the same product with the weights unpacked."""
+    """A real 4-bit product, compared with the same product with dequantized weights."""
     import torch
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
     from bitsandbytes.nn import Linear4bit
@@ -67,7 +67,7 @@ def four_bits() -> Iterator[Finding]:
         lost = float((layer(x.to(on)).float().cpu() - plain).norm() / plain.norm())
     good = error < 0.01 and lost < 0.2
     yield Finding(
-        name="NF4 product", state="ok" if good else "broken", said=f"on {on}: {lost:.0%} away from the exact one",
+        name="NF4 product", state="ok" if good else "broken", said=f"on {on}: {lost:.0%} off the exact product",
         todo="" if good else "reinstall bitsandbytes for this machine, or quant=none",
     )  # fmt: skip
 
@@ -92,11 +92,11 @@ def memory() -> Iterator[Finding]:
     found = psutil.virtual_memory()
     state: State = "broken" if found.available < MEMORY_BROKEN else "note" if found.available < MEMORY_NOTE else "ok"
     said = f"{found.available / 2**30:,.1f} of {found.total / 2**30:,.1f} GiB available"
-    yield Finding(name="memory", state=state, said=said, todo="" if state == "ok" else "end other programs")
+    yield Finding(name="memory", state=state, said=said, todo="" if state == "ok" else "close other programs")
 
 
 def permissions() -> Iterator[Finding]:
-    """Whether hafs may write where it has to."""
+    """Whether hafs can write to its folders."""
     refused = []
     for path in (Path("outputs"), Path("multirun"), cache_folder(), user_data_path("hafs")):
         try:
@@ -104,13 +104,13 @@ def permissions() -> Iterator[Finding]:
                 pass
         except OSError as error:
             refused.append(f"{path} ({error.strerror})")
-    said = f"refused: {', '.join(refused)}" if refused else "runs, cache and user data can be written"
+    said = f"cannot write: {', '.join(refused)}" if refused else "runs, cache and user data can be written"
     todo = "work in another folder, or set HAFS_CACHE" if refused else ""
     yield Finding(name="writing", state="broken" if refused else "ok", said=said, todo=todo)
 
 
 def clock(source: str | None) -> Iterator[Finding]:
-    """How far this clock is off, by a web server's."""
+    """Difference of this clock from a web server's."""
     if source is None:
         return
     try:

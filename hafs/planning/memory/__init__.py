@@ -1,4 +1,4 @@
-"""Where every byte goes: the terms of a training step's peak, each a function of exact shapes.
+"""Peak memory of a training step as a sum of terms, each computed from exact shapes.
 
 held       weights, scales, adapter, gradients, optimizer: from the first step to the last
 passing    activations, loss, unpacked weights: they come and go with each row
@@ -21,15 +21,15 @@ __all__ = [
 COMES_AND_GOES = ("activations", "8-bit inputs", "attention", "loss", "layer again", "dequantization", "layer at work")
 OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries", "loading")
 ADAPTER_LIBRARIES = 35 * 2**20
-"""PEFT and bitsandbytes in a process' memory."""
+"""Memory of PEFT and bitsandbytes in the process."""
 FOR_16_BITS = 40 * 2**20
-"""What oneDNN takes, which multiplies in 16 bits on a CPU and not in float32."""
+"""Memory of oneDNN, which computes 16-bit products on a CPU."""
 RAGGED_SLACK = 0.07
-"""Further slack in 16 bits where every row is of another length: kernels of its own (`model.KERNELS`), other holes."""
+"""More slack in 16 bits when sequences differ in length: kernels per length (`base_model.KERNELS`), fragmentation."""
 
 
 def terms(shapes: Architecture, setup: Setup, row: SequenceShape, constants: Constants) -> list[Term]:
-    """The peak of a training step, part by part."""
+    """The terms of a training step's peak memory."""
     moving = passing(shapes, setup, row)
     stays = [*weights(shapes, setup), *trained(shapes, setup)]
     if setup.device == "cpu":
@@ -47,7 +47,7 @@ def terms(shapes: Architecture, setup: Setup, row: SequenceShape, constants: Con
 
 
 def staying(parts: Sequence[Term]) -> int:
-    """Bytes that are held from the first step to the last, libraries and pages of files left out."""
+    """Bytes that stay allocated from the first step to the last, without libraries and mapped files."""
     return sum(part.bytes for part in parts if part.name not in (*COMES_AND_GOES, *OVERHEAD, RECLAIMED))
 
 
@@ -69,10 +69,10 @@ def _heap(shapes: Architecture, setup: Setup, row: SequenceShape, moving: Sequen
 
 
 def _loading(shapes: Architecture, setup: Setup, parts: Sequence[Term], libraries: Term) -> list[Term]:
-    """What reading the weights takes beyond a step: pages of their file, in 16 bits, beside what is made of them."""
+    """Memory that loading the weights needs beyond a step: the mapped file beside the loaded weights."""
     if setup.product_bytes == 2 and setup.rank is not None:
         return []  # they stay, and are counted
     file = 2 * shapes.parameters
     more = total([*weights(shapes, setup), libraries]) + file - total(parts)
-    why = f"reading takes more than a step: {file / 2**30:.2f} GiB of the file beside the weights"
+    why = f"loading needs more than a step: {file / 2**30:.2f} GiB of the file beside the weights"
     return [Term(name="loading", bytes=more, why=why)] if more > 0 else []

@@ -1,4 +1,4 @@
-"""What is held from the first step to the last: weights and scales, adapter, gradients, optimizer."""
+"""Resident memory, from the first step to the last: weights and scales, adapter, gradients, optimizer."""
 
 import math
 
@@ -6,22 +6,22 @@ from hafs.planning.architecture import Architecture
 from hafs.planning.memory.setup import Setup, Term, adapted, trained_parameters
 
 BLOCK, OUTER_BLOCK = 64, 256
-"""Weights under one scale, and scales under one outer scale, in bitsandbytes' 4-bit form."""
+"""Weights per scale, and scales per outer scale, in bitsandbytes' 4-bit formats."""
 BLOCKWISE_FROM = 4096
 """bitsandbytes keeps states of smaller tensors in 32 bits."""
 RECLAIMED = "weights file"
-"""Pages of a file: resident until another process needs the memory."""
+"""Pages of a mapped file; the system reclaims them when memory is short."""
 
 
 def weights(shapes: Architecture, setup: Setup) -> list[Term]:
-    """The base: quantized layers with their scales, and what stays as it is."""
+    """The base model: quantized layers with their scales, and unquantized weights."""
     linear, kept = shapes.linear_parameters, shapes.kept_parameters
     master = 4 if setup.rank is None else setup.product_bytes
     on_cpu = setup.embedding_on_cpu and setup.device != "cpu" and not shapes.tied
     if on_cpu:
         kept -= shapes.embedding_parameters
     rest = Term(
-        name="kept in full" if setup.bits else "embeddings, head, norms",
+        name="not quantized" if setup.bits else "embeddings, head, norms",
         bytes=kept * master,
         why=f"{'' if on_cpu else 'embedding, '}head, norms, biases: {kept:,} x {master} bytes"
         + (", the embedding in CPU memory" if on_cpu else ""),
@@ -29,7 +29,7 @@ def weights(shapes: Architecture, setup: Setup) -> list[Term]:
     if setup.bits is None:
         return [Term(name="linear layers", bytes=linear * master, why=f"{linear:,} x {master} bytes"), rest]
     mapped = []
-    if setup.device == "cpu" and setup.product_bytes == 2:  # mapped while a tensor lies in it just as it is
+    if setup.device == "cpu" and setup.product_bytes == 2:  # mapped while a tensor uses it unchanged
         mapped = [Term(name=RECLAIMED, bytes=2 * linear, why="the 16-bit weights, mapped")]
     name = f"{setup.bits}-bit weights"
     return [
@@ -54,14 +54,14 @@ def _scales(shapes: Architecture, setup: Setup) -> int:
 
 def _scales_why(setup: Setup) -> str:
     if setup.bits == 8:
-        return "a float32 a row"
+        return "a float32 per row"
     if setup.double:
-        return f"a byte for each {BLOCK} weights, a float32 for each {OUTER_BLOCK} of those"
-    return f"a float32 for each {BLOCK} weights"
+        return f"a byte per {BLOCK} weights, a float32 per {OUTER_BLOCK} of those"
+    return f"a float32 per {BLOCK} weights"
 
 
 def trained(shapes: Architecture, setup: Setup) -> list[Term]:
-    """What the optimizer changes, its gradients and its states."""
+    """The trained parameters, their gradients and the optimizer's states."""
     count = trained_parameters(shapes, setup)
     gradients = Term(name="gradients", bytes=4 * count, why=f"{count:,} x 4 bytes")
     states = _states(shapes, setup)

@@ -1,4 +1,4 @@
-"""What a configuration says of memory, and the terms that a plan adds up."""
+"""The part of a configuration that determines memory, and the terms that a plan adds up."""
 
 import re
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from hafs.planning.architecture import Architecture, Leaf
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What of a configuration decides about memory and time."""
+    """The part of a configuration that determines memory and time."""
 
     bits: Literal[4, 8] | None
-    """Of the quantized linear layers; None: not quantized."""
+    """Bits of the quantized linear layers; None: not quantized."""
     double: bool
     """Whether the scales are quantized too."""
     rank: int | None
-    """Of the adapter; None: every weight is trained."""
+    """Rank of the adapter; None: all weights are trained."""
     targets: str | tuple[str, ...]
     """The adapter's target modules, as PEFT takes them."""
     dora: bool
@@ -26,13 +26,13 @@ class Setup:
     checkpointing: bool
     embedding_on_cpu: bool
     product_bytes: Literal[2, 4]
-    """Of the type that products are computed in."""
+    """Bytes of the type of matrix products."""
     device: Literal["cuda", "mps", "cpu"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """A part of the peak."""
+    """One term of the peak."""
 
     name: str
     bytes: int
@@ -46,12 +46,12 @@ def total(parts: Sequence[Term]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Constants:
-    """What no formula gives: measured by `hafs plan calibrate`, else these."""
+    """Constants without a formula, measured by `hafs plan calibrate`; these are the defaults."""
 
     context_bytes: int
-    """Of the driver on a GPU; of the interpreter and its libraries on a CPU."""
+    """Memory of the driver on a GPU, or of Python and its libraries on a CPU."""
     slack: float
-    """What the allocator holds beyond what is asked for, as a share of everything that comes and goes."""
+    """Memory that the allocator reserves in addition, as a share of the transient memory."""
     source: str
 
 
@@ -66,7 +66,7 @@ def adapted(shapes: Architecture, setup: Setup) -> list[Leaf]:
 
 
 def trained_parameters(shapes: Architecture, setup: Setup) -> int:
-    """How many parameters the optimizer changes."""
+    """The number of trained parameters."""
     if setup.rank is None:
         return shapes.parameters
     return sum(

@@ -1,4 +1,4 @@
-"""What comes and goes in a step: activations, attention, the loss, unpacked weights, one layer at work.
+"""Transient memory of a step: activations, attention, the loss, dequantized weights, one layer in the backward pass.
 
 Legend: `T` tokens of the fullest row, `D` hidden width, `V` vocabulary, `N` supervised positions of the row, `b` bytes
 of a product's type. The activations are those that hafs' own kernels keep for the backward pass (`model/attention.py`,
@@ -13,11 +13,11 @@ from hafs.planning.memory.setup import Setup, Term, total
 from hafs.planning.workload import SequenceShape
 
 OUTLIER_COLUMNS = 0.6
-"""Share of an input's columns with an outlier (above 6, says bitsandbytes) in some row of 1,024 tokens, SmolLM2."""
+"""Share of an input's columns with an outlier (above 6, as in bitsandbytes) in some row of 1,024 tokens, SmolLM2."""
 
 
 def kept_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
-    """Bytes that one decoder layer keeps for its backward pass."""
+    """Bytes of activations that one decoder layer keeps for its backward pass."""
     T, D, width = row.tokens, shapes.hidden, shapes.intermediate
     b, heads_d, groups_d = setup.product_bytes, shapes.heads * shapes.head_dim, shapes.kv_heads * shapes.head_dim
     norms = 2 * 4 * D + 2 * b * D if b == 2 else 2 * 2 * b * D  # float32 copies of what is normalized, and the result
@@ -51,7 +51,7 @@ def attention_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) ->
 
 
 def passing(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[Term]:
-    """What stays from the forward pass, and what takes more beside it: the loss, or then one layer at work backward."""
+    """Activations of the forward pass, and the larger of the loss and one layer's backward pass."""
     loss = [Term(name="loss", bytes=_loss(shapes, setup, row), why=f"{row.supervised:,} positions in chunks")]
     backward = _of_a_layer(shapes, setup, row)
     if total(loss) > total(backward):
@@ -62,7 +62,7 @@ def passing(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[Term
 
 
 def _of_all_layers(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[Term]:
-    """What the forward pass leaves for the backward pass."""
+    """Activations that the forward pass keeps for the backward pass."""
     T, b, layers = row.tokens, setup.product_bytes, shapes.layers
     if setup.checkpointing:
         kept, why = layers * T * shapes.hidden * b, f"{T:,} tokens: the input of each of {layers} layers"
@@ -79,7 +79,7 @@ def _of_all_layers(shapes: Architecture, setup: Setup, row: SequenceShape) -> li
 
 
 def _of_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[Term]:
-    """What comes and goes with each layer on the way back."""
+    """Memory of one layer in the backward pass."""
     again = Term(name="layer again", bytes=kept_a_layer(shapes, setup, row), why="activations of one layer")
     return [
         *([again, _attention(shapes, setup, row, 1)] if setup.checkpointing else []),
@@ -89,7 +89,7 @@ def _of_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[
 
 
 def _attention(shapes: Architecture, setup: Setup, row: SequenceShape, layers: int) -> Term:
-    kind = "probabilities" if setup.device == "cpu" else "a sum for each query"
+    kind = "probabilities" if setup.device == "cpu" else "one sum per query"
     size = layers * attention_a_layer(shapes, setup, row)
     return Term(name="attention", bytes=size, why=f"{kind}, samples of up to {row.longest:,} tokens")
 
@@ -99,12 +99,12 @@ def _dequantization(shapes: Architecture, setup: Setup) -> Term:
 
 
 def _not_then(term: Term, larger: str) -> Term:
-    """A term that is not there at the peak."""
-    return replace(term, bytes=0, why=f"{term.why}: {term.bytes / 2**30:.2f} GiB, not beside {larger}")
+    """A term that does not count at the peak."""
+    return replace(term, bytes=0, why=f"{term.why}: {term.bytes / 2**30:.2f} GiB, but not at the same time as {larger}")
 
 
 def _inputs_of_8_bits(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
-    """What bitsandbytes' 8-bit product keeps out of autograd's sight, and so of checkpointing's too.
+    """Memory that bitsandbytes' 8-bit product keeps outside autograd, where gradient checkpointing cannot free it.
 
     Its input, which other layers keep as well unless they are checkpointed, and on a GPU the columns of it in which
     some token is an outlier (in `bitsandbytes.autograd._functions`, `MatMul8bitFp` on a CPU and else `MatMul8bitLt`).
@@ -118,7 +118,7 @@ def _inputs_of_8_bits(shapes: Architecture, setup: Setup, row: SequenceShape) ->
 
 
 def _inputs_why(setup: Setup) -> str:
-    parts = ["inputs of 8-bit layers, which checkpointing does not reach"] * setup.checkpointing
+    parts = ["inputs of 8-bit layers, which checkpointing does not free"] * setup.checkpointing
     parts += [f"columns with outliers, {OUTLIER_COLUMNS:.0%} of them as in SmolLM2"] * (setup.device == "cuda")
     return ", and ".join(parts)
 
@@ -134,7 +134,7 @@ def _loss(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
 
 
 def _loss_chunk(shapes: Architecture, setup: Setup) -> int:
-    """Positions whose logits are held at once."""
+    """Positions whose logits are in memory together."""
     return max(1, LOSS_CHUNK_BYTES.get(setup.device, GPU_LOSS_CHUNK_BYTES) // (4 * shapes.vocab))
 
 
@@ -150,7 +150,7 @@ def _dequantized(shapes: Architecture, setup: Setup) -> int:
 def _dequantized_why(setup: Setup) -> str:
     if setup.rank is None:
         return "16-bit copies of the weights, for products" if setup.product_bytes == 2 else "nothing is quantized"
-    return "the largest layer's weights, unpacked for a product" if setup.bits else "nothing is quantized"
+    return "the largest layer's weights, dequantized for a product" if setup.bits else "nothing is quantized"
 
 
 def _at_work(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
