@@ -45,7 +45,7 @@ def planned(one: Published, tokens: int) -> tuple[float, float]:
         tokens=tokens, samples=one.batch, longest=tokens, short_squares=0.0, long_tokens=tokens, supervised=tokens // 2
     )
     parts = terms(described(entries()[one.model]["config"]), setup, row, SLACK)
-    weights = sum(part.bytes for part in parts if part.name in ("4-bit weights", "scales", "kept in full"))
+    weights = sum(part.bytes for part in parts if part.name in ("4-bit weights", "scales", "not quantized"))
     assert weights <= staying(parts)
     return weights / GIB, total(parts) / GIB
 

@@ -41,7 +41,7 @@ class Settings(TypedDict):
 
 
 def train(config: DictConfig) -> float:
-    """Train every stage that is not done yet; returns the held-out loss of the best adapter, in nats per token."""
+    """Train all unfinished stages; returns the held-out loss of the best adapter, in nats per token."""
     with listening() as stop:
         stop.obey()
         from hafs.runs.run_folder import Run, run_folder
@@ -74,14 +74,14 @@ enter = command("train", train, description=__doc__ or "", settings=Settings, af
 
 
 def main() -> None:
-    """Go through the command; a signal is heard from here on, while what the config names is still being imported."""
+    """Run the command. Signals are handled from here on, also while the libraries are imported."""
     if getattr(sys.modules["__main__"].__spec__, "name", None) == __spec__.name and not {"-h", "--help"} & {*sys.argv}:
-        restart_without_caches()  # this process is the command's own, and torch is not imported yet
+        restart_without_caches()  # the process runs only this command, and torch is not imported yet
     end_with_the_parent()
     try:
         with listening(for_good=True):
             enter()
-    except (Interrupted, StopNow) as stop:  # a signal came when the command had its exit code already
+    except (Interrupted, StopNow) as stop:  # the signal arrived when the exit code was already known
         if rank() == 0:
             print(f"hafs: {stop.args[0]}\n-> {CONTINUES}", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -1,7 +1,7 @@
-"""A base as files: where they are, and what tells it from every other.
+"""The files of a base model: their location and their SHA-256.
 
-Hashes are of the bytes, never of a name that says what they should be. A file in a folder that hafs did not write is
-read through once; after that, a note in the cache stands for it as long as its size, times and number stay the same.
+Hashes are computed from the bytes, never taken from a name. A file that hafs did not write is hashed once; a note in
+the cache keeps the result as long as size, times and inode stay the same.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from hafs.modeling.cache import cache_folder, known_sha256
 from hafs.modeling.weights import Converted, Hub
 
 KINDS = ("*.safetensors", "pytorch_model*.bin")
-"""Files of weights, the first kind that is there."""
+"""Weight files; the first kind that exists counts."""
 
 
 def base_folder(model: Model) -> Path:
-    """The folder of a base in transformers' format, fetched or converted if need be.
+    """The folder of a base in transformers' format, downloaded or converted if needed.
 
     Raises:
-        ConfigError: It cannot be had.
+        ConfigError: It cannot be loaded.
     """
     from huggingface_hub import snapshot_download
 
@@ -51,7 +51,7 @@ def loaded_folder(model: Model) -> Path | None:
 
 
 def weights_sha256(model: Model) -> str | None:
-    """SHA-256 over the names and hashes of a base's files of weights; None where there are none to look at.
+    """SHA-256 over the names and hashes of a base's files of weights; None if there are none on this machine.
 
     Raises:
         ConfigError: A file of the hub's cache is damaged.
@@ -78,7 +78,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _sha256_of(files: Sequence[Path]) -> str:
-    with ThreadPoolExecutor() as threads:  # hashing lets go of the interpreter
+    with ThreadPoolExecutor() as threads:  # hashing releases the GIL
         digests = list(threads.map(_sha256, files))
     lines = [f"{path.name} {digest}" for path, digest in zip(files, digests, strict=True)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -90,13 +90,13 @@ def _sha256(path: Path) -> str:
     if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob) and blob != digest:
         raise ConfigError(
             f"{path} is damaged: its SHA-256 is {digest[:12]}, the hub's is {blob[:12]}",
-            hint=f"remove {path.resolve()}; it will be downloaded again",
+            hint=f"remove {path.resolve()}; it is then downloaded again",
         )
     return digest
 
 
 def _noted(path: Path) -> str:
-    """The SHA-256 of a file, from an earlier look where nothing has touched it since."""
+    """The SHA-256 of a file, from the note in the cache if the file has not changed since."""
     stat = path.stat()
     facts = [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     note = cache_folder() / "hashes" / f"{hashlib.sha256(facts[0].encode()).hexdigest()[:16]}.json"

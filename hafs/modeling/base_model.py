@@ -1,4 +1,4 @@
-"""The base model and its tokenizer, from wherever its weights come."""
+"""The base model and its tokenizer, from any source of weights."""
 
 import os
 from collections.abc import Mapping
@@ -29,18 +29,18 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A causal language model by name; nothing is loaded until it is asked for."""
+    """A causal language model; nothing is loaded until `tokenizer` or `load`."""
 
     name: str
     """As in `model=`."""
     weights: Weights
-    """Where tokenizer and weights come from."""
+    """The source of tokenizer and weights."""
     gradient_checkpointing: bool
-    """Recompute activations in the backward pass: about a third more time, a fraction of the memory."""
+    """Recompute activations in the backward pass: a third more time for a fraction of the memory."""
     embedding_on_cpu: bool
     """Keep the input embedding in CPU memory, where it is not also the vocabulary projection."""
     template: Mapping[str, Any] | None
-    """Arguments of the chat template; `date` is the day that it writes for today."""
+    """Arguments of the chat template; `date` replaces the current date."""
 
     def tokenizer(self) -> Any:
         """The model's fast tokenizer, with its chat template, in which the arguments and the date are fixed.
@@ -122,7 +122,7 @@ def _checkpointed(net: Any) -> None:
 
 KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
 """Kernels that oneDNN keeps for CPUs, and those that torch (ideep) keeps once more, with their scratch memory. Every
-row length needs some of its own; with 1,024 each, their own bounds, a run's resident memory grew by 17 MB a step
+row length needs some of its own; with 1,024 each, the default, a run's resident memory grew by 17 MB per step
 (docs/explanation/log.md)."""
 
 
@@ -145,13 +145,13 @@ def _look_up(embedding: Any, ids: "torch.Tensor") -> "torch.Tensor":
 
 
 def quiet_libraries() -> None:
-    """Silence progress bars and advice about loading that do not concern training."""
+    """Silence progress bars and loading advice that do not concern training."""
     import logging
     import warnings
 
     from transformers.utils import logging as transformers_logging
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package of kernels that nobody needs
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it recommends a package of kernels that is not needed
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)

@@ -226,7 +226,7 @@ class StageRunner:
     ) -> None:
         rate = 0.5**rollbacks
         self.run.event("rollback", stage=stage, total=now, to=to, left_out=left_out, rate=rate, why=why)
-        self.say(f"{stage}: back from step {now} to {to}, rate x {rate:g}: {why}")
+        self.say(f"{stage}: rollback from step {now} to {to}, learning rate x {rate:g}: {why}")
 
     def _trained(self, name: str) -> Mapping[str, float]:
         """Sums over the stage's steps. A step that was repeated after a crash counts once."""

@@ -42,7 +42,7 @@ def test_what_cannot_be_is_refused_in_one_line_that_names_it(words, said):
     assert any(said in line for line in lines), lines
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_reported_together():
     said = refused("adapter.r=0", "optimizer.eps=no", "seed=-1")
     assert all(name in said for name in ("adapter.r", "optimizer.eps", "seed"))
 

@@ -17,7 +17,7 @@ from hafs import council
 from hafs.config import compose, conf_folder
 
 
-def test_councils_are_made_in_eight_threads_at_once():
+def test_councils_are_made_in_eight_threads_concurrently():
     panels, start = ["asm", "asm,debug", "yaze"], threading.Barrier(8)
 
     def make(number):

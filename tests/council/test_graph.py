@@ -43,7 +43,7 @@ def test_several_experts_answer_and_the_synthesizer_gets_quoted_data(seat):
     assert got.usage_metadata["total_tokens"] == receipt(got)["input_tokens"] + receipt(got)["output_tokens"]
 
 
-def test_nobody_confident_means_the_default_expert(seat):
+def test_the_default_expert_answers_if_no_expert_is_confident(seat):
     got = seat().invoke("Good morning!")
     assert receipt(got)["routing"]["picked"] == ["general"]
     assert receipt(got)["routing"]["decided_by"] == "default"
@@ -58,7 +58,7 @@ def test_an_expert_that_fails_is_reported_and_not_raised(seat):
     assert got.text == TWO
 
 
-def test_who_failed_and_why_goes_to_the_synthesizer(seat):
+def test_the_synthesizer_is_told_which_expert_failed_and_why(seat):
     council = seat(ECHO, "provider.scripted.host.faults=[rejected]", "multi_threshold=0.5")
     got = council.invoke("Why does the lda routine crash in room 12 with a sprite? error, palette, entrance")
     document = json.loads(got.text)
@@ -86,7 +86,7 @@ def test_experts_are_asked_at_the_same_time(seat):
     assert time.perf_counter() - began < 0.55
 
 
-def test_a_synthesizer_nobody_answers_for_leaves_the_best_answer(seat):
+def test_the_best_answer_is_used_if_the_synthesizer_has_no_provider(seat):
     council = seat("provider.scripted.host.faults=[null,null,rejected]", ECHO)
     got = council.invoke(TWO)
     assert got.text == TWO
@@ -94,7 +94,7 @@ def test_a_synthesizer_nobody_answers_for_leaves_the_best_answer(seat):
 
 
 @pytest.mark.parametrize("question", [ONE, TWO])
-def test_nobody_left_is_one_error_with_what_each_said_and_a_receipt(seat, own_state, question):
+def test_if_all_experts_fail_there_is_one_error_with_each_reason_and_a_receipt(seat, own_state, question):
     council = seat("provider.scripted.host.faults=[rejected]", "provider.scripted.host.repeat_faults=true")
     for count, ask in enumerate((council.invoke, lambda q: list(council.stream(q))), 1):
         with pytest.raises(AllProvidersDown, match="rejected") as raised:
@@ -186,7 +186,7 @@ def test_tools_are_asked_of_the_best_expert_alone(seat):
     assert len(receipt(got)["experts"]) == 1
 
 
-def test_cancelling_ends_what_was_under_way(seat):
+def test_cancelling_ends_the_running_calls(seat):
     council = seat("provider.scripted.host.first_token_seconds=30", "synthesizer=concat")
 
     async def go():
@@ -208,7 +208,7 @@ def test_route_calls_no_expert(seat):
     assert all(0 <= score <= 1 for score in found.scores.values())
 
 
-def test_bad_panels_are_told_in_one_line(seat, tmp_path):
+def test_invalid_panels_are_refused_in_one_line(seat, tmp_path):
     with pytest.raises(ConfigError, match="expert has no option 'asmm'"):
         seat("expert=asmm")
     with pytest.raises(ConfigError, match="there is no expert"):
@@ -278,7 +278,7 @@ def test_a_registered_mixture_answers_with_its_experts_behind_its_router(seat, m
 
 
 @pytest.mark.parametrize(("name", "said"), [("nothing", "is not in the registry"), ("hyrule-asm-v1", "is one model")])
-def test_what_is_no_mixture_is_refused_in_one_line(seat, mixture, name, said):
+def test_a_name_that_is_not_a_mixture_is_refused_in_one_line(seat, mixture, name, said):
     with pytest.raises(HafsError, match=said) as refused:
         seat(f"mixture={name}")
     assert refused.value.exit_code == 2

@@ -34,7 +34,7 @@ QUESTIONS = [
 ]
 
 
-def test_a_file_of_ones_own_is_measured_and_what_went_wrong_is_shown(tmp_path, monkeypatch, capsys):
+def test_a_users_own_file_is_measured_and_wrong_routings_are_shown(tmp_path, monkeypatch, capsys):
     path = rows(tmp_path / "mine.jsonl", QUESTIONS)
     assert run(monkeypatch, f"rows={path}", "held_out=1", "wrong=true") == 0
     said = capsys.readouterr().out
@@ -43,7 +43,7 @@ def test_a_file_of_ones_own_is_measured_and_what_went_wrong_is_shown(tmp_path, m
     assert "It crashes" not in said
 
 
-def test_fitted_thresholds_are_words_to_add(tmp_path, monkeypatch, capsys):
+def test_fitted_thresholds_are_printed_as_overrides(tmp_path, monkeypatch, capsys):
     weak = [(f"It crashes, case {k}", "debug") for k in range(20)] + QUESTIONS[:2]
     path = rows(tmp_path / "mine.jsonl", weak)
     assert run(monkeypatch, f"rows={path}", "held_out=0.4", "fit=true") == 0
@@ -63,7 +63,7 @@ def test_fitted_thresholds_are_words_to_add(tmp_path, monkeypatch, capsys):
         (["router=nobody"], "nobody"),
     ],
 )
-def test_what_cannot_be_measured_is_one_line_and_exit_2(monkeypatch, capsys, words, why):
+def test_a_file_that_cannot_be_measured_is_one_line_and_exit_2(monkeypatch, capsys, words, why):
     assert run(monkeypatch, *words) == 2
     said = capsys.readouterr().err
     assert why in said

@@ -108,13 +108,13 @@ def test_a_default_that_is_a_specialist_sits_on_panels_like_any_other(panel):
     assert route(fixed({}), "?", three).picked == ("asm",)
 
 
-def test_a_router_sure_that_nobody_is_meant_decides_for_the_default_expert(panel):
+def test_a_router_sure_that_no_expert_is_meant_picks_the_default_expert(panel):
     found = route(fixed({NOBODY: 0.9, "yaze": 0.1}), "?", part(panel, "debug", "yaze"))
     assert (found.picked, found.decided_by, found.nobody) == (("debug",), "fixed", 0.9)
     assert set(found.scores) == {"debug", "yaze"}
 
 
-def test_any_part_of_the_experts_is_chosen_from_as_the_whole_panel_is(panel, monkeypatch):
+def test_a_part_of_the_panel_is_routed_by_the_same_rules(panel, monkeypatch):
     """The right experts of a part are those of the whole that are in it, else its default expert, whoever that is."""
     rows = read_rows(str(compose("ask", ["router=embedding"]).router.method.rows))
     _, held = dealt(rows, 0.2, seed=7)
@@ -129,7 +129,7 @@ def test_any_part_of_the_experts_is_chosen_from_as_the_whole_panel_is(panel, mon
         assert sum(right) >= 0.95 * len(held), names
 
 
-def test_labels_of_a_panel_without_a_generalist_end_with_the_one_for_none_of_it(panel):
+def test_without_a_generalist_the_last_label_is_for_none_of_the_experts(panel):
     assert label_sets(part(panel, "asm", "debug")) == [("asm",), ("debug",), ("asm", "debug"), ("general",)]
 
     async def scorer(messages, given, *, adapter):
@@ -152,7 +152,7 @@ def test_a_router_in_doubt_abstains(panel):
 @pytest.mark.parametrize(
     "given", [None, {}, ValueError("no"), "asm", 7, {"asm": "high"}, {"asm": None}, [1], float("nan")]
 )
-def test_whatever_a_method_does_the_default_expert_is_left(panel, given):
+def test_whatever_a_method_returns_the_default_expert_remains(panel, given):
     found = route(fixed(given), "?", panel)
     assert found.picked == ("general",)
     assert set(found.scores.values()) == {0.0}
@@ -201,7 +201,7 @@ def test_a_thousand_wild_outputs_of_a_classifier_raise_nothing(panel):
         ("plasma", {}),
     ],
 )
-def test_what_a_model_says_is_read_with_patience(said, expected):
+def test_labels_are_found_in_untidy_answers_of_a_model(said, expected):
     assert {name: score for name, score in read_scores(said, NAMES).items() if score} == pytest.approx(expected)
 
 
@@ -221,7 +221,7 @@ def test_labels_scored_by_the_provider_become_marginal_probabilities(panel):
     assert [message.content for message in asked["messages"]] == ["Why?"], "asked as in its training"
 
 
-def test_a_router_whose_adapter_is_not_there_is_refused_before_a_question():
+def test_a_router_with_a_missing_adapter_is_refused_before_a_question():
     with pytest.raises(ConfigError, match="the router wants the adapter 'routing'"):
         council(["provider=local", "router=trained"]).route("Why?")
     with pytest.raises(ConfigError, match="needs a provider that scores labels"):
@@ -291,7 +291,7 @@ def test_fit_raises_accuracy_on_what_it_fits_and_touches_no_router(panel):
     assert after > before
 
 
-def test_calibration_error_is_nothing_where_scores_are_shares():
+def test_calibration_error_is_zero_if_scores_equal_shares():
     assert calibration_error([(0.25, True), (0.25, False), (0.25, False), (0.25, False)]) == 0
     assert calibration_error([(1.0, False)]) == 1
 
@@ -320,7 +320,7 @@ def test_keyword_routing_takes_less_than_a_millisecond(panel):
         ("Place a moblin in room 4", False),
     ],
 )
-def test_a_new_expert_takes_what_is_nearer_to_its_examples_and_nothing_else(panel, question, cooks):
+def test_a_new_expert_gets_only_questions_near_its_examples(panel, question, cooks):
     examples = ["How do I bake bread?", "Which spice goes with fish?", "My soup is too salty.", "Boil an egg."]
     cook = replace(panel.experts["general"], name="cook", examples=examples)
     found = route(router("embedding"), question, replace(panel, experts={**panel.experts, "cook": cook}))

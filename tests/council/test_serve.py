@@ -92,7 +92,7 @@ def test_the_llm_command_asks(served, tmp_path):
     assert out.stdout.strip() == f"A scripted answer to: {ONE}"
 
 
-def test_what_cannot_be_answered_is_told_in_openais_shape(served):
+def test_errors_have_openais_schema(served):
     address = served(max_body_bytes=2000)
     assert "empty" in error(ask(address, "  "), 400)["message"]
     assert error(ask(address, messages=[]), 400)["param"] == "messages"
@@ -110,7 +110,7 @@ def test_what_cannot_be_answered_is_told_in_openais_shape(served):
     assert httpx.get(f"{address}/health").json() == {"status": "ok", "requests": 0}
 
 
-def test_a_token_is_asked_of_everybody(served):
+def test_every_request_needs_the_token(served):
     address = served(token=TOKEN)
     assert error(ask(address), 401)["code"] == "invalid_api_key"
     assert error(ask(address, token=TOKEN[:-1]), 401)
@@ -148,7 +148,7 @@ def test_one_more_than_the_limit_gets_429(served):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_goes_cancels_what_was_under_way(served, stream):
+def test_a_client_that_disconnects_cancels_its_calls(served, stream):
     address = served("provider.scripted.host.token_seconds=0.2", f"provider.scripted.host.otherwise='{'word ' * 200}'")
     body = {"model": "hafs-council", "stream": stream, "messages": [{"role": "user", "content": ONE}]}
     url = f"{address}/v1/chat/completions"
@@ -161,7 +161,7 @@ def test_a_client_that_goes_cancels_what_was_under_way(served, stream):
     assert httpx.get(f"{address}/health").json()["requests"] == 0
 
 
-def test_other_addresses_take_a_token_and_a_taken_port_is_told(monkeypatch):
+def test_other_addresses_need_a_token_and_a_port_in_use_is_reported(monkeypatch):
     monkeypatch.delenv("HAFS_SERVE_TOKEN", raising=False)
     assert token_of("HAFS_SERVE_TOKEN", "127.0.0.1") is None
     with pytest.raises(ConfigError, match="holds no token"):
@@ -251,7 +251,7 @@ def test_a_prompt_that_fits_no_model_is_a_client_error(served):
     assert error(ask(address, "one two three " * 20), 400)["code"] == "context_length_exceeded"
 
 
-def test_parameters_that_ask_for_nothing_change_nothing(served):
+def test_parameters_at_their_defaults_change_nothing(served):
     address = served("synthesizer=concat", "provider.scripted.parameters=[]")
     tool = {"type": "function", "function": {"name": "f", "description": "", "parameters": {"type": "object"}}}
     for more in (
@@ -268,7 +268,7 @@ def test_parameters_that_ask_for_nothing_change_nothing(served):
     assert ask(address, TWO, tools=[tool]).status_code == 400, "no provider takes tools"
 
 
-def test_every_parameter_that_is_not_taken_stands_in_the_receipt(served):
+def test_the_receipt_lists_every_ignored_parameter(served):
     more = {
         "logprobs": True, "top_logprobs": 2, "reasoning_effort": "low", "top_k": 3, "logit_bias": {"5": 1}, "seed": 4,
         "metadata": {"team": "x"}, "min_p": 0.1, "config": {"a": 1}, "tags": ["b"],
@@ -280,7 +280,7 @@ def test_every_parameter_that_is_not_taken_stands_in_the_receipt(served):
         assert set(left_out) == more.keys() - {"seed"} | {"max_tokens"}
 
 
-def test_the_answer_names_who_gave_it(served):
+def test_the_answer_names_its_provider(served):
     assert ask(served()).headers["x-hafs-answered-by"] == "asm=scripted/scripted"
 
 

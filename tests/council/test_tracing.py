@@ -114,7 +114,7 @@ class Tokens(BaseCallbackHandler):
 
 
 @pytest.mark.parametrize("mode", ["stream", "astream"])
-def test_tokens_are_heard_in_the_run_of_the_attempt_and_in_the_outermost(seat, mode):
+def test_tokens_are_reported_in_the_run_of_the_attempt_and_in_the_outermost(seat, mode):
     heard = Tokens()
     message = ask(seat("expert=general"), mode, ONE, callbacks=[heard])
     assert len(heard.said) == 2
@@ -163,7 +163,7 @@ def test_tokens_are_counted_once(seat):
     assert name == "hafs-council" and usage["total_tokens"] == message.usage_metadata["total_tokens"]
 
 
-def test_where_nobody_listens_no_run_is_made(seat, monkeypatch):
+def test_without_a_tracer_no_run_is_created(seat, monkeypatch):
     monkeypatch.setattr("hafs.providers.tracing._child", lambda *_: pytest.fail("a run was prepared"))
     for mode in MODES:
         assert ask(seat(), mode, TWO).text

@@ -308,7 +308,7 @@ def test_a_build_that_fails_leaves_nothing_behind(write, described, tokenizer, r
     assert [path.suffix for path in (here / "cache").iterdir()] == [".lock"]
 
 
-def test_two_at_once_build_once(write, described, tokenizer, rows, here):
+def test_two_concurrent_preparations_build_once(write, described, tokenizer, rows, here):
     dataset = described(write(rows))
     with ThreadPoolExecutor(2) as both:
         found = list(both.map(lambda _: prepare(dataset, tokenizer, seed=1, cache=here / "cache"), range(2)))

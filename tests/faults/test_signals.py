@@ -10,7 +10,7 @@ from harness import Started, assert_same, events, said, seeded, train
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
-def test_each_signal_at_a_random_time_saves_at_once_and_the_run_goes_on(rows, undisturbed):
+def test_each_signal_at_a_random_time_saves_immediately_and_the_run_continues(rows, undisturbed):
     run, accidents = rows / "outputs/run", seeded(random.randrange(2**32))
     for number in accidents.sample(SIGNALS, len(SIGNALS)):
         process = Started(rows)
@@ -31,7 +31,7 @@ def test_each_signal_at_a_random_time_saves_at_once_and_the_run_goes_on(rows, un
     assert_same(run, undisturbed)
 
 
-def test_a_second_signal_ends_the_process_at_once(rows, undisturbed):
+def test_a_second_signal_ends_the_process_immediately(rows, undisturbed):
     process = Started(rows, patch=slow_steps)
     process.until(lambda: events(rows / "outputs/run", "stage_started"))
     process.signal(signal.SIGTERM)

@@ -29,7 +29,7 @@ def all_there(path, said):
 
 
 @pytest.mark.timeout(200)
-def test_twenty_writers_at_once_lose_nothing(tmp_path):
+def test_twenty_concurrent_writers_lose_nothing(tmp_path):
     path = tmp_path / "registry.toml"
     words = [*WRITER, str(path), "c", "2", "20"]
     crowd = subprocess.run(words, check=False, capture_output=True, text=True, timeout=180)

@@ -82,7 +82,7 @@ def test_a_rollback_goes_to_where_it_says(folder):
     history = read(folder).history
     assert history.place().done == 4
     assert history.losses == []
-    assert said(history.notable[-1]) == "back from step 8 to 4, rate x 0.5: the loss ran away"
+    assert said(history.notable[-1]) == "rollback from step 8 to 4, learning rate x 0.5: the loss ran away"
     assert history.troubles == 1
 
 
@@ -102,7 +102,7 @@ def test_a_replaced_or_shrunk_file_is_read_anew(folder):
     assert journal.history.status() == "empty"
 
 
-def test_what_is_read_in_pieces_is_what_is_read_at_once(folder, monkeypatch):
+def test_reading_in_pieces_gives_the_same_as_reading_everything(folder, monkeypatch):
     whole_run(folder)
     whole = read(folder).history
     monkeypatch.setattr("hafs.runs.history.journal._BLOCK", 300)  # shorter than some lines

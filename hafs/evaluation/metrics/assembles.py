@@ -21,7 +21,7 @@ class Assembles(Metric):
     """
 
     seconds: Annotated[float, Field(gt=0)]
-    """Longest time for one answer."""
+    """Time limit per answer."""
     workers: Annotated[int, Field(gt=0)] | None
     """Processes that check answers; null: one per core."""
     _known: dict[tuple[str, str], bool] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -32,7 +32,7 @@ class Assembles(Metric):
         return "" if "" in found else found[0]
 
     def note(self, rows: Sequence[Said]) -> str:
-        """How many dialects were guessed."""
+        """The number of guessed dialects."""
         return guessed_note([code_of(said.reference) for said in rows if not said.syntax])
 
     def prepare(self, rows: Sequence[Said]) -> None:

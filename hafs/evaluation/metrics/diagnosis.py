@@ -1,4 +1,4 @@
-"""Diagnosis: the answer names the cause, the evidence and the fix, in the words of the row's own answer."""
+"""Diagnosis: the answer names the cause, the evidence and the fix, with the words of the reference."""
 
 import re
 from collections import Counter
@@ -27,7 +27,7 @@ class Diagnosis(Metric):
 
 
 def parts_of(text: str) -> dict[str, str]:
-    """The lines of a diagnosis by what they start with; a repeated part counts the first time."""
+    """The parts of a diagnosis by their labels; of repeated parts the first counts."""
     found: dict[str, str] = {}
     for match in re.finditer(rf"^({'|'.join(PARTS)}):(.*)$", text, re.MULTILINE):
         found.setdefault(match[1], match[2].strip())

@@ -1,4 +1,4 @@
-"""EOS rate: whether the model knows when it is done."""
+"""EOS rate: how often the model ends its answer itself."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from hafs.evaluation.metrics import Metric, Parts, Said
 
 @dataclass(frozen=True, kw_only=True)
 class EosRate(Metric):
-    """Share of answers that end by themselves within the limit."""
+    """Share of answers that end with an end token within the length limit."""
 
     def parts(self, said: Said) -> Parts | None:
         """1 or 0."""

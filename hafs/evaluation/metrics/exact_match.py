@@ -1,4 +1,4 @@
-"""Exact match: the answer is the row's own, letter for letter."""
+"""Exact match: the answer equals the reference."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from hafs.evaluation.metrics import Metric, Parts, Said
 
 @dataclass(frozen=True, kw_only=True)
 class ExactMatch(Metric):
-    """Share of answers equal to the reference, white space at the ends aside."""
+    """Share of answers equal to the reference, apart from white space at both ends."""
 
     def parts(self, said: Said) -> Parts | None:
         """1 or 0."""

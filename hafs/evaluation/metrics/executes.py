@@ -1,4 +1,4 @@
-"""Executes: the routine in an answer does what was asked, says a 65816 that runs it."""
+"""Executes: the routine in an answer does what was asked, as an emulated 65816 shows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from hafs.evaluation.rom.check import Executed
 from hafs.evaluation.rom.source import code_of, dialect, guessed_note, is_whole
 from hafs.evaluation.rom.toolchain import missing
 
-NO_CODE = Executed(right=False, why="there is no code in it, or it was cut off")
+NO_CODE = Executed(right=False, why="the answer has no code, or it was cut off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +29,15 @@ class Executes(Metric):
     cases: Sequence[str]
     """JSONL files with the cases of rows (see data/README.md)."""
     seed: Annotated[int, Field(ge=0)]
-    """Of the case that is drawn at scoring time, and of what unset memory and registers hold."""
+    """Seed of the case that is drawn at scoring time, and of unset memory and registers."""
     seconds: Annotated[float, Field(gt=0)]
-    """Longest time for one answer."""
+    """Time limit per answer."""
     workers: Annotated[int, Field(gt=0)] | None
     """Processes that check answers; null: one per core."""
     _known: dict[tuple[str, str, str], Executed] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def missing(self) -> str:
-        """Whether the cases can be read and an assembler is there."""
+        """Check that the cases can be read and an assembler is installed."""
         try:
             self._book()
         except (OSError, ValueError, KeyError) as error:
@@ -51,7 +51,7 @@ class Executes(Metric):
         self.verdicts([(said.prompt, text, _syntax(said)) for said, text in pairs])
 
     def note(self, rows: Sequence[Said]) -> str:
-        """How many dialects were guessed."""
+        """The number of guessed dialects."""
         return guessed_note([code_of(said.reference) for said in rows if not said.syntax and self.applies(said)])
 
     def parts(self, said: Said) -> Parts | None:
@@ -69,7 +69,7 @@ class Executes(Metric):
         answers: Sequence[tuple[Conversation | str, str, str]],
         progress: Callable[[int], None] = lambda _: None,
     ) -> list[Executed]:
-        """What comes of running answers, in their order; each is run once.
+        """The results of running answers, in their order; each is run once.
 
         Args:
             answers: For each: the prompt (the conversation, or the text of its last user turn), the answer's text, and
@@ -93,7 +93,7 @@ class Executes(Metric):
 
 
 def _syntax(said: Said) -> str:
-    """The dialect of the row; guessed from its own code where it says none."""
+    """The dialect of the row; if it names none, it is guessed from the reference."""
     return dialect(said.syntax, code_of(said.reference))
 
 

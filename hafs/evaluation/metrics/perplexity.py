@@ -1,4 +1,4 @@
-"""Perplexity: how many tokens the model wavers between, on average, before each token of the row's own answers."""
+"""Perplexity of the reference answers, over supervised tokens."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ class Perplexity(Metric):
     unit = ""
 
     def parts(self, said: Said) -> Parts | None:
-        """Nats, and the tokens they are of."""
+        """Sum of nats, and the number of tokens."""
         return Parts(said.nats, said.supervised) if said.nats is not None and said.supervised else None
 
     def value(self, amount: Any, weight: Any) -> Any:

@@ -1,4 +1,4 @@
-"""ROUGE-L: the longest common subsequence of words (Lin 2004), counted by the `rouge-score` package."""
+"""ROUGE-L: the longest common subsequence of words (Lin 2004), computed by the `rouge-score` package."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -7,7 +7,7 @@ from hafs.evaluation.metrics import Metric, Parts, Said
 
 @dataclass(frozen=True, kw_only=True)
 class SecondsPerToken(Metric):
-    """Generation time divided by tokens; a step's time is shared out over the answers it worked on.
+    """Generation time divided by tokens; a step's time is divided among the answers of its batch.
 
     Both sides were timed once: what else the machine did meanwhile is in all rows alike, so there is no interval.
     """
@@ -17,5 +17,5 @@ class SecondsPerToken(Metric):
     once = True
 
     def parts(self, said: Said) -> Parts | None:
-        """Seconds, and the tokens they gave, end tokens included."""
+        """Seconds, and generated tokens with end tokens."""
         return None if said.answer is None or not said.seconds else Parts(said.seconds, said.tokens + said.ended)

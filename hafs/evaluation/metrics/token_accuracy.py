@@ -1,4 +1,4 @@
-"""Token accuracy: how often the most likely token was the one that the row's own answer has."""
+"""Token accuracy: how often the most likely token is that of the reference."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from hafs.evaluation.metrics import Metric, Parts, Said
 
 @dataclass(frozen=True, kw_only=True)
 class TokenAccuracy(Metric):
-    """Share of supervised tokens that were the model's first choice."""
+    """Share of supervised tokens that the model ranks first."""
 
     def parts(self, said: Said) -> Parts | None:
-        """Tokens guessed, out of how many."""
+        """Correct tokens, and the number of tokens."""
         return Parts(said.correct, said.supervised) if said.nats is not None and said.supervised else None

@@ -1,4 +1,4 @@
-"""Tool calls: the answer is a call that the tools would take."""
+"""Tool calls: the answer is a call that fits the tools."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ Level = Literal["parses", "known", "valid", "same"]
 
 @dataclass(frozen=True, kw_only=True)
 class ToolCalls(Metric):
-    """Share of answers that are a proper call, over the rows whose own answer is a valid one."""
+    """Share of answers that are a proper call, over the rows whose reference is a valid call."""
 
     api: str
     """JSON file: a list of functions, each with `name` and `parameters` (JSON Schema)."""
@@ -24,7 +24,7 @@ class ToolCalls(Metric):
     row's own call."""
 
     def missing(self) -> str:
-        """Whether the description of the functions can be read."""
+        """Check that the description of the functions can be read."""
         try:
             _schemas(self.api)
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -75,7 +75,7 @@ def _fits(tools: Sequence[Mapping[str, Any]], call: Call) -> bool:
 
 
 def call_of(text: str) -> dict[str, Any] | None:
-    """The call that a text is; None where it is anything else, or more than a call."""
+    """The call in a text that is nothing else; None for any other text."""
     try:
         call = json.loads(text)
     except (ValueError, RecursionError):

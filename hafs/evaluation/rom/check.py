@@ -42,7 +42,7 @@ def check(
         seconds: Longest time for an assembler.
     """
     if not source.strip():
-        return Executed(right=False, why="there is no code in it")
+        return Executed(right=False, why="the answer has no code")
     try:
         if row is None:
             assembler.accepts(source, folder, seconds)

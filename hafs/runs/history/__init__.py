@@ -1,4 +1,4 @@
-"""What `events.jsonl` tells of a run: read once, then followed; a finished, live, crashed or copied run alike.
+"""The history of a run from its `events.jsonl`: read once, then followed; for finished, live, crashed and copied runs.
 
     journal = JournalReader(folder)     # nothing is read yet
     journal.follow()              # reads what is new since the last call; True if there was something

@@ -1,4 +1,4 @@
-"""Numbers of many steps, in little memory; what is told twice counts once."""
+"""The numbers of many steps in little memory; a repeated step counts once."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -38,7 +38,7 @@ class MetricTable:
         return None
 
     def extend(self, columns: Sequence[np.ndarray]) -> None:
-        """Add rows, given as one array a column."""
+        """Add rows, given as one array per column."""
         total = columns[0]
         if not len(total):
             return

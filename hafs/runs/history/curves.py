@@ -1,4 +1,4 @@
-"""A million points as few as a screen has columns, their outliers kept."""
+"""Reduces a million points to the columns of a screen, and keeps outliers."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A drawn line: one entry a bucket of steps."""
+    """A drawn line: one entry per bucket of steps."""
 
     x: np.ndarray
     """Middle of each bucket, in steps."""
@@ -17,7 +17,7 @@ class Curve:
 
 
 def curve(x: np.ndarray, y: np.ndarray, buckets: int) -> Curve:
-    """Mean, lowest and highest value of at most `buckets` equal runs of points; what is not a number is left out.
+    """Mean, lowest and highest value of at most `buckets` equal buckets of points; NaN is skipped.
 
     Args:
         x: float64[N], rising.
@@ -39,7 +39,7 @@ def curve(x: np.ndarray, y: np.ndarray, buckets: int) -> Curve:
 
 
 def smoothed(y: np.ndarray, window: int) -> np.ndarray:
-    """The mean of the last `window` values at each point, fewer at the beginning; what is not a number counts not."""
+    """The mean of the last `window` values at each point, fewer at the beginning; NaN is skipped."""
     good = np.isfinite(y)
     sums, counts = np.cumsum(np.where(good, y, 0.0)), np.cumsum(good)
     sums[window:], counts[window:] = sums[window:] - sums[:-window], counts[window:] - counts[:-window]

@@ -1,4 +1,4 @@
-"""What is drawn of a run, on a terminal, on a page and in the report alike; named as the loggers name it."""
+"""The charts of a run for terminal, web page and report, by the names that loggers use."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from hafs.runs.history.run_history import RunHistory
 from hafs.runs.history.wording import number, size
 
 BUSY_PERCENT = 90
-"""A GPU that is less busy than this waits for something."""
+"""Below this utilization, something else than the GPU is the bottleneck."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,12 @@ class RunFigure:
     title: str
     series: Sequence[Series]
     say: Callable[[float], str] = number
-    """How a value is written."""
+    """Formats a value."""
     now: str = ""
-    """The newest value, in words."""
+    """The newest value as text."""
     warning: str = ""
     absent: str = "not measured yet"
-    """Said where there is nothing to draw."""
+    """Shown if there is nothing to draw."""
     zero: bool = False
     """The axis begins at zero."""
     top: float | None = None

@@ -1,4 +1,4 @@
-"""The process that works on a run: whether it is there, and asking it to pause or to stop."""
+"""The process that trains a run: whether it is alive, and requests to pause or stop."""
 
 import platform
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _BIRTH_SECONDS = 5.0  # a clock that was set moves a process's birth a little; a
 
 
 def presence(started: Mapping[str, Any] | None, folder: Path) -> Presence:
-    """Whether the process that a run's `started` event names is at work on this very folder.
+    """Whether the process that a run's `started` event names is training in this folder.
 
     Args:
         started: The newest such event.
@@ -74,7 +74,7 @@ def pause(started: Mapping[str, Any] | None, folder: Path) -> None:
 
 
 def resume(folder: Path) -> None:
-    """Let a paused run go on.
+    """Resume a paused run.
 
     Raises:
         RunError: The folder cannot be written.
@@ -82,4 +82,4 @@ def resume(folder: Path) -> None:
     try:
         (folder / "pause").unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(f"{folder.name} cannot go on: {error.strerror}") from error
+        raise RunError(f"{folder.name} cannot be resumed: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""A run so far, put together from its events: where it stands, what it measured, what happened."""
+"""A run so far, from its events: position, measurements, notable events."""
 
 import math
 import time
@@ -21,12 +21,12 @@ MACHINE = (
     "total", "tokens_per_second", "resident_bytes", "memory_bytes", "gpu_reserved_bytes", "gpu_bytes", "gpu_percent",
     "cpu_percent",
 )  # fmt: skip
-"""Columns of what was measured of the machine."""
+"""Columns of the machine's measurements."""
 ENDINGS = {INTERRUPTED: "stopped", DIVERGED: "diverged"}
 ENDED = {"finished", "stopped", "diverged", "failed"}
-"""States that a run stays in until it is started again."""
+"""Final states; only a restart changes them."""
 QUIET_SECONDS = 120.0
-"""A process that cannot be looked at counts as running for so long after its last word."""
+"""A process on another host counts as running for this many seconds after its last event."""
 _STATES = {"started": "running", "paused": "paused", "resumed_from_pause": "running", "finished": "finished"}
 _NOT_NOTABLE = {"generation", "held_out", "planned"}
 _PROMPTS, _NOTABLE = 16, 400  # kept
@@ -34,11 +34,11 @@ _PROMPTS, _NOTABLE = 16, 400  # kept
 
 @dataclass(kw_only=True)
 class Answers:
-    """What was said to one prompt."""
+    """The answers to one prompt."""
 
     prompt: str
     base: str | None = None
-    """By the untrained base."""
+    """The answer of the base model before training."""
     newest: str | None = None
     total: int = 0
     """Step of the newest."""
@@ -86,7 +86,7 @@ class RunHistory:
         """Held-out loss by the run's step."""
         self.answers: dict[str, Answers] = {}
         self.notable: deque[Mapping[str, Any]] = deque(maxlen=_NOTABLE)
-        """Saves, skipped steps, retries and all else that is worth a line, oldest first."""
+        """Saves, skipped steps, retries and other notable events, oldest first."""
         self.counts: Counter[str] = Counter()
         self.troubles = 0
         self.started: Mapping[str, Any] | None = None
@@ -112,7 +112,7 @@ class RunHistory:
         self.stage = stage
 
     def heard(self, when: float) -> None:
-        """Note a sign of life."""
+        """Record that the run is alive."""
         self.last_time = when
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -130,7 +130,7 @@ class RunHistory:
             act(event)
 
     def _told(self, event: Mapping[str, Any]) -> bool:
-        """Whether an ending only repeats that the run was stopped."""
+        """Whether this end only repeats that the run was stopped."""
         last = self.notable[-1]["event"] if self.notable else ""
         return event["event"] == "ended" and event.get("exit_code") == INTERRUPTED and last == "interrupted"
 
@@ -244,7 +244,7 @@ class RunHistory:
         )
 
     def seconds_left(self) -> float | None:
-        """Of the whole run: its steps at the pace of the last ones, and its measurements; None if nobody can say."""
+        """Of the whole run: its steps at the pace of the last ones, and its measurements; None if unknown."""
         place = self.place()
         if self.status() not in ("running", "paused") or not place.planned or not len(self.steps):
             return None

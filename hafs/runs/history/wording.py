@@ -1,4 +1,4 @@
-"""Events, numbers and times as people read them."""
+"""Formats events, numbers and times for display."""
 
 import math
 import time
@@ -11,8 +11,8 @@ _LEFT_OUT = ("time", "event", "total", "samples")
 _TROUBLE = {"skipped", "out_of_memory", "rollback"}
 _TROUBLE |= {"save_failed", "report_failed", "logging_refused", "stage_damaged", "checkpoint_damaged"}
 _SAY = {
-    "started": lambda e: f"process {e.get('pid')} on {e.get('host')} began",
-    "stage_started": lambda e: f"{e.get('stage')} began",
+    "started": lambda e: f"process {e.get('pid')} on {e.get('host')} started",
+    "stage_started": lambda e: f"{e.get('stage')} started",
     "stage_finished": lambda e: (
         f"{e.get('stage')}: held-out loss {number(e.get('loss'))}"
         + (f" (epoch {e.get('epoch')} of {e.get('epochs')})" if e.get("epoch") else "")
@@ -22,20 +22,21 @@ _SAY = {
     "save_failed": lambda e: f"no checkpoint: {e.get('why')}",
     "resumed": lambda e: f"continued from {e.get('checkpoint')}",
     "skipped": lambda e: f"step skipped: {e.get('why')}",
-    "out_of_memory": lambda e: f"out of memory, tried again with rows of {e.get('row_tokens')} tokens",
-    "micro_batch": lambda e: f"rows of {e.get('row_tokens')} tokens fit in memory",
-    "rehearsed": lambda e: f"a longest batch was rehearsed: {e.get('tokens')} tokens, {duration(e.get('seconds'))}",
+    "out_of_memory": lambda e: f"out of memory, retried with sequences of {e.get('row_tokens')} tokens",
+    "micro_batch": lambda e: f"sequences of {e.get('row_tokens')} tokens fit in memory",
+    "rehearsed": lambda e: f"rehearsed the longest batch: {e.get('tokens')} tokens, {duration(e.get('seconds'))}",
     "rollback": lambda e: (
-        f"back from step {e.get('total'):,} to {e.get('to'):,}, rate x {number(e.get('rate'))}: {e.get('why')}"
+        f"rollback from step {e.get('total'):,} to {e.get('to'):,}, learning rate x {number(e.get('rate'))}: "
+        f"{e.get('why')}"
     ),
     "data_changed": lambda e: f"the data has changed: it was {e.get('before')}, now it is {e.get('now')}",
     "logging_refused": lambda e: f"{e.get('logger')} cannot write: {e.get('why')}",
-    "checkpoint_damaged": lambda e: f"{e.get('checkpoint')} is damaged, the one before is taken: {e.get('why')}",
-    "stage_damaged": lambda e: f"{e.get('stage')} is damaged, done again: {e.get('why')}",
+    "checkpoint_damaged": lambda e: f"{e.get('checkpoint')} is damaged, the previous one is used: {e.get('why')}",
+    "stage_damaged": lambda e: f"{e.get('stage')} is damaged and is repeated: {e.get('why')}",
     "paused": lambda _: "paused",
-    "resumed_from_pause": lambda e: f"went on after a pause of {duration(e.get('seconds'))}",
+    "resumed_from_pause": lambda e: f"resumed after a pause of {duration(e.get('seconds'))}",
     "interrupted": lambda e: f"stopped by {e.get('signal') or 'another process'}, saved",
-    "early_stopping": lambda e: f"stage ended early: no better than {number(e.get('best'))}",
+    "early_stopping": lambda e: f"early stopping: not better than {number(e.get('best'))}",
     "finished": lambda e: f"finished: held-out loss {number(e.get('loss'))} after {e.get('best_stage')}",
     "ended": lambda e: f"ended: {e.get('error')}",
 }
@@ -48,7 +49,7 @@ def is_trouble(event: Mapping[str, Any]) -> bool:
 
 
 def said(event: Mapping[str, Any]) -> str:
-    """An event as one line; kinds that are not known here are told with their facts."""
+    """An event as one line; unknown kinds are shown with their facts."""
     kind = str(event.get("event"))
     if kind in _SAY:
         return _SAY[kind](event)
@@ -67,7 +68,7 @@ def clock(when: float) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A value with its digits; a dash where there is none."""
+    """A value; a dash if there is none."""
     if value is None or not math.isfinite(value):
         return "-"
     if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
