@@ -6,6 +6,7 @@
     hafs ask "..." expert=asm,debug router=llm                    choose the experts and the router
     hafs ask "..." mixture=triforce-moe                           a registered mixture: its experts and its router
     hafs ask "..." explain=true                                   print scores and plan; call no provider
+    hafs ask -c "and in 16-bit mode?"                             continue the last conversation
     hafs ask -- expert=asm is part of this question               after -- every word is part of the question
 
 Words that are not overrides are the question, taken literally. The answer goes to standard output, the receipt to
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from hafs.commands.chat import with_continue
 from hafs.config import command
 from hafs.council.settings import CouncilSettings
 
 if TYPE_CHECKING:
     from hafs.council.chat_model import Council
+    from hafs.council.terminal.session import ChatSession
 
 
 class Settings(CouncilSettings):
@@ -29,6 +32,8 @@ class Settings(CouncilSettings):
 
     question: str | None
     explain: bool
+    conversation: str | None
+    save: bool
 
 
 def ask(config: DictConfig) -> None:
@@ -49,7 +54,7 @@ def ask(config: DictConfig) -> None:
     if config.explain:
         show_routing(council, council.route(question))
     else:
-        show_receipt(_answer(council, question))
+        show_receipt(_answer(_session(council, config), question))
 
 
 def with_standard_input(question: str | None) -> str:
@@ -84,24 +89,38 @@ def _piped() -> str:
         ) from None
 
 
-def _answer(council: "Council", question: str) -> dict:
+def _session(council: "Council", config: DictConfig) -> "ChatSession":
+    """The conversation that the question continues or begins."""
+    from hafs.council.conversations import Conversation, Conversations
+    from hafs.council.terminal.session import ChatSession
+
+    store = Conversations() if config.save else None
+    begun = (store or Conversations()).open(config.conversation) if config.conversation else Conversation()
+    return ChatSession(make=lambda _: council, store=store, conversation=begun)
+
+
+def _answer(session: "ChatSession", question: str) -> dict:
     """Print the answer while it streams; returns its receipt."""
-    receipt: dict = {}
     written = ""
     try:
-        for chunk in council.stream(question):
-            text = str(chunk.text)
+        for text in session.ask(question):
             written += text
             sys.stdout.write(text)
             sys.stdout.flush()
-            receipt = chunk.response_metadata.get("receipt", receipt)
     finally:
         if written and not written.endswith("\n"):
             print()
-    return receipt
+    return session.receipt
 
 
-main = command("ask", ask, description=__doc__ or "", settings=Settings, positional="question")
+_enter = command("ask", ask, description=__doc__ or "", settings=Settings, positional="question")
+
+
+def main() -> None:
+    """Ask; `-c` continues the last conversation."""
+    sys.argv[1:] = with_continue(sys.argv[1:])
+    _enter()
+
 
 if __name__ == "__main__":
     main()

@@ -113,11 +113,9 @@ def explain(error: Exception, command: str, overrides: Sequence[str]) -> HafsErr
             return cause
         if isinstance(cause, yaml.YAMLError):
             return not_yaml(cause)
-    if isinstance(error, OSError):
-        return _from_the_file_system(error)
-    return (
-        _from_hydra(error, command, overrides) if isinstance(error, HydraException | OmegaConfBaseException) else None
-    )
+    if isinstance(error, HydraException | OmegaConfBaseException):  # some of Hydra's are OSErrors too
+        return _from_hydra(error, command, overrides)
+    return _from_the_file_system(error) if isinstance(error, OSError) else None
 
 
 def _from_the_file_system(error: OSError) -> RunError | None:

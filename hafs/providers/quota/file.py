@@ -1,6 +1,5 @@
 """The ledger's file, read and replaced as a whole."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ import xxhash
 
 from hafs.core import durable
 from hafs.core.records import CHECKSUM, Damaged
+from hafs.core.state import state_folder
 from hafs.providers.quota.limits import DAY, MINUTE, Backoff, Uses
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS
@@ -18,10 +18,7 @@ _OPTIONS = orjson.OPT_NON_STR_KEYS
 
 def ledger_path() -> Path:
     """The path of the user's ledger: `$HAFS_STATE/quota.json`, else in the user's state folder."""
-    from platformdirs import user_state_path
-
-    base = os.environ.get("HAFS_STATE")
-    return (Path(base) if base else user_state_path("hafs")) / "quota.json"
+    return state_folder() / "quota.json"
 
 
 def write(path: Path, rests: Mapping[str, Backoff], uses: Mapping[str, Uses]) -> int:
