@@ -3,12 +3,15 @@
     hafs serve                                            http://127.0.0.1:8484/v1
     hafs serve provider=openrouter,local port=9000
     HAFS_SERVE_TOKEN=... hafs serve host=0.0.0.0          requests must carry the token
+    hafs serve provider=openrouter workers=4              or --workers 4: processes that share the port and the counts
 
 It speaks OpenAI's API (/v1/chat/completions, /v1/responses, /v1/completions, /v1/embeddings, /v1/models) and
-Anthropic's (/v1/messages), with and without streaming. /health reports that the server is up. An address other than
+Anthropic's (/v1/messages), with and without streaming. /health reports that the server is up, /metrics
+is for Prometheus. An address other than
 localhost requires a token.
 """
 
+import sys
 from typing import Annotated
 
 from omegaconf import DictConfig
@@ -16,6 +19,7 @@ from pydantic import Field
 
 from hafs.config import command
 from hafs.council.settings import CouncilSettings
+from hafs.server.users import UserSettings
 
 
 class Settings(CouncilSettings):
@@ -26,8 +30,14 @@ class Settings(CouncilSettings):
     token_env: str
     max_body_bytes: Annotated[int, Field(gt=0)]
     max_requests: Annotated[int, Field(gt=0)]
+    workers: Annotated[int, Field(gt=0)]
     cors: list[str]
-    aliases: dict[str, str]
+    aliases: dict[str, str] | None
+    users: dict[str, UserSettings] | None
+    cache: Annotated[int, Field(ge=0)]
+    access_log: str | None
+    receipts_days: Annotated[float, Field(gt=0)] | None
+    receipts_most: Annotated[int, Field(gt=0)] | None
 
 
 def serve(config: DictConfig) -> None:
@@ -36,22 +46,25 @@ def serve(config: DictConfig) -> None:
     Raises:
         ConfigError: The address needs a token, the port is taken, an adapter is missing, or no provider has its key.
     """
-    from hafs.council.assembly import assemble
-    from hafs.providers.otel import trace_from_environment
-    from hafs.server.app import RequestLimits, application
-    from hafs.server.listen import bound, run, token_of
+    from hafs.server.serving import serve_config
 
-    trace_from_environment()
-    token = token_of(config.token_env, config.host)
-    council = assemble(config)
-    council.load()  # also reports missing adapters and keys now, not at the first question
-    limits = RequestLimits(max_body_bytes=config.max_body_bytes, max_requests=config.max_requests)
-    with bound(config.host, config.port) as socket:
-        app = application(council, token=token, limits=limits, cors=config.cors, aliases=config.aliases)
-        run(app, socket)
+    serve_config(config)
 
 
-main = command("serve", serve, description=__doc__ or "", settings=Settings)
+_command = command("serve", serve, description=__doc__ or "", settings=Settings)
+
+
+def main() -> None:
+    """The command; `--workers N`, as other servers have it, is `workers=N`."""
+    words = sys.argv[1:]
+    for at, word in enumerate(words):
+        if word == "--workers" and at + 1 < len(words):
+            words[at : at + 2] = [f"workers={words[at + 1]}"]
+        elif word.startswith("--workers="):
+            words[at] = word.removeprefix("--")
+    sys.argv[1:] = words
+    _command()
+
 
 if __name__ == "__main__":
     main()

@@ -39,6 +39,11 @@ class LlamaCpp(Host):
         return True
 
     @property
+    def in_process(self) -> bool:
+        """Its bases are loaded by this process."""
+        return True
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """The server, and what writes its GGUF files."""
         return ("xllamacpp", "transformers", "gguf")

@@ -46,6 +46,11 @@ class Local(Host):
         return True
 
     @property
+    def in_process(self) -> bool:
+        """Its bases are loaded by this process."""
+        return True
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """What loads a base and its adapters."""
         return ("torch", "transformers", "peft", "bitsandbytes")

@@ -82,6 +82,11 @@ class Host(ABC):
         return False
 
     @property
+    def in_process(self) -> bool:
+        """Whether its models are loaded by the process that asks them."""
+        return False
+
+    @property
     def carries_adapters(self) -> bool:
         """Whether it serves the experts' adapters."""
         return False

@@ -3,7 +3,9 @@
 Starlette alone: of FastAPI, only the decorators would be used, and a request to it costs 1.3 times the time.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,11 +20,13 @@ from hafs.server.answer import ANSWERED_BY, respond
 from hafs.server.anthropic_messages import Messages
 from hafs.server.chat_completions import ChatCompletions, Completions
 from hafs.server.desk import Desk, RequestLimits
-from hafs.server.dialect import Dialect
+from hafs.server.dialect import Conclusion, Dialect
 from hafs.server.embeddings import embeddings
 from hafs.server.failures import refused
+from hafs.server.observed import FACTS, AccessLog, Metrics, Observed
 from hafs.server.refusal import Refusal
 from hafs.server.responses import Responses
+from hafs.server.users import Users
 
 __all__ = ["RequestLimits", "application"]
 
@@ -42,7 +46,10 @@ def application(
     limits: RequestLimits,
     cors: Sequence[str] = (),
     aliases: Mapping[str, str] | None = None,
-) -> Starlette:
+    users: Users | None = None,
+    access_log: str | None = None,
+    every_minute: Callable[[], object] | None = None,
+) -> Observed:
     """The endpoints.
 
     Args:
@@ -51,11 +58,16 @@ def application(
         limits: Of body and concurrency.
         cors: Origins of web pages that may send requests.
         aliases: Further names of the council or of experts; `*` stands for every other name.
+        users: Further keys, each with a budget.
+        access_log: A file for a line per request; `-`: standard output.
+        every_minute: Called in a thread while the server runs.
     """
-    desk = Desk(council=council, token=token, limits=limits, cors=cors, aliases=aliases or {})
-    routes = [Route(path, _answering(desk, dialect), methods=["POST"]) for path, dialect in DIALECTS.items()]
+    desk = Desk(council=council, token=token, limits=limits, cors=cors, aliases=aliases or {}, users=users)
+    metrics = Metrics()
+    routes = [Route(path, _answering(desk, dialect, metrics), methods=["POST"]) for path, dialect in DIALECTS.items()]
     routes += [
         Route("/health", _health(desk)),
+        Route("/metrics", _metrics(desk, metrics)),
         Route("/v1/models", _admitted(desk, _models)),
         Route("/v1/models/{name:path}", _admitted(desk, _model)),
         Route("/v1/embeddings", _admitted(desk, _embeddings), methods=["POST"]),
@@ -67,30 +79,74 @@ def application(
         allow_headers=["*"],
         expose_headers=[ANSWERED_BY],
     )
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[allowed] if cors else [],
         exception_handlers={404: _no_such_path, 405: _no_such_path},
+        lifespan=_each_minute(every_minute) if every_minute else None,
     )
+    return Observed(app, metrics, AccessLog(access_log) if access_log else None)
 
 
-def _answering(desk: Desk, dialect: Dialect) -> Endpoint:
+def _each_minute(work: Callable[[], object]) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async def repeat() -> None:
+            while True:
+                with suppress(OSError):
+                    await asyncio.to_thread(work)
+                await asyncio.sleep(60)
+
+        task = asyncio.create_task(repeat())
+        yield
+        task.cancel()
+
+    return lifespan
+
+
+def _answering(desk: Desk, dialect: Dialect, metrics: Metrics) -> Endpoint:
     async def answered(request: Request) -> Response:
+        facts = request.scope.get(FACTS, {})
         try:
-            desk.admit(request)
+            user = desk.admit(request)
             question, writer = dialect.question(await desk.body(request))
+            facts |= {"model": question.model, "stream": question.stream} | ({"user": user.name} if user else {})
             chosen = desk.council_of(question.model)
-            desk.enter()
-            return await respond(request, chosen, question, writer, done=lambda _: _leave(desk))
+            desk.enter(user)
+            metrics.busy.inc()
+
+            def done(end: Conclusion | None) -> None:
+                metrics.busy.dec()
+                desk.leave(user, end)
+                if end is not None:
+                    metrics.answered(end)
+                    facts.update(_of_the_answer(end))
+
+            return await respond(request, chosen, question, writer, done=done)
         except Exception as error:
             refusal = refused(error)
+            facts |= {"error": refusal.body["error"]["code"]}
             return JSONResponse(dialect.refused(refusal), status_code=refusal.status, headers=refusal.headers)
 
     return answered
 
 
-def _leave(desk: Desk) -> None:
-    desk.busy -= 1
+def _of_the_answer(end: Conclusion) -> dict[str, Any]:
+    """What the access log says about an answer."""
+    tokens = (end.usage or {}).get("total_tokens")
+    receipt = end.receipt
+    return {"receipt": receipt.get("id"), "answered_by": end.answered_by, "tokens": tokens, "cost": receipt.get("cost")}
+
+
+def _metrics(desk: Desk, metrics: Metrics) -> Endpoint:
+    async def told(request: Request) -> Response:
+        try:
+            desk.admit(request)
+        except Refusal as refusal:
+            return refusal.response()
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return told
 
 
 def _admitted(desk: Desk, answer: Callable[[Request, Desk], Awaitable[Any]]) -> Endpoint:

@@ -11,7 +11,10 @@ from starlette.requests import Request
 
 from hafs.core.loopback import is_loopback
 from hafs.council.chat_model import MODEL, Council
+from hafs.server.dialect import Conclusion
+from hafs.server.observed import cost_of
 from hafs.server.refusal import Refusal
+from hafs.server.users import User, Users
 
 BODY_SECONDS = 30
 """The limit for a request body to arrive."""
@@ -47,24 +50,32 @@ class Desk:
     """Origins of web pages that may send requests."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Further names of models."""
+    users: Users | None = None
+    """Users with keys and budgets of their own; None: there is the token alone."""
     busy: int = 0
     _by_name: dict[str, Council] = field(default_factory=dict)
 
-    def admit(self, request: Request) -> None:
-        """Refuse a request without the token. Where no token is set, refuse requests that other web pages cause.
+    def admit(self, request: Request) -> User | None:
+        """The user of a request; None: it has the server's token, or needs none.
+
+        Where there are no keys, requests that other web pages cause are refused.
 
         Raises:
             Refusal: 401 or 403.
         """
-        if self.token is not None:
-            if not hmac.compare_digest(key_of(request).encode(), self.token.encode()):
-                raise Refusal(401, "the request has no valid token", code="invalid_api_key")
-            return
+        key = key_of(request)
+        if self.token is not None and hmac.compare_digest(key.encode(), self.token.encode()):
+            return None
+        if user := self.users.of(key) if self.users else None:
+            return user
+        if self.token is not None or self.users is not None:
+            raise Refusal(401, "the request has no valid token", code="invalid_api_key")
         if not is_loopback(request.url.hostname or ""):
             raise Refusal(403, "without a token only requests to localhost are answered", code="forbidden_host")
         origin = request.headers.get("origin")
         if origin and origin not in self.cors and urlsplit(origin).netloc != request.url.netloc:
             raise Refusal(403, f"the web page {origin} is not in cors=[...]", code="forbidden_origin")
+        return None
 
     def council_of(self, model: str) -> Council:
         """The whole council, or one of its experts alone.
@@ -86,16 +97,28 @@ class Desk:
         names += [alias for alias in self.aliases if alias not in (*names, ANY_NAME)]
         return [described(name) for name in names]
 
-    def enter(self) -> None:
-        """Take a place among the requests in progress.
+    def enter(self, user: User | None) -> None:
+        """Take a place among the requests in progress, and count the request of a user.
 
         Raises:
-            Refusal: 429, all places are taken.
+            Refusal: 429, all places are taken, or a limit of the user is reached.
         """
         most = self.limits.max_requests
         if self.busy >= most:
             raise Refusal(429, f"{most} requests are being answered", code="too_many_requests", retry_after=1)
+        if user and self.users and (reached := self.users.book.enter(user)):
+            raise Refusal(
+                429, f"the limit of {user.name!r} is reached: {reached} per day", kind="insufficient_quota",
+                code="insufficient_quota", retry_after=self.users.book.seconds_left(),
+            )  # fmt: skip
         self.busy += 1
+
+    def leave(self, user: User | None, end: Conclusion | None) -> None:
+        """Give the place back, and count what the answer took; `end` is None if there was none."""
+        self.busy -= 1
+        if user and self.users and end:
+            tokens = int((end.usage or {}).get("total_tokens") or 0)
+            self.users.book.leave(user, tokens=tokens, dollars=cost_of(end))
 
     async def body(self, request: Request) -> bytes:
         """The request's body.

@@ -12,14 +12,14 @@ from hafs.core.loopback import is_loopback
 SHORTEST_TOKEN = 16
 
 
-def token_of(variable: str, host: str) -> str | None:
-    """The token that requests must carry; None: the server is on loopback and needs none.
+def token_of(variable: str, host: str, *, users: bool = False) -> str | None:
+    """The token that requests must carry; None: the server is on loopback, or its users have keys of their own.
 
     Raises:
         ConfigError: The address can be reached from elsewhere and there is no token, or a token is too short.
     """
     token = os.environ.get(variable, "")
-    if not token and not is_loopback(host):
+    if not token and not users and not is_loopback(host):
         raise ConfigError(
             f"host={host} can be reached from other machines, and {variable} holds no token",
             hint=f"export {variable}=$(openssl rand -hex 24), or host=127.0.0.1",
@@ -44,7 +44,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        listening.listen(256)
+        listening.listen(2048)
         yield listening
     except OSError as error:
         raise ConfigError(
@@ -62,8 +62,13 @@ def run(application: Any, listening: socket.socket) -> None:
 
     gc.collect()
     gc.freeze()  # the loaded objects stay; without this a pause of the garbage collector delays all requests
-    host, port = listening.getsockname()[:2]
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    print(f"hafs serves http://{where}/v1 (Ctrl-C ends it)", flush=True)
+    say_listening(listening.getsockname()[:2])
     config = uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def say_listening(address: tuple[str, int]) -> None:
+    """Print the address of a server that answers."""
+    host, port = address
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    print(f"hafs serves http://{where}/v1 (Ctrl-C ends it)", flush=True)

@@ -209,3 +209,19 @@ def test_accounts_of_this_process_alone_are_not_written(tmp_path):
     ledger.flush()
     assert "local" not in path.read_text()
     assert not enter(ledger, account="~local")
+
+
+ADMITTED = """
+import sys
+from pathlib import Path
+from hafs.providers.quota import Ledger, Limits
+limits = Limits(requests_per_minute=None, tokens_per_minute=None, requests_per_day=500, tokens_per_day=None)
+ledger = Ledger(Path(sys.argv[1]))
+print(sum(ledger.enter("a", "m", limits, probe_seconds=1) for _ in range(200)))
+"""
+
+
+def test_four_processes_admit_exactly_what_the_limit_of_an_account_says(tmp_path):
+    command = [sys.executable, "-c", ADMITTED, str(tmp_path / "quota.json")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert sum(int(process.communicate(timeout=60)[0]) for process in processes) == 500

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 0.05
 """How long a request waits for another process that writes; after that it writes later."""
+EXACT_SECONDS = 2.0
+"""How long a request of a limited account waits for it: the limit is checked and counted under the lock."""
 WRITE_EVERY_SECONDS = 1.0
 """How often the usage of accounts without limits is written; backoffs and limited usage are written immediately."""
 LOOK_EVERY_SECONDS = 0.05
@@ -79,14 +81,42 @@ class Ledger:
         with self._guard:
             if self.wait(account, model, limits)[0]:
                 return False
-            now = self.clock()
-            for key in (account, f"{account}|{model}") if self._backoffs else ():
-                if key in self._backoffs:
-                    self._backoffs[key].probe_until = now + probe_seconds
-                    self._changed.add(key)
-            self._use(account, now, requests=1, tokens=0)
+            if limits.any and self.path is not None and not account.startswith("~"):
+                exact = self._enter_under_the_lock(self.path, account, model, limits, probe_seconds)
+                if exact is not None:
+                    return exact
+            if not self._admit(account, model, limits, probe_seconds):
+                return False
             self._write(immediately=limits.any)
             return True
+
+    def _enter_under_the_lock(
+        self, path: Path, account: str, model: str, limits: Limits, probe_seconds: float
+    ) -> bool | None:
+        """Check and count while no other process can; None: the file cannot be locked, so the own counts must do."""
+        admitted = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock"), timeout=EXACT_SECONDS, poll_interval=0.001):
+                self._refresh(path)
+                admitted = self._admit(account, model, limits, probe_seconds)
+                self._commit(path)
+        except Timeout:
+            pass
+        except OSError as error:
+            self._complain(error)
+        return admitted
+
+    def _admit(self, account: str, model: str, limits: Limits, probe_seconds: float) -> bool:
+        if self.wait(account, model, limits)[0]:
+            return False
+        now = self.clock()
+        for key in (account, f"{account}|{model}") if self._backoffs else ():
+            if key in self._backoffs:
+                self._backoffs[key].probe_until = now + probe_seconds
+                self._changed.add(key)
+        self._use(account, now, requests=1, tokens=0)
+        return True
 
     def leave(self, account: str, model: str, *, tokens: int = 0, well: bool) -> None:
         """Record the end of a request without an error of the host.
@@ -210,14 +240,20 @@ class Ledger:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_suffix(".lock"), timeout=LOCK_SECONDS):
                 self._refresh(self.path)
-                self._seen = write(self.path, self._backoffs, self._uses)
+                self._commit(self.path)
         except Timeout:
-            return
+            pass
         except OSError as error:
-            if not self._complained:
-                log.warning("the ledger %s cannot be written (%s); it is kept in memory", self.path, error.strerror)
-            self._complained = True
-            return
-        self._written = moment
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            log.warning("the ledger %s cannot be written (%s); it is kept in memory", self.path, error.strerror)
+        self._complained = True
+
+    def _commit(self, path: Path) -> None:
+        """Write everything; the caller has the lock, and has read the file."""
+        self._seen = write(path, self._backoffs, self._uses)
+        self._written = time.monotonic()
         self._changed.clear()
         self._unwritten.clear()
