@@ -2,11 +2,10 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -79,12 +78,16 @@ class AccessLog:
     """
 
     def __init__(self, path: str) -> None:
-        self._file: IO[str] = sys.stdout if path == "-" else Path(path).expanduser().open("a", encoding="utf-8")
+        self.path = None if path == "-" else Path(path).expanduser()
 
     def write(self, facts: Mapping[str, Any]) -> None:
-        """Write a line, as a whole."""
-        self._file.write(json.dumps(facts, ensure_ascii=False) + "\n")
-        self._file.flush()
+        """Write a line. The file is opened each time, so that it can be moved away."""
+        line = json.dumps(facts, ensure_ascii=False)
+        if self.path is None:
+            print(line, flush=True)
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 class Observed:

@@ -79,7 +79,7 @@ class Ledger:
             probe_seconds: After a backoff, how long this probe may take before another request may probe.
         """
         with self._guard:
-            if self.wait(account, model, limits)[0]:
+            if self.wait(account, model, limits)[1] not in ("", "limit"):
                 return False
             if limits.any and self.path is not None and not account.startswith("~"):
                 exact = self._enter_under_the_lock(self.path, account, model, limits, probe_seconds)
@@ -99,13 +99,18 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock"), timeout=EXACT_SECONDS, poll_interval=0.001):
                 self._refresh(path)
+                before = self._windows(account)
                 admitted = self._admit(account, model, limits, probe_seconds)
-                self._commit(path)
+                if before != self._windows(account):  # admitted, or the clock was set back
+                    self._commit(path)
         except Timeout:
             pass
         except OSError as error:
             self._complain(error)
         return admitted
+
+    def _windows(self, account: str) -> list[tuple[int, ...]]:
+        return [tuple(window) for window in self._uses.setdefault(account, Uses()).windows.values()]
 
     def _admit(self, account: str, model: str, limits: Limits, probe_seconds: float) -> bool:
         if self.wait(account, model, limits)[0]:
