@@ -48,7 +48,7 @@ class User:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Used:
+class DayUsage:
     """What a user took today."""
 
     requests: int = 0
@@ -100,12 +100,12 @@ class UsageBook:
         """Count what an answer took; `dollars` is None if its cost is unknown."""
         self._db.execute(_ADD, (user.name, self._day(), 0, tokens, dollars or 0.0, dollars is None))
 
-    def today(self, name: str) -> Used:
+    def today(self, name: str) -> DayUsage:
         """What a user took since midnight UTC."""
         row = self._db.execute(
             "SELECT requests, tokens, dollars, unpriced FROM used WHERE user = ? AND day = ?", (name, self._day())
         ).fetchone()
-        return Used(requests=row[0], tokens=row[1], dollars=row[2], unpriced=row[3]) if row else Used()
+        return DayUsage(requests=row[0], tokens=row[1], dollars=row[2], unpriced=row[3]) if row else DayUsage()
 
     def seconds_left(self) -> int:
         """Until midnight UTC, when the limits begin anew."""
