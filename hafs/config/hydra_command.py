@@ -85,26 +85,7 @@ def command(
         unused: Top-level keys that this command never builds, so they are not checked and nothing is imported for them.
     """
     outcome: dict[str, Exception] = {}
-
-    def checked(config: DictConfig) -> Any:
-        try:
-            with stop_is_an_error():
-                drop_unchosen(config, HydraConfig.get().overrides.task)
-                check(config, settings, unused=unused)
-                return enter(config)
-        except Exception as error:
-            if job_folder() is None:  # not raised through Hydra, which would print its own message first
-                outcome["error"] = error
-                return None
-            if isinstance(error, Interrupted):  # ends the sweep, not just this job
-                raise SystemExit(report(error, name, [], traceback=False)) from error
-            _note_failure(job_folder(), error)
-            if "BasicSweeper" in HydraConfig.get().sweeper._target_:
-                report(error, name, [], traceback=False)
-                return None
-            raise  # a sweeper that optimizes must see that this job has no result
-
-    checked.__module__ = enter.__module__
+    job = _job(name, enter, settings, unused, outcome)
 
     def main() -> None:
         outcome.clear()  # of an earlier call in this process
@@ -117,7 +98,7 @@ def command(
             with _ctrl_c_in_a_line(traceback=traceback), stop_is_an_error():
                 refuse_typed(typed)
                 sys.argv[1:] = typed = rewrite(collect(typed, positional, name), demo=name in DEMO_COMMANDS)
-                code = _run(name, checked, after_sweep)
+                code = _run(name, job, after_sweep)
             if "error" in outcome:
                 raise outcome["error"]
         except Exception as error:
@@ -125,6 +106,45 @@ def command(
         sys.exit(code)
 
     return main
+
+
+def _job(
+    name: str, enter: Callable[[DictConfig], Any], settings: type | None, unused: Collection[str],
+    outcome: dict[str, Exception],
+) -> Callable[[DictConfig], Any]:  # fmt: skip
+    """What Hydra calls with the config of each job: it checks the config and runs the command.
+
+    An error of a single job goes into `outcome`, not through Hydra, which would print a message of its own first.
+    """
+
+    def job(config: DictConfig) -> Any:
+        try:
+            with stop_is_an_error():
+                drop_unchosen(config, HydraConfig.get().overrides.task)
+                check(config, settings, unused=unused)
+                return enter(config)
+        except Exception as error:
+            if job_folder() is None:
+                outcome["error"] = error
+                return None
+            return _failed_job(name, error)
+
+    job.__module__ = enter.__module__
+    return job
+
+
+def _failed_job(name: str, error: Exception) -> None:
+    """Report the failure of one job of a sweep; the other jobs run.
+
+    Raises:
+        SystemExit: The sweep was interrupted.
+    """
+    if isinstance(error, Interrupted):
+        raise SystemExit(report(error, name, [], traceback=False)) from error
+    _note_failure(job_folder(), error)
+    if "BasicSweeper" not in HydraConfig.get().sweeper._target_:
+        raise error  # a sweeper that optimizes must see that this job has no result
+    report(error, name, [], traceback=False)
 
 
 @contextmanager
@@ -155,10 +175,7 @@ def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Pa
     for line in unread_options():
         print(f"hafs: {line}", file=sys.stderr)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints tracebacks itself and exits with 1
-    for library in (
-        "hydra",
-        "bitsandbytes",
-    ):  # the first repeats our errors, the second recommends a package that is not needed
+    for library in ("hydra", "bitsandbytes"):  # they repeat our errors, and recommend a package that is not needed
         logging.getLogger(library).setLevel(logging.CRITICAL)
     failure: BaseException | None = None
     try:
