@@ -188,3 +188,15 @@ def test_the_layers_hold():
         [Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert out.returncode == 0, out.stdout
+
+
+@pytest.mark.parametrize("words", [["model=nope"], ["-m", "model=tiny,nope", "hardware=cpu"]])
+def test_an_option_that_does_not_exist_is_a_user_error_in_a_sweep_too(words, here, monkeypatch, capsys):
+    """Hydra's exception is an OSError as well, and was once taken for one of the file system."""
+    from hafs.commands.plan import main
+
+    monkeypatch.setattr(sys, "argv", ["hafs plan", *words])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert "hafs: model has no option 'nope'" in capsys.readouterr().err
