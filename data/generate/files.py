@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from . import asm, debug, routing, yaze
+from . import asm, debug, routing, suite, yaze
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
@@ -17,10 +17,12 @@ def contents(seed: int) -> dict[str, bytes]:
     The cases hold machine code, so that they are left out where there is no assembler.
     """
     rows = asm.build(seed)
-    cases = {} if asm.missing() else {"alttp_asm.cases.jsonl": _lines(asm.case_records(rows))}
+    cases = {} if asm.missing() else {"alttp_asm.cases.jsonl": _lines(asm.case_records(rows, seed))}
     return {
         "alttp_asm.jsonl": _lines(asm.records(rows)),
+        "alttp_asm.asar.jsonl": _lines(asm.asar_records(rows, seed)),
         **cases,
+        "rom_tasks.jsonl": _lines(suite.records(seed)),
         "yaze_tools.jsonl": _lines(yaze.records(seed)),
         "debug.jsonl": _lines(debug.records(seed)),
         "routing.jsonl": _lines(routing.records(seed)),

@@ -4,6 +4,8 @@
     hafs evaluate name=hyrule-asm-v1 gate=asm               apply the rules of another gate
     hafs evaluate a=hyrule-asm-v1 b=hyrule-asm-v2           compare two runs
     hafs evaluate name=hyrule-asm-v1 tasks=arc_easy,piqa    add tasks of lm-eval, if it is installed
+    hafs evaluate name=hyrule-asm-v1 tasks=rom              add the suite of ROM-hacking tasks
+    hafs evaluate provider=openrouter tasks=rom             a hosted model on the suite
     hafs evaluate council=asm,yaze,debug                    does routing help? the council, each expert alone, the base
     hafs evaluate council=triforce-moe-v1                   a registered mixture, or registered models
     hafs evaluate 'council={asm: RUN, yaze: RUN}'           experts whose runs are not registered
@@ -13,7 +15,8 @@ folder; `hafs register` reads the verdict. Exit codes: 0 the gate passed, 4 the 
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from omegaconf import DictConfig
 from pydantic import Field
@@ -42,6 +45,8 @@ class Settings(CouncilSettings):
     tasks: list[str]
     tasks_folder: str | None
     tasks_limit: Count | None
+    rom_tasks: str
+    tasks_tier: str
     draws: Annotated[int, Field(ge=100)]
     seed: Annotated[int, Field(ge=0)]
 
@@ -54,10 +59,7 @@ def evaluate(config: DictConfig) -> None:
     """
     from rich.console import Console
 
-    from hafs.evaluation.choice import measuring, rules, subjects
-    from hafs.evaluation.evaluation import against_base, against_run
-    from hafs.evaluation.evaluation_page import page
-    from hafs.evaluation.evaluation_terminal import refuse, show
+    from hafs.evaluation.rom.options import answering
 
     console = Console()
 
@@ -66,6 +68,14 @@ def evaluate(config: DictConfig) -> None:
 
     if config.council:
         return council(config, console, say)
+    if hosted := answering(config):
+        return rom(config, *hosted, say)
+
+    from hafs.evaluation.choice import measuring, rules, subjects
+    from hafs.evaluation.evaluation import against_base, against_run
+    from hafs.evaluation.evaluation_page import page
+    from hafs.evaluation.evaluation_terminal import refuse, show
+
     how, gate, runs = measuring(config), rules(config), subjects(config)
     outcome = against_base(runs[0], how, gate, say) if len(runs) == 1 else against_run(runs[0], runs[1], how, say)
     show(console, outcome)
@@ -83,6 +93,24 @@ def council(config: DictConfig, console: "Console", say: Callable[[str], None]) 
     trial = scored(config, say)
     show(console, trial.record)
     for path in trial.write(page(trial)):
+        say(f"wrote {path}")
+    if "rom" in config.tasks:
+        from hafs.evaluation.council.members import seated
+
+        rom(config, "council", seated(config)[0], say)
+
+
+def rom(config: DictConfig, label: str, chat: Any, say: Callable[[str], None]) -> None:
+    """Put the suite of ROM-hacking tasks to a chat model: a council, or a chain of providers."""
+    from hafs.evaluation.rom.asking import of_chat
+    from hafs.evaluation.rom.options import suite_of
+    from hafs.evaluation.rom.suite import put_tasks, summary, write_tasks
+
+    suite = suite_of(config)
+    assert suite is not None
+    told = put_tasks(suite, of_chat(chat, max_new_tokens=config.max_new_tokens))
+    say(summary(label, told))
+    for path in write_tasks(Path("outputs") / "rom_tasks" / label, {label: told}):
         say(f"wrote {path}")
 
 

@@ -35,8 +35,11 @@ def conf_folder() -> Path:
     return next(path for path in candidates if (path / "train.yaml").is_file())
 
 
-def shipped(name: str) -> str:
-    """The path of a file in the shipped `data/`."""
+def shipped(name: str, edition: str | None = None) -> str:
+    """The path of a file in the shipped `data/`; of its edition, `rows.asar.jsonl` for `asar`, where it has one."""
+    stem, _, suffix = name.rpartition(".")
+    if edition and Path(own := shipped(f"{stem}.{edition}.{suffix}")).exists():
+        return own
     candidates = (_PACKAGE / "sample_data", _PACKAGE.parent / "data")
     return str(next((path / name for path in candidates if (path / name).exists()), candidates[-1] / name))
 

@@ -31,6 +31,7 @@ class Dataset:
     system: str | None
     max_samples: int | None
     columns: Mapping[str, str] | None
+    syntax: Literal["ca65", "asar"] | None
     reasoning: Literal["keep", "drop"]
 
 
@@ -48,6 +49,7 @@ def jsonl(
     system: str | None,
     max_samples: PositiveInt | None,
     columns: dict[str, str] | None,
+    syntax: Literal["ca65", "asar"] | None,
     reasoning: Literal["keep", "drop"],
 ) -> Dataset:
     """Describe a dataset of JSONL files; nothing is read yet.
@@ -65,6 +67,7 @@ def jsonl(
         system: A system message for rows that have none, or null.
         max_samples: Maximum number of samples, chosen by seed and content, or null.
         columns: Maps keys of the rows to the keys that hafs reads, such as `{my_question: prompt}`; or null.
+        syntax: The assembler of code in the rows, where a row's own key `syntax` does not say it; or null.
         reasoning: Keep the reasoning of answers if the chat template renders it, or drop it.
 
     Raises:
@@ -81,5 +84,5 @@ def jsonl(
         name=name, path=(path,) if isinstance(path, str) else tuple(path), max_length=max_length, overlong=overlong,
         val_fraction=val_fraction, test_fraction=test_fraction, max_rejected=max_rejected,
         near_duplicate_threshold=near_duplicate_threshold, drop_near_duplicates=drop_near_duplicates,
-        system=system, max_samples=max_samples, columns=columns, reasoning=reasoning,
+        system=system, max_samples=max_samples, columns=columns, syntax=syntax, reasoning=reasoning,
     )  # fmt: skip

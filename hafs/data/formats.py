@@ -171,6 +171,8 @@ def _with_system(conversation: Conversation, system: str | None) -> Conversation
 def _unread(metadata: dict[str, Any], read: set[str]) -> list[str]:
     if isinstance(metadata.get("split_group"), str):
         read |= {"split_group"}
+    if isinstance(metadata.get("syntax"), str):
+        read |= {"syntax"}
     return [shown(key) for key, value in metadata.items() if key not in read and not is_empty(value)]
 
 

@@ -46,7 +46,9 @@ class Size(NamedTuple):
 
 def decided_options(dataset: Dataset) -> dict[str, Any]:
     """The options that affect how rows are processed."""
-    return {key: value for key, value in asdict(dataset).items() if key not in ("name", "path", "max_rejected")}
+    return {
+        key: value for key, value in asdict(dataset).items() if key not in ("name", "path", "max_rejected", "syntax")
+    }
 
 
 def _note(cache: Path, dataset: Dataset, hashes: Mapping[str, str], seed: int) -> Path:

@@ -16,6 +16,8 @@ from hafs.evaluation.general import NAME as FORGETTING
 from hafs.evaluation.general import general_set
 from hafs.evaluation.harness import harness
 from hafs.evaluation.judge import asking
+from hafs.evaluation.rom.options import suite_of
+from hafs.evaluation.rom.suite import NAME as ROM
 from hafs.evaluation.subject import Subject, open_run
 from hafs.runs.finished import find
 
@@ -38,7 +40,8 @@ def measuring(config: DictConfig) -> Measuring:
         general=config.general,
         draws=config.draws,
         seed=config.seed,
-        harness=harness(list(config.tasks), config.tasks_folder, config.tasks_limit),
+        harness=harness([task for task in config.tasks if task != ROM], config.tasks_folder, config.tasks_limit),
+        rom=suite_of(config),
         judge=None if judge is None else Opinion(judge, asking(judge, providers, build(config.policy))),
     )
 

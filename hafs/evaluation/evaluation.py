@@ -18,17 +18,20 @@ import numpy as np
 
 from hafs.chat import Conversation, template_fingerprint
 from hafs.core.errors import DataError
+from hafs.data.dataset import Dataset
 from hafs.data.samples import Split
 from hafs.evaluation.figures import figure, figures
 from hafs.evaluation.gate import Gate
 from hafs.evaluation.general import NAME as FORGETTING
 from hafs.evaluation.general import Forgetting, general_set
 from hafs.evaluation.groups import group_in, numbered, syntax_in
-from hafs.evaluation.harness import Harness, scores, task_figures
+from hafs.evaluation.harness import Harness, Scores, scores, task_figures
 from hafs.evaluation.intervals import Sides, compare
 from hafs.evaluation.judge import Ask, Judge, Pair
 from hafs.evaluation.metrics import Metric
 from hafs.evaluation.outcome import Outcome, Sheet, outcome
+from hafs.evaluation.rom.asking import of_net
+from hafs.evaluation.rom.suite import FIGURE, RomSuite, TaskAnswer, put_tasks, summary
 from hafs.evaluation.rows import put_to
 from hafs.evaluation.subject import Subject, SwitchableModel, data_of, held_out, refuse_seen
 from hafs.runs.evaluation_record import Figure, Verdict
@@ -67,6 +70,8 @@ class Measuring:
     """Says which answer is better; None: no judge."""
     harness: Harness | None = None
     """Tasks of lm-eval; None: none."""
+    rom: RomSuite | None = None
+    """The ROM suite; None: it is not run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +98,7 @@ def against_base(subject: Subject, how: Measuring, gate: Gate, say: Say) -> Outc
     tokenizer = subject.model.tokenizer()
     data = data_of(subject, tokenizer)
     split = held_out(subject, data)
-    questions = _questions(split, how, say, dataset=subject.dataset.name)
+    questions = _questions(split, how, say, dataset=subject.dataset)
     loaded = _load(subject, say)
     with loaded.base() as net:
         base = _sheet("base", net, tokenizer, questions, how, say)
@@ -119,7 +124,7 @@ def against_run(a: Subject, b: Subject, how: Measuring, say: Say) -> Outcome:
     data = data_of(a, tokenizer_a)
     split = held_out(a, data)
     refuse_seen(split, b, data_of(b, tokenizer_b))
-    questions = _questions(split, how, say, dataset=a.dataset.name)
+    questions = _questions(split, how, say, dataset=a.dataset)
     loaded = _load(a, say)
     with loaded.tuned() as net:
         left = _sheet(a.name, net, tokenizer_a, questions, how, say)
@@ -141,19 +146,19 @@ def against_run(a: Subject, b: Subject, how: Measuring, say: Say) -> Outcome:
     )  # fmt: skip
 
 
-def _questions(split: Split, how: Measuring, say: Say, *, dataset: str) -> Questions:
+def _questions(split: Split, how: Measuring, say: Say, *, dataset: Dataset) -> Questions:
     count = len(split) if how.rows is None else min(how.rows, len(split))
     test = [
         split.conversation(i) for i in range(count)
     ]  # rows are ordered by content hash, so the first ones are a random sample
     part = f"{count} of {len(split)}" if count < len(split) else f"{count}"
-    say(f"data       {dataset}: {part} test rows, none of them seen in training or early stopping")
+    say(f"data       {dataset.name}: {part} test rows, none of them seen in training or early stopping")
     general = general_set(how.general)
     if general:
         say(f"forgetting {len(general)} general questions")
     return Questions(
         test=test, groups=[group_in(split, i) for i in range(count)],
-        syntaxes=[syntax_in(split, i) for i in range(count)], general=general,
+        syntaxes=[syntax_in(split, i, dataset) for i in range(count)], general=general,
     )  # fmt: skip
 
 
@@ -170,11 +175,22 @@ def _sheet(label: str, net, tokenizer, questions: Questions, how: Measuring, say
     general = put_to(net, tokenizer, questions.general, max_new_tokens=0, concurrency=how.concurrency)
     test = put_to(net, tokenizer, questions.test, max_new_tokens=how.max_new_tokens, concurrency=how.concurrency)
     tasks = scores(net, tokenizer, how.harness, concurrency=how.concurrency) if how.harness else {}
+    rom = _rom(label, net, tokenizer, how, say) if how.rom else []
+    if rom:
+        tasks[FIGURE] = Scores({i: float(each.verdict.right) for i, each in enumerate(rom)}, True)
     facts = zip(test, questions.groups, questions.syntaxes, strict=True)
     test = [replace(said, group=group, syntax=syntax) for said, group, syntax in facts]
     tokens = sum(said.tokens for said in test)
     say(f"measured   {label}: {len(test)} rows, {tokens:,} tokens answered, {time.perf_counter() - began:.1f} s")
-    return Sheet(label=label, test=test, general=general, tasks=tasks)
+    return Sheet(label=label, test=test, general=general, tasks=tasks, rom=rom)
+
+
+def _rom(label: str, net, tokenizer, how: Measuring, say: Say) -> list[TaskAnswer]:
+    """What a model's answers to the tasks of the suite do."""
+    assert how.rom is not None
+    told = put_tasks(how.rom, of_net(net, tokenizer, concurrency=how.concurrency, max_new_tokens=how.max_new_tokens))
+    say(f"rom tasks  {summary(label, told)}")
+    return told
 
 
 def _compared(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict[str, Figure], dict[str, str]]:

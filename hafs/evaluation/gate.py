@@ -63,7 +63,7 @@ class Gate:
     """Compare the far end of the 95 % interval with the limit, not only the figure."""
     rules: Mapping[str, Mapping[str, float]]
     """By metric, then by kind of rule: the limit."""
-    tasks: Sequence[str] = ()
+    tasks: Sequence[str]
     """Metrics of what experts are for: in each that applies to the rows, the tuned model must be above its base."""
 
     def judge(self, figures: Mapping[str, Figure], skipped: Mapping[str, str] = MappingProxyType({})) -> Verdict:
@@ -123,7 +123,7 @@ def _span(low: float | None, high: float | None, unsure: str) -> str:
     return f" [{low:.4g}, {high:.4g}]"
 
 
-def gate(*, name: str, certain: bool, tasks: Sequence[str] = (), **rules: Mapping[str, float] | None) -> Gate:
+def gate(*, name: str, certain: bool, tasks: Sequence[str], **rules: Mapping[str, float] | None) -> Gate:
     """The gate that the `gate` group describes; each further key is a metric with its rules; null: no rule.
 
     Args:

@@ -6,6 +6,7 @@ import numpy as np
 
 from hafs.chat import TEXT_ROLE, Conversation
 from hafs.data.content import keys_of, normalize
+from hafs.data.dataset import Dataset
 from hafs.data.samples import Split
 from hafs.evaluation.metrics import Said
 
@@ -16,9 +17,9 @@ def group_in(split: Split, place: int) -> str:
     return f"{keys.opening:016x}"
 
 
-def syntax_in(split: Split, place: int) -> str:
-    """The assembler dialect that a row of a split says it is in; empty: it says none."""
-    return str(split.metadata(place).get("syntax") or "")
+def syntax_in(split: Split, place: int, dataset: Dataset) -> str:
+    """The assembler dialect that a row of a split, or else its dataset, says it is in; empty: none is said."""
+    return str(split.metadata(place).get("syntax") or dataset.syntax or "")
 
 
 def numbered(said: Sequence[Said]) -> np.ndarray:

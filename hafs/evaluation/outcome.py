@@ -11,6 +11,7 @@ from hafs.data.prepare import Prepared
 from hafs.data.samples import Split
 from hafs.evaluation.harness import Scores
 from hafs.evaluation.metrics import Said
+from hafs.evaluation.rom.suite import TaskAnswer, write_tasks
 from hafs.evaluation.subject import Subject
 from hafs.runs.evaluation_record import Evaluation, Figure, HeldOut, Verdict
 
@@ -24,7 +25,9 @@ class Sheet:
     test: Sequence[Said]
     general: Sequence[Said]
     tasks: Mapping[str, Scores]
-    """Of lm-eval, by task and metric."""
+    """Of lm-eval and of the ROM suite, by task and metric."""
+    rom: Sequence[TaskAnswer] = ()
+    """Answers to the tasks of the ROM suite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,8 @@ class Outcome:
         rows, html = self.folder / "evaluation_rows.jsonl", self.folder / "evaluation.html"
         durable.write_text(rows, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in self._rows()))
         durable.write_text(html, page)
-        return [self.record.write(self.folder), html, rows]
+        rom = {sheet.label: sheet.rom for sheet in self.sheets if sheet.rom}
+        return [self.record.write(self.folder), html, rows, *(write_tasks(self.folder, rom) if rom else ())]
 
     def _rows(self) -> list[dict]:
         base, tuned = self.sheets

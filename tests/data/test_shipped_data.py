@@ -20,7 +20,14 @@ from generate.emulate import VRAM, Bus, Cpu, Run, failures  # noqa: E402
 from generate.files import contents  # noqa: E402
 
 SEED = 7
-COUNTS = {"alttp_asm": 800, "yaze_tools": 500, "debug": 320, "routing": 400, "routing_lessons": 2898}
+COUNTS = {
+    "alttp_asm": 800,
+    "alttp_asm.asar": 848,
+    "yaze_tools": 500,
+    "debug": 320,
+    "routing": 400,
+    "routing_lessons": 2898,
+}
 needs_ca65 = pytest.mark.skipif(
     not (shutil.which("ca65") and shutil.which("ld65")), reason="ca65 and ld65 (cc65) are not installed"
 )
@@ -82,6 +89,7 @@ def test_each_sample_has_its_rows_and_keys_and_stays_small(name):
     assert len(rows) == COUNTS[name]
     keys = {"messages", "tools"} if name == "yaze_tools" else {"instruction", "input", "output"}
     keys |= {"split_group"} if name.startswith(("routing", "alttp_asm")) else set()
+    keys |= {"syntax"} if name.endswith(".asar") else set()
     assert all(set(row) == keys for row in rows)
     assert all(prompt_of(row).strip() and answer_of(row).strip() for row in rows)
     assert (DATA / f"{name}.jsonl").stat().st_size < 1_500_000

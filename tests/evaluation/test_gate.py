@@ -57,7 +57,7 @@ def test_a_certain_gate_refuses_what_has_too_few_rows_and_every_gate_says_so(cer
     why = too_few(66, 1)
     few = replace(figure(8.0, 4.0), low=None, high=None, rows=66, groups=1, unsure=why)
     once = replace(figure(0.2, 0.1), low=None, high=None, groups=80, unsure="measured once: no interval")
-    verdict = gate.gate(name="g", certain=certain, **RULES).judge(
+    verdict = gate.gate(name="g", certain=certain, tasks=(), **RULES).judge(
         {"perplexity": few, "rouge_l": few, "seconds_a_token": once}
     )
     assert [ruling.passed for ruling in verdict.rules] == [not certain, not certain, True]
@@ -70,7 +70,10 @@ def test_a_certain_gate_takes_no_figure_that_was_measured_once_for_a_difference(
     once = replace(figure(0.2, 0.1), low=None, high=None, groups=80, unsure="measured once: no interval")
     rules = {"seconds_a_token": {"max_increase": 0.0}}
     for certain in (False, True):
-        assert gate.gate(name="g", certain=certain, **rules).judge({"seconds_a_token": once}).passed is not certain
+        assert (
+            gate.gate(name="g", certain=certain, tasks=(), **rules).judge({"seconds_a_token": once}).passed
+            is not certain
+        )
 
 
 def share(base, tuned, **more):

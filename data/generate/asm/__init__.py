@@ -27,10 +27,12 @@ from . import (
     tables,
     transfers,
 )
-from .cases import missing, row_cases
-from .row import FAMILIES, Row
+from .asar import asar_row
+from .cases import key_of, missing, prompt_of, row_cases
+from .row import FAMILIES, Row, answer
+from .scene import scene_rows
 
-__all__ = ["FAMILIES", "Row", "build", "case_records", "missing", "records"]
+__all__ = ["FAMILIES", "Row", "asar_records", "build", "case_records", "missing", "records"]
 
 MODULES = (
     arithmetic,
@@ -92,6 +94,25 @@ def records(rows: Sequence[Row]) -> list[dict[str, str]]:
     ]
 
 
-def case_records(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """What their routines must do, as it is written to the file."""
-    return [row.as_json() for row in row_cases(rows)]
+def asar_records(rows: Sequence[Row], seed: int) -> list[dict[str, str]]:
+    """The rows in asar's dialect, and rows with idioms of its users."""
+    scenes = [
+        {
+            "instruction": task.prompt, "input": "", "output": answer(task.answer, why), "split_group": task.family,
+            "syntax": "asar",
+        }
+        for task, why in scene_rows(seed)
+    ]  # fmt: skip
+    return [row | {"syntax": "asar"} for row in records([asar_row(row) for row in rows])] + scenes
+
+
+def case_records(rows: Sequence[Row], seed: int) -> list[dict[str, Any]]:
+    """What the routines of both editions must do, as it is written to the file.
+
+    A row whose prompt shows code has another prompt in the other edition, and a line for each.
+    """
+    found = row_cases(rows)
+    again = {key_of(prompt_of(row)): key_of(prompt_of(asar_row(row))) for row in rows}
+    lines = [row.as_json() for row in found]
+    lines += [line | {"key": again[line["key"]]} for line in lines if again[line["key"]] != line["key"]]
+    return lines + [{"key": key_of(task.prompt)} | task.as_json() for task, _ in scene_rows(seed)]

@@ -31,8 +31,12 @@ def row_cases(rows: Sequence[Row]) -> list[RowCases]:
     return [_cases(row, code[row.code], [code[t] for t in (row.broken, row.equal) if t]) for row in asked]
 
 
+def prompt_of(row: Row) -> str:
+    """What a model is asked for a row."""
+    return f"{row.instruction}\n\n{row.input}" if row.input.strip() else row.instruction
+
+
 def _cases(row: Row, code: bytes, shown: Sequence[bytes]) -> RowCases:
-    prompt = f"{row.instruction}\n\n{row.input}" if row.input.strip() else row.instruction
     cases = [pinned(code, case) for case in row.runs]
     for seed in range(1, 6):
         if len(cases) >= LEAST:
@@ -41,7 +45,7 @@ def _cases(row: Row, code: bytes, shown: Sequence[bytes]) -> RowCases:
             cases.append(more)
     equal = [len(before) for before in shown if row.equal and len(before) > len(code)]
     return RowCases(
-        key=key_of(prompt), family=row.family, code=code, shown=tuple(shown), cases=tuple(cases),
+        key=key_of(prompt_of(row)), family=row.family, code=code, shown=tuple(shown), cases=tuple(cases),
         most_bytes=min([4 * len(code) + 32, *(size - 1 for size in equal)]),
     )  # fmt: skip
 

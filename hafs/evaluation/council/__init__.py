@@ -82,7 +82,7 @@ def _questions(members: Mapping[str, Subject], rows: int | None, say: Say) -> li
                 dataset=subject.dataset.name,
                 group=group_in(split, i),
                 row=row,
-                syntax=syntax_in(split, i),
+                syntax=syntax_in(split, i, subject.dataset),
             )
             for i in range(count)
             if (row := asked(split.conversation(i), tokenizer)).prompt[0].role != TEXT_ROLE

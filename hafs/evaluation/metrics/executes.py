@@ -10,11 +10,10 @@ from hafs.chat import Conversation
 from hafs.evaluation.metrics import Metric, Parts, Said
 from hafs.evaluation.rom.bench import RomJob, check_all
 from hafs.evaluation.rom.case_book import RowCases, key_of, read_book
-from hafs.evaluation.rom.check import Executed
+from hafs.evaluation.rom.check import NO_CODE, Executed
 from hafs.evaluation.rom.source import code_of, dialect, guessed_note, is_whole
+from hafs.evaluation.rom.task import RomTask
 from hafs.evaluation.rom.toolchain import missing
-
-NO_CODE = Executed(right=False, why="the answer has no code, or it was cut off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +84,10 @@ class Executes(Metric):
     def _job(self, prompt: Conversation | str, text: str, syntax: str) -> tuple[tuple[str, str, str], RomJob | None]:
         row, code = self._book().get(asked_in(prompt)), code_of(text) if is_whole(text) else ""
         syntax = dialect(syntax, code)
-        key = (row.key if row else "", syntax, code)
+        key = (asked_in(prompt), syntax, code)
         return key, RomJob(source=code, syntax=syntax, row=row, seed=self.seed) if row and code else None
 
-    def _book(self) -> Mapping[str, RowCases]:
+    def _book(self) -> Mapping[str, RowCases | RomTask]:
         return read_book(tuple(self.cases))
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from hafs.core.errors import HafsError
 from hafs.evaluation.rom.case_book import RowCases
 from hafs.evaluation.rom.check import Executed, of_json
+from hafs.evaluation.rom.task import RomTask
 
 MEMORY = 1 << 30
 """Bytes of address space for each process."""
@@ -33,14 +34,16 @@ class RomJob:
     """Its code."""
     syntax: str
     """Its dialect, `ca65` or `asar`."""
-    row: RowCases | None
-    """What it must do; None: it only has to assemble."""
+    row: RowCases | RomTask | None
+    """What it must do: a row's cases, or a task of the suite; None: it only has to assemble."""
     seed: int
     """Of the case that is drawn at scoring time."""
 
     def line(self, seconds: float) -> bytes:
         """As the worker reads it."""
-        told = {"source": self.source, "syntax": self.syntax, "row": self.row and self.row.as_json(), "seed": self.seed}
+        kind = "task" if isinstance(self.row, RomTask) else "row"
+        told = {"source": self.source, "syntax": self.syntax, "row": None, "task": None, "seed": self.seed}
+        told |= {kind: self.row and self.row.as_json()}
         return json.dumps(told | {"seconds": seconds}).encode() + b"\n"
 
 

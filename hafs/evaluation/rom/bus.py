@@ -26,8 +26,9 @@ class Bus:
     """
 
     def __init__(
-        self, ports: Mapping[int, tuple[int, ...]] | None = None, *, seed: int = 0, screen: Screen = "off"
-    ) -> None:
+        self, ports: Mapping[int, tuple[int, ...]] | None = None, *, seed: int = 0, screen: Screen = "off",
+        image: bytes = b"",
+    ) -> None:  # fmt: skip
         self.cells: dict[int, int] = {}
         self.clock = 0
         self.lost = 0
@@ -35,6 +36,8 @@ class Bus:
         self.rom_writes: list[int] = []
         self.reads: set[int] = set()
         """Cells of ROM, and cells that nothing was stored at, that instructions read as data."""
+        self.image = image
+        """LoROM; empty: ROM holds only what is stored in it."""
         self.written: set[int] = set()
         self._seed = seed
         self._start = 0 if screen == "vblank" else VBLANK
@@ -61,7 +64,9 @@ class Bus:
         return address
 
     def noise(self, home: int) -> int:
-        """What a cell holds that nothing was stored at; the screen's own state is known."""
+        """What a cell holds that nothing was stored at: the image's byte, or noise."""
+        if self.image and 0x8000 <= home < 0x7E0000 and home & 0x8000:
+            return self.image[((home >> 16) * 0x8000 + (home & 0x7FFF)) % len(self.image)]
         mixed = (home ^ self._seed) * GOLDEN & 0xFFFFFFFF
         return (mixed >> 24 ^ mixed >> 13) & 0xFF if self._seed else 0
 
@@ -106,6 +111,10 @@ class Bus:
     def unread(self) -> int | None:
         """A port that did not give all its values yet, such as one that the routine had to wait for."""
         return next((address for address, queue in self._ports.items() if len(queue) > 1), None)
+
+    def new_frame(self, screen: Screen) -> None:
+        """Begin another frame, at the start of vertical blank or while a picture is drawn."""
+        self._start = (0 if screen == "vblank" else VBLANK) - self.clock
 
     def in_vblank(self) -> bool:
         """Whether the beam is in vertical blank now."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hafs.evaluation.rom.bus import Screen
+from hafs.evaluation.rom.bus import Bus, Screen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,8 @@ class RomCase:
     """A 24-bit address that ends the run as well, for code that leaves with a jump."""
     screen: Screen = "on"
     """What the screen does when the routine is called."""
+    frames: tuple["RomCase", ...] = ()
+    """Further calls of it, one per frame: `mem` is stored before each, all else stays as the call before left it."""
 
     def as_json(self) -> dict[str, Any]:
         """The fields that are not empty, addresses and bytes as hexadecimal text."""
@@ -33,6 +35,7 @@ class RomCase:
         told = {"regs": dict(self.regs), **memory, "end": dict(self.end), "ports": ports}
         told |= {"stop": f"{self.stop:06X}" if self.stop is not None else None}
         told |= {"screen": self.screen if self.screen != "on" else None}
+        told |= {"frames": [frame.as_json() for frame in self.frames]}
         return {name: value for name, value in told.items() if value}
 
     @classmethod
@@ -47,12 +50,18 @@ class RomCase:
             out=_unpacked(told.get("out", {})), screen=told.get("screen", "on"),
             ports={int(address, 16): tuple(values) for address, values in told.get("ports", {}).items()},
             stop=int(told["stop"], 16) if "stop" in told else None,
+            frames=tuple(map(cls.of_json, told.get("frames", ()))),
         )  # fmt: skip
 
 
 def as_bytes(value: bytes | int) -> bytes:
     """The bytes of a memory value; a number is one byte."""
     return value if isinstance(value, bytes) else bytes((value,))
+
+
+def cells_of(memory: Mapping[int, bytes | int]) -> set[int]:
+    """The cells that a case's memory describes, mirrors resolved."""
+    return {Bus.home(address + k) for address, value in memory.items() for k in range(len(as_bytes(value)))}
 
 
 def _packed(memory: Mapping[int, bytes | int]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from hafs.evaluation.rom.case import RomCase
 from hafs.evaluation.rom.machine import run
+from hafs.evaluation.rom.task import RomTask
 from hafs.evaluation.rom.variants import drawn
 
 LEAST = 3
@@ -81,13 +82,13 @@ def key_of(prompt: str) -> str:
 
 
 @cache
-def read_book(paths: tuple[str, ...]) -> dict[str, RowCases]:
-    """The cases in one or more files, by key.
+def read_book(paths: tuple[str, ...]) -> dict[str, RowCases | RomTask]:
+    """The cases in one or more files, by key; of a row whose answer is a patch, a task.
 
     Raises:
         OSError: A file cannot be read.
         ValueError, KeyError: A line is not a row's cases.
     """
     lines: Sequence[str] = [line for path in paths for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    found = [RowCases.of_json(json.loads(line)) for line in lines if line.strip()]
-    return {row.key: row for row in found}
+    rows = [json.loads(line) for line in lines if line.strip()]
+    return {row["key"]: RomTask.of_json(row) if "kind" in row else RowCases.of_json(row) for row in rows}

@@ -22,10 +22,15 @@ class Executed:
     """Bytes of machine code; 0: it does not assemble."""
     steps: int = 0
     """Instructions of all runs."""
+    ran: str = ""
+    """The machine code that was run, its beginning, in hexadecimal."""
 
     def as_json(self) -> dict[str, Any]:
         """The fields."""
         return asdict(self)
+
+
+NO_CODE = Executed(right=False, why="the answer has no code, or it was cut off")
 
 
 def check(
@@ -42,7 +47,7 @@ def check(
         seconds: Longest time for an assembler.
     """
     if not source.strip():
-        return Executed(right=False, why="the answer has no code")
+        return NO_CODE
     try:
         if row is None:
             assembler.accepts(source, folder, seconds)

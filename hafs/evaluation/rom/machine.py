@@ -1,11 +1,11 @@
 """One run of a routine: set up as a case says, run to its return, and compared with what must hold."""
 
 import random
-from collections.abc import Collection
+from collections.abc import Container
 from dataclasses import dataclass
 
 from hafs.evaluation.rom.bus import Bus
-from hafs.evaluation.rom.case import RomCase, as_bytes
+from hafs.evaluation.rom.case import RomCase, as_bytes, cells_of
 from hafs.evaluation.rom.cpu import Cpu, CrashError
 
 ORIGIN = 0x8000
@@ -23,6 +23,18 @@ FREE_PORTS = frozenset(
      *range(0x4202, 0x4207), *range(0x4214, 0x4218), 0x420B, *range(0x4300, 0x4380))
 )  # fmt: skip
 """Ports without a lasting effect of their own: addresses and data of video memory, the arithmetic unit, DMA."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What is run: a routine alone, or a routine in an image."""
+
+    code: bytes = b""
+    """Machine code, laid at $008000; empty: the image has it."""
+    image: bytes = b""
+    """A LoROM image; empty: there is no other ROM."""
+    entry: int = ORIGIN
+    """The 24-bit address that is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,51 +57,80 @@ def failures(code: bytes, case: RomCase) -> list[str]:
 
 
 def run(
-    code: bytes, case: RomCase, *, seed: int = 0, steps: int = STEPS, may_change: Collection[int] | None = None
-) -> RunEnd:
+    code: bytes | Program, case: RomCase, *, seed: int = 0, steps: int = STEPS,
+    may_change: Container[int] | None = None,
+) -> RunEnd:  # fmt: skip
     """Run a routine on one case.
 
     Args:
-        code: Its machine code, laid at $008000.
+        code: Its machine code, laid at $008000; or a program.
         case: What is there before, and what must be there after.
         seed: Of what unset memory and registers hold; 0: zeros.
         steps: Instructions after which it is stopped.
         may_change: Cells that it may change beyond the case's own, the scratch bytes and the stack; None: all.
     """
-    cpu = _prepared(code, case, seed)
+    program = code if isinstance(code, Program) else Program(code=code)
+    cpu = _prepared(program, case, seed)
     before = {name: register(cpu, name) for name in ("m", "i", "d", "db")}
     cells = dict(cpu.bus.cells)
     try:
         taken = _finish(cpu, case.stop, steps)
+        problems = _held(cpu, case, before)
+        for number, frame in enumerate(case.frames, 2):
+            if problems:
+                break
+            cpu.bus.new_frame(frame.screen)
+            _store(cpu, frame)
+            cells |= {home: cpu.bus.cells[home] for home in cells_of(frame.mem)}
+            _call(cpu, frame, program, seed + number)
+            taken += _finish(cpu, frame.stop, steps)
+            problems = [f"frame {number}: {problem}" for problem in _held(cpu, frame, before)]
     except CrashError as error:
         return RunEnd(problems=[str(error)], steps=steps, changed=frozenset(), cpu=cpu)
     bus = cpu.bus
     changed = frozenset(
         home for home, value in bus.cells.items() if value != (cells[home] if home in cells else bus.noise(home))
     )
-    problems = _registers(cpu, case, before) + _memory(bus, case)
-    if (port := bus.unread()) is not None:
-        problems.append(f"it did not wait for ${port:04X}")
     if may_change is not None:
         problems += _elsewhere(bus, case, changed, may_change)
     return RunEnd(problems=problems, steps=taken, changed=changed, cpu=cpu)
+
+
+def _held(cpu: Cpu, case: RomCase, before: dict[str, int]) -> list[str]:
+    problems = _registers(cpu, case, before) + _memory(cpu.bus, case)
+    if (port := cpu.bus.unread()) is not None:
+        problems.append(f"it did not wait for ${port:04X}")
+    return problems
 
 
 def register(cpu: Cpu, name: str) -> int:
     """A register or flag as cases name them; A in its current width."""
     if name in FLAG_BITS:
         return int(bool(cpu.p & FLAG_BITS[name]))
+    if name == "b":  # the high byte of A, also where A is 8 bits wide
+        return cpu.a >> 8
     value = getattr(cpu, name)
     return value & 0xFF if name == "a" and cpu.size(0x20) == 1 else value
 
 
-def _prepared(code: bytes, case: RomCase, seed: int) -> Cpu:
-    cpu = Cpu(Bus(case.ports, seed=seed, screen=case.screen))
-    for offset, byte in enumerate(code):
+def _prepared(program: Program, case: RomCase, seed: int) -> Cpu:
+    cpu = Cpu(Bus(case.ports, seed=seed, screen=case.screen, image=program.image))
+    for offset, byte in enumerate(program.code):
         cpu.bus.poke(ORIGIN + offset, byte)
+    _store(cpu, case)
+    _call(cpu, case, program, seed)
+    return cpu
+
+
+def _store(cpu: Cpu, case: RomCase) -> None:
     for address, value in case.mem.items():
         for offset, byte in enumerate(as_bytes(value)):
             cpu.bus.poke(address + offset, byte)
+
+
+def _call(cpu: Cpu, case: RomCase, program: Program, seed: int) -> None:
+    """Set the registers as a case says, and call the program."""
+    cpu.pb, cpu.pc = program.entry >> 16, program.entry & 0xFFFF
     if seed:
         _unset(cpu, random.Random(seed), case)
     for name, value in case.regs.items():
@@ -103,7 +144,6 @@ def _prepared(code: bytes, case: RomCase, seed: int) -> Cpu:
         cpu.x, cpu.y = cpu.x & 0xFF, cpu.y & 0xFF
     cpu.s = STACK
     cpu.push(RETURN - 1, 3)
-    return cpu
 
 
 def _unset(cpu: Cpu, chance: random.Random, case: RomCase) -> None:
@@ -123,7 +163,7 @@ def _finish(cpu: Cpu, stop: int | None, steps: int) -> int:
         here = cpu.pb << 16 | cpu.pc
         if here == stop or (here == RETURN and cpu.opcode in (0x60, 0x6B)):
             return taken
-        if cpu.bus.home(here) not in cells:
+        if not cpu.bus.image and cpu.bus.home(here) not in cells:
             raise CrashError(f"ran to ${here:06X}, where there is no code")
     raise CrashError(f"still running after {steps} instructions")
 
@@ -159,9 +199,9 @@ def _place(address: int) -> str:
     return f"${address:06X}"
 
 
-def _elsewhere(bus: Bus, case: RomCase, changed: frozenset[int], may_change: Collection[int]) -> list[str]:
+def _elsewhere(bus: Bus, case: RomCase, changed: frozenset[int], may_change: Container[int]) -> list[str]:
     """What a routine changed that nobody asked it to change."""
-    asked = {bus.home(address + k) for address, value in case.out.items() for k in range(len(as_bytes(value)))}
+    asked = cells_of(case.out)
     wrong = sorted(
         home
         for home in changed

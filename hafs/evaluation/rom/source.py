@@ -9,7 +9,7 @@ Syntax = Literal["ca65", "asar"]
 SYNTAXES: tuple[str, ...] = get_args(Syntax)
 
 _FENCED = re.compile(r"^```[ \t]*(?:asm|65816|ca65|asar|assembly)?[ \t]*\n(.*?)(?:^```|\Z)", re.MULTILINE | re.DOTALL)
-_INSTRUCTION = re.compile(r"^\s*(?:[@.!]?\w+:?)?\s*[a-z]{3}\b", re.MULTILINE | re.IGNORECASE)
+_INSTRUCTION = re.compile(r"^\s*(?:[@.!]?\w+:?)?\s*(?:[a-z]{3}|d[bwl])\b", re.MULTILINE | re.IGNORECASE)
 _FOREIGN = re.compile(r"\.(?:include|incbin)\b", re.IGNORECASE)
 _DIRECTIVES = (
     r"(?:a8|a16|i8|i16|p816|smart|byte|word|addr|faraddr|proc|scope|end\w+|segment|org|reloc|res|repeat|macro|local|"

@@ -5,11 +5,10 @@ was 0, and a digit stays a digit. A draw is dropped where the routine then reads
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from hafs.evaluation.rom.bus import Bus
-from hafs.evaluation.rom.case import RomCase, as_bytes
+from hafs.evaluation.rom.case import RomCase, as_bytes, cells_of
 from hafs.evaluation.rom.machine import ORIGIN, SCRATCH, STACK_PAGE, RunEnd, register, run
 
 LONGEST_INPUT = 2
@@ -45,16 +44,12 @@ def answered(code: bytes, base: RomCase, asked: RomCase) -> RomCase | None:
         address: bytes(bus.peek(address + k) for k in range(len(as_bytes(value))))
         for address, value in base.out.items()
     }
-    described = _cells(base.out)
-    kept = {home: bus.peek(home) for home in sorted(described - second.changed - _cells(asked.mem))}
+    described = cells_of(base.out)
+    kept = {home: bus.peek(home) for home in sorted(described - second.changed - cells_of(asked.mem))}
     fresh = second.changed - first.changed - described
     out |= {home: bus.cells[home] for home in sorted(fresh) if home not in SCRATCH and home not in STACK_PAGE}
     end = {name: register(second.cpu, name) for name in base.end}
     return replace(asked, mem={**kept, **asked.mem}, out=out, end=end)
-
-
-def _cells(memory: Mapping[int, bytes | int]) -> set[int]:
-    return {Bus.home(address + k) for address, value in memory.items() for k in range(len(as_bytes(value)))}
 
 
 def _alike(first: RunEnd, second: RunEnd) -> bool:

@@ -14,7 +14,9 @@ from typing import Any
 from hafs.evaluation.rom import sandbox
 from hafs.evaluation.rom.case_book import RowCases
 from hafs.evaluation.rom.check import Executed, check
+from hafs.evaluation.rom.check_task import check_task
 from hafs.evaluation.rom.source import SYNTAXES
+from hafs.evaluation.rom.task import RomTask
 from hafs.evaluation.rom.toolchain import Assembler, assembler, missing, program
 
 READABLE = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/dev/null", "/dev/urandom")
@@ -53,6 +55,11 @@ def _done(job: dict[str, Any], found: dict[str, Assembler | None], folder: Path)
     work = folder / "job"
     work.mkdir()
     try:
+        if job["task"]:
+            task = RomTask.of_json(job["task"])
+            return check_task(
+                job["source"], task, seed=job["seed"], assembler=used, folder=work, seconds=job["seconds"]
+            )
         row = RowCases.of_json(job["row"]) if job["row"] else None
         return check(job["source"], row, seed=job["seed"], assembler=used, folder=work, seconds=job["seconds"])
     except (OSError, MemoryError) as error:
