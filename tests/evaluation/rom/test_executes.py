@@ -10,7 +10,7 @@ from hafs.evaluation.figures import figures
 from hafs.evaluation.metrics import Said
 from hafs.evaluation.metrics.executes import Executes
 from hafs.evaluation.rom.bench import RomJob, check_all
-from hafs.evaluation.rom.case_book import RowCases, key_of, read_book
+from hafs.evaluation.rom.case_book import key_of, read_book
 from hafs.evaluation.rom.check import run_all
 from hafs.evaluation.rom.toolchain import missing
 
@@ -36,8 +36,8 @@ def rows():
 
 
 @pytest.fixture(scope="module")
-def book():
-    return list({row.code: row for row in read_book((CASES,)).values() if isinstance(row, RowCases)}.values())
+def book(rows):
+    return [read_book((CASES,))[key_of(text)] for text in rows]
 
 
 def test_every_row_with_a_routine_that_was_run_has_cases(rows, book):
