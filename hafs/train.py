@@ -31,7 +31,7 @@ class Settings(TypedDict):
     name: RunName
     seed: Annotated[int, Field(ge=0)]
     resume: str
-    precision: Literal["auto", "bf16", "fp32"]
+    precision: Literal["auto", "bf16", "fp16", "fp32"]
     max_grad_norm: Annotated[float, Field(gt=0)] | None
     micro_batch_tokens: Annotated[int, Field(gt=0)] | None
     max_rollbacks: Annotated[int, Field(ge=0)]

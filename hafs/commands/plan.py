@@ -25,7 +25,7 @@ class Settings(TypedDict):
 
     name: RunName
     seed: Annotated[int, Field(ge=0)]
-    precision: Literal["auto", "bf16", "fp32"]
+    precision: Literal["auto", "bf16", "fp16", "fp32"]
     micro_batch_tokens: Annotated[int, Field(gt=0)] | None
     what: Literal["plan", "calibrate"]
     calibration: str | None

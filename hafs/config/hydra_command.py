@@ -23,6 +23,7 @@ from hafs.config.overrides import DEMO_COMMANDS, rewrite
 from hafs.config.positional import collect
 from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register, unread_options
 from hafs.core import records
+from hafs.core.cuda_allocator import use_expandable_segments
 from hafs.core.errors import BY_CTRL_C, FAILURE, OUR_BUG, ConfigError, HafsError, Interrupted
 from hafs.core.launched import rank
 from hafs.core.redaction import scrub
@@ -88,6 +89,7 @@ def command(
     job = _job(name, enter, settings, unused, outcome)
 
     def main() -> None:
+        use_expandable_segments()
         outcome.clear()  # of an earlier call in this process
         typed = sys.argv[1:]
         if {"-h", "--help"} & set(typed):

@@ -9,7 +9,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # typ
 
 from hafs.chat import end_tokens
 from hafs.data.samples import Sample
-from hafs.evaluation.rows import GPU_ROW_TOKENS, ROW_TOKENS
+from hafs.evaluation.rows import row_tokens_of
 from hafs.modeling.generation import Decoder, Generation, Pieces, Sampling, active_adapter, at_rest
 from hafs.modeling.generation.stop import StopWords
 from hafs.modeling.likelihood import likelihoods
@@ -48,9 +48,8 @@ class HarnessModel(TemplateLM):
 
     def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
         samples = [self._sample(context, answer) for _, context, answer in requests]
-        row_tokens = ROW_TOKENS.get(self.net.device.type, GPU_ROW_TOKENS)
         with at_rest(self.net):
-            found = likelihoods(self.net, samples, row_tokens=row_tokens)
+            found = likelihoods(self.net, samples, row_tokens=row_tokens_of(self.net))
         return [(-likely.nats, likely.correct == likely.tokens) for likely in found]
 
     def _sample(self, context: Sequence[int], answer: Sequence[int]) -> Sample:

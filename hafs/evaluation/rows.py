@@ -11,7 +11,7 @@ from hafs.chat import TEXT_ROLE, Call, Conversation, call_syntax, end_tokens, pa
 from hafs.core.errors import HafsError
 from hafs.data.samples import Sample
 from hafs.evaluation.metrics import Said
-from hafs.modeling import out_of_memory
+from hafs.modeling import model_parts, out_of_memory
 from hafs.modeling.generation import Decoder, Generation, at_rest, prompt_of
 from hafs.modeling.likelihood import Likelihood, likelihoods
 
@@ -79,12 +79,16 @@ def put_to(
     """
     rows = [asked(conversation, tokenizer) for conversation in conversations]
     with at_rest(net):
-        row_tokens = ROW_TOKENS.get(net.device.type, GPU_ROW_TOKENS)
-        likely = likelihoods(net, [row.sample for row in rows], row_tokens=row_tokens)
+        likely = likelihoods(net, [row.sample for row in rows], row_tokens=row_tokens_of(net))
         due = [i for i, row in enumerate(rows) if row.prompt[0].role != TEXT_ROLE and max_new_tokens]
         prompts = [rows[i].prompt for i in due]
         given = dict(zip(due, answers(net, tokenizer, prompts, max_new_tokens, concurrency, progress), strict=True))
     return [_said(row, found, given.get(i, NOTHING)) for i, (row, found) in enumerate(zip(rows, likely, strict=True))]
+
+
+def row_tokens_of(net: Any) -> int:
+    """Tokens per forward pass over reference answers, on the device that a model computes on."""
+    return ROW_TOKENS.get(model_parts.device_of(net).type, GPU_ROW_TOKENS)
 
 
 class Given(NamedTuple):

@@ -6,15 +6,18 @@ every pair of tokens in it; here each sample is attended to by itself (on CUDA i
 Legend: `B` batch (always 1: a row), `H` query heads, `G` key-value heads, `T` tokens, `D` head width, `n` one sample.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
 from itertools import pairwise
+from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, masking_utils
 
 from hafs.modeling.attention_rule import AttentionRule, Reach, UnknownAttention, mask_interface
-from hafs.modeling.causal_attention import one_sample
+from hafs.modeling.borders import Borders
+from hafs.modeling.causal_attention import flash_supports, one_sample
 from hafs.modeling.kv_cache import KVCache
 from hafs.modeling.rule_attention import ruled
 
@@ -22,35 +25,29 @@ NAME = "hafs_packed"
 
 
 def _flash(
-    q_HTd: torch.Tensor, k_GTd: torch.Tensor, v_GTd: torch.Tensor, borders: list[int], rule: AttentionRule
+    q_HTd: torch.Tensor, k_GTd: torch.Tensor, v_GTd: torch.Tensor, borders: Borders, rule: AttentionRule
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    lengths = torch.tensor(borders, dtype=torch.int32, device=q_HTd.device)
-    longest = max(end - start for start, end in pairwise(borders))
+    offsets, longest = borders.on(q_HTd.device), borders.longest
     q, k, v = (x.transpose(0, 1) for x in (q_HTd, k_GTd, v_GTd))
     reach = (-1 if rule.reach.window is None else rule.reach.window - 1, 0)
     return varlen_attn(  # type: ignore[return-value]
-        q, k, v, lengths, lengths, longest, longest, scale=rule.scale, window_size=reach, enable_gqa=True
+        q, k, v, offsets, offsets, longest, longest, scale=rule.scale, window_size=reach, enable_gqa=True
     )
 
 
-def _flash_runs_on(q_HTd: torch.Tensor, v_GTd: torch.Tensor, borders: list[int], rule: AttentionRule) -> bool:
+def _flash_runs_on(q_HTd: torch.Tensor, v_GTd: torch.Tensor, borders: Borders, rule: AttentionRule) -> bool:
     """Whether one variable-length call can do it: windows it knows, and no more."""
-    longest = max(end - start for start, end in pairwise(borders))
-    return (
-        q_HTd.is_cuda
-        and q_HTd.dtype in (torch.bfloat16, torch.float16)
-        and torch.cuda.get_device_capability(q_HTd.device) >= (8, 0)
-        and q_HTd.shape[-1] == v_GTd.shape[-1] <= 256
-        and replace(rule, reach=rule.reach._replace(window=None)).plain(longest)
-    )
+    whole = replace(rule, reach=rule.reach._replace(window=None))
+    return flash_supports(q_HTd) and q_HTd.shape[-1] == v_GTd.shape[-1] and whole.plain(borders.longest)
 
 
 def _product_type(x: torch.Tensor) -> torch.dtype:
     """The type to attend in: autocast's, where it is on; the rotation of queries and keys left them in float32."""
     kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    known = torch.amp.is_autocast_available(kind)
+    return torch.get_autocast_dtype(kind) if known and torch.is_autocast_enabled(kind) else x.dtype
 
 
 _SAYS_NOTHING = {
@@ -68,7 +65,7 @@ def packed_attention(
     attention_mask: Reach | None,
     *,
     scaling: float | None = None,
-    borders: list[int] | None = None,
+    borders: Sequence[int] | None = None,
     kv_cache: KVCache | None = None,
     dropout: float = 0.0,
     softcap: float | None = None,
@@ -88,6 +85,7 @@ def packed_attention(
         attention_mask: How far back a token sees, from `rule.mask_interface`; None: to its sample's beginning.
         scaling: What scores are multiplied with before the softmax.
         borders: Where samples begin, then the row's length: `[0, n1, n1 + n2, ...]`. None: the row is one sample.
+            As `Borders` they are copied to the device once for all layers.
         kv_cache: In generation, where earlier keys and values are kept; it then says who attends to what.
         dropout: Share of the attention weights that are dropped.
         softcap: Bound of the scores.
@@ -110,13 +108,13 @@ def packed_attention(
     rule = AttentionRule(scale=scale, reach=reach, softcap=softcap, sinks_H=s_aux, bias_HTS=bias, dropout=dropout)
     if kv_cache is not None:
         return kv_cache.attend(_layer(module), query_BHTd, key_BGTd, value_BGTd, rule), None
-    q, k, v = (x[0].to(_product_type(x)) for x in (query_BHTd, key_BGTd, value_BGTd))
+    q, k, v = (x.squeeze(0).to(_product_type(x)) for x in (query_BHTd, key_BGTd, value_BGTd))
     if k.shape[1] > q.shape[1]:  # of one row, whose earlier keys the model's own cache holds
         return ruled(q, k, v, rule).transpose(0, 1)[None], None
-    borders = borders or [0, q.shape[1]]
-    if _flash_runs_on(q, v, borders, rule):
-        return _flash(q, k, v, borders, rule)[None], None
-    samples = [_of_sample(q[:, i:j], k[:, i:j], v[:, i:j], _within(rule, i, j)) for i, j in pairwise(borders)]
+    found = Borders.of(borders or [0, q.shape[1]])
+    if _flash_runs_on(q, v, found, rule):
+        return _flash(q, k, v, found, rule)[None], None
+    samples = [_of_sample(q[:, i:j], k[:, i:j], v[:, i:j], _within(rule, i, j)) for i, j in pairwise(found)]
     return torch.cat([sample.transpose(0, 1) for sample in samples])[None], None
 
 
@@ -152,5 +150,20 @@ def _layer(module: torch.nn.Module) -> int:
     return index
 
 
+def _without_packing_probe(preprocess: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep transformers from looking for packed samples in the positions, where the attention is hafs' own.
+
+    It reads positions back from the device in every forward pass; `borders` and the KV cache say what it would find.
+    """
+
+    @wraps(preprocess)
+    def preprocessed(config: Any, inputs: Any, mask: Any, cache: Any, positions: Any, *more: Any, **named: Any) -> Any:
+        positions = None if config._attn_implementation == NAME else positions
+        return preprocess(config, inputs, mask, cache, positions, *more, **named)
+
+    return preprocessed
+
+
+masking_utils._preprocess_mask_arguments = _without_packing_probe(masking_utils._preprocess_mask_arguments)
 AttentionInterface.register(NAME, packed_attention)
 AttentionMaskInterface.register(NAME, mask_interface)

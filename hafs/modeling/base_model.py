@@ -86,10 +86,13 @@ class Model:
         from transformers import AutoModelForCausalLM
 
         from hafs.modeling.attention import NAME
+        from hafs.modeling.gpu_kernels import use_gpu_kernels
         from hafs.modeling.guard import guard
+        from hafs.modeling.hardware.gpu_memory import limit_memory
 
         quiet_libraries()
         bound_kernels()
+        limit_memory(device)
 
         settings = quant.config(dtype)
         extra = {} if settings is None else {"quantization_config": settings, "device_map": {"": device}}
@@ -106,6 +109,8 @@ class Model:
             _checkpointed(net)
         if self.embedding_on_cpu and not getattr(net.config, "tie_word_embeddings", False):
             keep_on_cpu(net.get_input_embeddings())
+        if device.type == "cuda":
+            use_gpu_kernels(net)
         guard(net)
         return net.train()
 

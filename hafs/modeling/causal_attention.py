@@ -41,6 +41,26 @@ def one_sample(q_Hnd: torch.Tensor, k_Gnd: torch.Tensor, v_Gnd: torch.Tensor, sc
     """Causal attention of one sample, `[H, n, d]`."""
     if q_Hnd.shape[1] <= SHORT and q_Hnd.device.type == "cpu":
         return _ShortCausal.apply(q_Hnd, k_Gnd, v_Gnd, scale)
-    return F.scaled_dot_product_attention(
-        q_Hnd[None], k_Gnd[None], v_Gnd[None], is_causal=True, scale=scale, enable_gqa=True
-    )[0]
+    if q_Hnd.device.type == "cpu" or flash_supports(q_Hnd):
+        q, k, v = q_Hnd[None], k_Gnd[None], v_Gnd[None]
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)[0]
+    q, k, v = q_Hnd[None], for_each_head(k_Gnd, q_Hnd)[None], for_each_head(v_Gnd, q_Hnd)[None]
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)[0]
+
+
+def flash_supports(q_HTd: torch.Tensor) -> bool:
+    """Whether FlashAttention runs on these queries. No other fused kernel of a GPU takes fewer key than query heads."""
+    return (
+        q_HTd.is_cuda
+        and q_HTd.dtype in (torch.bfloat16, torch.float16)
+        and torch.cuda.get_device_capability(q_HTd.device) >= (8, 0)
+        and q_HTd.shape[-1] <= 256
+    )
+
+
+def for_each_head(x_GSd: torch.Tensor, q_HTd: torch.Tensor) -> torch.Tensor:
+    """Keys or values, repeated for each query head, `[H, S, d]`.
+
+    With `enable_gqa` a GPU without FlashAttention would compute all `n * n` scores of every head in float32.
+    """
+    return x_GSd.repeat_interleave(q_HTd.shape[0] // x_GSd.shape[0], 0)

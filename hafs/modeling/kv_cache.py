@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from hafs.modeling.attention_rule import AttentionRule, Reach, UnknownAttention
-from hafs.modeling.causal_attention import one_sample
+from hafs.modeling.causal_attention import for_each_head, one_sample
 from hafs.modeling.rule_attention import ruled
 
 STRIDE = 64
@@ -90,7 +90,7 @@ class KVCache:
         places = self.lengths if len(self.lengths) > 1 else [*self.lengths, 0]
         positions_B = torch.tensor(places, device=device)
         self._make_room(len(places), max(self.lengths) + 1)
-        room = _rounded(max(self.lengths) + 1)
+        room = rounded(max(self.lengths) + 1)
         mask_BS = torch.arange(room, device=device)[None] <= positions_B[:, None]
         self._mask_B11S = mask_BS[:, None, None]
         self._places = (torch.arange(len(places), device=device), positions_B)
@@ -171,7 +171,7 @@ class KVCache:
         if tokens > self._room:
             tokens = max(tokens, self._room + self._room // 2)
         old_rows, old_room = self._rows, self._room
-        self._rows, self._room = max(rows, old_rows), max(_rounded(tokens), old_room)
+        self._rows, self._room = max(rows, old_rows), max(rounded(tokens), old_room)
         for caches in (self._keys, self._values):
             for layer, cache in caches.items():
                 grown = cache.new_zeros(self._rows, cache.shape[1], self._room, cache.shape[3])
@@ -179,7 +179,8 @@ class KVCache:
                 caches[layer] = grown
 
 
-def _rounded(tokens: int) -> int:
+def rounded(tokens: int) -> int:
+    """The room of a slot that holds so many tokens."""
     return -(-tokens // STRIDE) * STRIDE
 
 
@@ -187,8 +188,10 @@ def _after(q_HTd: torch.Tensor, k_GSd: torch.Tensor, v_GSd: torch.Tensor, past: 
     """Causal attention of tokens that come after `past` others."""
     T, S = q_HTd.shape[1], k_GSd.shape[1]
     seen_TS = torch.ones(T, S, dtype=torch.bool, device=q_HTd.device).tril_(past)
+    grouped = q_HTd.device.type == "cpu"  # no kernel of a GPU takes both a mask and groups
+    k, v = (k_GSd, v_GSd) if grouped else (for_each_head(k_GSd, q_HTd), for_each_head(v_GSd, q_HTd))
     return F.scaled_dot_product_attention(
-        q_HTd[None], k_GSd[None], v_GSd[None], attn_mask=seen_TS, scale=scale, enable_gqa=True
+        q_HTd[None], k[None], v[None], attn_mask=seen_TS, scale=scale, enable_gqa=grouped
     )[0]
 
 

@@ -12,7 +12,7 @@ import torch
 
 from hafs.core.errors import HafsError
 from hafs.data.samples import Sample
-from hafs.modeling import out_of_memory
+from hafs.modeling import model_parts, out_of_memory
 from hafs.modeling.loss import token_loss
 from hafs.modeling.packing import pack, packed_sequence, supervised_states
 
@@ -67,10 +67,11 @@ def _within_memory(net: Any, samples: Sequence[Sample]) -> list[Likelihood] | No
 
 
 def _of_row(net: Any, samples: Sequence[Sample]) -> list[Likelihood]:
-    packed = packed_sequence(samples).to(net.device)
+    packed = packed_sequence(samples)
+    ends = np.searchsorted(packed.predicts_N.numpy(), packed.borders).tolist()
+    packed = packed.to(model_parts.device_of(net))
     hidden_ND, head = supervised_states(net, packed)
     hidden_ND = hidden_ND.to(head.weight_VD.dtype)
-    ends = np.searchsorted(packed.predicts_N.cpu().numpy(), packed.borders).tolist()
     losses = [token_loss(hidden_ND[i:j], head, packed.target_N[i:j]) for i, j in pairwise(ends)]
     return [
         Likelihood(float(loss.nats), j - i, int(loss.correct))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from hafs.modeling.borders import Borders
 from hafs.modeling.head import OutputHead, head_of
 
 _RUN_MODE = "_hafs_run_mode"
@@ -55,6 +56,11 @@ def head(net: Any) -> OutputHead:
     return head_of(base_of(net))
 
 
+def device_of(net: Any) -> torch.device:
+    """The device that a model computes on: the head's. Its first parameter, the embedding, may stay in CPU memory."""
+    return base_of(net).get_output_embeddings().weight.device
+
+
 def run_mode(net: Any) -> RunMode:
     """The mode of a model; the fastest one for a model that was not loaded by hafs."""
     return getattr(base_of(net), _RUN_MODE, None) or RunMode()
@@ -83,9 +89,9 @@ def hidden_states(net: Any, tokens_T: torch.Tensor, positions_T: torch.Tensor, b
         position_ids=positions_T[None],
         attention_mask=None,
         use_cache=False,
-        borders=list(borders),
+        borders=Borders.of(borders),
     )
-    return out.last_hidden_state[0]
+    return out.last_hidden_state.squeeze(0)
 
 
 def last_hidden(out: Any) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 import torch
 
+from hafs.core.cuda_allocator import under_wsl2
+
 _SAYS_SO = (
     "out of memory",
     "cublas_status_alloc_failed",
@@ -21,14 +23,19 @@ _SAYS_SO = (
 )
 
 
+_SAYS_SO_UNDER_WSL2 = ("device not ready",)
+"""What CUDA says there when Windows cannot make memory resident (github.com/microsoft/WSL/issues/41176)."""
+
+
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an error, or one that it came from, says that device or host memory ran out."""
+    words = _SAYS_SO + (_SAYS_SO_UNDER_WSL2 if under_wsl2() else ())
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         if isinstance(error, torch.OutOfMemoryError | MemoryError):
             return True
-        if isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _SAYS_SO):
+        if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -46,3 +53,5 @@ def free_cache() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()

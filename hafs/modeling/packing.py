@@ -12,6 +12,7 @@ import torch
 
 from hafs.data.samples import Sample
 from hafs.modeling import model_parts
+from hafs.modeling.borders import Borders
 from hafs.modeling.head import OutputHead
 
 
@@ -50,7 +51,7 @@ class PackedSequence:
     """Token ids, int64."""
     positions_T: torch.Tensor
     """Position of each token in its own sample, int64."""
-    borders: list[int]
+    borders: Sequence[int]
     """Where samples begin, then T."""
     predicts_N: torch.Tensor
     """Positions whose next token is supervised, int64."""
@@ -58,13 +59,21 @@ class PackedSequence:
     """Those next tokens, int64."""
 
     def to(self, device: torch.device) -> Self:
-        """The row on a device."""
+        """The row on a device, in one copy."""
+        if self.tokens_T.device == device:
+            return self
+        borders_S = torch.tensor(self.borders)
+        parts = (self.tokens_T, self.positions_T, self.predicts_N, self.target_N, borders_S)
+        moved = torch.cat(parts).to(device, non_blocking=True).split([len(part) for part in parts])
+        tokens_T, positions_T, predicts_N, target_N, places = moved
+        borders = Borders(self.borders, offsets=places.int())
         return replace(
             self,
-            tokens_T=self.tokens_T.to(device, non_blocking=True),
-            positions_T=self.positions_T.to(device, non_blocking=True),
-            predicts_N=self.predicts_N.to(device, non_blocking=True),
-            target_N=self.target_N.to(device, non_blocking=True),
+            tokens_T=tokens_T,
+            positions_T=positions_T,
+            borders=borders,
+            predicts_N=predicts_N,
+            target_N=target_N,
         )
 
 

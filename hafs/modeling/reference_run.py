@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from hafs.modeling.gpu_kernels import without_gpu_kernels
+
 SMALL_WINDOW = 6
 _WINDOWS = re.compile(r"(\w*sliding_window(_size)?|(attention_)?window_size|attention_chunk_size|local_attention)")
 
@@ -35,11 +37,12 @@ def untouched(net: Any) -> Iterator[None]:
 
 @contextmanager
 def transformers_attention(net: Any, name: str) -> Iterator[None]:
-    """Use the attention of transformers instead of the one registered under `name`."""
+    """Use the attention of transformers instead of the one registered under `name`, and its own kernels."""
     changed = [config for config in _configs(net) if config._attn_implementation == name]
     try:
         set_attention(changed, "eager")
-        yield
+        with without_gpu_kernels():
+            yield
     finally:
         set_attention(changed, name)
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from hafs.modeling.attention_rule import AttentionRule
+from hafs.modeling.causal_attention import for_each_head
 
 BLOCK = 256
 """Queries per matrix product, if the reach is limited or the scores are computed explicitly."""
@@ -60,21 +61,16 @@ def _fused(q_HTd, k_GSd, v_GSd, seen_TS, rule: AttentionRule) -> torch.Tensor:
         q_HTd, k_GSd, v_GSd = _with_sinks(q_HTd, k_GSd, v_GSd, rule)
         seen_TS = F.pad(seen_TS, (1, 0), value=True)
     out = F.scaled_dot_product_attention(
-        q_HTd[None], _repeated(k_GSd, q_HTd)[None], _repeated(v_GSd, q_HTd)[None],
+        q_HTd[None], for_each_head(k_GSd, q_HTd)[None], for_each_head(v_GSd, q_HTd)[None],
         attn_mask=seen_TS, scale=rule.scale, dropout_p=rule.dropout,
     )  # fmt: skip
     return out[0][..., :width]
 
 
-def _repeated(x_GSd: torch.Tensor, q_HTd: torch.Tensor) -> torch.Tensor:
-    """Keys or values, repeated for each query head: CUDA's kernels with a mask support no groups."""
-    return x_GSd.repeat_interleave(q_HTd.shape[0] // x_GSd.shape[0], 0)
-
-
 def _with_sinks(q_HTd, k_GSd, v_GSd, rule: AttentionRule):
     """Add a first key with value zero; its score with every query of a head is the head's sink."""
     assert rule.sinks_H is not None
-    k, v = _repeated(k_GSd, q_HTd), _repeated(v_GSd, q_HTd)
+    k, v = for_each_head(k_GSd, q_HTd), for_each_head(v_GSd, q_HTd)
     one = torch.zeros(SINK_WIDTH, dtype=q_HTd.dtype, device=q_HTd.device)
     one[0] = 1
     q = torch.cat([q_HTd, one.expand(len(q_HTd), q_HTd.shape[1], SINK_WIDTH)], -1)
@@ -85,7 +81,7 @@ def _with_sinks(q_HTd, k_GSd, v_GSd, rule: AttentionRule):
 
 
 def _by_hand(q_HTd, k_GSd, v_GSd, seen_TS, rule: AttentionRule, bias_HTS: torch.Tensor | None) -> torch.Tensor:
-    k, v = _repeated(k_GSd, q_HTd), _repeated(v_GSd, q_HTd)
+    k, v = for_each_head(k_GSd, q_HTd), for_each_head(v_GSd, q_HTd)
     scores_HTS = torch.bmm(q_HTd, k.transpose(1, 2)).float() * rule.scale
     if rule.softcap is not None:
         scores_HTS = torch.tanh(scores_HTS / rule.softcap) * rule.softcap

@@ -166,6 +166,10 @@ def _with_model(asked: PlanRequest, option: Option) -> Iterator[Change]:
 def _with_hardware(asked: PlanRequest, cards: Sequence[Hardware]) -> Iterator[Change]:
     for card in cards:
         if card.name != asked.hardware.name and card.device == "cuda":
-            product_bytes = 2 if card.bf16 else 4
+            product_bytes = 2 if card.bf16 or card.fp16 else 4
             changed = replace(asked, hardware=card)
-            yield (f"hardware={card.name}",), _setup(changed, device="cuda", product_bytes=product_bytes), ""
+            yield (
+                (f"hardware={card.name}",),
+                _setup(changed, device="cuda", product_bytes=product_bytes, flash=card.bf16 is not None),
+                "",
+            )

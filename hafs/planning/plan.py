@@ -47,6 +47,8 @@ class Plan:
 
     asked: PlanRequest
     row: SequenceShape
+    row_limit: int
+    """Tokens that a packed sequence may hold; a run starts with it."""
     row_why: str
     terms: Sequence[Term]
     duration: Duration
@@ -128,6 +130,7 @@ def make(asked: PlanRequest, constants: Constants) -> Plan:
     return Plan(
         asked=asked,
         row=row,
+        row_limit=limit,
         row_why=why,
         terms=memory.terms(asked.shapes, asked.setup, row, constants),
         duration=duration.estimate(

@@ -135,6 +135,7 @@ def setup(
         embedding_on_cpu=model.embedding_on_cpu,
         product_bytes=product_bytes,
         device=hardware.device,
+        flash=hardware.device == "cuda" and product_bytes == 2 and hardware.bf16 is not None,
     )
 
 
@@ -149,9 +150,13 @@ def trainable(adapter: Adapter, quant: Quant) -> tuple[Quant, str]:
 def product_type(wish: str, hardware: Hardware) -> tuple[Literal[2, 4], str]:
     """Bytes of the type that products are computed in, and why."""
     if wish != "auto":
-        return (2, f"bfloat16: precision={wish}") if wish == "bf16" else (4, f"float32: precision={wish}")
+        names: dict[str, tuple[Literal[2, 4], str]] = {"bf16": (2, "bfloat16"), "fp16": (2, "float16")}
+        size, name = names.get(wish, (4, "float32"))
+        return size, f"{name}: precision={wish}"
     if hardware.bf16:
         return 2, f"bfloat16: {hardware.title} supports it"
+    if hardware.fp16:
+        return 2, f"float16, with a scaled loss: {hardware.title} does not support bf16"
     return 4, f"float32: {hardware.title} does not support bf16"
 
 

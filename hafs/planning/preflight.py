@@ -7,6 +7,7 @@ GPU, answers without an end, a logger without its key. The longest batch is run 
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from hafs.core.errors import ConfigError, DataError, HafsError, RunError
 from hafs.data.prepare import Prepared
 from hafs.data.samples import Split
 from hafs.modeling import hardware
-from hafs.modeling.hardware.detect import detected, nvidia_smi
+from hafs.modeling.hardware.detect import detected, nvidia_smi, unknown_gpu
+from hafs.modeling.hardware.gpu_memory import limit_memory
 from hafs.planning import calibration, plan, plan_builder
 from hafs.planning.memory import staying
 from hafs.planning.plan import Plan, gib, spell
@@ -44,7 +46,10 @@ def planned(
         on: The device of the run.
         chosen: The type of products, and why.
     """
-    found, constants = calibration.applied(detected(on.type), calibration.default_path())
+    found, constants = calibration.applied(_hardware(on), calibration.default_path())
+    allowed = limit_memory(on)
+    if allowed is not None:  # what the driver and other programs hold is not this run's
+        found = replace(found, memory_bytes=min(found.memory_bytes, allowed + constants.context_bytes))
     train, report = data.splits["train"], data.report.splits["train"]
     lengths = trained_lengths(train.lengths, train.rejected_lengths, components.stages)
     load = workload(
@@ -72,6 +77,15 @@ def planned(
     except (HafsError, KeyError):
         return None
     return plan.make(asked, constants)
+
+
+def _hardware(on: torch.device) -> hardware.Hardware:
+    """What is known of a device: from its driver, or from torch where the driver does not tell (ROCm, containers)."""
+    found = detected(on.type)
+    if on.type != "cuda" or found.device == "cuda":
+        return found
+    card = torch.cuda.get_device_properties(on)
+    return unknown_gpu(card.name, card.total_memory, bf16=torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def lines(found: Plan) -> Iterator[str]:
@@ -165,7 +179,7 @@ def memory(found: Plan, on: torch.device) -> None:
     """
     stays = staying(found.terms)
     free, holders = _free(on)
-    if stays > free:
+    if free is not None and stays > free:
         held = f"; used by {', '.join(holders)}" if holders else ""
         raise RunError(
             f"the model alone needs {gib(stays)} GiB, and {gib(free)} GiB are free on {on}{held}",
@@ -175,13 +189,17 @@ def memory(found: Plan, on: torch.device) -> None:
         )
 
 
-def _free(on: torch.device) -> tuple[int, list[str]]:
-    """Free bytes, and on a GPU who holds the rest."""
+def _free(on: torch.device) -> tuple[int | None, list[str]]:
+    """Free bytes, and on a GPU who holds the rest; None where the driver does not tell."""
     if on.type != "cuda":
         return psutil.virtual_memory().available, []
+    try:
+        free, _ = torch.cuda.mem_get_info(on)
+    except RuntimeError:
+        return None, []
     rows = nvidia_smi("pid,process_name,used_memory", query="compute-apps")
     others = [row for row in rows if len(row) == 3 and row[0] != str(os.getpid())]
-    return torch.cuda.mem_get_info(on)[0], [f"{Path(name).name} ({pid}, {used} MiB)" for pid, name, used in others]
+    return free, [f"{Path(name).name} ({pid}, {used} MiB)" for pid, name, used in others]
 
 
 def build_of_torch(on: torch.device) -> None:

@@ -24,8 +24,8 @@ class Local(Host):
 
     quant: str
     """Option of conf/quant/: quantization of the base, best the same as in the training of its adapters."""
-    precision: Literal["auto", "bf16", "fp32"]
-    """auto: bf16 if the hardware supports it."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"]
+    """auto: bf16 if the hardware supports it, fp16 on GPUs without."""
     accelerator: Literal["auto", "cpu", "gpu"]
     """auto: a GPU if available."""
     rows: Positive

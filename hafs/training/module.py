@@ -26,6 +26,7 @@ from hafs.chat import Conversation
 from hafs.core.signals import StopSignals
 from hafs.data.samples import AnswerPair, Sample
 from hafs.modeling import out_of_memory
+from hafs.modeling.adapter.lora_forward import cast_once
 from hafs.modeling.generation import Answer
 from hafs.modeling.loss import TokenLoss, token_loss
 from hafs.modeling.packing import PackedSequence, pack, packed_sequence, supervised_states, supervised_tokens
@@ -53,6 +54,7 @@ class FineTuningModule(Resumable):
         tokenizer: The model's tokenizer, for callbacks that generate.
         stop: Stop requests by signal.
         compute_dtype: The type for autocast; None: no autocast.
+        scales_loss: Whether products are computed in fp16, whose gradients need a scaled loss.
     """
 
     def __init__(
@@ -67,8 +69,9 @@ class FineTuningModule(Resumable):
         tokenizer: Any,
         stop: StopSignals,
         compute_dtype: torch.dtype | None = None,
+        scales_loss: bool = False,
     ) -> None:
-        super().__init__(net, optimizer=optimizer, row_tokens=row_tokens, run=run, stop=stop)
+        super().__init__(net, optimizer=optimizer, row_tokens=row_tokens, run=run, stop=stop, scales_loss=scales_loss)
         self.automatic_optimization = False
         self.seed, self.max_grad_norm = seed, max_grad_norm
         self.compute_dtype, self.tokenizer = compute_dtype, tokenizer
@@ -86,9 +89,7 @@ class FineTuningModule(Resumable):
     def training_step(self, samples: Sequence[Sample], _: int) -> None:
         """Train on one effective batch."""
         optimizer: Any = self.optimizers()
-        loss, rows = self._within_memory(samples, self._gradients)
-        self.devices.sum_gradients(self.trainable().values())
-        loss = self.devices.summed(loss)
+        loss, rows = self._all_gradients(samples)
         units, pairs = units_of(samples), self.stage.preference is not None
         rate = learning_rate(self.stage, step=self.cursor.step, steps=self.stage_steps) / 2 ** len(self.rollbacks)
         for group in optimizer.param_groups:
@@ -152,11 +153,24 @@ class FineTuningModule(Resumable):
             samples: The step's samples.
             with_gradients: Called before the gradients are cleared.
         """
-        self._within_memory(samples, self._gradients)
+        self._all_gradients(samples)
         with_gradients()
         self.zero_grad(set_to_none=True)
         with torch.no_grad():
             self._within_memory(samples, self._loss_of_samples)
+
+    def _all_gradients(self, samples: Sequence[Sample]) -> tuple[TokenLoss, int]:
+        """Loss and gradients of the step over all devices; computed again where fp16 overflows."""
+        while True:
+            loss, rows = self._within_memory(samples, self._gradients)
+            self.devices.sum_gradients(self.trainable().values())
+            loss = self.devices.summed(loss)
+            if not self.loss_scale.enabled:
+                return loss, rows
+            gradients = [p.grad for p in self.trainable().values() if p.grad is not None]
+            if self.loss_scale.unscaled(gradients, float(loss.nats)):
+                return loss, rows
+            self.zero_grad(set_to_none=True)
 
     def _gradients(self, samples: Sequence[Sample]) -> tuple[TokenLoss, int]:
         """Accumulate the gradients of the step's mean loss over its packed sequences."""
@@ -164,13 +178,14 @@ class FineTuningModule(Resumable):
         units = units_of(samples)
         mine = self.devices.share(rows)
         total = TokenLoss.nothing(self.device)
-        with self.devices.local_gradients():
+        with self.devices.local_gradients(), cast_once(self.net, enabled=self.on_gpu):
             for j, (packed, weight) in enumerate(mine):
                 torch.manual_seed(
                     key(self.seed, self.stage.name, self.cursor.epoch, self.cursor.step, j, self.global_rank)
                 )
                 part = self.loss_of(packed.to(self.device))
-                self.manual_backward(part.nats * (weight * self.devices.gradient_scale() / units))
+                scale = weight * self.devices.gradient_scale() * self.loss_scale.value / units
+                self.manual_backward(part.nats * scale)
                 total = total.plus(part, weight)
                 del part  # frees this sequence's graph before the next forward pass
         return total, len(mine)

@@ -14,6 +14,7 @@ from hafs.data.samples import PairSplit, Split
 from hafs.runs.run_folder import Run
 from hafs.training.best_epoch import BestEpoch
 from hafs.training.devices import Devices
+from hafs.training.loss_scale import LossScale
 from hafs.training.micro_batch_size import MicroBatchSize
 from hafs.training.reference import Reference, set_dropout_rates
 from hafs.training.rollback import Rollback
@@ -30,6 +31,7 @@ class Resumable(pl.LightningModule):
         row_tokens: Initial maximum tokens of one forward pass (micro-batch size).
         run: Where checkpoints and events go.
         stop: Stop requests by signal.
+        scales_loss: Whether products are computed in fp16.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class Resumable(pl.LightningModule):
         row_tokens: int,
         run: Run,
         stop: StopSignals,
+        scales_loss: bool = False,
     ) -> None:
         super().__init__()
         self.net: Any = net
         self.make_optimizer, self.run, self.stop = optimizer, run, stop
         self.micro_batch_size = MicroBatchSize(row_tokens, on_shrink=self._note_shrink)
+        self.loss_scale = LossScale(enabled=scales_loss, on_shrink=self._note_smaller_scale)
         self.best = BestEpoch(run.checkpoints)
         self.decides = "loss"
         self.reference = Reference({})
@@ -58,6 +62,15 @@ class Resumable(pl.LightningModule):
         """Whether this process has rehearsed its first step."""
         self.updating = False
         """Whether an optimizer step is running: weights, optimizer and cursor are then inconsistent."""
+
+    def cpu(self) -> "Resumable":
+        """Stay on the device: Lightning calls this after every fit and validate, and answers are generated next."""
+        return self
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the module is on a GPU; Lightning's own property knows CUDA only."""
+        return self.device.type != "cpu"
 
     @property
     def devices(self) -> Devices:
@@ -113,6 +126,7 @@ class Resumable(pl.LightningModule):
             "trained": {name: p.detach() for name, p in self.trainable().items()},
             "optimizer": optimizer.state_dict(),
             "row_tokens": self.micro_batch_size.tokens,
+            "loss_scale": self.loss_scale.state(),
             "stopped": trainer.should_stop,
             "rollbacks": len(self.rollbacks),
             "held_out": dict(self.held_out),
@@ -167,8 +181,11 @@ class Resumable(pl.LightningModule):
     def _note_shrink(self, tokens: int, reason: str) -> None:
         self.event("out_of_memory", total=self.cursor.total, row_tokens=tokens, reason=reason)
 
+    def _note_smaller_scale(self, scale: float) -> None:
+        self.event("loss_scale", total=self.cursor.total, scale=scale)
+
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore what `state` returned. The next steps are then bit for bit the same as without the interruption.
+        """Restore what `state` returned. On a CPU the next steps are then bit for bit the same as without it.
 
         Raises:
             HafsError: The state belongs to another model or adapter.
@@ -181,6 +198,7 @@ class Resumable(pl.LightningModule):
                 parameters[name].copy_(value)
         self.cursor = Cursor(**state["cursor"])
         self.micro_batch_size.resume(state["row_tokens"])
+        self.loss_scale.restore(state.get("loss_scale", {}))
         self._resume_optimizer = state["optimizer"]
         self.held_out, self.held_out_at = state["held_out"], tuple(state["held_out_at"]) or None
         self.best.restore(state.get("bests", []))

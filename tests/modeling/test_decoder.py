@@ -3,8 +3,11 @@ import torch
 from generation_nets import PROMPTS, conversation, loaded
 
 from hafs.chat import end_tokens, render
+from hafs.modeling import model_parts
 from hafs.modeling.generation import Generation, Sampling, answer, at_rest, decode, rest
+from hafs.modeling.generation.admission import Admission, cache_bytes_per_token
 from hafs.modeling.generation.decoder import Decoder
+from hafs.modeling.kv_cache import STRIDE, KVCache, rounded
 
 NAMES = [None, "a0", "a1", None, "a1"]
 
@@ -195,3 +198,64 @@ def test_at_rest_no_4_bit_layer_repacks_its_weights():
     net = torch.nn.Sequential(Linear4bit(4, 4), torch.nn.Dropout()).eval()
     rest(net)
     assert [module.training for module in net] == [True, False]
+
+
+def test_rows_are_admitted_as_their_cache_fits(tiny):
+    """Sixteen rows of 4,096 tokens of a 14B would take 12 GiB beside its 9.3."""
+    net, tokenizer = tiny
+    rows = rows_of(tokenizer)
+    room = rounded(max(len(row.prompt) + row.limit for row in rows))
+    expected = said(net, tokenizer, rows_of(tokenizer), concurrency=5)
+    seen = []
+    with at_rest(net):
+        decoder = Decoder(net, ends=end_tokens(tokenizer), rows=5)
+        decoder.admission = Admission(2 * room)
+        for row in rows:
+            decoder.add(row)
+        while decoder:
+            decoder.step()
+            seen.append(len(decoder.running))
+    assert max(seen) == 2
+    assert [row.said for row in rows] == expected
+
+
+def test_a_cache_counts_the_bytes_that_its_tokens_take(tiny):
+    net, _ = tiny
+    kv_cache, decoder = KVCache(), model_parts.decoder_of(net)
+    kv_cache.begin_packed([(kv_cache.open(), STRIDE)])
+    with at_rest(net), torch.no_grad():
+        ids = torch.arange(STRIDE)[None]
+        decoder(input_ids=ids, position_ids=ids, use_cache=False, kv_cache=kv_cache)
+    held = sum(x.numel() * x.element_size() for x in (*kv_cache._keys.values(), *kv_cache._values.values()))
+    assert held == STRIDE * cache_bytes_per_token(net)
+    assert Admission.of(net).tokens > 1000
+
+
+@pytest.mark.parametrize("fails_at", [1, 4, 9])
+def test_where_memory_runs_out_fewer_rows_go_on_and_nothing_is_lost_or_said_twice(tiny, monkeypatch, fails_at):
+    net, tokenizer = tiny
+    expected = said(net, tokenizer, rows_of(tokenizer), concurrency=5)
+    rows, told, passes = rows_of(tokenizer), {}, []
+    real = Decoder._pass
+
+    def limited(self, ids, *of):
+        passes.append(len(self.running))
+        if len(passes) >= fails_at and len(self.running) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(self, ids, *of)
+
+    monkeypatch.setattr(Decoder, "_pass", limited)
+    with at_rest(net):
+        for row, token in decode(net, rows, ends=end_tokens(tokenizer), concurrency=5):
+            told.setdefault(id(row), []).extend([] if token is None else [token])
+    assert [row.said for row in rows] == expected
+    assert [told[id(row)] for row in rows] == expected
+    assert max(passes[fails_at:]) <= 5
+
+
+def test_memory_that_runs_out_for_a_single_row_is_an_error(tiny, monkeypatch):
+    net, tokenizer = tiny
+    out = torch.OutOfMemoryError("CUDA out of memory")
+    monkeypatch.setattr(Decoder, "_pass", lambda *_: (_ for _ in ()).throw(out))
+    with at_rest(net), pytest.raises(torch.OutOfMemoryError):
+        list(decode(net, rows_of(tokenizer)[:1], ends=end_tokens(tokenizer)))

@@ -36,7 +36,16 @@ def test_every_hardware_plans_the_14b(name, here):
     plan = planned("model=qwen14b", f"hardware={name}").plan
     assert plan.total == sum(term.bytes for term in plan.terms)
     assert plan.duration.best <= plan.duration.usual <= plan.duration.worst
-    assert plan.asked.setup.product_bytes == (2 if plan.asked.hardware.bf16 else 4)
+    known = plan.asked.hardware
+    assert plan.asked.setup.product_bytes == (2 if known.bf16 or known.fp16 else 4)
+    assert plan.asked.setup.flash is (known.device == "cuda" and known.bf16 is not None)
+
+
+def test_a_14b_fits_a_t4_in_fp16_and_hardly_in_fp32(here):
+    half, full = (planned("model=qwen14b", "hardware=t4_16gb", *more).plan for more in ([], ["precision=fp32"]))
+    assert (half.verdict, full.verdict) == ("feasible", "marginal")
+    assert "float16" in half.asked.precision
+    assert half.duration.usual < full.duration.usual / 3
 
 
 def test_the_shipped_hardware_is_what_the_issue_names():
@@ -54,7 +63,7 @@ def test_a_14b_in_four_bits_fits_16_gb_and_a_32b_does_not(here):
         ["model=qwen32b", "hardware=rtx5060ti_16gb"],
         ["model=qwen14b", "hardware=rtx5060ti_16gb", "adapter.r=128"],
         ["model=qwen14b", "adapter=none", "hardware=rtx5060ti_16gb"],
-        ["model=qwen14b", "hardware=t4_16gb", "dataset.max_length=512"],
+        ["model=qwen32b", "hardware=t4_16gb", "dataset.max_length=512"],
     ],
 )
 def test_every_proposal_fits_when_its_overrides_are_typed(words, here):

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from hafs.core.errors import AllProvidersDown
 from hafs.evaluation.metrics import Said
-from hafs.evaluation.rows import GPU_ROW_TOKENS, ROW_TOKENS, EvaluationRow
+from hafs.evaluation.rows import EvaluationRow, row_tokens_of
 from hafs.evaluation.subject import Subject
 from hafs.modeling.adapter.lora_forward import Share, chosen
 from hafs.modeling.likelihood import Likelihood, likelihoods
@@ -139,4 +139,4 @@ def likely(
 
 def _under(net: Any, name_of: Callable[[Path | None], str | None], *, folder: Path | None, samples: Any):
     with chosen([Share(name_of(folder), slice(None))]):
-        return likelihoods(net, samples, row_tokens=ROW_TOKENS.get(net.device.type, GPU_ROW_TOKENS))
+        return likelihoods(net, samples, row_tokens=row_tokens_of(net))

@@ -74,11 +74,11 @@ class _LowRank(torch.autograd.Function):
     """`base + scale * (x A^T) B^T`, one fused multiply-add, and its gradients without a second copy of x."""
 
     @staticmethod
-    def forward(ctx, base_TO, x_TI, a_RI, b_OR, scale):
-        a, b = a_RI.to(x_TI.dtype), b_OR.to(x_TI.dtype)
+    def forward(ctx, base_TO, x_TI, a_RI, b_OR, scale, cast):
+        a, b = cast or (a_RI.to(x_TI.dtype), b_OR.to(x_TI.dtype))
         down_TR = x_TI @ a.T
-        ctx.save_for_backward(x_TI, a_RI, b_OR, down_TR)
-        ctx.scale = scale
+        ctx.save_for_backward(x_TI, *(cast or (a_RI, b_OR)), down_TR)
+        ctx.scale, ctx.types = scale, (a_RI.dtype, b_OR.dtype)
         return torch.addmm(base_TO, down_TR, b.T, alpha=scale)
 
     @staticmethod
@@ -86,9 +86,43 @@ class _LowRank(torch.autograd.Function):
         x_TI, a_RI, b_OR, down_TR = ctx.saved_tensors
         grad_down_TR = grad_TO @ b_OR.to(grad_TO.dtype) * ctx.scale
         grad_x = grad_down_TR @ a_RI.to(grad_TO.dtype) if ctx.needs_input_grad[1] else None
-        grad_a = (grad_down_TR.T @ x_TI).to(a_RI.dtype)
-        grad_b = (grad_TO.T @ down_TR).to(b_OR.dtype) * ctx.scale
-        return grad_TO, grad_x, grad_a, grad_b, None
+        grad_a = (grad_down_TR.T @ x_TI).to(ctx.types[0])
+        grad_b = (grad_TO.T @ down_TR).to(ctx.types[1]) * ctx.scale
+        return grad_TO, grad_x, grad_a, grad_b, None, None
+
+
+_CASTS = "_hafs_casts"
+
+
+@contextmanager
+def cast_once(net: torch.nn.Module, *, enabled: bool = True) -> Iterator[None]:
+    """Convert each adapter weight to the type of products once in here, and not in every pass and recomputation.
+
+    The weights must not change in here. The copies take two bytes per trained parameter.
+
+    Args:
+        net: With `use_lora_forward` applied.
+        enabled: False: do nothing.
+    """
+    layers = [module for module in net.modules() if isinstance(module, LoraLayer)] if enabled else []
+    for layer in layers:
+        setattr(layer, _CASTS, {})
+    try:
+        yield
+    finally:
+        for layer in layers:
+            setattr(layer, _CASTS, None)
+
+
+def _cast(layer: Any, name: str, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The weights of an adapter in another type, kept until `cast_once` ends; None outside of it."""
+    casts = getattr(layer, _CASTS, None)
+    if casts is None:
+        return None
+    if (name, dtype) not in casts:
+        weights = layer.lora_A[name].weight, layer.lora_B[name].weight
+        casts[name, dtype] = tuple(weight.detach().to(dtype) for weight in weights)
+    return casts[name, dtype]
 
 
 def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -100,9 +134,9 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
         return type(layer).forward(layer, x, *args, **kwargs)
     base = layer.get_base_layer()(x)
     x_TI = layer.lora_dropout[name](x).flatten(0, -2)
-    out_TO = _LowRank.apply(
-        base.flatten(0, -2), x_TI, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
-    )
+    weights = layer.lora_A[name].weight, layer.lora_B[name].weight
+    cast = _cast(layer, name, x_TI.dtype)
+    out_TO = _LowRank.apply(base.flatten(0, -2), x_TI, *weights, layer.scaling[name], cast)
     return out_TO.view(base.shape)
 
 

@@ -7,15 +7,16 @@ what it would say alone.
 Legend: `B` rows, `T` tokens, `D` width, `V` vocabulary.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NamedTuple
 
 import torch
 
 from hafs.core.errors import HafsError
-from hafs.modeling import model_parts
+from hafs.modeling import model_parts, out_of_memory
 from hafs.modeling.adapter.lora_forward import Share, chosen, sharable, shares_of
+from hafs.modeling.generation.admission import Admission
 from hafs.modeling.generation.grammar import Grammar
 from hafs.modeling.generation.sampling import Sampling, next_tokens
 from hafs.modeling.kv_cache import KVCache
@@ -46,6 +47,11 @@ class Generation:
         self.memory: Mapping[str, Any] | None = None  # a model's own cache, where it has to be used
         self.finish: Finish | None = None
 
+    @property
+    def context(self) -> list[int]:
+        """Its prompt and what it said so far."""
+        return [*self.prompt, *self.said]
+
     def take(self, token: int, ends: frozenset[int]) -> None:
         """Note the next token; an end token ends the answer and is no part of it."""
         if token in ends:
@@ -72,7 +78,7 @@ class Decoder:
     Args:
         net: A model at rest, with its adapters.
         ends: Token ids that end an answer.
-        rows: How many run at once; others wait.
+        rows: How many run at once, if their keys and values fit in memory; others wait.
     """
 
     def __init__(self, net: Any, *, ends: Iterable[int], rows: int = 16) -> None:
@@ -87,6 +93,7 @@ class Decoder:
         self.kv_cache = KVCache()
         self.running: list[Generation] = []
         self.waiting: list[Generation] = []
+        self.at_most, self.admission = rows, Admission.of(net)
 
     @property
     def device(self) -> torch.device:
@@ -113,14 +120,31 @@ class Decoder:
         if not self:
             return []
         with self.taking((self.running or self.waiting)[0].adapter):
-            told = self._continue() if self.running else []
+            told = self._within_memory(lambda _: self._continue(), self.running) if self.running else []
             joining = self._next_joining()
             if joining:
-                told += self._join(joining)
+                told += self._within_memory(self._join, joining)
         self._leave([row for row in self.running if row.finish])
         if not self:
             self.kv_cache.clear()
+            self.rows = self.at_most
         return told
+
+    def _within_memory(self, work: Callable[[list[Generation]], list[Token]], rows: list[Generation]) -> list[Token]:
+        """Do it; where memory runs out, all rows wait again with what they said, and half as many run from then on."""
+        try:
+            return work(rows)
+        except Exception as error:
+            begun = [*self.running, *(row for row in rows if row not in self.running)]
+            if len(begun) < 2 or not out_of_memory.is_out_of_memory(error):
+                raise
+        self.rows = len(begun) // 2  # outside the handler: the error holds on to what did not fit
+        self.running, self.waiting = [], [*(row for row in begun if not row.finish), *self.waiting]
+        for row in begun:
+            row.memory = None
+        self.kv_cache.clear()
+        out_of_memory.free_cache()
+        return []
 
     def taking(self, adapter: str | None) -> AbstractContextManager[Any]:
         """Context for passes with one adapter, for models whose adapters cannot be selected per token.
@@ -141,8 +165,10 @@ class Decoder:
         while self.waiting and len(joining) < room:
             if not self.sharable and self.waiting[0].adapter != (self.running + joining + self.waiting)[0].adapter:
                 break  # wait until the answers with the other adapter have ended
-            tokens += len(self.waiting[0].prompt)
+            tokens += len(self.waiting[0].context)
             if joining and tokens > PROMPT_TOKENS:
+                break
+            if not self.admission.admits([*self.running, *joining, self.waiting[0]]):
                 break
             joining.append(self.waiting.pop(0))
         return joining
@@ -151,10 +177,10 @@ class Decoder:
         if self.cache != "hafs":
             self.running += rows
             return self._one_by_one(rows)
-        counts = [len(row.prompt) for row in rows]
+        counts = [len(row.context) for row in rows]
         self.kv_cache.begin_packed([(self.kv_cache.open(), count) for count in counts])
         self.running += rows
-        hidden_TD = self.packed([row.prompt for row in rows], [0] * len(rows), [row.adapter for row in rows])
+        hidden_TD = self.packed([row.context for row in rows], [0] * len(rows), [row.adapter for row in rows])
         ends_B = torch.tensor(counts, device=self.device).cumsum(0) - 1
         return self._take(rows, self.logits(hidden_TD[ends_B]))
 
@@ -181,8 +207,8 @@ class Decoder:
 
     def _alone(self, row: Generation) -> torch.Tensor:
         if self.cache == "none":
-            return self.whole([*row.prompt, *row.said], row.adapter)
-        tokens_T = torch.tensor(row.said[-1:] if row.memory else row.prompt, device=self.device)
+            return self.whole(row.context, row.adapter)
+        tokens_T = torch.tensor(row.said[-1:] if row.memory else row.context, device=self.device)
         with chosen(self._shares([row.adapter], [len(tokens_T)])):
             hidden_TD, row.memory = model_parts.continue_with_own_cache(self.net, tokens_T, row.memory)
         return hidden_TD

@@ -11,7 +11,7 @@ from hafs.core.launched import local_rank
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["auto", "bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Efficiency = Annotated[list[Share], Field(min_length=3, max_length=3)]
@@ -34,6 +34,8 @@ class Hardware:
     """Bytes per second."""
     bf16: float | None
     """Peak FLOP/s of dense bf16 products accumulated in float32; None: no bf16."""
+    fp16: float | None = None
+    """The same in fp16, which hafs uses on GPUs without bf16; None: not used."""
     fp32: float
     """The same in float32."""
     efficiency: tuple[float, float, float]
@@ -46,8 +48,8 @@ class Hardware:
     """The oldest CUDA version whose torch builds support the device."""
 
     def rate(self, product_bytes: int) -> float:
-        """Peak FLOP/s in bf16 (2) or float32 (4)."""
-        return self.bf16 if product_bytes == 2 and self.bf16 else self.fp32
+        """Peak FLOP/s in bf16 or fp16 (2), or in float32 (4)."""
+        return (self.bf16 or self.fp16 or self.fp32) if product_bytes == 2 else self.fp32
 
 
 def machine(
@@ -59,6 +61,7 @@ def machine(
     context_gib: Annotated[float, Field(ge=0)],
     bandwidth_gb_s: Positive,
     bf16_tflops: Positive | None,
+    fp16_tflops: Positive | None,
     fp32_tflops: Positive,
     efficiency: Efficiency,
     watts: Positive,
@@ -74,6 +77,7 @@ def machine(
         context_bytes=int(context_gib * GIB),
         bandwidth=bandwidth_gb_s * 1e9,
         bf16=bf16_tflops and bf16_tflops * 1e12,
+        fp16=fp16_tflops and fp16_tflops * 1e12,
         fp32=fp32_tflops * 1e12,
         efficiency=(efficiency[0], efficiency[1], efficiency[2]),
         watts=watts,
@@ -91,6 +95,7 @@ def local(
     context_gib: None,
     bandwidth_gb_s: Positive | None,
     bf16_tflops: Positive | None,
+    fp16_tflops: Positive | None,
     fp32_tflops: Positive | None,
     efficiency: Efficiency | None,
     watts: Positive | None,
@@ -107,6 +112,7 @@ def local(
         "memory_bytes": memory_gib and int(memory_gib * GIB),
         "bandwidth": bandwidth_gb_s and bandwidth_gb_s * 1e9,
         "bf16": bf16_tflops and bf16_tflops * 1e12,
+        "fp16": fp16_tflops and fp16_tflops * 1e12,
         "fp32": fp32_tflops and fp32_tflops * 1e12,
         "efficiency": efficiency and tuple(efficiency),
         "watts": watts,
@@ -130,19 +136,20 @@ def device(accelerator: str) -> "torch.device":
     """
     import torch
 
-    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+    metal = torch.backends.mps.is_available()
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available() and not (metal and accelerator == "gpu"):
         raise ConfigError(
             "trainer.accelerator requires a GPU, and torch finds none", hint="trainer=cpu, or trainer=auto"
         )
     if accelerator != "cpu" and torch.cuda.is_available():
         return torch.device("cuda", local_rank())
-    if accelerator in ("auto", "mps") and torch.backends.mps.is_available():
+    if accelerator in ("auto", "gpu", "mps") and metal:
         return torch.device("mps")
     return torch.device("cpu")
 
 
 def precision(wish: Precision, on: "torch.device") -> Choice:
-    """The type of matrix products: bf16 if the hardware supports it, else fp32.
+    """The type of matrix products: bf16 if the hardware supports it, fp16 on other GPUs, else fp32.
 
     Args:
         wish: As configured.
@@ -151,11 +158,14 @@ def precision(wish: Precision, on: "torch.device") -> Choice:
     import torch
 
     if wish != "auto":
-        return Choice(torch.bfloat16 if wish == "bf16" else torch.float32, f"precision={wish}")
+        types = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+        return Choice(types[wish], f"precision={wish}")
     if on.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Choice(torch.bfloat16, "the GPU supports bf16")
-        return Choice(torch.float32, "the GPU does not support bf16")
+        if torch.cuda.get_device_capability(on) >= (7, 0):
+            return Choice(torch.float16, "the GPU does not support bf16")
+        return Choice(torch.float32, "the GPU is no faster in fp16")
     if on.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return Choice(torch.bfloat16, "the CPU has bf16 instructions")
     return Choice(torch.float32, f"this {on.type} does not support bf16 matrix products")

@@ -31,25 +31,52 @@ def detected(kind: str | None = None) -> Hardware:
 
 
 def _nvidia() -> Hardware | None:
-    """The first visible GPU by `nvidia-smi`; a known card's figures come from its file in `conf/hardware/`."""
-    told = nvidia_smi("name,memory.total,power.limit,compute_cap")
-    if not told:
+    """The first visible GPU by `nvidia-smi`; a known card's figures come from its file in `conf/hardware/`.
+
+    Any field may be `[N/A]` (MIG, integrated GPUs), and old drivers do not know the last one.
+    """
+    fields = ("name", "memory.total", "power.limit", "compute_cap")
+    told = nvidia_smi(",".join(fields)) or nvidia_smi(",".join(fields[:3]))
+    if not told or len(told[0]) < 3:
         return None
-    name, memory, watts, capability = told[0]
-    known = _known_card(name, float(memory))
+    name, memory, watts, *capability = told[0]
+    mib = number(memory) or psutil.virtual_memory().total / 2**20  # an integrated GPU has the system's
+    known = _known_card(name, mib)
     if known:
-        return replace(known, memory_bytes=int(float(memory) * 2**20), title=name, usd_per_hour=None)
+        return replace(known, memory_bytes=int(mib * 2**20), title=name, usd_per_hour=None)
+    new = (number(capability[0]) if capability else None) or 8.0
+    found = unknown_gpu(name, int(mib * 2**20), bf16=new >= 8)
+    return replace(found, watts=number(watts) or found.watts)
+
+
+def number(field: str) -> float | None:
+    """A field of `nvidia-smi` as a number; None for `[N/A]` and other words."""
+    try:
+        return float(field)
+    except ValueError:
+        return None
+
+
+def unknown_gpu(title: str, memory_bytes: int, *, bf16: bool) -> Hardware:
+    """A GPU of which little is known; the rates are guesses, and `hafs plan calibrate` measures.
+
+    Args:
+        title: Its name.
+        memory_bytes: Of its own memory.
+        bf16: Whether it multiplies in bf16.
+    """
     return Hardware(
         name="local",
-        title=name,
+        title=title,
         device="cuda",
-        memory_bytes=int(float(memory) * 2**20),
+        memory_bytes=memory_bytes,
         context_bytes=int(0.5 * 2**30),
         bandwidth=400e9,
-        bf16=40e12 if capability and float(capability) >= 8 else None,
+        bf16=40e12 if bf16 else None,
+        fp16=None if bf16 else 20e12,
         fp32=15e12,
-        efficiency=(0.15, 0.40, 1.0),  # the rates are guesses: `hafs plan calibrate` measures
-        watts=float(watts) if watts.replace(".", "").isdigit() else 250.0,
+        efficiency=(0.15, 0.40, 1.0),
+        watts=250.0,
         usd_per_hour=None,
     )
 

@@ -69,7 +69,9 @@ def trained(shapes: Architecture, setup: Setup) -> list[Term]:
     optimizer = Term(name="optimizer", bytes=states, why=why)
     if setup.rank is None:
         return [gradients, optimizer]
-    adapter = Term(name="adapter", bytes=4 * count, why=f"rank {setup.rank}: {count:,} x 4 bytes")
+    each = 6 if setup.device == "cuda" and setup.product_bytes == 2 else 4
+    copy = ", a 16-bit copy for products included" if each == 6 else ""
+    adapter = Term(name="adapter", bytes=each * count, why=f"rank {setup.rank}: {count:,} x {each} bytes{copy}")
     return [adapter, gradients, optimizer]
 
 

@@ -28,6 +28,8 @@ class Setup:
     product_bytes: Literal[2, 4]
     """Bytes of the type of matrix products."""
     device: Literal["cuda", "mps", "cpu"]
+    flash: bool = True
+    """Whether a GPU has FlashAttention; without it keys and values are repeated for each query head."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,11 +21,15 @@ def kept_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
     T, D, width = row.tokens, shapes.hidden, shapes.intermediate
     b, heads_d, groups_d = setup.product_bytes, shapes.heads * shapes.head_dim, shapes.kv_heads * shapes.head_dim
     norms = 2 * 4 * D + 2 * b * D if b == 2 else 2 * 2 * b * D  # float32 copies of what is normalized, and the result
+    if _norms_are_fused(setup):
+        norms = 3 * b * D  # the second one's input, and both results; the first one's input is kept with checkpointing
+        norms += 0 if setup.checkpointing else b * D
     if setup.rank is None:  # norms are trained, too; autocast makes a copy for each product
         norms = 4 * 4 * D + 5 * b * D if b == 2 else 3 * 2 * b * D
     if shapes.norms_queries:
-        norms += (4 if b == 2 else b) * (heads_d + groups_d)
-    attention = b * (heads_d + 2 * groups_d) + b * heads_d  # q, k, v; the attended, which is also the input of o_proj
+        norms += (4 if b == 2 and not _norms_are_fused(setup) else b) * (heads_d + groups_d)
+    keys_d = groups_d if setup.flash or setup.device == "cpu" else heads_d
+    attention = b * (heads_d + 2 * keys_d) + b * heads_d  # q, k, v; the attended, which is also the input of o_proj
     mlp = 4 * b * width  # gate, its activation, up, their product
     low_rank = b * (setup.rank or 0) * 7
     if setup.dropout:
@@ -36,6 +40,11 @@ def kept_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
     if setup.dora:
         kept += T * b * 2 * (heads_d + 2 * groups_d + 2 * D + 2 * width)
     return int(kept)
+
+
+def _norms_are_fused(setup: Setup) -> bool:
+    """As `gpu_kernels.py` does it: no float32 copies."""
+    return setup.device == "cuda" and setup.product_bytes == 2 and setup.rank is not None
 
 
 def attention_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
@@ -70,8 +79,9 @@ def _of_all_layers(shapes: Architecture, setup: Setup, row: SequenceShape) -> li
         layer = kept_a_layer(shapes, setup, row)
         kept, why = layers * layer, f"{T:,} tokens x {layers} layers x {layer // T:,} bytes"
     inputs = _inputs_of_8_bits(shapes, setup, row)
+    last = 2 * b if _norms_are_fused(setup) else 4 + b  # the last norm's input and result
     return [
-        Term(name="activations", bytes=kept + T * shapes.hidden * (4 + b), why=why),
+        Term(name="activations", bytes=kept + T * shapes.hidden * last, why=why),
         *([Term(name="8-bit inputs", bytes=inputs, why=_inputs_why(setup))] if inputs else []),
         *([] if setup.checkpointing else [_attention(shapes, setup, row, layers)]),
         *([_dequantization(shapes, setup)] if setup.rank is None else []),
@@ -83,7 +93,7 @@ def _of_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[
     again = Term(name="layer again", bytes=kept_a_layer(shapes, setup, row), why="activations of one layer")
     return [
         *([again, _attention(shapes, setup, row, 1)] if setup.checkpointing else []),
-        *([] if setup.rank is None else [_dequantization(shapes, setup)]),
+        *([] if setup.rank is None else [_dequantized_beside(shapes, setup, row)]),
         Term(name="layer at work", bytes=_at_work(shapes, setup, row), why="gradients inside one layer"),
     ]
 
@@ -92,6 +102,15 @@ def _attention(shapes: Architecture, setup: Setup, row: SequenceShape, layers: i
     kind = "probabilities" if setup.device == "cpu" else "one sum per query"
     size = layers * attention_a_layer(shapes, setup, row)
     return Term(name="attention", bytes=size, why=f"{kind}, samples of up to {row.longest:,} tokens")
+
+
+def _dequantized_beside(shapes: Architecture, setup: Setup, row: SequenceShape) -> Term:
+    """Unpacked weights on the way back. On a GPU they are gone before two of the three gradients of an MLP are made."""
+    term = _dequantization(shapes, setup)
+    if setup.device == "cpu":
+        return term
+    later = 2 * setup.product_bytes * row.tokens * shapes.intermediate
+    return replace(term, bytes=max(0, term.bytes - later))
 
 
 def _dequantization(shapes: Architecture, setup: Setup) -> Term:
@@ -156,6 +175,8 @@ def _dequantized_why(setup: Setup) -> str:
 def _at_work(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
     b, T = setup.product_bytes, row.tokens
     inside = T * b * (3 * shapes.intermediate + 4 * shapes.hidden)
+    if _norms_are_fused(setup):
+        inside = T * b * (3 * shapes.intermediate + 2 * shapes.hidden)
     if setup.device == "cpu":
         explicit = min(row.longest, SHORT)  # scores in float32, weights and their gradients
         inside = max(inside, shapes.heads * explicit * explicit * (4 + 2 * b) + T * b * 4 * shapes.hidden)

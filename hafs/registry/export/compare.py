@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from hafs.chat import Conversation, render
+from hafs.modeling import model_parts
 
 PLACES = 8
 LONGEST = 1024
@@ -48,7 +49,7 @@ class Partial:
 
 def of_net(net: Any, asked: Sequence[Place]) -> torch.Tensor:
     """`logp_PV` of a net in inference: one pass for the places that share a beginning."""
-    device, rows = next(net.parameters()).device, []
+    device, rows = model_parts.device_of(net), []
     with torch.inference_mode():
         for group in _sharing(asked):
             ids = torch.tensor([group[-1].before], device=device)

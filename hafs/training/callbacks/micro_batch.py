@@ -18,7 +18,7 @@ class MicroBatch(pl.Callback):
 
     Args:
         probe: Whether to probe; auto: only on a GPU.
-        tokens: Initial tokens of a packed sequence; None: the whole step in one sequence.
+        tokens: Initial tokens of a packed sequence; None: what the plan says, at most the whole step.
     """
 
     def __init__(self, *, probe: bool | Literal["auto"], tokens: Annotated[int, Field(gt=0)] | None) -> None:
@@ -31,7 +31,8 @@ class MicroBatch(pl.Callback):
             return
         split: Any = trainer.datamodule.train  # type: ignore[attr-defined]
         longest = sorted(range(len(split)), key=lambda i: -int(split.lengths[i]))[: module.stage.batch_size]
-        module.micro_batch_size.tokens = self.tokens or int(sum(split.lengths[i] for i in longest))
+        whole = int(sum(split.lengths[i] for i in longest))
+        module.micro_batch_size.tokens = min(self.tokens or module.micro_batch_size.tokens, whole)
         with torch.random.fork_rng():
             module.try_out([split[i] for i in longest])
         out_of_memory.free_cache()

@@ -15,6 +15,9 @@ from hafs.training.trained_module import TrainedModule
 def memory(device: torch.device) -> dict[str, int]:
     """Bytes in use and in total: the process's resident memory and, on a GPU, the allocator's peak."""
     held = {"resident_bytes": psutil.Process().memory_info().rss, "memory_bytes": psutil.virtual_memory().total}
+    if device.type == "mps":
+        held["gpu_reserved_bytes"] = torch.mps.driver_allocated_memory()
+        held["gpu_bytes"] = torch.mps.recommended_max_memory()
     if device.type == "cuda":
         held["gpu_reserved_bytes"] = torch.cuda.max_memory_reserved(device)
         held["gpu_bytes"] = torch.cuda.get_device_properties(device).total_memory
@@ -24,13 +27,13 @@ def memory(device: torch.device) -> dict[str, int]:
 def utilization(device: torch.device) -> dict[str, int]:
     """Utilization of the CPU or GPU by all programs since the last call, in percent.
 
-    Empty on a GPU without NVML (`pip install hafs[gpu]`).
+    Empty on a GPU without NVML (`pip install hafs[gpu]`), and where NVML refuses: a part of a GPU (MIG) has none.
     """
-    if device.type != "cuda":
+    if device.type != "cuda":  # Metal tells none
         return {"cpu_percent": round(psutil.cpu_percent())}
     try:
         return {"gpu_percent": torch.cuda.utilization(device)}
-    except (ModuleNotFoundError, RuntimeError):
+    except Exception:  # NVML's and AMD's errors share no class, and no figure is worth a run
         return {}
 
 
