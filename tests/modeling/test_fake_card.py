@@ -16,7 +16,10 @@ import torch
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "fake_card.py"
 PACKING_ON_THE_CPU = {"sub", "index", "cat"}
 KERNELS_PER_LAYER, ONCE = 232, 32
-"""With checkpointing: forward, recomputation and backward, LoRA on seven layers. 319 before kernels were fused and casts shared."""
+"""With checkpointing: forward, recomputation and backward, LoRA on seven layers, sums of its gradients.
+
+319 before kernels were fused and casts shared.
+"""
 pytestmark = [
     pytest.mark.skipif(shutil.which("g++") is None, reason="the stub needs a C++ compiler"),
     pytest.mark.skipif(torch.cuda.is_available() or sys.platform != "linux", reason="for CPU builds of torch on Linux"),

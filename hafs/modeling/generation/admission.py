@@ -11,7 +11,7 @@ SHARE = 0.7
 """Of the free memory; the rest is for activations and for the copy that a growing cache makes of a layer."""
 
 
-class Row(Protocol):
+class Admissible(Protocol):
     """An answer in the making."""
 
     prompt: list[int]
@@ -46,7 +46,7 @@ class Admission:
         each, free = cache_bytes_per_token(net), spare_bytes(model_parts.device_of(net))
         return cls(None if each is None or free is None else int(SHARE * free / each))
 
-    def admits(self, rows: Iterable[Row]) -> bool:
+    def admits(self, rows: Iterable[Admissible]) -> bool:
         """Whether the cache of these rows fits; every row has the room of the longest, and one row is always tried."""
         rooms = [rounded(len(row.prompt) + row.limit) for row in rows]
         return self.tokens is None or len(rooms) <= 1 or len(rooms) * max(rooms) <= self.tokens
