@@ -17,7 +17,7 @@ demo-council: setup  ## train three experts on the samples, then ask their counc
 	$(BIN)/python benchmarks/demo_council.py
 
 test: setup  ## set-up and the tests, two at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-lowest: setup  ## the lower bounds of pyproject.toml in .venv-lowest (5 GB), and a slice of the tests
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest

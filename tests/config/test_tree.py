@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,9 @@ NEEDED = {"jsonl": ["dataset.path=my.jsonl"], "hub": ["model.weights.repo=owner/
 """What has to be said beside an option."""
 
 
+@cache
 def composed(group, option):
+    """Composed once per worker; tests read it and change nothing."""
     return compose(command_of(group), [f"{group}={option}", *NEEDED.get(option, [])])
 
 
@@ -196,6 +199,7 @@ def test_an_option_that_does_not_exist_is_a_user_error_in_a_sweep_too(words, her
     from hafs.commands.plan import main
 
     monkeypatch.setattr(sys, "argv", ["hafs plan", *words])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2

