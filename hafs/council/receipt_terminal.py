@@ -42,7 +42,30 @@ def show_receipt(receipt: dict[str, Any]) -> None:
     console.print(f"\n-- routed by {routing.get('decided_by')}: {scores}", style="dim", soft_wrap=True)
     for part in [*receipt.get("experts", []), *filter(None, [receipt.get("synthesizer")])]:
         console.print(f"-- {part['name']}: {_calls(part)}, {part['seconds']:.2f} s", style="dim", soft_wrap=True)
+    if len(receipt.get("experts", [])) > 1:
+        console.print(timeline(receipt), style="dim", soft_wrap=True)
     console.print(f"-- {totals(receipt)}", style="dim", soft_wrap=True)
+
+
+BAR_WIDTH = 40
+
+
+def timeline(receipt: dict[str, Any]) -> str:
+    """Router, experts side by side, and synthesizer as bars over time, one line each."""
+    routed = (receipt.get("routing") or {}).get("seconds", 0.0)
+    experts = receipt.get("experts", [])
+    parts = [("router", 0.0, routed), *((part["name"], routed, part["seconds"]) for part in experts)]
+    if receipt.get("synthesizer"):
+        slowest = max((part["seconds"] for part in experts), default=0.0)
+        parts.append(("synthesizer", routed + slowest, receipt["synthesizer"]["seconds"]))
+    total = max(receipt["seconds"], *(start + took for _, start, took in parts)) or 1.0
+    width = max(len(name) for name, _, _ in parts)
+    lines = []
+    for name, start, took in parts:
+        left = round(BAR_WIDTH * start / total)
+        size = max(1, round(BAR_WIDTH * (start + took) / total) - left)
+        lines.append(f"{name:<{width}} {' ' * left + '█' * size:<{BAR_WIDTH + 1}} {took:.2f} s")
+    return "\n".join(lines)
 
 
 def _calls(part: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from hafs.council.chat_model import Council
 from hafs.server.answer import ANSWERED_BY, respond
 from hafs.server.anthropic_messages import Messages
 from hafs.server.chat_completions import ChatCompletions, Completions
+from hafs.server.chat_page import page, rendered
 from hafs.server.desk import Desk, RequestLimits
 from hafs.server.dialect import Conclusion, Dialect
 from hafs.server.embeddings import embeddings
@@ -66,6 +67,8 @@ def application(
     metrics = Metrics()
     routes = [Route(path, _answering(desk, dialect, metrics), methods=["POST"]) for path, dialect in DIALECTS.items()]
     routes += [
+        Route("/", _page(desk)),
+        Route("/chat/render", _admitted(desk, rendered), methods=["POST"]),
         Route("/health", _health(desk)),
         Route("/metrics", _metrics(desk, metrics)),
         Route("/v1/models", _admitted(desk, _models)),
@@ -158,6 +161,19 @@ def _admitted(desk: Desk, answer: Callable[[Request, Desk], Awaitable[Any]]) -> 
             return refused(error).response()
 
     return answered
+
+
+def _page(desk: Desk) -> Endpoint:
+    """The page holds no secret, so it needs no token: it asks for one before its first question."""
+
+    async def shown(request: Request) -> Response:
+        try:
+            desk.admit_host(request)
+            return page(desk)
+        except Refusal as refusal:
+            return refusal.response()
+
+    return shown
 
 
 def _health(desk: Desk) -> Endpoint:

@@ -70,12 +70,21 @@ class Desk:
             return user
         if self.token is not None or self.users is not None:
             raise Refusal(401, "the request has no valid token", code="invalid_api_key")
-        if not is_loopback(request.url.hostname or ""):
-            raise Refusal(403, "without a token only requests to localhost are answered", code="forbidden_host")
+        self.admit_host(request)
         origin = request.headers.get("origin")
         if origin and origin not in self.cors and urlsplit(origin).netloc != request.url.netloc:
             raise Refusal(403, f"the web page {origin} is not in cors=[...]", code="forbidden_origin")
         return None
+
+    def admit_host(self, request: Request) -> None:
+        """Without a token, refuse requests to other names than localhost: a web page may have made one stand for it.
+
+        Raises:
+            Refusal: 403.
+        """
+        open_to_all = self.token is None and self.users is None
+        if open_to_all and not is_loopback(request.url.hostname or ""):
+            raise Refusal(403, "without a token only requests to localhost are answered", code="forbidden_host")
 
     def council_of(self, model: str) -> Council:
         """The whole council, or one of its experts alone.

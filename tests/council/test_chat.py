@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 from hafs.commands.chat import with_continue
 from hafs.core.errors import ConfigError
 from hafs.council.conversations import Conversation, Conversations, Turn
+from hafs.council.receipt_terminal import timeline
 from hafs.council.terminal.markdown_stream import MarkdownStream, split_blocks
 from hafs.council.terminal.prompt import one
 from hafs.council.terminal.session import ChatSession
@@ -80,7 +82,8 @@ def test_experts_and_providers_are_chosen_and_shown(session):
     said(session, "/expert auto")
     said(session, "Write a routine in 65816 assembly")
     assert session.conversation.turns[-1].experts == ("asm",)
-    assert "asm: scripted" in said(session, "/why")
+    why = said(session, "/why")
+    assert "asm: scripted" in why and re.search(r"^router +█", why, re.MULTILINE)
     assert "did you mean 'scripted'" in said(session, "/provider scriptd")
     assert "providers: scripted" in said(session, "/provider scripted")
 
@@ -127,6 +130,17 @@ def test_an_error_leaves_the_conversation_as_it_was_and_it_goes_on(seat):
     session = ChatSession(make=lambda _: seat(EXPERTS, *faults), store=Conversations())
     assert "no provider gave an answer" in said(session, "Why?")
     assert session.conversation.turns == []
+
+
+def test_a_receipt_is_drawn_with_its_experts_side_by_side_and_the_synthesizer_after_them():
+    part = {"attempts": [], "outcome": "answered"}
+    experts = [{"name": "asm", "seconds": 1.0, **part}, {"name": "debug", "seconds": 2.0, **part}]
+    receipt = {"routing": {"seconds": 0.0}, "experts": experts, "seconds": 4.0,
+               "synthesizer": {"name": "llm", "seconds": 2.0, **part}}  # fmt: skip
+    rows = {line.split()[0]: line[len("synthesizer ") :] for line in timeline(receipt).splitlines()}
+    assert rows["asm"].startswith("█" * 10 + " ") and rows["debug"].startswith("█" * 20 + " ")
+    assert rows["synthesizer"].startswith(" " * 20 + "█" * 20)
+    assert rows["debug"].endswith("2.00 s")
 
 
 MARKDOWN = """Intro line

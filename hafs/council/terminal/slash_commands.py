@@ -6,7 +6,7 @@ from pathlib import Path
 from hafs.core import durable
 from hafs.core.errors import ConfigError
 from hafs.council.conversations import Conversation, Conversations
-from hafs.council.receipt_terminal import totals
+from hafs.council.receipt_terminal import timeline, totals
 from hafs.council.terminal.session import ChatSession
 
 Do = Callable[[ChatSession, str], str]
@@ -46,7 +46,7 @@ def why(session: ChatSession, words: str) -> str:
     for part in session.receipt.get("experts", []):
         asked = "; ".join(f"{each['provider']} {each['model']}: {each['outcome']}" for each in part["attempts"])
         parts.append(f"{part['name']}: {asked}, {part['seconds']:.2f} s")
-    return "\n".join([*parts, totals(session.receipt)])
+    return "\n".join([*parts, timeline(session.receipt), totals(session.receipt)])
 
 
 def cost(session: ChatSession, words: str) -> str:
