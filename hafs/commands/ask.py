@@ -45,6 +45,8 @@ def ask(config: DictConfig) -> None:
     """
     question = with_standard_input(config.question)
 
+    from hafs.config.hydra_command import typed_words
+    from hafs.config.next_command import chosen_council, say_next
     from hafs.council.assembly import assemble
     from hafs.council.receipt_terminal import show_receipt, show_routing
     from hafs.providers.otel import trace_from_environment
@@ -55,6 +57,7 @@ def ask(config: DictConfig) -> None:
         show_routing(council, council.route(question))
     else:
         show_receipt(_answer(_session(council, config), question))
+        say_next("serve", *chosen_council(typed_words() or []), why="the same behind an OpenAI-compatible endpoint")
 
 
 def with_standard_input(question: str | None) -> str:

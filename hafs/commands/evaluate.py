@@ -59,6 +59,7 @@ def evaluate(config: DictConfig) -> None:
     """
     from rich.console import Console
 
+    from hafs.config.next_command import say_next
     from hafs.evaluation.rom.options import answering
 
     console = Console()
@@ -82,6 +83,8 @@ def evaluate(config: DictConfig) -> None:
     for path in outcome.write(page(outcome)):
         say(f"wrote {path}")
     refuse(outcome.record)
+    if len(runs) == 1:
+        say_next("register", f"name={config.name or outcome.record.name}")
 
 
 def council(config: DictConfig, console: "Console", say: Callable[[str], None]) -> None:

@@ -7,14 +7,15 @@
     hafs new stage gentle               ./conf/stage/gentle.yaml, then stage=gentle
     hafs new metric brevity             ./brevity.py and ./conf/metrics/brevity.yaml, then metrics=brevity
 
-An existing file is never replaced. What a file leaves out has a default. Exit codes: 0 written, 2 user error.
+An expert called like a registered model is filled in: its adapter, and held-out questions as examples. An existing file
+is never replaced. What a file leaves out has a default. Exit codes: 0 written, 2 user error.
 """
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from omegaconf import DictConfig
 
-from hafs.config import command
+from hafs.config import build, command
 
 
 class Settings(TypedDict):
@@ -29,6 +30,7 @@ def new(config: DictConfig) -> None:
     Raises:
         ConfigError: The kind is unknown, the name is not valid, or the file exists.
     """
+    from hafs.config.next_command import say_next
     from hafs.config.scaffold import KINDS, write
     from hafs.core.errors import ConfigError
 
@@ -36,9 +38,29 @@ def new(config: DictConfig) -> None:
     if len(words) != 2:
         fact = f"{config.what!r} is not a kind and a name" if words else "no kind and no name were given"
         raise ConfigError(fact, hint=f"hafs new expert bread; kinds: {', '.join(KINDS)}")
-    for path in write(*words):
+    kind, name = words
+    facts = _registered(build(config.registry), name) if kind == "expert" else {}
+    for path in write(kind, name, facts):
         print(f"wrote {path}")
-    print(f"-> edit it, then: {KINDS[words[0]].next.replace('NAME', words[1])}")
+    setting = f"HAFS_PLUGINS={name} " if kind == "metric" else ""
+    say_next(*KINDS[kind].next_words(name, facts), why="" if facts else "after you have edited it", setting=setting)
+
+
+def _registered(registry: Any, name: str) -> dict[str, Any]:
+    """Adapter, specialization and example questions of the registered model of this name; empty if there is none."""
+    from hafs.core.errors import HafsError
+    from hafs.registry.registration import HELD_OUT, questions
+    from hafs.registry.registry import Record
+
+    for family in dict.fromkeys((name, name.replace("_", "-"))):
+        try:
+            entry = registry.get(family)
+        except HafsError:
+            continue
+        if isinstance(entry, Record):
+            asked = questions(registry.verified(entry) / HELD_OUT)
+            return {"adapter": family, "specialization": entry.specialization, "examples": asked}
+    return {}
 
 
 main = command("new", new, description=__doc__ or "", settings=Settings, positional="what")

@@ -26,6 +26,9 @@ def promote(config: DictConfig) -> None:
     Raises:
         HafsError: The registry has no such version, or its files differ from what was registered.
     """
+    from hafs.config.next_command import say_next
+    from hafs.config.own_options import adapter_of
+    from hafs.config.tree import options
     from hafs.core.errors import ConfigError
     from hafs.registry import names
     from hafs.registry.registry import Record
@@ -39,6 +42,14 @@ def promote(config: DictConfig) -> None:
     print(f"{entry.name} answers for {names.family(entry.name)} from now on{instead}")
     if isinstance(entry, Record) and entry.gate.forced:
         print("note: the gate refused this version; it was registered with force=true")
+    family = names.family(entry.name)
+    asked = [name for name in options("expert") if adapter_of(name) in (family, entry.name)]
+    if not isinstance(entry, Record):
+        say_next("ask", "...", f"mixture={entry.name}")
+    elif asked:
+        say_next("ask", "...", f"expert={asked[0]},general", why="the expert answers with it")
+    else:
+        say_next("new", "expert", family.replace("-", "_"), why="an expert that answers with it")
 
 
 main = command("promote", promote, description=__doc__ or "", settings=Settings, positional="version")

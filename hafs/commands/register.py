@@ -36,6 +36,7 @@ def register(config: DictConfig) -> None:
         GateRefused: The gate refused the run.
         HafsError: There is no such run, or the name is already registered.
     """
+    from hafs.config.next_command import say_next
     from hafs.core.errors import ConfigError
     from hafs.registry.registration import HELD_OUT, finished_run, register_mixture, register_run
 
@@ -61,7 +62,7 @@ def register(config: DictConfig) -> None:
                 "note: the run's data is missing or has changed: no held-out prompts kept, exports cannot be verified"
             )
     if entry.status != "production":
-        print(f"-> hafs promote {entry.name} puts it into production")
+        say_next("promote", entry.name, why="puts it into production")
 
 
 main = command("register", register, description=__doc__ or "", settings=Settings, unused=("router",))

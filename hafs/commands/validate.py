@@ -8,13 +8,21 @@ Prints the report and writes it as JSON and HTML, with every rejected row in rej
 the model's tokenizer. Exit codes: 0 training would accept the dataset, 2 training would refuse it.
 """
 
+import math
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from omegaconf import DictConfig
 from pydantic import Field
 
 from hafs.config import build, command
+
+if TYPE_CHECKING:
+    from hafs.data.report import DataReport
+
+
+MOST_TEST = 0.3
+"""Share of the rows that a test split may take from training to become large enough."""
 
 
 class Settings(TypedDict):
@@ -32,6 +40,8 @@ def validate(config: DictConfig) -> None:
     """
     from rich.console import Console
 
+    from hafs.config.hydra_command import typed_words
+    from hafs.config.next_command import run_name_for, same_data, say_next
     from hafs.core.errors import DataError
     from hafs.data import report_files, report_terminal
     from hafs.data.prepare import report
@@ -45,6 +55,20 @@ def validate(config: DictConfig) -> None:
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     if found.refusal:
         raise DataError(found.refusal, hint="fix the rows in rejected.jsonl, or raise dataset.max_rejected")
+    words = same_data(typed_words() or [])
+    words += _larger_test_split(found) if words and not any("test_fraction" in word for word in words) else []
+    say_next("train", *words, f"name={run_name_for(dataset.name)}" if words else "")
+
+
+def _larger_test_split(found: "DataReport") -> list[str]:
+    """The override that makes the test split large enough for a verdict; empty if none is needed or possible."""
+    from hafs.data.enough import FEWEST_ROWS, too_few
+
+    total, test = sum(split.samples for split in found.splits.values()), found.splits["test"]
+    fraction = math.ceil(130 * FEWEST_ROWS / max(1, total)) / 100  # the share is one of groups, so a third more
+    if not test.samples or not too_few(test.samples, test.groups) or fraction > MOST_TEST:
+        return []
+    return [f"dataset.test_fraction={fraction:g}"]
 
 
 main = command("validate", validate, description=__doc__ or "", settings=Settings)

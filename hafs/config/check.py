@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
@@ -64,7 +64,7 @@ def check(config: DictConfig, settings: type | None = None, *, unused: Collectio
 
 
 def _unresolvable(config: DictConfig) -> list[str]:
-    missing = [f"{key} has no value; set {key}=..." for key in sorted(OmegaConf.missing_keys(config))]
+    missing = [f"{key} has no value; set {key}=..." for key in sorted(_missing_keys(config))]
     if missing:
         return missing
     try:
@@ -72,6 +72,13 @@ def _unresolvable(config: DictConfig) -> list[str]:
     except OmegaConfBaseException as error:
         return [f"{error.full_key or 'the config'}: {str(error).splitlines()[0]}"]
     return []
+
+
+def _missing_keys(config: DictConfig) -> set[str]:
+    try:
+        return OmegaConf.missing_keys(config)
+    except InterpolationToMissingValueError as error:  # a value that is made from the missing one
+        return {str(error).splitlines()[0].rsplit(" ", 1)[-1]}
 
 
 def refuse_secrets(config: DictConfig) -> None:
@@ -195,7 +202,7 @@ def _mismatch(value: Any, hint: Any) -> str | None:
     try:
         adapter.validate_python(value)
     except ValidationError as error:
-        reasons = [e["msg"] for e in error.errors()]
+        reasons = [e["msg"].removeprefix("Value error, ") for e in error.errors()]
         return "; or ".join(dict.fromkeys(reason[0].lower() + reason[1:] for reason in reasons))
     return None
 

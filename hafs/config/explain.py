@@ -89,6 +89,24 @@ def _unknown_group(command: str, message: str) -> ConfigError | None:
     return ConfigError(f"there is no group or key {word!r}", hint=did_you_mean(word, known))
 
 
+def _missing_value(message: str) -> ConfigError | None:
+    """A value that another one is made from."""
+    found = re.search(r"Missing mandatory value: ([\w.]+)", message)
+    return ConfigError(f"{found[1]} has no value; set {found[1]}=...") if found else None
+
+
+def _several_values(message: str, command: str) -> ConfigError | None:
+    """`adapter.r=4,8` without -m."""
+    found = re.search(r"Ambiguous value for argument '([^=']+)=([^']*)'", message)
+    if not found:
+        return None
+    key, value = _as_typed(found[1]), found[2]
+    fact = f"{key} has several values, {value}, and hafs {command} runs once"
+    return ConfigError(
+        fact, hint=f"add -m to run each: -m {key}={value}; for one text with commas: \"{key}='{value}'\""
+    )
+
+
 def _no_value(message: str, command: str) -> ConfigError | None:
     found = re.search(r"parsing override '([^'=]*)' missing EQUAL", message)
     if not found:
@@ -141,7 +159,9 @@ def _from_hydra(error: Exception, command: str, overrides: Sequence[str]) -> Haf
     message = " ".join(str(error).split())
     cause = " ".join(str(error.__cause__ or "").split())
     return (
-        _unknown_option(message)
+        _missing_value(message)
+        or _several_values(message, command)
+        or _unknown_option(message)
         or _unknown_key(command, overrides)
         or _unknown_group(command, f"{message} {cause}")
         or _no_value(message, command)

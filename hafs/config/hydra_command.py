@@ -14,9 +14,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from hafs.config.check import check, refuse_typed
 from hafs.config.explain import explain
+from hafs.config.flags import as_overrides
 from hafs.config.help import help_text
 from hafs.config.hydra_node import guard_hydra
 from hafs.config.overrides import DEMO_COMMANDS, rewrite
@@ -38,7 +40,10 @@ class SweepFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Note the folder, for this process and for the processes of the jobs."""
         os.environ.pop(SWEEP, None)
-        SweepFolder.current = Path(config.hydra.sweep.dir)
+        try:
+            SweepFolder.current = Path(config.hydra.sweep.dir)
+        except OmegaConfBaseException:  # a value is missing; Hydra raises the same right after
+            return
         os.environ[SWEEP] = SweepFolder.current.name
 
 
@@ -99,7 +104,8 @@ def command(
         try:
             with _ctrl_c_in_a_line(traceback=traceback), stop_is_an_error():
                 refuse_typed(typed)
-                sys.argv[1:] = typed = rewrite(collect(typed, positional, name), demo=name in DEMO_COMMANDS)
+                words = collect(as_overrides(typed, name), positional, name)
+                sys.argv[1:] = typed = rewrite(words, demo=name in DEMO_COMMANDS)
                 code = _run(name, job, after_sweep)
             if "error" in outcome:
                 raise outcome["error"]

@@ -5,19 +5,23 @@
 * `stage.main.lr=` is an alias of `stages.main.lr=`, where the composed stages are; the same holds for `provider.NAME.`
   and `expert.NAME.`. Each file of these groups names its place: `# @package stages.main`.
 * Choosing a model or a dataset switches the demo off: `experiment=sample` sets sizes for the shipped sample on a small
-  CPU, so it applies to another model or dataset only if it is given explicitly.
+  CPU, so it applies to another model or dataset only if it is given explicitly. Rows of one's own are trained with
+  `experiment=own_data`, which chooses epochs and rates by size.
+* `dataset.path=x.jsonl` alone means `dataset=jsonl`; `model=owner/name`, or a folder with a model, means `model=hub`.
+* Prose may contain commas and colons: `specialization=bread: water, salt`.
 * With `-m`, the folder of a job is named by the keys that vary between the jobs.
 """
 
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
-from pydantic import StringConstraints
+from pydantic import AfterValidator
 
 from hafs.config.earlier import current_overrides
 from hafs.core.errors import ConfigError
@@ -31,12 +35,40 @@ SEQUENCES = {
 LISTS = ("council", "tasks")
 """Keys whose bare comma list is a list."""
 ALIASES = {f"{group}.": f"{group}s." for group in SEQUENCES}
+PROSE = ("specialization", "system", "question", "instruction", "instructions", "otherwise", "under")
+"""Keys that hold text: their value is never a list of values."""
 DEMO = "sample"
+OWN_DATA = "own_data"
+"""The experiment for rows of one's own."""
 DEMO_COMMANDS = ("train", "plan")
 """Commands that run the demo by default."""
 LEAVES_THE_DEMO = ("model", "dataset")
 
-RunName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+\-\[\]]*$", max_length=120)]
+LONGEST_NAME = 120
+_RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+\-\[\]]*")
+
+
+def run_name(text: str) -> str:
+    """The text, if it can be a run's folder.
+
+    Raises:
+        ValueError: It cannot; the message says what a name is, and gives one.
+    """
+    if _RUN_NAME.fullmatch(text) and len(text) <= LONGEST_NAME:
+        return text
+    near = called_after(text)
+    raise ValueError(f"a name is made of letters, digits and . _ - + =, at most {LONGEST_NAME}; for example {near}")
+
+
+def called_after(path: object) -> str:
+    """The name for what comes from a file, a folder or a repository: its last part, without suffixes."""
+    first = path[0] if isinstance(path, Sequence) and not isinstance(path, str) and path else path
+    parts = [part for part in re.split(r"[/\\]", str(first)) if part and not set(part) & set("*?[")]
+    stem = re.sub(r"(\.(jsonl?|csv|tsv|parquet|arrow|gz|zst|bz2|safetensors|gguf))+$", "", parts[-1] if parts else "")
+    return re.sub(r"[^A-Za-z0-9._\-]+", "_", stem).strip("._-")[:60] or "data"
+
+
+RunName = Annotated[str, AfterValidator(run_name)]
 """A folder name that is valid on every file system and stays inside the folder of runs."""
 
 TAKES_A_VALUE = {"-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"}
@@ -103,9 +135,10 @@ def rewrite(argv: Sequence[str], *, demo: bool = False) -> list[str]:
     for line in renamed:
         print(f"hafs: {line}", file=sys.stderr)
     words = [as_sequence(_without_alias(word), parser) for word in given]
+    words = [*map(_prose, _hub_models(_own_rows(words)))]
     keys = {word.split("=", 1)[0].lstrip("+~") for word in words}
     if demo and keys & set(LEAVES_THE_DEMO) and "experiment" not in keys:
-        words.append("experiment=none")
+        words.append(f"experiment={OWN_DATA if _is_own_data(words) else 'none'}")
     if {"-m", "--multirun"} & set(flags):
         words.append(_name_jobs_by_what_varies(words, parser))
     return words + flags  # together: argparse accepts overrides in one place only
@@ -115,6 +148,49 @@ def _without_alias(word: str) -> str:
     for alias, target in ALIASES.items():
         word = re.sub(rf"^([+~]{{0,2}}){re.escape(alias)}", rf"\g<1>{target}", word)
     return word
+
+
+def _own_rows(words: Sequence[str]) -> list[str]:
+    """`dataset.path=` without a dataset is one of rows: `dataset=jsonl`."""
+    keys = [word.split("=", 1)[0].lstrip("+~") for word in words]
+    alone = "dataset.path" in keys and "dataset" not in keys and "experiment" not in keys
+    return ["dataset=jsonl", *words] if alone else list(words)
+
+
+def _is_own_data(words: Sequence[str]) -> bool:
+    """Whether the rows are the user's, and the size of an epoch is not set by hand."""
+    values = dict(word.lstrip("+~").split("=", 1) for word in words if "=" in word)
+    own = Path("conf/dataset", f"{values.get('dataset', '')}.yaml").is_file() and conf_is_own()
+    return ("dataset.path" in values or own) and "stages.main.samples" not in values
+
+
+def conf_is_own() -> bool:
+    """Whether `./conf` is the user's, not the shipped one."""
+    return not Path("conf/train.yaml").is_file()
+
+
+def _hub_models(words: Sequence[str]) -> list[str]:
+    """`model=owner/name`, or a folder with a model, is a model of the hub."""
+    found: list[str] = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        bare = value.strip("'\"")
+        if key == "model" and equals and ("/" in bare or Path(bare, "config.json").is_file()):
+            found += [f"{key}=hub", f"model.weights.repo={value}"]
+        else:
+            found.append(word)
+    return found
+
+
+def _prose(word: str) -> str:
+    """Text with commas and colons as one value."""
+    key, equals, value = word.partition("=")
+    if not equals or key.rsplit(".", 1)[-1] not in PROSE or not re.search(r"[,:;()\[\]{}'\"#]", value):
+        return word
+    if value[:1] in "'\"[{" or "${" in value:
+        return word  # quoted already, or meant for Hydra
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 def _name_jobs_by_what_varies(words: Iterable[str], parser: OverridesParser) -> str:

@@ -209,6 +209,17 @@ def place(path: str) -> str:
     return f" ({shown(loaded[max(found, key=len)])})" if found else ""
 
 
+def adapter_of(expert: str) -> str:
+    """The adapter that an `expert=` option names; empty if it names none, or its file cannot be read."""
+    for folder in (Path("conf"), _shipped()):
+        path = folder / "expert" / f"{expert}.yaml"
+        try:
+            return str((yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("adapter") or "")
+        except (OSError, ValueError, AttributeError, yaml.YAMLError):
+            continue
+    return ""
+
+
 def _shipped() -> Path:
     from hafs.config.tree import conf_folder
 

@@ -1,8 +1,12 @@
 """Files of a user's own, written from commented templates: `hafs new expert bread`."""
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from hafs.config.check import did_you_mean
 from hafs.config.tree import conf_folder
@@ -20,7 +24,12 @@ class Kind:
     files: dict[str, str]
     """By template: the path to write, with NAME."""
     next: str
-    """The command that uses it."""
+    """The command that uses it, after `hafs`, with NAME."""
+
+    def next_words(self, name: str, facts: Mapping[str, Any]) -> list[str]:
+        """The command that uses an option of this kind; an expert is asked its first example."""
+        asked = [str(question) for question in facts.get("examples", ())][:1] or ["..."]
+        return [word.replace("NAME", name).replace("QUESTION", asked[0]) for word in self.next.split()]
 
 
 def _option(group: str, then: str) -> Kind:
@@ -28,25 +37,26 @@ def _option(group: str, then: str) -> Kind:
 
 
 KINDS = {
-    "expert": _option("expert", 'hafs ask "..." expert=NAME,general'),
-    "dataset": _option("dataset", "hafs validate dataset=NAME"),
-    "model": _option("model", "hafs plan model=NAME"),
-    "provider": _option("provider", "hafs providers provider=NAME"),
-    "stage": _option("stage", "hafs train stage=NAME"),
+    "expert": _option("expert", "ask QUESTION expert=NAME,general"),
+    "dataset": _option("dataset", "validate dataset=NAME"),
+    "model": _option("model", "plan model=NAME"),
+    "provider": _option("provider", "providers provider=NAME"),
+    "stage": _option("stage", "train stage=NAME"),
     "metric": Kind(
         files={"metric.yaml": "conf/metrics/NAME.yaml", "metric.py.txt": "NAME.py"},
-        next="HAFS_PLUGINS=NAME hafs evaluate metrics=NAME",
+        next="evaluate metrics=NAME",
     ),
 }
 """By the first word after `hafs new`."""
 
 
-def write(kind: str, name: str) -> list[Path]:
+def write(kind: str, name: str, facts: Mapping[str, Any] = MappingProxyType({})) -> list[Path]:
     """Write the files of one kind into the current folder.
 
     Args:
         kind: A key of `KINDS`.
         name: The option's name.
+        facts: Values of keys that the template leaves to the user.
 
     Raises:
         ConfigError: The kind is unknown, the name is not valid or taken, or a file exists.
@@ -68,8 +78,27 @@ def write(kind: str, name: str) -> list[Path]:
     for template, path in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         text = (_TEMPLATES / template).read_text(encoding="utf-8")
+        text = _filled(text, facts) if path.suffix == ".yaml" else text
         durable.write_text(path, text.replace("CLASS", _class(name)).replace("NAME", name))
     return list(paths.values())
+
+
+def _filled(text: str, facts: Mapping[str, Any]) -> str:
+    """The template with values in place of its own; comments after them stay."""
+    for key, value in facts.items():
+        if not value:
+            continue
+        if isinstance(value, list | tuple):
+            items = "".join(f"  - {json.dumps(str(item), ensure_ascii=False)}\n" for item in value)
+            text = re.sub(
+                rf"^({key}:.*\n)(?:  - .*\n)+", lambda found, items=items: found[1] + items, text, flags=re.MULTILINE
+            )
+        else:
+            quoted = json.dumps(str(value), ensure_ascii=False)
+            text = re.sub(
+                rf"^{key}: .*?(?=  #|$)", lambda _, key=key, quoted=quoted: f"{key}: {quoted}", text, flags=re.MULTILINE
+            )
+    return text
 
 
 def _class(name: str) -> str:

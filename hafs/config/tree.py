@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pydantic import TypeAdapter
 
 from hafs.config import own_options
-from hafs.config.overrides import SEQUENCES, RunName, name_of_sweep
+from hafs.config.overrides import SEQUENCES, RunName, called_after, name_of_sweep
 from hafs.config.own_options import OwnOptions, register_source
 from hafs.core.errors import ConfigError
 
@@ -116,6 +116,7 @@ def register() -> None:
 def resolvers() -> None:
     """Register the resolvers that `conf/` uses; safe to call again."""
     OmegaConf.register_new_resolver("shipped", shipped, replace=True)
+    OmegaConf.register_new_resolver("called_after", called_after, replace=True)
     OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
     OmegaConf.register_new_resolver("sweep_name", _sweep_name, replace=True)
     OmegaConf.register_new_resolver("job_name", _job_name, replace=True)

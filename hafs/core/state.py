@@ -1,4 +1,4 @@
-"""The folder of this user's state: quota, calibrations, conversations."""
+"""What hafs cannot make again: quota and conversations; the registry and measurements of this machine."""
 
 import os
 from pathlib import Path
@@ -10,3 +10,11 @@ def state_folder() -> Path:
 
     base = os.environ.get("HAFS_STATE")
     return Path(base).expanduser() if base else user_state_path("hafs")
+
+
+def data_folder() -> Path:
+    """Of the registry and of measurements: `$HAFS_STATE`, else the platform's data folder of this user."""
+    from platformdirs import user_data_path
+
+    base = os.environ.get("HAFS_STATE")
+    return Path(base).expanduser() if base else user_data_path("hafs", appauthor=False)

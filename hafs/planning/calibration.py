@@ -3,9 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from platformdirs import user_data_path
-
 from hafs.core import records
+from hafs.core.state import data_folder
 from hafs.modeling.hardware import Hardware
 from hafs.planning.memory import Constants
 
@@ -30,8 +29,8 @@ class Calibration:
 
 
 def default_path() -> Path:
-    """Beside the registry."""
-    return user_data_path("hafs") / "calibration.json"
+    """Beside the registry, or in `$HAFS_STATE`."""
+    return data_folder() / "calibration.json"
 
 
 def load(path: Path | None) -> dict[str, Calibration]:

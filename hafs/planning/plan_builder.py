@@ -1,6 +1,7 @@
 """From a composed config to a plan, and to what could be done instead; used by `hafs plan` and before a run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,6 +53,9 @@ class Proposal:
         model, quant, adapter, dataset = (build(config[noun]) for noun in ("model", "quant", "adapter", "dataset"))
         quant, self.note = trainable(adapter, quant)
         found = size(dataset, seed=config.seed, tokenizer=tokenizer_name(model), cache=cache_folder() / "datasets")
+        shapes = architecture_of(model)
+        fitted = [fit for stage in stages if (fit := stage.fit(found.train, shapes.parameters)) is not None]
+        stages = fitted or [replace(stage, fewest_steps=0).fit(found.train, shapes.parameters) for stage in stages]
         product_bytes, why = product_type(config.precision, self.hardware)
         self.plan = plan.make(
             asked(

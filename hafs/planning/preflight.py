@@ -23,6 +23,7 @@ from hafs.modeling import hardware
 from hafs.modeling.hardware.detect import detected, nvidia_smi, unknown_gpu
 from hafs.modeling.hardware.gpu_memory import limit_memory
 from hafs.planning import calibration, plan, plan_builder
+from hafs.planning.architecture import architecture_of
 from hafs.planning.memory import staying
 from hafs.planning.plan import Plan, gib, spell
 from hafs.planning.workload import trained_lengths, workload
@@ -86,6 +87,14 @@ def _hardware(on: torch.device) -> hardware.Hardware:
         return found
     card = torch.cuda.get_device_properties(on)
     return unknown_gpu(card.name, card.total_memory, bf16=torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def parameters_of(model: Any) -> int | None:
+    """Parameters of a model; None if its shapes are not on this machine."""
+    try:
+        return architecture_of(model).parameters
+    except (HafsError, KeyError):
+        return None
 
 
 def lines(found: Plan) -> Iterator[str]:

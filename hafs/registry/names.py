@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hafs.core.errors import ConfigError
 
 LONGEST = 100
-_FAMILY = r"[a-z0-9][a-z0-9_]*(?:-[a-z0-9][a-z0-9_]*)+"
+_FAMILY = r"[a-z0-9][a-z0-9_]*(?:-[a-z0-9][a-z0-9_]*)*?"
 _VERSION = re.compile(rf"(?P<family>{_FAMILY})-v(?P<version>[1-9][0-9]{{0,4}})")
 _RULE = "lower-case letters, digits and _ in parts joined by -, then a version: hyrule-asm-v1"
 
@@ -46,7 +46,7 @@ def slug(words: str) -> str:
     bare = re.sub(r"-v[0-9]+$", "", words.strip().lower())
     parts = [part.strip("_") for part in re.sub(r"[^a-z0-9_-]+", "_", bare).split("-")]
     parts = [part for part in parts if part]
-    near = "-".join(parts if len(parts) > 1 else [*parts, "model"])[: LONGEST - 10].strip("-_")
+    near = "-".join(parts)[: LONGEST - 10].strip("-_")
     return near if is_version(f"{near}-v1") else ""
 
 

@@ -17,7 +17,7 @@ from hafs.modeling.base_folder import base_folder, base_sha256, weights_sha256
 from hafs.modeling.base_model import Hub, Model
 from hafs.modeling.weights import Weights, cache_folder
 from hafs.registry import names
-from hafs.registry.model_card import card
+from hafs.registry.model_card import card, hub_name
 from hafs.registry.registry import GateRecord, MetricRecord, Mixture, Record, Registry, fingerprint
 from hafs.runs import evaluation_record
 from hafs.runs.finished import Recorded, find, finished
@@ -166,6 +166,20 @@ def _held_out(run: FinishedRun) -> list[dict[str, Any]]:
     return [{"messages": [m.as_row() for m in row]} for row in rows]
 
 
+def questions(held_out: Path, *, most: int = 6, longest: int = 200) -> list[str]:
+    """Distinct first questions of the held-out conversations, short ones only.
+
+    Args:
+        held_out: The file beside a registered adapter.
+        most: How many.
+        longest: Characters of one.
+    """
+    rows = [json.loads(line)["messages"] for line in held_out.read_text(encoding="utf-8").splitlines() if line]
+    first = [next((m["content"] for m in row if m["role"] == "user"), "") for row in rows]
+    asked = [" ".join(text.split()) for text in first if isinstance(text, str)]
+    return list(dict.fromkeys(text for text in asked if 0 < len(text) <= longest))[:most]
+
+
 def _fill(folder: Path, run: FinishedRun, record: Record, held_out: Sequence[dict[str, Any]]) -> None:
     for path in run.adapter.iterdir():
         if path.is_file() and path.name not in (durable.MANIFEST, "README.md"):
@@ -175,7 +189,8 @@ def _fill(folder: Path, run: FinishedRun, record: Record, held_out: Sequence[dic
             shutil.copy2(run.folder / name, folder / name)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in held_out]
     (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8")
-    (folder / "README.md").write_text(card(record), encoding="utf-8")
+    text = card(record, base_repo=hub_name(run.model.weights))
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _undamaged(path: Path) -> bool:

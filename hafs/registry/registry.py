@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hafs.core import durable
+from hafs.core.state import data_folder
 from hafs.registry import names
 from hafs.registry.record import Entry, GateRecord, MetricRecord, Mixture, Record, Status
 from hafs.registry.store import Page, RegistryError, Store
@@ -277,11 +278,9 @@ def _sha256(path: Path) -> str:
 
 
 def default_path() -> Path:
-    """`$HAFS_REGISTRY`, else `registry.toml` in the user's data folder."""
-    from platformdirs import user_data_path
-
+    """`$HAFS_REGISTRY`, else `registry.toml` in `$HAFS_STATE`, else in the user's data folder."""
     named = os.environ.get("HAFS_REGISTRY")
-    return Path(named).expanduser() if named else user_data_path("hafs", appauthor=False) / "registry.toml"
+    return Path(named).expanduser() if named else data_folder() / "registry.toml"
 
 
 def production(name: str, *, path: Path | str | None = None) -> Path:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hafs.core.errors import USER_CAN_FIX
+
 _AT_WORK = ("step", "stage_started", "stage_finished", "finished")
 """Events after which a start has led back to work."""
 
@@ -50,20 +52,23 @@ def survival(events: Iterable[Mapping[str, Any]]) -> Survival:
     """
     kinds = dict.fromkeys(("rollback", "out_of_memory", "checkpoint_damaged"), 0)
     made: dict[int, Mapping[str, Any]] = {}
-    interruptions, lost, started, finished = 0, 0.0, None, True
+    interruptions, lost, started, finished, worked = 0, 0.0, None, True, False
     for event in events:
         kind = event.get("event")
         if kind == "started":
             interruptions += not finished
-            started, finished = None if finished else event.get("time"), False
+            started, finished, worked = None if finished else event.get("time"), False, False
         elif kind == "finished":
             finished = True
+        elif kind == "ended" and not worked and event.get("exit_code") == USER_CAN_FIX:
+            finished, started = True, None  # a mistyped path is no interruption
         elif kind in kinds:
             kinds[kind] += 1
         elif kind == "step":
             before = made.get(event.get("total", -1), {})
             lost += before.get("seconds") or 0.0
             made[event.get("total", -1)] = event
+        worked = worked or kind in _AT_WORK
         if kind in _AT_WORK and started is not None:
             lost += max(0.0, (event.get("time") or started) - started)
             started = None

@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -41,7 +41,7 @@ from hafs.training.ranks import Ranks
 from hafs.training.result import Result
 from hafs.training.safe_logger import SafeLogger
 from hafs.training.shown_answers import Shown
-from hafs.training.stage import Stage, key
+from hafs.training.stage import Stage, fitted, key
 from hafs.training.stage_runner import StageRunner
 from hafs.training.summary import show, summarize
 from hafs.training.trainer import lightning_refuses, refuse_unknown_name, refuse_unknown_strategy, with_our_signals
@@ -185,6 +185,9 @@ class Training:
         device = hardware.device(config.trainer.accelerator)
         dtype, why = hardware.precision(config.precision, device)
         full = isinstance(components.adapter, Full)  # weights in float32; matrix products in the chosen type
+        size = preflight.parameters_of(components.model)
+        stages, chosen_by_size = fitted(components.stages, len(self.data.splits["train"]), size)
+        components = self.components = replace(components, stages=stages)
         plan = preflight.planned(config, components, self.data, device, hardware.Choice(dtype, why))
         name = str(dtype).removeprefix("torch.")
         bare = [
@@ -192,12 +195,9 @@ class Training:
             f"precision  {name}: {why}",
         ]
         preflight.say_plan(plan, self.say, bare)
-        plans = [stage.plan(len(stage.rows_of(self.data.splits["train"]))) for stage in components.stages]
-        for stage, planned in zip(components.stages, plans, strict=True):
-            self.say(
-                f"stage      {stage.name}: {planned['samples']} {stage.unit} x {stage.epochs}, "
-                f"{planned['steps']} steps of {stage.batch_size}, rate {stage.lr:g} ({stage.schedule})"
-            )
+        counts = [(stage, len(stage.rows_of(self.data.splits["train"]))) for stage in stages]
+        plans = [stage.plan(count) for stage, count in counts]
+        self.say("\n".join([*chosen_by_size, *(f"stage      {stage.told(count)}" for stage, count in counts)]))
         keep = (config.callbacks.get("checkpoint") or {}).get("keep", self.run.checkpoints.keep)
         preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
         began = time.perf_counter()
@@ -262,7 +262,8 @@ class Training:
     def _finish(self, results: Sequence[Result]) -> float:
         if not self.run.writes:
             return min(result.metrics["loss"] for result in results)
-        summary = summarize(self.run, results, seconds=time.perf_counter() - self.began)
+        took, chosen = time.perf_counter() - self.began, self.components
+        summary = summarize(self.run, results, seconds=took, model=chosen.model, dataset=chosen.dataset.name)
         split = self.data.splits["val"]
         prompts = [prompt_of(split.conversation(i))[-1].content for i in range(len(results[0].answers))]
         show(self.console, results, prompts, summary)

@@ -5,7 +5,8 @@ Everything here is a pure function of the stage and the seed, which is what lets
 
 import hashlib
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from hafs.data.samples import PairSplit, Split
 
 Positive = Annotated[int, Field(gt=0)]
+SMALL = 10
+"""Steps below which a stage is called too small."""
+WANTED, MOST_EPOCHS = 60, 10
+"""Steps that a small dataset is repeated for, and the limit of that. The best epoch is kept (`best_epoch.py`)."""
+RATES = ((1_000_000_000, 1e-3), (20_000_000_000, 2e-4))
+"""Peak rates of LoRA by parameters of the base: below 1 B as in the shipped sample; 2e-4 up to 13 B and 1e-4 above are
+those of QLoRA (Dettmers et al. 2023, arXiv 2305.14314, table 9)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +42,8 @@ class Stage:
     """Samples of one optimizer step, over all devices and micro-batches."""
     schedule: Literal["constant", "linear", "cosine"]
     """Learning rate after the warm-up: constant, linear to zero, or half a cosine to zero."""
-    warmup_steps: Annotated[int, Field(ge=0)]
-    """Steps in which the learning rate rises from zero."""
+    warmup_steps: Annotated[int, Field(ge=0)] | None
+    """Steps in which the learning rate rises from zero; None: a tenth of the stage's."""
     validation: Literal["end", "epoch"]
     """Measure the held-out loss at the stage's end, or after each epoch."""
     preference: Preference | None
@@ -72,6 +80,29 @@ class Stage:
         """Optimizer steps of the stage."""
         return self.steps_per_epoch(available) * self.epochs
 
+    def fit(self, available: int, parameters: int | None) -> "Stage | None":
+        """The stage itself: its values are given. `FittedStage` chooses them."""
+        return self
+
+    def told(self, available: int) -> str:
+        """What the stage will do, in one line."""
+        steps = self.steps(available)
+        small = f"; {steps} steps are too few to change much" if steps < SMALL else ""
+        return (
+            f"{self.name}: {self.drawn(available)} {self.unit} x {self.epochs}, {steps} steps of {self.batch_size}, "
+            f"rate {self.lr:g} ({self.schedule}, warm-up {self.warmup(steps)} steps), "
+            f"{self.measurements} x validated{small}"
+        )
+
+    def warmup(self, steps: int) -> int:
+        """Steps of the warm-up, of all the stage's steps."""
+        return min(-(-steps // 10) if self.warmup_steps is None else self.warmup_steps, steps)
+
+    @property
+    def measurements(self) -> int:
+        """How often the held-out loss is measured."""
+        return self.epochs if self.validation == "epoch" else 1
+
     def plan(self, available: int) -> dict[str, Any]:
         """The stage's plan as plain values."""
         return {
@@ -82,8 +113,74 @@ class Stage:
             "batch_size": self.batch_size,
             "lr": self.lr,
             "schedule": self.schedule,
-            "measurements": self.epochs if self.validation == "epoch" else 1,
+            "measurements": self.measurements,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedStage:
+    """A stage whose epochs and rate are chosen by the size of the data and of the model; a number is kept as it is."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]*$", max_length=60)]
+    samples: Positive | None
+    epochs: Positive | Literal["auto"]
+    lr: Annotated[float, Field(gt=0, le=1)] | Literal["auto"]
+    batch_size: Positive
+    schedule: Literal["constant", "linear", "cosine"]
+    warmup_steps: Annotated[int, Field(ge=0)] | None
+    validation: Literal["end", "epoch"]
+    preference: Preference | None
+    share: Annotated[float, Field(gt=0, le=1)]
+    """Of the model's rate."""
+    fewest_steps: Annotated[int, Field(ge=0)]
+    """A stage of fewer steps is left out."""
+
+    def fit(self, available: int, parameters: int | None) -> Stage | None:
+        """The stage for this much data; None if it would be too small.
+
+        Args:
+            available: Samples in the training split.
+            parameters: Of the base model; None: unknown.
+        """
+        whole = RATES[1][1] if parameters is None else next((r for size, r in RATES if parameters < size), 1e-4)
+        per_epoch = -(-min(self.samples or available, available) // self.batch_size)
+        repeated = min(MOST_EPOCHS, max(2, -(-WANTED // max(1, per_epoch))))
+        epochs = repeated if self.epochs == "auto" else self.epochs
+        stage = Stage(
+            name=self.name, samples=self.samples, epochs=epochs,
+            lr=whole * self.share if self.lr == "auto" else self.lr, batch_size=self.batch_size,
+            schedule=self.schedule, warmup_steps=self.warmup_steps, validation=self.validation,
+            preference=self.preference,
+        )  # fmt: skip
+        return stage if stage.steps(available) >= self.fewest_steps else None
+
+    def why(self, available: int, parameters: int | None) -> str:
+        """What was chosen, and by what."""
+        stage = self.fit(available, parameters)
+        if stage is None:
+            return f"{self.name} left out: fewer than {self.fewest_steps} steps with {available} training samples"
+        size = "a model of unknown size" if parameters is None else f"{parameters / 1e9:.2g} B parameters"
+        chosen = [f"{stage.epochs} epochs for {available} training samples"] if self.epochs == "auto" else []
+        chosen += [f"rate {stage.lr:g} for {size}"] if self.lr == "auto" else []
+        return f"{self.name}: {', '.join(chosen)}" if chosen else ""
+
+
+def fitted(
+    stages: Sequence[Stage | FittedStage], available: int, parameters: int | None
+) -> tuple[list[Stage], list[str]]:
+    """The stages of a run for this much data, and a line for each that was chosen or left out.
+
+    Args:
+        stages: As configured.
+        available: Samples in the training split.
+        parameters: Of the base model; None: unknown.
+    """
+    kept = [stage for each in stages if (stage := each.fit(available, parameters)) is not None]
+    if not kept:  # nothing else was chosen
+        whole = [replace(each, fewest_steps=0) if isinstance(each, FittedStage) else each for each in stages]
+        kept = [stage for each in whole if (stage := each.fit(available, parameters)) is not None]
+    lines = [each.why(available, parameters) for each in stages if isinstance(each, FittedStage)]
+    return kept, [f"chosen     {line}" for line in lines if line]
 
 
 def key(*parts: object) -> int:
@@ -118,7 +215,7 @@ def learning_rate(stage: Stage, *, step: int, steps: int) -> float:
         step: Counted from zero over the whole stage.
         steps: Number of steps of the whole stage.
     """
-    warmup = min(stage.warmup_steps, steps)
+    warmup = stage.warmup(steps)
     if step < warmup:
         return stage.lr * (step + 1) / (warmup + 1)
     done = (step - warmup) / max(1, steps - warmup)

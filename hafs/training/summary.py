@@ -10,25 +10,39 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hafs.config.next_command import say_next
 from hafs.core import durable, records
 from hafs.core.errors import FAILURE
+from hafs.modeling.base_model import Model
+from hafs.registry.model_card import hub_name, run_card
 from hafs.runs.run_folder import Run, ranked
 from hafs.runs.survival import Survival, survival
 from hafs.training.result import Result
 
 
-def summarize(run: Run, results: Sequence[Result], *, seconds: float) -> dict[str, Any]:
+def summarize(run: Run, results: Sequence[Result], *, seconds: float, model: Model, dataset: str) -> dict[str, Any]:
     """Copy the best adapter to `adapter/`, write `summary.json`, and return its content.
 
     Args:
         run: The run.
         results: Of all stages, the base's first.
         seconds: Of this call, loading and measuring included.
+        model: The base model, for the model card.
+        dataset: The dataset's name, for the model card.
     """
     index = max(i for i, result in enumerate(results) if result.kept)
     best, base = results[index], results[0]
     source = run.stage_folder(index, best.name) / "adapter"
-    durable.commit(run.folder / "adapter", lambda draft: shutil.copytree(source, draft, dirs_exist_ok=True))
+    text = run_card(
+        run.name, base=model.name, base_repo=hub_name(model.weights), dataset=dataset,
+        losses={result.name: result.metrics["loss"] for result in results if result.kept},
+    )  # fmt: skip
+
+    def copy(draft: Path) -> None:
+        shutil.copytree(source, draft, dirs_exist_ok=True)
+        (draft / "README.md").write_text(text, encoding="utf-8")
+
+    durable.commit(run.folder / "adapter", copy)
     trained = {
         key: sum(r.metrics.get(f"train_{key}", 0) for r in results) for key in ("tokens", "supervised", "seconds")
     }
@@ -83,6 +97,9 @@ def show(console: Console, results: Sequence[Result], prompts: Sequence[str], su
     )
     console.print(Survival(**summary["survived"]).line(), highlight=False, soft_wrap=True)
     console.print(f"adapter: {summary['adapter']}", highlight=False, markup=False, soft_wrap=True)
+    folder = Path(summary["adapter"]).parent
+    name = summary["name"] if folder == Path("outputs") / summary["name"] else str(folder)
+    say_next("evaluate", f"name={name}")
 
 
 def _took(summary: Mapping[str, Any]) -> str:

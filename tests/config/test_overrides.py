@@ -1,7 +1,10 @@
 import pytest
 
-from hafs.config.overrides import name_of_sweep, rewrite
+from hafs.config import check, compose
+from hafs.config.flags import as_overrides
+from hafs.config.overrides import called_after, name_of_sweep, rewrite
 from hafs.core.errors import ConfigError
+from hafs.train import Settings
 
 
 @pytest.mark.parametrize(
@@ -76,3 +79,81 @@ DEFAULT, PARTS = (
 )
 def test_a_sweep_is_named_by_what_varies_in_it(words, name):
     assert name_of_sweep(DEFAULT, words, PARTS) == name
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        (["dataset.path=x.jsonl"], ["dataset=jsonl", "dataset.path=x.jsonl"]),
+        (["dataset=bread", "dataset.path=x.jsonl"], ["dataset=bread", "dataset.path=x.jsonl"]),
+        (["model=owner/name"], ["model=hub", "model.weights.repo=owner/name"]),
+        (["specialization=bread: water, salt"], ["specialization='bread: water, salt'"]),
+        (["expert.bread.system=You bake, don't you?"], [r"experts.bread.system='You bake, don\'t you?'"]),
+        (["specialization='a, b'"], ["specialization='a, b'"]),
+        (["system=${oc.env:X}, y"], ["system=${oc.env:X}, y"]),
+    ],
+)
+def test_one_word_is_enough_for_rows_a_hub_model_and_prose(typed, read):
+    assert rewrite(typed) == read
+
+
+def test_a_folder_with_a_model_is_a_model(here):
+    (here / "mine").mkdir()
+    (here / "mine/config.json").write_text("{}")
+    assert rewrite(["model=mine"]) == ["model=hub", "model.weights.repo=mine"]
+
+
+def test_own_rows_are_trained_by_their_size_unless_the_stage_is_sized_by_hand():
+    assert rewrite(["dataset.path=x.jsonl"], demo=True)[-1] == "experiment=own_data"
+    assert rewrite(["dataset.path=x.jsonl", "stage.main.samples=8"], demo=True)[-1] == "experiment=none"
+    assert "experiment=own_data" not in rewrite(["dataset.path=x.jsonl", "experiment=none"], demo=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("my data/bread rows.jsonl.gz", "bread_rows"), ("data/*.jsonl", "data"), (["a.jsonl", "b.jsonl"], "a"),
+     ("Qwen/Qwen2.5-Coder-3B", "Qwen2.5-Coder-3B"), ("../..", "data")],
+)  # fmt: skip
+def test_what_comes_from_a_file_is_called_after_it(path, name):
+    assert called_after(path) == name
+
+
+def test_the_run_and_the_dataset_are_called_after_the_file():
+    config = compose("train", ["dataset.path=rows/bread.jsonl", "model=owner/Name-3B"])
+    assert (config.dataset.name, config.model.name, config.name) == ("bread", "Name-3B", "Name-3B-nf4-bread-lora16")
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        (["--model", "tiny"], ["model=tiny"]),
+        (["--model=tiny", "--adapter.r=4"], ["model=tiny", "adapter.r=4"]),
+        (["--max-grad-norm", "2"], ["max_grad_norm=2"]),
+        (["-m", "--cfg", "job", "seed=1"], ["-m", "--cfg", "job", "seed=1"]),
+        (["--", "--model", "x"], ["--", "--model", "x"]),
+        (["seed=1", "-"], ["seed=1", "-"]),
+    ],
+)
+def test_flags_of_other_tools_are_overrides(typed, read):
+    assert as_overrides(typed, "train") == read
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [(["--modle", "tiny"], "did you mean model=...?"), (["--model"], "--model has no value"), (["-n", "x"], "--help")],
+)
+def test_a_flag_that_means_nothing_is_answered_with_the_override(typed, said):
+    with pytest.raises(ConfigError, match=r"key=value|no value") as told:
+        as_overrides(typed, "train")
+    assert said in str(told.value)
+
+
+def test_several_values_without_m_say_so():
+    with pytest.raises(ConfigError, match=r"adapter\.r has several values, 4,8") as told:
+        compose("train", ["adapter.r=4,8"])
+    assert "-m adapter.r=4,8" in told.value.hint
+
+
+def test_a_name_with_a_space_is_answered_with_a_name():
+    with pytest.raises(ConfigError, match="for example my_run"):
+        check(compose("train", ["name=my run"]), Settings)

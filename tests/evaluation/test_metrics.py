@@ -16,6 +16,7 @@ from hafs.evaluation.metrics.assembles import Assembles
 from hafs.evaluation.metrics.diagnosis import Diagnosis, word_f1
 from hafs.evaluation.metrics.exact_match import ExactMatch
 from hafs.evaluation.metrics.perplexity import Perplexity
+from hafs.evaluation.metrics.rouge_l import rouge_l
 from hafs.evaluation.metrics.tool_calls import ToolCalls
 from hafs.evaluation.rom import toolchain
 from hafs.evaluation.rom.source import code_of
@@ -180,3 +181,18 @@ def test_the_reference_of_a_row_that_calls_is_what_a_model_would_generate():
     words = tokenizer('{"name": "answer_in_words", "arguments": {}}\nIn words.', add_special_tokens=False)["input_ids"]
     assert _read(tokenizer, row.prompt, words) == ("In words.", ())
     assert asked((question, Message(role="assistant", content="In words.")), tokenizer).reference == "In words."
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "f1"),
+    [
+        ("LDA #$10 store the value", "store a value at LDA $10", 4 / 11),
+        ("The same Words", "the same words!", 1.0),
+        ("one two three", "three two one", 1 / 3),
+        ("", "", 0.0),
+        ("\u00e9", "", 0.0),
+    ],
+)
+def test_rouge_l_counts_as_the_rouge_score_package_does(reference, answer, f1):
+    """The figures are those of rouge-score 0.1.2, whose source has no wheel."""
+    assert rouge_l(reference, answer) == pytest.approx(f1)

@@ -86,3 +86,11 @@ def test_what_a_run_went_through_is_counted_from_its_events():
     assert found.line() == (
         "survived   1 interruption, 1 step dropped, 1 rollback, 1 out-of-memory retry, 1 damaged checkpoint; 5 s lost"
     )
+
+
+def test_a_mistyped_path_is_not_an_interruption_survived():
+    typo = [{"event": "started", "time": 1.0}, {"event": "ended", "exit_code": 2, "time": 1.1}]
+    worked = [{"event": "started", "time": 2.0}, {"event": "stage_started", "time": 3.0}]
+    full_disk = [*worked, {"event": "ended", "exit_code": 2, "time": 4.0}]
+    assert survival([*typo * 3, *worked, {"event": "finished"}]).interruptions == 0
+    assert survival([*full_disk, *worked, {"event": "finished"}]).interruptions == 1

@@ -1,6 +1,7 @@
 import pytest
 
-from hafs.training.stage import Stage, learning_rate, order
+from hafs.config import build, compose
+from hafs.training.stage import Stage, fitted, learning_rate, order
 
 
 def stage(**fields):
@@ -40,3 +41,47 @@ def test_the_last_step_of_an_epoch_may_be_short():
     assert stage(samples=10).steps_per_epoch(30) == 3
     assert stage(samples=10).steps(30) == 6
     assert stage(samples=100).drawn(30) == 30
+
+
+def test_the_warm_up_is_a_share_of_the_stage_unless_it_is_counted():
+    assert stage(warmup_steps=None).warmup(7) == 1
+    assert stage(warmup_steps=None).warmup(200) == 20
+    assert stage(warmup_steps=10).warmup(7) == 7
+    assert max(rates(7, warmup_steps=None)) == pytest.approx(1.0)  # the rate arrives
+
+
+def test_a_stage_says_what_it_does_and_that_it_is_too_small():
+    said = stage(validation="epoch", warmup_steps=None).told(9)
+    assert "9 samples x 2, 6 steps of 4" in said
+    assert "2 x validated" in said
+    assert "6 steps are too few to change much" in said
+    assert "too few" not in stage().told(900)
+
+
+def own_data():
+    nodes = compose("train", ["dataset.path=x.jsonl"]).stages
+    return [build(node) for node in nodes.values()]
+
+
+@pytest.mark.parametrize(
+    ("samples", "parameters", "chosen"),
+    [
+        (50, 135_000_000, [("main", 9, 1e-3)]),
+        (15, 135_000_000, [("main", 10, 1e-3)]),
+        (400, 14_000_000_000, [("warmup", 1, 4e-5), ("main", 2, 2e-4), ("cooldown", 1, 2e-5)]),
+        (400, 32_000_000_000, [("warmup", 1, 2e-5), ("main", 2, 1e-4), ("cooldown", 1, 1e-5)]),
+    ],
+)
+def test_epochs_and_rates_fit_the_data_and_the_model(samples, parameters, chosen):
+    stages, why = fitted(own_data(), samples, parameters)
+    assert [(s.name, s.epochs) for s in stages] == [(name, epochs) for name, epochs, _ in chosen]
+    assert [s.lr for s in stages] == pytest.approx([rate for _, _, rate in chosen])
+    assert any(f"{samples} training samples" in line for line in why)
+
+
+def test_a_value_that_is_set_is_kept_and_a_sequence_never_becomes_empty():
+    typed = compose("train", ["dataset.path=x.jsonl", "stage.main.epochs=3"])
+    (main,), _ = fitted([build(typed.stages.main)], 50, None)
+    assert (main.epochs, main.lr) == (3, 2e-4)
+    (warmup,), _ = fitted(own_data()[:1], 50, None)
+    assert warmup.name == "warmup"

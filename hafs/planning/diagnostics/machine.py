@@ -10,8 +10,8 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import psutil
-from platformdirs import user_data_path
 
+from hafs.core.state import data_folder
 from hafs.modeling.weights import cache_folder
 from hafs.planning.diagnostics.finding import Finding, State
 
@@ -98,7 +98,7 @@ def memory() -> Iterator[Finding]:
 def permissions() -> Iterator[Finding]:
     """Whether hafs can write to its folders."""
     refused = []
-    for path in (Path("outputs"), Path("multirun"), cache_folder(), user_data_path("hafs")):
+    for path in (Path("outputs"), Path("multirun"), cache_folder(), data_folder()):
         try:
             with tempfile.TemporaryFile(dir=_nearest(path)):
                 pass

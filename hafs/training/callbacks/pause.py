@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import pytorch_lightning as pl
 import torch
 from pydantic import Field
+from rich.console import Console
 
 from hafs.modeling import out_of_memory
 from hafs.training.trained_module import TrainedModule
@@ -29,12 +30,22 @@ class Pause(pl.Callback):
         module.save()
         module.event("paused", total=module.cursor.total)
         home, began = module.device, time.perf_counter()
+        if trainer.is_global_zero:
+            self._say(f"paused     saved at step {module.cursor.total}, memory of {home} is free; continue: rm {file}")
         _move(module, torch.device("cpu"))
         out_of_memory.free_cache()
         while file.exists() and not module.stop.asked:
             time.sleep(self.poll_seconds)
         _move(module, home)
-        module.event("resumed_from_pause", total=module.cursor.total, seconds=round(time.perf_counter() - began, 1))
+        waited = time.perf_counter() - began
+        if trainer.is_global_zero:
+            self._say(f"continued  after a pause of {waited:.0f} s")
+        module.event("resumed_from_pause", total=module.cursor.total, seconds=round(waited, 1))
+
+    @staticmethod
+    def _say(line: str) -> None:
+        """Print a line above the progress bar."""
+        Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _move(module: TrainedModule, device: torch.device) -> None:

@@ -23,8 +23,9 @@ class Progress(pl.Callback):
             SpinnerColumn(),
             TextColumn("{task.description:8}"),
             BarColumn(bar_width=24),
+            TextColumn("step"),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:6.3f}  {task.fields[speed]:5.0f} tokens/s"),
+            TextColumn("loss {task.fields[loss]:6.3f}  {task.fields[speed]:5.0f} tokens/s  left in this stage"),
             TimeRemainingColumn(),
             console=self._console,
             disable=not (self._console.is_terminal and trainer.is_global_zero),
@@ -44,7 +45,7 @@ class Progress(pl.Callback):
         if self._bar.disable and trainer.is_global_zero and now - self._spoke > 30:
             self._spoke = now
             self._console.print(
-                f"{module.stage.name} {module.cursor.step}/{module.stage_steps}  loss {module.facts.loss:.3f}  "
+                f"{module.stage.name} step {module.cursor.step}/{module.stage_steps}  loss {module.facts.loss:.3f}  "
                 f"{speed:.0f} tokens/s"
             )
 
