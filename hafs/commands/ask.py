@@ -7,6 +7,7 @@
     hafs ask "..." mixture=triforce-moe                           a registered mixture: its experts and its router
     hafs ask "..." explain=true                                   print scores and plan; call no provider
     hafs ask -c "and in 16-bit mode?"                             continue the last conversation
+    hafs ask replay=last provider=openrouter                      ask the last question again, and compare the answers
     hafs ask -- expert=asm is part of this question               after -- every word is part of the question
 
 Words that are not overrides are the question, taken literally. The answer goes to standard output, the receipt to
@@ -33,6 +34,7 @@ class Settings(CouncilSettings):
     question: str | None
     explain: bool
     conversation: str | None
+    replay: str | None
     save: bool
 
 
@@ -43,6 +45,9 @@ def ask(config: DictConfig) -> None:
         ConfigError: There is no question.
         AllProvidersDown: No provider answered.
     """
+    if config.replay:
+        _replay(config)
+        return
     question = with_standard_input(config.question)
 
     from hafs.config.hydra_command import typed_words
@@ -58,6 +63,27 @@ def ask(config: DictConfig) -> None:
     else:
         show_receipt(_answer(_session(council, config), question))
         say_next("serve", *chosen_council(typed_words() or []), why="the same behind an OpenAI-compatible endpoint")
+
+
+def _replay(config: DictConfig) -> None:
+    """Ask the question of an earlier answer again with this config, and print both side by side."""
+    from rich.console import Console
+
+    from hafs.core.errors import ConfigError
+    from hafs.council.assembly import assemble
+    from hafs.council.conversations import Conversation, Conversations
+    from hafs.council.terminal.session import ChatSession
+    from hafs.council.terminal.side_by_side import side_by_side
+
+    if config.question or config.conversation:
+        raise ConfigError("replay= asks an earlier question again", hint="leave out the question and conversation=")
+    earlier = Conversations().find(config.replay)
+    *before, then = earlier.turns
+    council = assemble(config)
+    session = ChatSession(make=lambda _: council, store=None, conversation=Conversation(turns=before))
+    for _ in session.ask(then.question):
+        pass
+    Console(highlight=False).print(side_by_side(then, session.conversation.turns[-1]))
 
 
 def with_standard_input(question: str | None) -> str:

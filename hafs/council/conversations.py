@@ -31,6 +31,10 @@ class Turn:
     """In US dollars, or `unknown`."""
     tokens: tuple[int | str, int | str] = ("unknown", "unknown")
     """Input and output tokens, each a number or `unknown`."""
+    seconds: float | str = "unknown"
+    """How long the answer took."""
+    receipt: str = ""
+    """The id of its receipt."""
     stopped: bool = False
     """Whether the reader stopped the answer."""
 
@@ -95,6 +99,26 @@ class Conversations:
             return Conversation(name, [_turn(each) for each in facts.get("turns", [])])
         except (durable.Damaged, TypeError) as error:
             raise ConfigError(f"the conversation {name!r} cannot be read: {error}", hint="begin another one") from error
+
+    def find(self, receipt: str) -> Conversation:
+        """The conversation up to and with the answer that has this receipt.
+
+        Args:
+            receipt: Its id, or the path of its file; `last`: the last answer of the conversation used last.
+
+        Raises:
+            ConfigError: No saved conversation has it.
+        """
+        wanted = Path(receipt).stem.rpartition("-")[2]
+        for name in self.names():
+            found = self.open(name)
+            for number, turn in enumerate(found.turns, 1):
+                if turn.receipt == wanted or (receipt == LAST and number == len(found.turns)):
+                    return Conversation(name, found.turns[:number])
+        raise ConfigError(
+            f"no saved conversation has the receipt {receipt!r}",
+            hint="receipts hold no text, so only answers of hafs ask and hafs chat that were saved can be asked again",
+        )
 
     def save(self, conversation: Conversation) -> None:
         """Write a conversation; a new one gets its name from its first question.

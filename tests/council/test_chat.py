@@ -11,13 +11,16 @@ import pexpect
 import pytest
 from rich.console import Console
 
+from hafs.commands.ask import ask
 from hafs.commands.chat import with_continue
+from hafs.config import compose
 from hafs.core.errors import ConfigError
 from hafs.council.conversations import Conversation, Conversations, Turn
 from hafs.council.receipt_terminal import timeline
 from hafs.council.terminal.markdown_stream import MarkdownStream, split_blocks
 from hafs.council.terminal.prompt import one
 from hafs.council.terminal.session import ChatSession
+from hafs.council.terminal.side_by_side import side_by_side
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERTS = "expert=[asm,yaze,debug,general]"
@@ -141,6 +144,28 @@ def test_a_receipt_is_drawn_with_its_experts_side_by_side_and_the_synthesizer_af
     assert rows["asm"].startswith("█" * 10 + " ") and rows["debug"].startswith("█" * 20 + " ")
     assert rows["synthesizer"].startswith(" " * 20 + "█" * 20)
     assert rows["debug"].endswith("2.00 s")
+
+
+def test_a_question_is_asked_again_through_another_config_and_both_answers_are_compared(session, capsys):
+    said(session, "Write a routine in 65816 assembly")
+    said(session, "and in 16-bit mode?")
+    receipt = session.conversation.turns[1].receipt
+    otherwise = "provider.scripted.host.otherwise='Use rep #$20'"
+    words = ["provider=scripted", "router=keyword", "expert=[yaze]", otherwise]
+    ask(compose("ask", [*words, f"replay={receipt}"]))
+    out = capsys.readouterr().out
+    assert "and in 16-bit mode?" in out and "Use rep #$20" in out and "yaze" in out
+    assert len(Conversations().open("last").turns) == 2
+    ask(compose("ask", [*words, "replay=last"]))
+    with pytest.raises(ConfigError, match="no saved conversation"):
+        ask(compose("ask", [*words, "replay=0123456789ab"]))
+
+
+def test_the_words_that_differ_between_two_answers_are_marked():
+    table = side_by_side(Turn(question="q", answer="lda #1 then rts"), Turn(question="q", answer="lda #2 then rts"))
+    before, now = (column._cells[-1] for column in table.columns[1:])
+    assert [before.plain[span.start : span.end] for span in before.spans if span.style] == ["#1"]
+    assert [now.plain[span.start : span.end] for span in now.spans if span.style] == ["#2"]
 
 
 MARKDOWN = """Intro line

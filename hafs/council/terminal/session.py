@@ -78,7 +78,7 @@ class ChatSession:
         self.conversation.turns.append(
             Turn(
                 question=question, answer=answer, experts=experts, cost=told.get("cost", "unknown"), tokens=tokens,
-                stopped=stopped,
+                seconds=told.get("seconds", "unknown"), receipt=told.get("id", ""), stopped=stopped,
             )
         )  # fmt: skip
         self.save()
