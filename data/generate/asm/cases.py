@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hafs.evaluation.rom.case import RomCase, as_bytes
+from hafs.evaluation.rom.case import RomCase, as_bytes, cells_of
 from hafs.evaluation.rom.case_book import RowCases, key_of
-from hafs.evaluation.rom.machine import run
-from hafs.evaluation.rom.variants import drawn
+from hafs.evaluation.rom.machine import SCRATCH, STACK_PAGE, run
+from hafs.evaluation.rom.variants import drawn, observed
 
 from .row import Row
 
-LEAST = 3
+LEAST = 6
 """Cases per row: those of its family, and drawn ones up to this number."""
 
 
@@ -37,12 +37,14 @@ def prompt_of(row: Row) -> str:
 
 
 def _cases(row: Row, code: bytes, shown: Sequence[bytes]) -> RowCases:
-    cases = [pinned(code, case) for case in row.runs]
-    for seed in range(1, 6):
+    cases = [pinned(code, case, whole=bool(row.broken or row.equal)) for case in row.runs]
+    ends = observed(code, cases)
+    for seed in range(1, 9):
         if len(cases) >= LEAST:
             break
-        if (more := drawn(code, cases, seed=seed)) is not None:
+        if (more := drawn(code, cases, seed=seed, ends=ends)) is not None:
             cases.append(more)
+            ends += observed(code, [more])
     equal = [len(before) for before in shown if row.equal and len(before) > len(code)]
     return RowCases(
         key=key_of(prompt_of(row)), family=row.family, code=code, shown=tuple(shown), cases=tuple(cases),
@@ -50,8 +52,15 @@ def _cases(row: Row, code: bytes, shown: Sequence[bytes]) -> RowCases:
     )  # fmt: skip
 
 
-def pinned(code: bytes, case: RomCase) -> RomCase:
-    """The case with a value for all that the routine reads, and for all that it must leave as it is."""
+def pinned(code: bytes, case: RomCase, *, whole: bool) -> RomCase:
+    """The case with a value for all that the routine reads, and for all that it must leave as it is.
+
+    Args:
+        code: The routine.
+        case: As its family gives it.
+        whole: All that the routine does to work RAM belongs to the row, as where the prompt shows it with a fault.
+    """
+    case = _filled(code, case)
     end = run(code, case)
     bus = end.cpu.bus
     given = {bus.home(address + k) for address, value in case.mem.items() for k in range(len(as_bytes(value)))}
@@ -64,7 +73,18 @@ def pinned(code: bytes, case: RomCase) -> RomCase:
             if home not in given | set(mem) and home not in bus.written and not 0x2000 <= home < 0x6000:
                 mem[home] = wanted[k] = 0x5A ^ k & 0xFF
         out[address] = bytes(wanted)
+    if whole:
+        told = cells_of(out) | set(SCRATCH) | set(STACK_PAGE)
+        out |= {home: bus.cells[home] for home in sorted(end.changed - told) if 0x7E0000 <= home < 0x800000}
     return replace(case, mem={**mem, **case.mem}, out=out)
+
+
+def _filled(code: bytes, case: RomCase) -> RomCase:
+    """The case with different bytes, not zeros, in what the routine reads of unset memory, where it works with any."""
+    bus = run(code, case).cpu.bus
+    unset = sorted(home for home in bus.reads if home >= 0x7E0000 and home not in STACK_PAGE)
+    filled = replace(case, mem={**{home: 0x41 + 7 * k & 0xFF for k, home in enumerate(unset)}, **case.mem})
+    return filled if unset and not run(code, filled).problems else case
 
 
 def assemble(codes: Sequence[str]) -> list[bytes]:

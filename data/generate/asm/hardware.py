@@ -1,7 +1,7 @@
 """DMA, video ports, interrupts and the joypad."""
 
 from ..dice import Dice
-from ..emulate import VRAM, Run
+from ..emulate import SCROLL, VRAM, Run
 from .memory import low_ram
 from .row import Row, family, label, le, leave, routine, x2, x4
 
@@ -19,10 +19,11 @@ def screen_brightness(d: Dice) -> Row:
         else f"{name}: | {wait}lda $13 | beq @done | dec $13 | @done: | {back}"
     )
     goal = f"up to {limit}" if way == "up" else "down to 0"
-    if way == "down" or limit == 15:
-        runs = [Run(mem={0x13: 7, 0x1A: every}, out={0x13: 8 if way == "up" else 6})]
-    else:
-        runs = [Run(mem={0x13: limit, 0x1A: 0}, out={0x13: limit})]
+    ends, step = (limit, 1) if way == "up" else (0, -1)
+    runs = [
+        Run(mem={0x13: level, 0x1A: frame}, out={0x13: level if level == ends or frame % every else level + step})
+        for level, frame in ((7, every), (ends, 0), (ends - step, 4 * every), (5, 8), (6, 1), (4, 3), (8, 254))
+    ]
     return routine(
         d,
         [
@@ -126,7 +127,7 @@ def scroll_register(d: Dice) -> Row:
         f"{name}: | lda {x4(source)} | sta {x4(port)} | lda {x4(source + 1)} | sta {x4(port)} | {back}",
         [f"{x4(port)} is a write-twice register: low byte first, then the high byte, to the same address."],
         ["A 16-bit store would hit the next register with the high byte.", "The order of the two writes matters."],
-        [Run(mem={source: le(0x0134)}, out={port: 0x01})],
+        [Run(mem={source: le(v)}, out={SCROLL + 2 * (port - 0x210D): le(v)}) for v in (0x0134, 0x0201, 0x03FE)],
     )
 
 

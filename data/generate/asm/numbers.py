@@ -88,7 +88,7 @@ def clamp_word(d: Dice) -> Row:
         ["bcc and bcs treat the words as unsigned.", "Both constants are two bytes, as 16-bit A requires."],
         [
             Run(mem={where: le(v)}, out={where: le(min(max(v, low), high))})
-            for v in (0, low, (low + high) // 2, high, 0xFFFF)
+            for v in (0, low - 1, low, low + 1, (low + high) // 2, high - 1, high, high + 1, 0x8000, 0xFFFF)
         ],
     )
 
@@ -238,5 +238,8 @@ def word_max(d: Dice) -> Row:
         f" | lda {x4(base)},x | @keep: | dex | dex | bne {at} | {back}",
         [f"A starts with the first word and takes over every {'smaller' if least else 'larger'} one it meets."],
         ["Entry 0 is already in A, so the loop may end at X = 0.", "The caller should sep #$20 when it needs 8-bit A."],
-        [Run(mem={base: b"".join(le(v) for v in values)}, end={"a": best, "m": 0})],
+        [
+            Run(mem={base: b"".join(le(v) for v in turned)}, end={"a": best, "m": 0})
+            for turned in (values, values[1:] + values[:1], values[::-1], sorted(values), sorted(values)[::-1])
+        ],
     )

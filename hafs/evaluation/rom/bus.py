@@ -7,6 +7,8 @@ VRAM = 0x1000000
 """Byte addresses of video RAM in `Bus.peek`, so that a check can name them beside 24-bit addresses."""
 CGRAM = 0x2000000
 OAM = 0x3000000
+SCROLL = 0x4000000
+"""Two bytes per port of $210D-$2114, which take the low byte and then the high byte at one address."""
 
 DMA_PATTERNS = ((0,), (0, 1), (0, 0), (0, 0, 1, 1), (0, 1, 2, 3), (0, 1, 0, 1), (0, 0), (0, 0, 1, 1))
 MULTIPLY_CYCLES, DIVIDE_CYCLES = 8, 16
@@ -43,11 +45,12 @@ class Bus:
         self._start = 0 if screen == "vblank" else VBLANK
         self._ports = {address: list(values) for address, values in (ports or {}).items()}
         self._ready = 0
-        self._cgram = self._oam = 0
+        self._cgram = self._oam = self._scrolled = 0
         self._actions = {
             0x2102: self._oam_address, 0x2103: self._oam_address, 0x2104: self._oam_data, 0x2118: self._vram_data,
             0x2119: self._vram_data, 0x2121: self._cgram_address, 0x2122: self._cgram_data, 0x2180: self._wram_data,
             0x4203: self._multiply, 0x4206: self._divide, 0x420B: self._dma,
+            **dict.fromkeys(range(0x210D, 0x2115), self._scroll),
         }  # fmt: skip
         self.cells[0x2100] = 0x80 if screen == "off" else 0x0F
 
@@ -167,6 +170,12 @@ class Bus:
 
     def _wram_data(self, _home: int, value: int) -> None:
         self._keep(self._wram_step(), value)
+
+    def _scroll(self, home: int, value: int) -> None:
+        cell = SCROLL + 2 * (home - 0x210D)
+        self._keep(cell, self._scrolled)
+        self._keep(cell + 1, value)
+        self._scrolled = value
 
     def _cgram_address(self, _home: int, value: int) -> None:
         self._cgram = value * 2

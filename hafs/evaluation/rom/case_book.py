@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hafs.evaluation.rom.case import RomCase
-from hafs.evaluation.rom.machine import run
+from hafs.evaluation.rom.machine import RunEnd
 from hafs.evaluation.rom.task import RomTask
-from hafs.evaluation.rom.variants import drawn
+from hafs.evaluation.rom.variants import drawn, observed
 
 LEAST = 3
 """Runs of an answer, at least."""
@@ -35,14 +35,19 @@ class RowCases:
     """An answer may be this long."""
 
     @cached_property
+    def ends(self) -> list[RunEnd]:
+        """How the row's own answer runs on the cases."""
+        return observed(self.code, self.cases)
+
+    @cached_property
     def may_change(self) -> frozenset[int]:
         """Cells that the row's own answer changes."""
-        return frozenset().union(*(run(self.code, case, seed=1).changed for case in self.cases))
+        return frozenset().union(*(end.changed for end in self.ends))
 
     @cached_property
     def steps(self) -> int:
         """An answer is stopped after this many instructions: ten times what the row's own answer needs."""
-        return 200 + 10 * max(run(self.code, case, seed=1).steps for case in self.cases)
+        return 200 + 10 * max(end.steps for end in self.ends)
 
     def trial(self, seed: int) -> list[tuple[RomCase, int]]:
         """The cases to run, each with the seed of what unset memory and registers hold in it.
@@ -50,7 +55,7 @@ class RowCases:
         One more is drawn from the seed; where none can be drawn, a known case comes again among other noise.
         """
         own = int(self.key[:8], 16)
-        extra = drawn(self.code, self.cases, seed=own ^ seed)
+        extra = drawn(self.code, self.cases, seed=own ^ seed, ends=self.ends)
         cases = [*self.cases, *([extra] if extra else [])]
         cases += [self.cases[-1]] * (LEAST - len(cases))
         return [(case, own + 0x9E37 * (seed + 1) + k) for k, case in enumerate(cases)]

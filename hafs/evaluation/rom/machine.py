@@ -193,7 +193,7 @@ def _memory(bus: Bus, case: RomCase) -> list[str]:
 
 
 def _place(address: int) -> str:
-    for name, start in (("OAM", 0x3000000), ("CGRAM", 0x2000000), ("VRAM", 0x1000000)):
+    for name, start in (("scroll", 0x4000000), ("OAM", 0x3000000), ("CGRAM", 0x2000000), ("VRAM", 0x1000000)):
         if address >= start:
             return f"{name} byte ${address - start:04X}"
     return f"${address:06X}"

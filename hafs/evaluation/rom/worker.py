@@ -48,6 +48,17 @@ def _close_off(folder: Path, memory: int) -> None:
         sandbox.close_off(read=[*READABLE, *programs], write=[folder, "/dev/null"])
 
 
+_ROWS: dict[str, RowCases] = {}
+"""Rows that were asked about, since both sides of an evaluation answer each."""
+
+
+def _row(told: dict[str, Any]) -> RowCases:
+    key = json.dumps(told)
+    if key not in _ROWS:
+        _ROWS[key] = RowCases.of_json(told)
+    return _ROWS[key]
+
+
 def _done(job: dict[str, Any], found: dict[str, Assembler | None], folder: Path) -> Executed:
     used = found.get(job["syntax"])
     if used is None:
@@ -60,7 +71,7 @@ def _done(job: dict[str, Any], found: dict[str, Assembler | None], folder: Path)
             return check_task(
                 job["source"], task, seed=job["seed"], assembler=used, folder=work, seconds=job["seconds"]
             )
-        row = RowCases.of_json(job["row"]) if job["row"] else None
+        row = _row(job["row"]) if job["row"] else None
         return check(job["source"], row, seed=job["seed"], assembler=used, folder=work, seconds=job["seconds"])
     except (OSError, MemoryError) as error:
         return Executed(right=False, why=f"used up what it may: {error}"[:200])
