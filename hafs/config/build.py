@@ -15,7 +15,17 @@ from hafs.config.group_map import in_modules, modules
 from hafs.config.plugins import plugins
 from hafs.core.errors import ConfigError
 
-FOREIGN = ("pytorch_lightning.callbacks", "pytorch_lightning.loggers", "pytorch_lightning.strategies", "torch.optim")
+CHAT_MODELS = (
+    "langchain_anthropic", "langchain_aws", "langchain_cohere", "langchain_deepseek", "langchain_fireworks",
+    "langchain_google_genai", "langchain_google_vertexai", "langchain_groq", "langchain_ibm", "langchain_mistralai",
+    "langchain_nvidia_ai_endpoints", "langchain_ollama", "langchain_openai", "langchain_openrouter",
+    "langchain_perplexity", "langchain_together", "langchain_xai",
+)  # fmt: skip
+"""LangChain's packages of hosts, for `provider=langchain`; those that run models in the process are left out."""
+FOREIGN = (
+    "pytorch_lightning.callbacks", "pytorch_lightning.loggers", "pytorch_lightning.strategies", "torch.optim",
+    *CHAT_MODELS,
+)  # fmt: skip
 """Libraries whose classes a `_target_` may name. Hydra's own blocklist is not a boundary: it allows `torch.load`."""
 _NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", re.ASCII)
 

@@ -13,6 +13,7 @@ PURPOSES = {
     "local": "to run models on this machine",
     "dashboard": "to watch runs",
     "ollama": "to ask a server of Ollama",
+    "langchain-openai": "to ask OpenAI or Azure through LangChain",
     "llamacpp": "to run llama.cpp",
     "otel": "to export traces",
     "lm-eval": "to run tasks of lm-eval",

@@ -4,7 +4,7 @@ A folder in `conf/` is a group; the map says in which modules the `_target_`s of
 what these modules define, and little else (`build.FOREIGN`).
 """
 
-PROVIDERS = ("provider", "llamacpp", "local", "ollama", "remote", "scripted")
+PROVIDERS = ("provider", "langchain", "llamacpp", "local", "ollama", "remote", "scripted")
 """Modules of `hafs.providers` that build options of the group `provider`."""
 
 MODULES: dict[str, tuple[str, ...]] = {

@@ -14,6 +14,11 @@ from hafs.providers.provider_error import ProviderError
 
 BROKEN_CALL = "the arguments of a tool call are not JSON"
 LOGPROBS = "logprobs"
+_REASONS = {
+    "end_turn": "stop", "stop_sequence": "stop", "complete": "stop", "max_tokens": "length", "model_length": "length",
+    "tool_use": "tool_calls", "safety": "content_filter", "refusal": "content_filter",
+}  # fmt: skip
+"""Finish reasons of other hosts in OpenAI's words."""
 _FINISH = ("finish_reason", "done_reason", "stop_reason")
 
 
@@ -126,7 +131,8 @@ def finish_of(generation: ChatGeneration) -> str | None:
     for facts in (generation.generation_info or {}, generation.message.response_metadata):
         for key in _FINISH:
             if facts.get(key):
-                return str(facts[key])
+                said = str(facts[key])
+                return _REASONS.get(said.lower(), said)
     return None
 
 
