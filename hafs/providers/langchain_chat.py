@@ -68,7 +68,7 @@ class LangChainChat(Bridged):
 def failure_of(error: Exception) -> ProviderError:
     """The `ProviderError` for an error of a package; LangChain's own classes tell what a status does not."""
     names = [cls.__name__ for cls in type(error).__mro__]
-    kind = next((KINDS[name] for name in names if name in KINDS), None)
+    kind: Kind | None = next((KINDS[name] for name in names if name in KINDS), None)
     if kind is None:
         return from_error(error)
     return ProviderError(kind, one_line(error), status=getattr(error, "status_code", None))
