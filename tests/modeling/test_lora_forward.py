@@ -4,7 +4,8 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from hafs.modeling.adapter.lora_forward import use_lora_forward
+from hafs.modeling.adapter import lora_forward
+from hafs.modeling.adapter.lora_forward import cast_once, use_lora_forward
 
 
 class Net(torch.nn.Module):
@@ -67,3 +68,36 @@ def test_dropout_is_drawn_from_the_random_number_generator_and_only_in_train_mod
     assert torch.equal(first, net(x))
     net.eval()
     assert torch.equal(net(x), net(x))
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_weights_are_converted_once_per_step_and_change_no_bit(checkpointed, monkeypatch):
+    """Not in each pass, again in its recomputation, and again on the way back."""
+    net = adapted()
+    net.get_base_model().bfloat16()
+    for parameter in net.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    use_lora_forward(net)
+    xs, found, counted = [torch.randn(5, 12, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)], [], []
+    real = lora_forward._cast
+
+    def noted(layer, name, dtype):
+        cast = real(layer, name, dtype)
+        counted.append(None if cast is None else cast[0].data_ptr())
+        return cast
+
+    monkeypatch.setattr(lora_forward, "_cast", noted)
+    for enabled in (False, True):
+        net.zero_grad(set_to_none=True)
+        counted.clear()
+        with cast_once(net, enabled=enabled):
+            for x in xs:
+                y = torch.utils.checkpoint.checkpoint(net, x, use_reentrant=False) if checkpointed else net(x)
+                y.float().square().sum().backward()
+        found.append([p.grad for p in net.parameters() if p.requires_grad])
+    assert len(counted) == (12 if checkpointed else 6)
+    assert len(set(counted)) == 2, "one copy for each of two layers"
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    net(xs[0])
+    assert counted[-1] is None, "nothing is kept beyond a step, in which the weights change"

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hafs.data.samples import Sample
+from hafs.modeling.borders import Borders
 from hafs.modeling.packing import pack, packed_sequence, supervised_tokens
 
 
@@ -37,3 +40,36 @@ def test_a_row_restarts_positions_and_predicts_nothing_across_a_border():
 def test_supervised_tokens_are_those_that_rows_predict():
     samples = [sample(1, 2, 3, supervised=[0, 2]), sample(4, 5, supervised=[0, 1])]
     assert supervised_tokens(samples) == len(packed_sequence(samples).target_N) == 2
+
+
+class Copies(TorchDispatchMode):
+    """Counts copies from one device to another."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._to_copy.default and "device" in (kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_row_moves_in_one_copy_with_the_borders_that_all_layers_use():
+    packed = packed_sequence([sample(1, 2, 3, supervised=[0, 2]), sample(4, 5, supervised=[0, 1])])
+    with Copies() as copies:
+        moved = packed.to(torch.device("meta"))
+        offsets = [moved.borders.on(torch.device("meta")) for _ in range(48)]
+    assert copies.count == 1
+    assert len({id(each) for each in offsets}) == 1
+    assert offsets[0].dtype == torch.int32
+    for name in ("tokens_T", "positions_T", "predicts_N", "target_N"):
+        ours, theirs = getattr(moved, name), getattr(packed, name)
+        assert (ours.shape, ours.dtype, ours.device.type) == (theirs.shape, theirs.dtype, "meta")
+    assert list(moved.borders) == [0, 3, 5]
+    assert moved.borders.longest == 3
+    assert packed.to(torch.device("cpu")) is packed
+
+
+def test_borders_are_put_on_a_device_once_and_read_like_a_list():
+    borders = Borders([0, 3, 5])
+    assert borders.on(torch.device("cpu")) is borders.on(torch.device("cpu"))
+    assert borders.on(torch.device("cpu")).tolist() == list(borders) == [borders[0], *borders[1:]]
+    assert Borders.of(borders) is borders
