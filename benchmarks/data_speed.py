@@ -74,7 +74,8 @@ def main() -> None:
         dataset = jsonl(
             name="speed", path=str(folder / "rows.jsonl"), max_length=1024, overlong="reject", val_fraction=0.1,
             test_fraction=0.05, max_rejected=0.05, near_duplicate_threshold=0.85, drop_near_duplicates=False,
-            system=None, max_samples=None, columns=None, syntax=None, reasoning="keep",
+            system=None, max_samples=None, columns=None, syntax=None, reasoning="keep", kind="rows", split="train",
+            revision=None,
         )  # fmt: skip
         base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         for attempt in ("first", "second"):

@@ -33,6 +33,7 @@ __all__ = [
     "Rendered",
     "call_frame",
     "call_syntax",
+    "count_tokens",
     "encode_plain",
     "end_tokens",
     "learned_part",
@@ -108,6 +109,11 @@ def end_tokens(tokenizer: Any) -> list[int]:
 def encode_plain(tokenizer: Any, texts: Sequence[str]) -> list[Any]:
     """Encode texts without recognizing control tokens (`.ids`, `.offsets` in characters)."""
     return _renderer(tokenizer).backend_encode(texts, plain=True, offsets=True)
+
+
+def count_tokens(tokenizer: Any, texts: Sequence[str]) -> list[int]:
+    """The number of tokens of each text, control tokens not recognized."""
+    return [len(each.ids) for each in _renderer(tokenizer).backend_encode(texts, plain=True)] if texts else []
 
 
 def template_fingerprint(tokenizer: Any) -> str:

@@ -37,7 +37,13 @@ _MOVED: dict[str, str] = {
 """Prefixes of a `_target_`; the longest match counts."""
 
 _ADDED: dict[str, dict[str, Any]] = {
-    "hafs.data.dataset.jsonl": {"columns": None, "reasoning": "keep"},
+    "hafs.data.dataset.jsonl": {
+        "columns": None,
+        "reasoning": "keep",
+        "kind": "rows",
+        "split": "train",
+        "revision": None,
+    },
     "hafs.modeling.base_model.causal_lm": {"template": None},
     "hafs.council.router.embedding.Embedding": {"follow_ups": None},
 }

@@ -33,6 +33,9 @@ class Dataset:
     columns: Mapping[str, str] | None
     syntax: Literal["ca65", "asar"] | None
     reasoning: Literal["keep", "drop"]
+    kind: Literal["rows", "text"]
+    split: str
+    revision: str | None
 
 
 def jsonl(
@@ -51,12 +54,16 @@ def jsonl(
     columns: dict[str, str] | None,
     syntax: Literal["ca65", "asar"] | None,
     reasoning: Literal["keep", "drop"],
+    kind: Literal["rows", "text"],
+    split: Annotated[str, Field(min_length=1)],
+    revision: str | None,
 ) -> Dataset:
     """Describe a dataset of JSONL files; nothing is read yet.
 
     Args:
         name: Name of the dataset in messages and reports.
-        path: Files, folders, globs, or a list of them: `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet` or `.arrow`.
+        path: Files, folders, globs, or a list of them: `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet` or `.arrow`; or
+            `hf://owner/name`, a dataset of the Hugging Face hub.
         max_length: Maximum tokens per sample, including the template's and the end token.
         overlong: How to handle longer samples: reject; truncate (the start of user turns); split at turn borders.
         val_fraction: Share of prompt groups held out for validation.
@@ -69,6 +76,9 @@ def jsonl(
         columns: Maps keys of the rows to the keys that hafs reads, such as `{my_question: prompt}`; or null.
         syntax: The assembler of code in the rows, where a row's own key `syntax` does not say it; or null.
         reasoning: Keep the reasoning of answers if the chat template renders it, or drop it.
+        kind: `rows`: each row or line is a sample; `text`: files are sources or manuals, cut into samples.
+        split: Of a dataset of the hub: the split that is read, and divided into training, validation and test.
+        revision: Of a dataset of the hub: a branch, tag or commit, or null for its main branch.
 
     Raises:
         DataError: `val_fraction` and `test_fraction` add up to 1 or more.
@@ -85,4 +95,5 @@ def jsonl(
         val_fraction=val_fraction, test_fraction=test_fraction, max_rejected=max_rejected,
         near_duplicate_threshold=near_duplicate_threshold, drop_near_duplicates=drop_near_duplicates,
         system=system, max_samples=max_samples, columns=columns, syntax=syntax, reasoning=reasoning,
+        kind=kind, split=split, revision=revision,
     )  # fmt: skip

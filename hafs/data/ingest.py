@@ -7,6 +7,7 @@ GIL). Memory use does not grow with the file.
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 import orjson
 import xxhash
 
-from hafs.chat import Rendered
+from hafs.chat import Rendered, count_tokens
 from hafs.data.content import RowKeys, keys_of
 from hafs.data.dataset import Dataset
 from hafs.data.decode import Reject, decode
@@ -22,12 +23,14 @@ from hafs.data.formats import Parsed, parse
 from hafs.data.lengths import Fitted
 from hafs.data.near_duplicates import SignatureWriter
 from hafs.data.outcomes import IngestCounts, PairFitted, outcomes, pair_outcomes
-from hafs.data.sources import MAX_LINE_BYTES, FileProblem, read_lines
+from hafs.data.sources import MAX_LINE_BYTES, FileProblem, Line, read_lines
 from hafs.data.store import ArrayWriter, Columns
+from hafs.data.text_files import text_lines
 
 _CHUNK_ROWS, _CHUNK_BYTES = 1000, 1 << 19
 _EXCERPT = 160  # characters of a rejected row that rejected.jsonl repeats
 _EXAMPLES = 3  # for each reason
+_FILES_TO_GROUP = 10  # from so many text files on, a file is in one split as a whole
 ROW_COLUMNS = {"content": "<u8", "exact": "<u8", "opening": "<u8", "prompt": "<u8", "file": "<u2", "line": "<u4",
                "spool": "<i8", "spool_size": "<i4"}  # fmt: skip
 SAMPLE_COLUMNS = {"row": "<i4", "id": "<u8", "start": "<i8", "length": "<i4", "supervised": "<i4",
@@ -124,7 +127,7 @@ class Ingest:
     def _rows(self, number: int, path: Path) -> Iterator[GoodRow | RejectedRow]:
         line_number = 0
         try:
-            for line in read_lines(path, self.counts.notes):
+            for line in self._lines(path):
                 line_number = line.number
                 if line.raw is None:
                     too_long = f"the line has {line.size / 1e6:.1f} MB, expected at most {MAX_LINE_BYTES >> 20} MB"
@@ -136,6 +139,12 @@ class Ingest:
         except FileProblem as problem:
             self.counts.file_problems.append(f"{path}: {problem.message}")
             yield self._bad(RowLocation(number, line_number + 1), Reject(problem.reason, problem.message), b"")
+
+    def _lines(self, path: Path) -> Iterator[Line]:
+        if self.dataset.kind == "rows":
+            return read_lines(path, self.counts.notes)
+        count = partial(count_tokens, self.tokenizer)
+        return text_lines(path, count, self.dataset.max_length - 1, group=len(self.files) >= _FILES_TO_GROUP)
 
     def _checked(self, place: RowLocation, raw: bytes, ended: bool) -> GoodRow | RejectedRow:
         row = decode(raw, ended=ended)

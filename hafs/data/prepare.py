@@ -19,8 +19,7 @@ from hafs.data.ingest import Ingest
 from hafs.data.outcomes import IngestCounts
 from hafs.data.report import DataReport, SplitSize, histogram, percentiles
 from hafs.data.samples import COLUMNS, Split, read_entry
-from hafs.data.size import decided_options, remember
-from hafs.data.sources import find_files
+from hafs.data.size import decided_options, files_of, remember
 from hafs.data.store import cached, load_array, release_memory
 
 VERSION = 5  # what decides the training data; a change makes every recorded fingerprint differ
@@ -86,7 +85,7 @@ def report(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> DataR
 
 def open_prepared(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> Prepared:
     """Load the prepared data from the cache or build it; the report says whether training should refuse it."""
-    files = find_files(dataset.name, dataset.path)
+    files = files_of(dataset)
     hashes = {str(path): hash_file(path) for path in files}
     decided = [VERSION, template_fingerprint(tokenizer), decided_options(dataset), seed]
     by_01 = _decided_by_01(decided)
@@ -103,7 +102,7 @@ def open_prepared(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -
 def _decided_by_01(decided: list[Any]) -> str | None:
     """What release 0.1 hashed instead of `decided`; None if an option was used that it did not have."""
     _, template, options, seed = decided
-    if options["columns"] is not None or options["reasoning"] != "keep":
+    if options["columns"] is not None or options["reasoning"] != "keep" or "kind" in options:
         return None
     known = {key: value for key, value in options.items() if key not in ("columns", "reasoning")}
     return repr([_VERSION_OF_01, template, known, seed])

@@ -15,9 +15,11 @@ import xxhash
 
 from hafs.core import durable, records
 from hafs.core.durable import hash_file
+from hafs.data import text_files
 from hafs.data.dataset import Dataset
 from hafs.data.sources import FileProblem, find_files, read_lines
 from hafs.data.store import intact, load_array
+from hafs.data.tables import SUFFIXES
 
 BYTES_A_TOKEN = 3.0
 """Typical for English and code; 2.9 for the shipped assembly sample with SmolLM2's tokenizer."""
@@ -46,9 +48,26 @@ class Size(NamedTuple):
 
 def decided_options(dataset: Dataset) -> dict[str, Any]:
     """The options that affect how rows are processed."""
-    return {
-        key: value for key, value in asdict(dataset).items() if key not in ("name", "path", "max_rejected", "syntax")
-    }
+    left_out = (
+        "name",
+        "path",
+        "max_rejected",
+        "syntax",
+        "split",
+        "revision",
+        *(["kind"] if dataset.kind == "rows" else []),
+    )
+    return {key: value for key, value in asdict(dataset).items() if key not in left_out}
+
+
+def files_of(dataset: Dataset) -> list[Path]:
+    """The files of a dataset.
+
+    Raises:
+        DataError: A file does not exist or is empty, or the hub does not give it.
+    """
+    suffixes = text_files.SUFFIXES if dataset.kind == "text" else SUFFIXES
+    return find_files(dataset.name, dataset.path, split=dataset.split, revision=dataset.revision, suffixes=suffixes)
 
 
 def _note(cache: Path, dataset: Dataset, hashes: Mapping[str, str], seed: int) -> Path:
@@ -86,7 +105,7 @@ def size(dataset: Dataset, *, seed: int, tokenizer: str, cache: Path) -> Size:
     Raises:
         DataError: A file does not exist or is empty.
     """
-    files = find_files(dataset.name, dataset.path)
+    files = files_of(dataset)
     hashes = {str(path): hash_file(path) for path in files}
     known = _known(_note(cache, dataset, hashes, seed))
     for name in [tokenizer, *known]:
@@ -111,6 +130,8 @@ def _counted(folder: Path, with_what: str) -> Size:
 
 def _estimated(dataset: Dataset, files: list[Path]) -> Size:
     total, read = sum(path.stat().st_size for path in files), 0
+    if dataset.kind == "text":
+        return _estimated_text(dataset, total)
     lengths, answers = [], 0.0
     for line in _lines(files):
         read += len(line)
@@ -130,6 +151,17 @@ def _estimated(dataset: Dataset, files: list[Path]) -> Size:
         source=f"estimated from {total / 1e6:,.1f} MB (hafs validate counts)",
         rejected=np.zeros(len(kept), dtype=np.int64),
     )
+
+
+def _estimated_text(dataset: Dataset, total: int) -> Size:
+    samples = max(1, round(total / BYTES_A_TOKEN / dataset.max_length))
+    samples = min(samples, dataset.max_samples or samples)
+    held_out = dataset.val_fraction + dataset.test_fraction
+    return Size(
+        lengths=np.full(1, dataset.max_length, np.int64), train=max(1, round(samples * (1 - held_out))),
+        val=round(samples * dataset.val_fraction), supervised=1.0,
+        source=f"estimated from {total / 1e6:,.1f} MB of text (hafs validate counts)", rejected=np.zeros(1, np.int64),
+    )  # fmt: skip
 
 
 def _lines(files: list[Path]) -> Iterator[bytes]:

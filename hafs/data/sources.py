@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from hafs.core.errors import DataError
+from hafs.data.hub import PREFIX, hub_files
 from hafs.data.tables import NO_DATA, SUFFIXES, decompressed, rows_of
 
 MAX_LINE_BYTES = 8 << 20
@@ -34,15 +35,26 @@ class FileProblem(Exception):
         self.reason, self.message = reason, message
 
 
-def find_files(name: str, patterns: tuple[str, ...]) -> list[Path]:
-    """The files of paths and globs, each once, in the given order.
+def find_files(
+    name: str, patterns: tuple[str, ...], *, split: str = "train", revision: str | None = None,
+    suffixes: tuple[str, ...] = SUFFIXES,
+) -> list[Path]:  # fmt: skip
+    """The files of paths, globs and datasets of the hub, each once, in the given order.
+
+    Args:
+        name: Name of the dataset in messages.
+        patterns: Paths, globs, or `hf://owner/name`.
+        split: Of datasets of the hub.
+        revision: Of datasets of the hub; None: their main branch.
+        suffixes: Endings of the files that are taken from folders.
 
     Raises:
         DataError: A path does not exist, is a folder or is an empty file, or a glob matches no file.
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:
-        for path in _expand(name, pattern):
+        files = hub_files(pattern, split=split, revision=revision) if pattern.startswith(PREFIX) else None
+        for path in files or _expand(name, pattern, suffixes):
             found.setdefault(path.resolve(), path)
     if not found:
         raise DataError(f"dataset {name!r} names no file", hint="set dataset.path=my.jsonl")
@@ -52,15 +64,17 @@ def find_files(name: str, patterns: tuple[str, ...]) -> list[Path]:
     return [path for path in found.values() if path not in empty]
 
 
-def _expand(name: str, pattern: str) -> list[Path]:
+def _expand(name: str, pattern: str, suffixes: tuple[str, ...]) -> list[Path]:
     path = Path(pattern).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():
-        if files := _in_folder(path):
+        files = _in_folder(path) if suffixes == SUFFIXES else _below(path, suffixes)
+        if files:
             return files
-        raise DataError(f"dataset {name!r}: {pattern!r} is a folder, expected a file or a glob",
-                        hint=f"dataset.path='{pattern.rstrip('/')}/*.jsonl'")  # fmt: skip
+        ends = ", ".join(suffixes[:9])
+        raise DataError(f"dataset {name!r}: the folder {pattern!r} holds no file that ends in {ends}",
+                        hint=f"dataset.path='{pattern.rstrip('/')}/*{suffixes[0]}'")  # fmt: skip
     if glob.has_magic(pattern):
         matches = glob.glob(str(path), recursive=True)  # noqa: PTH207 (Path.glob wants a relative pattern)
         files = [match for match in sorted(map(Path, matches)) if match.is_file()]
@@ -68,6 +82,12 @@ def _expand(name: str, pattern: str) -> list[Path]:
             return files
         raise DataError(f"dataset {name!r}: no file matches {pattern!r}", hint=_rows_in(path.parent))
     raise DataError(f"dataset {name!r}: no file {pattern!r}", hint=_neighbours(path))
+
+
+def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """All files with these endings in a folder and its folders, hidden ones left out."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -130,7 +150,7 @@ def _row_line(number: int, row: bytes) -> Line:
 
 def _lines(file: BinaryIO, path: Path, notes: list[str]) -> Iterator[Line]:
     block = file.read(_READ_BYTES)
-    _refuse_wide(block[:256])
+    refuse_wide(block[:256])
     if block.startswith(_BOM):
         notes.append(f"{path.name}: starts with a UTF-8 byte order mark, ignored")
         block = block[len(_BOM) :]
@@ -154,7 +174,12 @@ def _joined(held: list[bytes], piece: bytes, size: int) -> bytes | None:
     return (b"".join(held) + piece if held else piece).removesuffix(b"\r")
 
 
-def _refuse_wide(head: bytes) -> None:
+def refuse_wide(head: bytes) -> None:
+    """Refuse text that is not UTF-8 but UTF-16 or UTF-32.
+
+    Raises:
+        FileProblem: It is.
+    """
     marked = head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff"))
     halves = (head[0::2], head[1::2])
     if marked or (len(head) >= 8 and any(half.count(0) > 0.6 * len(half) for half in halves)):

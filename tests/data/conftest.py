@@ -8,6 +8,7 @@ OPTIONS = {
     "name": "sample", "max_length": 256, "overlong": "reject", "val_fraction": 0.1, "test_fraction": 0.1,
     "max_rejected": 1.0, "near_duplicate_threshold": 0.85, "drop_near_duplicates": False, "system": None,
     "max_samples": None, "columns": None, "syntax": None, "reasoning": "keep",
+    "kind": "rows", "split": "train", "revision": None,
 }  # fmt: skip
 
 

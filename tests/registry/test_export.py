@@ -96,6 +96,7 @@ def test_every_form_is_written_and_is_the_original(registered, here, capsys):
         assert 0 <= abs(found["kl"]) <= 0.01, form
     said = capsys.readouterr().out
     assert said.count("token ids of 6 golden conversations are equal") == 5
+    assert said.count("token ids of 3 golden conversations with tools are equal") == 5
     assert "-> ollama create hyrule-asm-v1 -f outputs/exports/hyrule-asm-v1/ollama/Modelfile" in said
     merged = load_file(here / "outputs/exports/hyrule-asm-v1/merged/model.safetensors")
     assert {tensor.dtype for tensor in merged.values()} == {torch.bfloat16}
@@ -215,6 +216,34 @@ def test_an_export_that_is_not_the_original_is_removed_and_the_one_before_stands
     (here / "mine.txt").write_text("mine")
     with pytest.raises(HafsError, match="is not an export"):
         go(export, "model_name=hyrule-asm-v1", "to=mine")
+
+
+def test_an_export_that_renders_tools_differently_is_refused_where_tools_were_trained():
+    from types import SimpleNamespace
+
+    from hafs.chat import Message, render
+    from hafs.config import build, compose
+    from hafs.registry.export.golden import with_tools
+
+    tokenizer = build(compose("train", ["model=tiny"]).model).tokenizer()
+    tokenizer.chat_template = (
+        "{% for t in tools or [] %}{{ t | tojson }}\n{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n"
+        "{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}"
+        "<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    asked = with_tools(tokenizer)
+    assert len(asked) == 3 and asked[0][0].tools
+    ids = [render(tokenizer, prompt, for_generation=True).tokens for prompt in asked]
+    tools = SimpleNamespace(held_out=[asked[0]])
+    plain = SimpleNamespace(held_out=[(Message(role="user", content="?"),)])
+    used = SimpleNamespace(tool_ids=ids)
+    assert exports._tools(tools, "gguf", used, tokenizer) == "token ids of 3 golden conversations with tools are equal"
+    assert "Ollama refuses them" in exports._tools(tools, "ollama", used, tokenizer)
+    used.tool_ids = [*ids[:2], ids[2][1:]]
+    assert exports._tools(plain, "gguf", used, tokenizer).endswith("so use it without tools")
+    with pytest.raises(GateRefused, match="1 of 3 golden conversations with tools have other token ids"):
+        exports._tools(tools, "gguf", used, tokenizer)
 
 
 def test_distances_of_told_tokens_are_those_of_whole_distributions():

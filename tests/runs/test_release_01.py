@@ -93,7 +93,7 @@ def test_a_calibration_and_a_summary_of_01_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("group", "option", "command", "late"),
     [
-        ("dataset", "jsonl", "train", {"columns": None, "reasoning": "keep"}),
+        ("dataset", "jsonl", "train", {"columns": None, "reasoning": "keep", "kind": "rows", "split": "train"}),
         ("model", "tiny", "train", {"template": None}),
     ],
 )

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hafs.chat import render
+from hafs.chat.template import Template
 from hafs.core import durable
 from hafs.core.errors import GateRefused, RunError
 from hafs.registry.export import nets
 from hafs.registry.export.compare import Distance, Place, distance, of_net, places
 from hafs.registry.export.forms import Form, Gguf, Kind, LoraGguf, Merged, Used
-from hafs.registry.export.golden import GOLDEN
+from hafs.registry.export.golden import GOLDEN, with_tools
 from hafs.registry.export.ollama import OllamaExport, OllamaMergedExport
 from hafs.registry.export.source import Source, source
 from hafs.registry.export.vllm import Vllm, script_of_all
@@ -72,7 +73,10 @@ def export(
         say(f"{form}: {found[0]}")
         _accept(used, found[0], limits, tokenizer)
         say(f"{form}: token ids of {len(GOLDEN)} golden conversations are equal")
-        (folder / REPORT).write_text(json.dumps(_report(of, form, kind, found[0], limits), indent=1), encoding="utf-8")
+        tools = _tools(of, form, used, tokenizer)
+        say(f"{form}: {tools}")
+        report = _report(of, form, kind, found[0], limits) | {"tools": tools}
+        (folder / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
 
     durable.commit(target, write)
     say(f"wrote {target}")
@@ -108,6 +112,29 @@ def _accept(used: Used, found: Distance, limits: Limits, tokenizer: Any) -> None
     if not abs(found.perplexity_change) <= limits["perplexity"]:
         fact = f"perplexity {found.original:.4f} -> {found.perplexity:.4f}, limit {limits['perplexity']:.1%}"
         raise GateRefused(f"the export differs from the original: {fact}; it is removed")
+
+
+def _tools(of: Source, form: Format, used: Used, tokenizer: Any) -> str:
+    """Whether tools and calls can be used with the export, in one line.
+
+    Raises:
+        GateRefused: It renders them in another way than training did, and the model was trained with tools.
+    """
+    asked = with_tools(tokenizer)
+    if not asked:
+        return "the chat template renders no tool calls, so use it without tools"
+    ids = [list(render(tokenizer, prompt, for_generation=True).tokens) for prompt in asked]
+    equal = sum(one == other for one, other in zip(ids, used.tool_ids, strict=True))
+    if equal < len(asked):
+        golden = f"{len(asked) - equal} of {len(asked)} golden conversations with tools"
+        fact = f"{golden} have other token ids than in training"
+        if any(conversation[0].tools for conversation in of.held_out):
+            raise GateRefused(f"the export renders tools differently: {fact}; it is removed")
+        return f"{fact}, so use it without tools"
+    equal_ids = f"token ids of {len(asked)} golden conversations with tools are equal"
+    if not Template(tokenizer).knows_tools:
+        return f"{equal_ids}; tools are text of the messages (hafs writes it, other programs do not)"
+    return f"{equal_ids}; Ollama's template has no tools, so Ollama refuses them" if form == "ollama" else equal_ids
 
 
 def _report(of: Source, form: str, kind: str, found: Distance, limits: Limits) -> dict[str, Any]:

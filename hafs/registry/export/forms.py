@@ -16,7 +16,7 @@ from hafs.modeling.gguf import more_than_lora, write_adapter, write_model
 from hafs.modeling.gguf.cache import base_file
 from hafs.registry.export import nets
 from hafs.registry.export.compare import Partial, Place, of_net
-from hafs.registry.export.golden import GOLDEN
+from hafs.registry.export.golden import GOLDEN, with_tools
 from hafs.registry.export.serving import serving
 from hafs.registry.export.source import Source
 
@@ -30,6 +30,8 @@ class Used:
 
     ids: list[list[int]]
     """Of the golden conversations, each with the next answer due."""
+    tool_ids: list[list[int]]
+    """Of those with tools."""
     told: "torch.Tensor | list[Partial]"
     """Next-token distributions at the asked places."""
 
@@ -84,7 +86,7 @@ class Merged(Form):
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Load it with transformers alone."""
         net = nets.load(folder, nets.exact_dtype(folder))
-        return Used(ids=ids_of(folder), told=of_net(net, asked))
+        return used_by(folder, of_net(net, asked))
 
     def command(self, folder: Path) -> str:
         """Loading it in Python."""
@@ -106,7 +108,7 @@ class Gguf(Merged):
 
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Serve it."""
-        return served(self.file(folder), None, asked)
+        return served(self.source.model.tokenizer(), self.file(folder), None, asked)
 
     def command(self, folder: Path) -> str:
         """llama.cpp's server."""
@@ -136,7 +138,8 @@ class LoraGguf(Form):
 
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Serve the base, and name the adapter in each request."""
-        return served(base_file(self.source.base, self.kind), self.file(folder), asked)
+        file, tokenizer = base_file(self.source.base, self.kind), self.source.model.tokenizer()
+        return served(tokenizer, file, self.file(folder), asked)
 
     def command(self, folder: Path) -> str:
         """llama.cpp's server, over the base's file in the cache."""
@@ -153,15 +156,21 @@ def refuse_whole(source: Source, instead: str) -> None:
         raise ConfigError(f"{source.record.name!r} has no adapter, every weight was trained", hint=instead)
 
 
-def ids_of(folder: Path) -> list[list[int]]:
-    """Token ids of the golden conversations by the tokenizer in a folder."""
+def used_by(folder: Path, told: torch.Tensor) -> Used:
+    """The results of a net whose tokenizer is in a folder."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return [list(render(tokenizer, prompt, for_generation=True).tokens) for prompt in GOLDEN]
+    ids, tool_ids = (
+        [list(render(tokenizer, prompt, for_generation=True).tokens) for prompt in prompts]
+        for prompts in (GOLDEN, with_tools(tokenizer))
+    )
+    return Used(ids=ids, tool_ids=tool_ids, told=told)
 
 
-def served(model: Path, adapter: Path | None, asked: Sequence[Place]) -> Used:
-    """The results of a llama.cpp server for a file."""
+def served(tokenizer: Any, model: Path, adapter: Path | None, asked: Sequence[Place]) -> Used:
+    """The results of a llama.cpp server for a file; `tokenizer` is the model's own."""
     with serving(model, adapter=adapter) as server:
-        return Used(ids=[server.ids(prompt) for prompt in GOLDEN], told=server.told(asked))
+        ids = [server.ids(prompt) for prompt in GOLDEN]
+        tool_ids = [server.ids(prompt) for prompt in with_tools(tokenizer)]
+        return Used(ids=ids, tool_ids=tool_ids, told=server.told(asked))

@@ -38,7 +38,7 @@ class OllamaExport(LoraGguf):
 
     def use(self, folder: Path, asked: Sequence[Place]) -> Used:
         """Serve the files of the folder."""
-        return served(folder / "base.gguf", self.file(folder), asked)
+        return served(self.source.model.tokenizer(), folder / "base.gguf", self.file(folder), asked)
 
     def command(self, folder: Path) -> str:
         """Ollama's command; releases from 0.34.1 on reportedly do not support ADAPTER (mellea's issue 1651)."""

@@ -3,6 +3,7 @@
 import gc
 import importlib
 import importlib.util
+import json
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import torch
 
-from hafs.chat import Conversation
+from hafs.chat import Conversation, Message
 from hafs.core.errors import ConfigError, RunError
 from hafs.registry.export.compare import Partial, Place
 
@@ -34,8 +35,9 @@ class Served:
 
     def ids(self, prompt: Conversation) -> list[int]:
         """Token ids of a prompt by the file's own template and tokenizer, with the BOS that the server puts first."""
-        messages = [{"role": message.role, "content": message.content} for message in prompt]
-        text = self._post("/apply-template", {"messages": messages})["prompt"]
+        body: dict[str, Any] = {"messages": [_asked(message) for message in prompt]}
+        body |= {"tools": list(prompt[0].tools)} if prompt[0].tools else {}
+        text = self._post("/apply-template", body)["prompt"]
         return self._post("/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
 
     def told(self, asked: Sequence[Place]) -> list[Partial]:
@@ -63,6 +65,14 @@ class Served:
         if answer.is_error:
             raise RunError(f"llama.cpp rejected the export: {answer.text[:200]}")
         return answer.json()
+
+
+def _asked(message: Message) -> dict[str, Any]:
+    """A message as OpenAI's clients send it: the arguments of calls are JSON text."""
+    row = {key: value for key, value in message.as_row().items() if key != "tools"}
+    for call in row.get("tool_calls", ()):
+        call["function"]["arguments"] = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+    return row
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from hafs.modeling.base_model import Hub
 from hafs.modeling.gguf import more_than_lora
 from hafs.registry.export import nets
 from hafs.registry.export.compare import Place, of_net
-from hafs.registry.export.forms import Form, Used, ids_of, refuse_whole
+from hafs.registry.export.forms import Form, Used, refuse_whole, used_by
 from hafs.registry.export.source import Source
 from hafs.registry.names import family
 
@@ -55,7 +55,7 @@ class Vllm(Form):
         """Load the copied adapter as vLLM would: on the unquantized base, in PEFT's format."""
         adapter = folder / self.source.record.name
         net = nets.put_on(nets.load(self.source.base, nets.exact_dtype(self.source.base)), adapter)
-        return Used(ids=ids_of(adapter), told=of_net(net, asked))
+        return used_by(adapter, of_net(net, asked))
 
     def command(self, folder: Path) -> str:
         """The script."""

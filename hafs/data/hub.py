@@ -1,0 +1,131 @@
+"""Datasets of the Hugging Face hub: `hf://owner/name` names the files of one split, kept in the hub's cache."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hafs.config.extras import how_to_install
+from hafs.core.errors import DataError
+from hafs.data.tables import NO_DATA, SUFFIXES
+
+PREFIX = "hf://"
+_SPLITS = {
+    "train": ("train", "training"), "validation": ("validation", "valid", "val", "dev", "eval"),
+    "test": ("test", "testing"),
+}  # fmt: skip
+_WORDS = {word: split for split, words in _SPLITS.items() for word in words}
+_PART = re.compile(r"[/._-]")
+
+
+class HubName(NamedTuple):
+    """What `hf://[datasets/]owner/name[@revision][/folder]` says."""
+
+    repo: str
+    revision: str | None
+    folder: str
+
+
+def hub_name(text: str) -> HubName:
+    """Read the name of a dataset.
+
+    Raises:
+        DataError: It is not a name of the hub.
+    """
+    named = text.removeprefix(PREFIX).removeprefix("datasets/").rstrip("/")
+    found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.+))?", named)
+    if found is None:
+        raise DataError(f"{text!r} is no dataset of the hub", hint="dataset.path=hf://owner/name")
+    return HubName(found[1], found[2], found[3] or "")
+
+
+def hub_files(text: str, *, split: str, revision: str | None) -> list[Path]:
+    """The files of a split, downloaded where the cache does not hold them.
+
+    Args:
+        text: `hf://owner/name`, perhaps with `@revision` and a folder or file inside it.
+        split: `train`, `validation`, `test`, or another word of the files' names.
+        revision: A branch, tag or commit; None: the name's own, or the main branch.
+
+    Raises:
+        DataError: There is no such dataset, it has no such split, or it cannot be reached and is not in the cache.
+    """
+    try:
+        from huggingface_hub import HfApi, snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    except ModuleNotFoundError as error:
+        fact = f"{text!r} needs huggingface_hub, which is not installed"
+        raise DataError(fact, hint=how_to_install("huggingface_hub")) from error
+    name = hub_name(text)
+    wanted: dict[str, Any] = {"repo_type": "dataset", "revision": revision or name.revision}
+    try:
+        listed = HfApi().list_repo_files(name.repo, **wanted)
+        chosen = files_of_split(text, listed, name.folder, split)
+        folder = Path(snapshot_download(name.repo, allow_patterns=[_literal(each) for each in chosen], **wanted))
+    except (RepositoryNotFoundError, HfHubHTTPError) as error:
+        fact = f"the hub does not give {text!r}: {_first_line(error)}"
+        raise DataError(fact, hint="is the name right? private datasets need HF_TOKEN") from error
+    except OSError as error:  # no connection; httpx errors are OSErrors or wrapped in one
+        folder, chosen = _kept(text, name, split, wanted, error, snapshot_download, LocalEntryNotFoundError)
+    return [folder / each for each in chosen]
+
+
+def _kept(
+    text: str, name: HubName, split: str, wanted: dict[str, Any], error: Exception, download: Any, missing: Any
+) -> tuple[Path, list[str]]:
+    """The split as an earlier download left it."""
+    try:
+        folder = Path(download(name.repo, local_files_only=True, **wanted))
+    except (missing, OSError):
+        fact = f"{text!r} is not in the cache, and the hub cannot be reached: {_first_line(error)}"
+        raise DataError(fact, hint="check the connection and HF_ENDPOINT") from error
+    listed = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return folder, files_of_split(text, listed, name.folder, split)
+
+
+def files_of_split(text: str, listed: Sequence[str], folder: str, split: str) -> list[str]:
+    """The data files of a split, in order; a split is a word in the names of files or folders.
+
+    If no file names any split, all files are the training split.
+
+    Raises:
+        DataError: There is no such split, or several folders hold it.
+    """
+    inside = [each for each in sorted(listed) if each == folder or each.startswith(f"{folder}/" if folder else "")]
+    data = [each for each in inside if each.endswith(SUFFIXES) and Path(each).name not in NO_DATA]
+    if not data:
+        where = f"{text!r} holds no data files ({', '.join(SUFFIXES)})"
+        raise DataError(where, hint=f"it holds {', '.join(inside[:5]) or 'nothing'}")
+    splits = {each: _split_of(each.removeprefix(folder), split) for each in data}
+    chosen = [each for each in data if splits[each] == _WORDS.get(split, split)]
+    if not chosen and split == "train" and not any(splits.values()):
+        chosen = data
+    if not chosen:
+        known = ", ".join(sorted({each for each in splits.values() if each})) or "train"
+        raise DataError(f"{text!r} has no split {split!r}", hint=f"dataset.split=... is one of {known}")
+    parts = {str(Path(each).parent) for each in chosen}
+    if len(parts) > 1 and len({Path(each).name for each in chosen}) < len(chosen):
+        raise DataError(f"{text!r} has several parts: {', '.join(sorted(parts)[:8])}",
+                        hint=f"name one: dataset.path={text.rstrip('/')}/{sorted(parts)[0]}")  # fmt: skip
+    return chosen
+
+
+def _split_of(path: str, wanted: str) -> str:
+    """The split that a path names, the file's own name first; empty if it names none."""
+    for part in reversed(path.split("/")):
+        words = [word.lower() for word in _PART.split(part)]
+        if wanted not in _WORDS and wanted in words:
+            return wanted
+        found = next((_WORDS[word] for word in words if word in _WORDS), "")
+        if found:
+            return found
+    return ""
+
+
+def _literal(path: str) -> str:
+    """A path as a pattern that matches it alone."""
+    return re.sub(r"([\[*?])", r"[\1]", path)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
