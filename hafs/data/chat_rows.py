@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from hafs.chat import Conversation, Message, learned_part
 from hafs.data.decode import UnusableRow
-from hafs.data.tool_calls import call_of, calls_of, looks_like_calls, tools_of, written_calls
+from hafs.data.tool_calls import call_of, calls_of, looks_like_calls, tools_from, tools_of, written_calls
 from hafs.data.training_marks import TURN_MARKS, is_trained_on
+from hafs.data.written_tools import tools_in
 
 ROLES = {
     "system": "system", "developer": "system",
@@ -55,7 +56,15 @@ def read_chat(value: Any, key: str, row: Mapping[str, Any], unused: list[str], *
     messages = [_message(turn, key, place, unused, reasoning) for place, turn in enumerate(value, 1)]
     if messages[-1].role == "user" and len(messages) > 1:
         unused.append(f"{key}[-1], a question without an answer")
-    return ordered(messages, tools_of(row))
+    tools = tools_of(row)
+    if not tools and messages[0].role == "system":
+        listed, text = tools_in(messages[0].content)
+        if listed:
+            tools, messages = (
+                tools_from(listed, "tools"),
+                [replace(messages[0], content=text)][: bool(text)] + messages[1:],
+            )
+    return ordered(messages, tools)
 
 
 def _message(turn: object, key: str, place: int, unused: list[str], reasoning: bool) -> Message:
@@ -155,11 +164,12 @@ def ordered(messages: list[Message], tools: tuple[Mapping[str, Any], ...] = ()) 
         UnusableRow: The order of roles is invalid, or no answer is trained on.
     """
     merged: list[Message] = []
+    names = [tool["function"]["name"] for tool in tools]
     for message in messages:
         if merged and message.calls and not message.content and merged[-1].role == message.role == "assistant":
             merged[-1] = replace(merged[-1], calls=merged[-1].calls + message.calls)
         else:
-            merged.append(_as_called(message) if tools else message)
+            merged.append(_as_called(message, names) if tools else message)
     before = None
     for place, message in enumerate(merged, 1):
         if message.role not in _MAY_FOLLOW[before]:
@@ -174,8 +184,8 @@ def ordered(messages: list[Message], tools: tuple[Mapping[str, Any], ...] = ()) 
     return (replace(conversation[0], tools=tools), *conversation[1:]) if tools else conversation
 
 
-def _as_called(message: Message) -> Message:
-    if message.role != "assistant" or message.calls or "<tool_call>" not in message.content:
+def _as_called(message: Message, names: Sequence[str]) -> Message:
+    if message.role != "assistant" or message.calls:
         return message
-    calls, text = written_calls(message.content, "an answer")
+    calls, text = written_calls(message.content, names, "an answer")
     return replace(message, content=text, calls=calls) if calls else message

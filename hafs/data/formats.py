@@ -14,11 +14,12 @@ from hafs.chat import TEXT_ROLE, Conversation, Message
 from hafs.data.chat_rows import REASONING, is_empty, ordered, read_chat, shown, with_reasoning
 from hafs.data.decode import Reject, UnusableRow
 from hafs.data.preference_rows import read_preference, side_of
-from hafs.data.tool_calls import call_of, tools_of
+from hafs.data.tool_calls import TOOL_KEYS, call_of, tool_keys, tools_of
 from hafs.data.training_marks import reject_unwanted, row_mark_keys
+from hafs.data.written_tools import tools_in, turns_of_chat
 
 CHATS = {"messages": "messages", "conversations": "sharegpt", "conversation": "conversation", "dialog": "dialog",
-         "dialogue": "dialogue"}  # fmt: skip
+         "dialogue": "dialogue", "chat": "chat"}  # fmt: skip
 """Keys of lists of turns, and the name of the format in reports."""
 PAIRS = {
     "instruction": ("output", "response", "completion", "answer"),
@@ -32,7 +33,6 @@ PAIRS = {
 _NAMES = {("instruction", "output"): "instruction", ("prompt", "completion"): "prompt_completion"}
 _MORE = {"instruction": ("input", "context"), "question": ("context",)}  # appended to the question
 _SYSTEM = ("system", "system_prompt")
-_TOOLS = ("tools", "functions", "parallel_tool_calls")
 
 
 class Parsed(NamedTuple):
@@ -99,13 +99,31 @@ def _read(row: dict[str, Any], key: str, unused: list[str], reasoning: bool) -> 
     if key == "text":
         return _Read("text", (Message(role=TEXT_ROLE, content=_string(row, "text")),), ("text",))
     if key in CHATS:
-        turns = read_chat(row[key], key, row, unused, reasoning=reasoning)
-        return _Read(CHATS[key], _with_row_system(row, turns), (key, *_SYSTEM, *_TOOLS))
+        row = _with_written_tools(row)
+        value = turns_of_chat(row[key]) if key == "chat" and isinstance(row[key], str) else row[key]
+        turns = read_chat(value, key, row, unused, reasoning=reasoning)
+        return _Read(CHATS[key], _with_row_system(row, turns), (key, *_SYSTEM, *tool_keys(row)))
     if isinstance(row.get("prompt"), list) and isinstance(row.get("completion"), list):
         listed = row["prompt"] + row["completion"]
         turns = read_chat(listed, "prompt/completion", row, unused, reasoning=reasoning)
-        return _Read("prompt_completion", _with_row_system(row, turns), ("prompt", "completion", *_SYSTEM, *_TOOLS))
+        return _Read("prompt_completion", _with_row_system(row, turns), ("prompt", "completion", *_SYSTEM, *TOOL_KEYS))
+    if key == "input" and isinstance(row["input"], list) and isinstance(row.get("output"), str):
+        row = _with_written_tools(row)
+        listed = [*row["input"], {"role": "assistant", "content": row["output"]}]
+        turns = read_chat(listed, "input/output", row, unused, reasoning=reasoning)
+        return _Read("input/output", _with_row_system(row, turns), ("input", "output", *_SYSTEM, *TOOL_KEYS))
     return _pair(row, key, reasoning)
+
+
+def _with_written_tools(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the tools that its system message lists as text, if it names none itself."""
+    for key in _SYSTEM:
+        text = row.get(key)
+        if isinstance(text, str) and not tools_of(row):
+            tools, rest = tools_in(text)
+            if tools:
+                return row | {key: rest, "tools": tools}
+    return row
 
 
 def _pair(row: dict[str, Any], key: str, reasoning: bool) -> _Read:
@@ -119,7 +137,7 @@ def _pair(row: dict[str, Any], key: str, reasoning: bool) -> _Read:
     conversation = ordered([*history, *turns], tools) if history or tools else tuple(turns)
     name = _NAMES.get((key, said), f"{key}/{said}")
     return _Read(
-        name, _with_row_system(row, conversation), (key, said, *more, "history", *REASONING, *_SYSTEM, *_TOOLS)
+        name, _with_row_system(row, conversation), (key, said, *more, "history", *REASONING, *_SYSTEM, *TOOL_KEYS)
     )
 
 

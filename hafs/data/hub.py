@@ -52,35 +52,39 @@ def hub_files(text: str, *, split: str, revision: str | None) -> list[Path]:
     """
     try:
         from huggingface_hub import HfApi, snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
     except ModuleNotFoundError as error:
         fact = f"{text!r} needs huggingface_hub, which is not installed"
         raise DataError(fact, hint=how_to_install("huggingface_hub")) from error
     name = hub_name(text)
     wanted: dict[str, Any] = {"repo_type": "dataset", "revision": revision or name.revision}
+    offline = False
     try:
         listed = HfApi().list_repo_files(name.repo, **wanted)
-        chosen = files_of_split(text, listed, name.folder, split)
-        folder = Path(snapshot_download(name.repo, allow_patterns=[_literal(each) for each in chosen], **wanted))
     except (RepositoryNotFoundError, HfHubHTTPError) as error:
         fact = f"the hub does not give {text!r}: {_first_line(error)}"
         raise DataError(fact, hint="is the name right? private datasets need HF_TOKEN") from error
-    except OSError as error:  # no connection; httpx errors are OSErrors or wrapped in one
-        folder, chosen = _kept(text, name, split, wanted, error, snapshot_download, LocalEntryNotFoundError)
-    return [folder / each for each in chosen]
-
-
-def _kept(
-    text: str, name: HubName, split: str, wanted: dict[str, Any], error: Exception, download: Any, missing: Any
-) -> tuple[Path, list[str]]:
-    """The split as an earlier download left it."""
+    except Exception as error:  # no connection, or offline mode: the library's errors for them have no common class
+        listed, offline = _kept(text, name.repo, wanted, error), True
+    chosen = files_of_split(text, listed, name.folder, split)
+    patterns = [_literal(each) for each in chosen]
     try:
-        folder = Path(download(name.repo, local_files_only=True, **wanted))
-    except (missing, OSError):
+        folder = snapshot_download(name.repo, allow_patterns=patterns, local_files_only=offline, **wanted)
+    except Exception as error:  # as above
+        fact = f"{text!r} is not wholly in the cache, and the hub does not give the rest: {_first_line(error)}"
+        raise DataError(fact, hint="run again; finished files are kept") from error
+    return [Path(folder) / each for each in chosen]
+
+
+def _kept(text: str, repo: str, wanted: dict[str, Any], error: Exception) -> list[str]:
+    """The files of a dataset as an earlier download listed them."""
+    try:
+        from huggingface_hub import get_cached_repo_tree
+
+        return [file.path for file in get_cached_repo_tree(repo, **wanted)]
+    except Exception:  # an older library, or no earlier download
         fact = f"{text!r} is not in the cache, and the hub cannot be reached: {_first_line(error)}"
         raise DataError(fact, hint="check the connection and HF_ENDPOINT") from error
-    listed = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    return folder, files_of_split(text, listed, name.folder, split)
 
 
 def files_of_split(text: str, listed: Sequence[str], folder: str, split: str) -> list[str]:

@@ -2,29 +2,59 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hafs.chat import Call
 from hafs.data.decode import UnusableRow
+from hafs.data.written_tools import calls_in
 
 _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object", "list": "array"}
-_WRITTEN = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)  # Hermes' form of a call in text
+
+
+TOOL_KEYS = ("tools", "functions", "parallel_tool_calls")
+"""Keys of a row that hold its tools, or options of their calls."""
+_INSIDE = (("metadata", ("tools",)), ("chat_template_kwargs", ("xml_tools", "python_tools")))
+"""Objects of a row in which some datasets keep the tools (Nemotron, SmolTalk 2), and the keys inside."""
 
 
 def tools_of(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """The tools of a row in OpenAI's format, from `tools` or `functions`, given as a list or as JSON text.
+    """The tools of a row in OpenAI's format, given as a list or as JSON text.
 
     Raises:
         UnusableRow: The value is neither, or a tool has no name.
     """
     for key in ("tools", "functions"):
-        if row.get(key) in (None, "", [], {}):
+        if row.get(key) not in (None, "", [], {}):
+            value = _parsed(row[key], key) if isinstance(row[key], str) else row[key]
+            return tools_from(value, key)
+    for key, names in _INSIDE:
+        if not row.get(key):
             continue
-        value = _parsed(row[key], key) if isinstance(row[key], str) else row[key]
-        listed = value if isinstance(value, list) else [value]
-        return tuple(_tool(each, f"{key!r} entry {place}") for place, each in enumerate(listed, 1))
+        held = row[key]
+        if isinstance(held, str) and '"tools"' in held:
+            held = _parsed(held, key)
+        value = next((held[name] for name in names if held.get(name)), None) if isinstance(held, dict) else None
+        if value:
+            return tools_from(_parsed(value, key) if isinstance(value, str) else value, key)
     return ()
+
+
+def tool_keys(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of a row that its tools are read from."""
+    inside = [key for key, _ in _INSIDE if row.get(key) and tools_of({key: row[key]})]
+    return (*TOOL_KEYS, *inside)
+
+
+def tools_from(value: Any, key: str) -> tuple[Mapping[str, Any], ...]:
+    """A tool or a list of tools, each an object or JSON text, in OpenAI's format.
+
+    Raises:
+        UnusableRow: A tool has no name.
+    """
+    listed = value if isinstance(value, list) else [value]
+    parsed = [_parsed(each, key) if isinstance(each, str) else each for each in listed]
+    return tuple(_tool(each, f"{key!r} entry {place}") for place, each in enumerate(parsed, 1))
 
 
 def _tool(value: Any, where: str) -> Mapping[str, Any]:
@@ -34,7 +64,20 @@ def _tool(value: Any, where: str) -> Mapping[str, Any]:
     parameters = function.get("parameters")
     if isinstance(parameters, dict) and not isinstance(parameters.get("properties"), dict) and "type" not in parameters:
         function = function | {"parameters": _schema(parameters)}  # APIGen's: a description for each argument
+    elif isinstance(parameters, dict):
+        function = function | {"parameters": _typed(parameters)}
     return {"type": "function", "function": function}
+
+
+def _typed(schema: Any) -> Any:
+    """A schema whose types are JSON's: ToolACE writes Python's (`dict`, `float`, `list`)."""
+    if isinstance(schema, list):
+        return [_typed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: _typed(each) if isinstance(each, dict | list) else each for key, each in schema.items()}
+    kind = schema.get("type")
+    return inner | {"type": _TYPES[kind]} if isinstance(kind, str) and kind in _TYPES else inner
 
 
 def _schema(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -91,10 +134,10 @@ def call_of(value: Any, where: str) -> Call:
     return Call(name=name, arguments=arguments, id=str(identity) if identity is not None else None)
 
 
-def written_calls(text: str, where: str) -> tuple[tuple[Call, ...], str]:
-    """Calls between `<tool_call>` tags in an answer, and the text without them."""
-    found = _WRITTEN.findall(text)
-    return tuple(call_of(each, where) for each in found), _WRITTEN.sub("", text).strip() if found else text
+def written_calls(text: str, names: Collection[str], where: str) -> tuple[tuple[Call, ...], str]:
+    """Calls that an answer writes as text, in any of the forms of `written_tools`, and the text without them."""
+    found = calls_in(text, names)
+    return tuple(call_of(each, where) for each in found.calls), found.text
 
 
 def looks_like_calls(text: str) -> list[Any] | None:
