@@ -62,7 +62,7 @@ def export(config: DictConfig) -> None:
     from hafs.core.errors import ConfigError
     from hafs.registry.export import source
 
-    if config.experts:
+    if config.get("experts"):  # without any, the config has no such key
         _export_experts(config)
         return
     if not config.model_name:

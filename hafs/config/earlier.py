@@ -39,6 +39,7 @@ _MOVED: dict[str, str] = {
 _ADDED: dict[str, dict[str, Any]] = {
     "hafs.data.dataset.jsonl": {
         "columns": None,
+        "syntax": None,
         "reasoning": "keep",
         "kind": "rows",
         "split": "train",

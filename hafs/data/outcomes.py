@@ -13,6 +13,7 @@ from hafs.data.huge_rows import HUGE, characters, fit_huge
 from hafs.data.lengths import Fitted, fit
 
 _MOST_KEYS = 1000
+_LENGTH_STEP = 64
 Sample: TypeAlias = tuple[Conversation, Rendered]
 
 
@@ -31,6 +32,8 @@ class IngestCounts:
     """Unused keys of accepted rows, and the number of rows or turns in which they have a value."""
     overlong: Counter[str] = field(default_factory=Counter)
     tokens_lost: int = 0
+    long_rows: Counter[int] = field(default_factory=Counter)
+    """Rows longer than max_length, by their tokens, rounded up to a multiple of 64."""
     notes: list[str] = field(default_factory=list)
     file_problems: list[str] = field(default_factory=list)
 
@@ -126,6 +129,7 @@ def _fit(dataset: Dataset, tokenizer: Any, samples: list[Sample], counts: Ingest
         else fit(tokenizer, *sample, max_length=dataset.max_length, overlong=dataset.overlong)
         for sample in samples
     ]  # fmt: skip
+    counts.long_rows[-(-longest // _LENGTH_STEP) * _LENGTH_STEP] += 1
     whole = Fitted([sample for each in found for sample in each.samples], sum(each.lost for each in found))
     return _counted(dataset, whole, f"{longest:,} tokens", counts)
 

@@ -156,7 +156,13 @@ def _report(
     fingerprint: str, hashes: dict[str, str], tokenizer: Any,
 ) -> DataReport:  # fmt: skip
     lengths = np.concatenate([load_array(folder / f"{name}-length.npy") for name in SPLITS])
-    notes = [*counts.notes, *_pair_notes(counts), *_reasoning_notes(counts), *_grouping_notes(assigned)]
+    notes = [
+        *counts.notes,
+        *_length_notes(counts),
+        *_pair_notes(counts),
+        *_reasoning_notes(counts),
+        *_grouping_notes(assigned),
+    ]
     return DataReport(
         name="", files=hashes, rows=counts.rows, blank_lines=counts.blank_lines, rejected=_ranked(counts.rejected),
         reject_examples=counts.examples, formats=_ranked(counts.formats), unused=_ranked(counts.unused),
@@ -166,7 +172,22 @@ def _report(
         overlong=dict(counts.overlong), tokens_lost=counts.tokens_lost, lengths=percentiles(lengths),
         histogram=histogram(lengths), splits=sizes, sample=_shown(folder, tokenizer), notes=notes,
         file_problems=counts.file_problems, fingerprint=fingerprint, refusal=None, rejected_file=None,
+        enough_length=max(counts.long_rows, default=None),
     )  # fmt: skip
+
+
+def _length_notes(counts: IngestCounts) -> list[str]:
+    """The values of max_length that would include most and all of the rows that are too long."""
+    total, reached, most = sum(counts.long_rows.values()), 0, 0
+    if not total:
+        return []
+    for most in sorted(counts.long_rows):
+        reached += counts.long_rows[most]
+        if reached >= 0.9 * total:
+            break
+    longest = max(counts.long_rows)
+    some = f"dataset.max_length={most} would include {reached:,} of them, " if most < longest else ""
+    return [f"{total:,} rows are longer than max_length: {some}{'' if some else 'dataset.max_length='}{longest} all"]
 
 
 def _pair_notes(counts: IngestCounts) -> list[str]:

@@ -63,6 +63,8 @@ class DataReport:
     fingerprint: str
     fingerprint_of_01: str | None = None
     """As release 0.1 would have computed it; None if an option was used that it did not have."""
+    enough_length: int | None = None
+    """The max_length that would include every row that is too long; None if no row is."""
     refusal: str | None
     rejected_file: Path | None
 
@@ -105,7 +107,9 @@ class DataReport:
 
     def thin(self) -> list[str]:
         """What the splits are too small for, a line each: rows of one prompt say little more than one row."""
-        found, test = [], self.splits.get("test")
+        found, test, val = [], self.splits.get("test"), self.splits.get("val")
+        if val and not val.samples and self.samples:
+            found.append("the validation split is empty, so no epoch is measured and the last one is kept")
         if test and test.samples and (few := too_few(test.samples, test.groups)):
             found.append(f"an evaluation on the test split would find {few}")
         rows, groups = self.samples, sum(size.groups for size in self.splits.values())
@@ -141,7 +145,12 @@ class DataReport:
             DataError: The message lists the most frequent reasons with an example's file and line.
         """
         if self.refusal:
-            raise DataError(self.refusal, hint="hafs validate lists every such row in rejected.jsonl")
+            hint = "hafs validate lists every such row in rejected.jsonl"
+            if self.enough_length and next(iter(self.rejected), "") == "too_long":
+                hint = (
+                    f"dataset.max_length={self.enough_length} includes them, dataset.overlong=split cuts them; {hint}"
+                )
+            raise DataError(self.refusal, hint=hint)
 
 
 def percentiles(lengths: np.ndarray) -> dict[str, int]:

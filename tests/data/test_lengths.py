@@ -1,8 +1,10 @@
 import pytest
 
 from hafs.chat import Message, end_tokens, render
+from hafs.core.errors import DataError
 from hafs.data.huge_rows import count_tokens, fit_huge
 from hafs.data.lengths import fit
+from hafs.data.prepare import report
 
 WORDS = " ".join(f"word{i}" for i in range(60))
 
@@ -104,3 +106,22 @@ def test_huge_rows_are_fitted_in_slices(tokenizer, case, overlong, count):
 
 def test_huge_rows_of_few_tokens_are_left_to_the_usual_way(tokenizer):
     assert fit_huge(tokenizer, chat("a" + " " * 250_000, "b"), max_length=100_000, overlong="reject") is None
+
+
+def test_rows_that_are_too_long_come_with_the_max_length_that_includes_them(write, described, tokenizer, here):
+    counts = [20] * 15 + [300] * 4 + [700]
+    rows = [{"instruction": f"Question {n}?", "output": "word " * count} for n, count in enumerate(counts)]
+    found = report(described(write(rows), max_rejected=0.1), tokenizer, seed=7, cache=here / "cache")
+    assert found.rejected == {"too_long": 5}
+    assert "5 rows are longer than max_length: dataset.max_length=768 all" in found.notes
+    with pytest.raises(DataError) as refused:
+        found.raise_refusal()
+    assert "dataset.max_length=768 includes them" in refused.value.hint
+    longer = report(described("rows.jsonl", max_length=768, max_rejected=0.1), tokenizer, seed=7, cache=here / "cache")
+    assert not longer.rejected and longer.refusal is None
+
+
+def test_an_empty_validation_split_is_told(write, described, tokenizer, here):
+    rows = [{"instruction": f"Question {n}?", "output": f"Answer {n}."} for n in range(60)]
+    found = report(described(write(rows), val_fraction=0.0), tokenizer, seed=7, cache=here / "cache")
+    assert "the validation split is empty, so no epoch is measured and the last one is kept" in found.notes
