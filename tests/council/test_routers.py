@@ -330,8 +330,9 @@ def test_a_new_expert_gets_only_questions_near_its_examples(panel, question, coo
 DATA = Path(__file__).resolve().parents[2] / "data"
 
 
-def test_questions_of_another_set_are_routed_right_and_the_scores_are_calibrated(panel):
-    told = asyncio.run(measure(router("embedding"), panel, read_rows(str(DATA / "routing_outside.jsonl"))))
+@pytest.mark.parametrize("rows", ["routing_outside", "routing_off_topic"])
+def test_questions_of_another_set_are_routed_right_and_the_scores_are_calibrated(panel, rows):
+    told = asyncio.run(measure(router("embedding"), panel, read_rows(str(DATA / f"{rows}.jsonl"))))
     assert told.exact >= 0.95, told.wrong
     assert told.calibration_error <= 0.05
 
