@@ -300,3 +300,14 @@ def test_empty_arguments_of_a_tool_call_are_taken_back(served):
         {"role": "tool", "tool_call_id": "a", "content": "done"},
     ]
     assert ask(served(), messages=messages).status_code == 200
+
+
+def test_a_council_that_is_loaded_learns_nothing_at_its_first_question(seat, monkeypatch):
+    from hafs.council.router import embedding, encoder
+
+    made = seat("router=cascade")
+    made.load()
+    monkeypatch.setattr(embedding, "kept", None)  # what fits the classifier, or reads it
+    before = encoder._loaded.cache_info().misses
+    assert made.route("Why does my routine crash, and what about lda?").decided_by in ("embedding", "keyword")
+    assert encoder._loaded.cache_info().misses == before
