@@ -47,6 +47,7 @@ class Settings(CouncilSettings):
     tasks_limit: Count | None
     rom_tasks: str
     tasks_tier: str
+    samples: Annotated[int, Field(ge=0)]
     draws: Annotated[int, Field(ge=100)]
     seed: Annotated[int, Field(ge=0)]
 

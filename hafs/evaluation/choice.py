@@ -42,6 +42,7 @@ def measuring(config: DictConfig) -> Measuring:
         seed=config.seed,
         harness=harness([task for task in config.tasks if task != ROM], config.tasks_folder, config.tasks_limit),
         rom=suite_of(config),
+        samples=config.samples,
         judge=None if judge is None else Opinion(judge, asking(judge, providers, build(config.policy))),
     )
 

@@ -32,7 +32,7 @@ from hafs.evaluation.metrics import Metric
 from hafs.evaluation.outcome import Outcome, Sheet, outcome
 from hafs.evaluation.rom.asking import of_net
 from hafs.evaluation.rom.suite import FIGURE, RomSuite, TaskAnswer, put_tasks, summary
-from hafs.evaluation.rows import put_to
+from hafs.evaluation.rows import drawn_answers, put_to
 from hafs.evaluation.subject import Subject, SwitchableModel, data_of, held_out, refuse_seen
 from hafs.runs.evaluation_record import Figure, Verdict
 
@@ -66,6 +66,8 @@ class Measuring:
     """Resamples for an interval."""
     seed: int
     """Of the resamples."""
+    samples: int = 0
+    """Further answers to each test row, drawn at random."""
     judge: Opinion | None = None
     """Says which answer is better; None: no judge."""
     harness: Harness | None = None
@@ -178,6 +180,12 @@ def _sheet(label: str, net, tokenizer, questions: Questions, how: Measuring, say
     rom = _rom(label, net, tokenizer, how, say) if how.rom else []
     if rom:
         tasks[FIGURE] = Scores({i: float(each.verdict.right) for i, each in enumerate(rom)}, True)
+    if how.samples:
+        drawn = drawn_answers(
+            net, tokenizer, test, count=how.samples, max_new_tokens=how.max_new_tokens, concurrency=how.concurrency,
+            seed=how.seed,
+        )  # fmt: skip
+        test = [replace(said, samples=texts) for said, texts in zip(test, drawn, strict=True)]
     facts = zip(test, questions.groups, questions.syntaxes, strict=True)
     test = [replace(said, group=group, syntax=syntax) for said, group, syntax in facts]
     tokens = sum(said.tokens for said in test)

@@ -12,12 +12,14 @@ from hafs.core.errors import HafsError
 from hafs.data.samples import Sample
 from hafs.evaluation.metrics import Said
 from hafs.modeling import model_parts, out_of_memory
-from hafs.modeling.generation import Decoder, Generation, at_rest, prompt_of
+from hafs.modeling.generation import Decoder, Generation, Sampling, answer, at_rest, prompt_of
 from hafs.modeling.likelihood import Likelihood, likelihoods
 
 ROW_TOKENS = {"cpu": 1024}
 """Tokens per forward pass over reference answers; halved if memory runs out."""
 GPU_ROW_TOKENS = 8192
+TEMPERATURE, TOP_P = 0.8, 0.95
+"""Of drawn answers."""
 Progress = Callable[[int, int], None]
 
 
@@ -131,6 +133,31 @@ def answers(
                 raise HafsError("out of memory while generating a single answer", hint=hint) from None
         concurrency //= 2
         out_of_memory.free_cache()
+
+
+def drawn_answers(
+    net: Any, tokenizer: Any, rows: Sequence[Said], *, count: int, max_new_tokens: int, concurrency: int, seed: int
+) -> list[tuple[str, ...]]:
+    """Answers drawn at random to every row that was asked; none to the others.
+
+    Args:
+        net: The model, its adapter on or off.
+        tokenizer: Of the model.
+        rows: The rows.
+        count: Answers to each.
+        max_new_tokens: Longest answer.
+        concurrency: Answers generated concurrently; halved if memory runs out.
+        seed: Of the draws; answer `k` to row `i` does not depend on the others.
+    """
+    due = [i for i, said in enumerate(rows) if said.answer is not None for _ in range(count)]
+    told = answer(
+        net, tokenizer, [rows[i].prompt for i in due], max_new_tokens=max_new_tokens, batch=concurrency,
+        sampling=lambda place: Sampling(temperature=TEMPERATURE, top_p=TOP_P, seed=seed * 1_000_003 + place),
+    )  # fmt: skip
+    found: dict[int, list[str]] = {}
+    for i, each in zip(due, told, strict=True):
+        found.setdefault(i, []).append(each.text)
+    return [tuple(found.get(i, ())) for i in range(len(rows))]
 
 
 def _answers(

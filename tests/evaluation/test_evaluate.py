@@ -15,6 +15,8 @@ from hafs.commands.evaluate import Settings, evaluate
 from hafs.config import check, compose
 from hafs.core import durable, records
 from hafs.core.errors import ConfigError, DataError, GateRefused, RunError
+from hafs.evaluation.rom import asking
+from hafs.evaluation.rom.toolchain import missing
 from hafs.runs import evaluation_record
 from hafs.train import Settings as TrainSettings
 from hafs.train import train
@@ -111,6 +113,18 @@ def record(name):
     found = evaluation_record.read(Path("outputs") / name)
     assert found is not None
     return found
+
+
+@pytest.mark.skipif(bool(missing("asar")), reason=missing("asar") or "-")
+def test_the_rom_suite_compares_both_sides_and_leaves_a_page(at, monkeypatch, capsys):
+    monkeypatch.setattr(asking, "ANSWER_TOKENS", 8)
+    evaluated("name=good", "tasks=rom", "tasks_limit=1", "rows=30", "samples=2")
+    found = record("good").metrics["rom_executes"]
+    assert (found.base, found.tuned, found.rows, found.unit) == (0.0, 0.0, 10, "share")
+    text = Path("outputs/good/rom_tasks.html").read_text()
+    assert "base: 0 of 10 tasks right" in text
+    assert "tuned: 0 of 10 tasks right" in text
+    assert "rom tasks  tuned: 0 of 10" in capsys.readouterr().out
 
 
 def test_a_good_run_passes_and_leaves_record_page_and_rows(at, capsys):

@@ -57,7 +57,11 @@ class Executes(Metric):
         """1 or 0."""
         if said.answer is None or not self.applies(said):
             return None
-        return Parts(float(self.verdicts([(said.prompt, said.answer, _syntax(said))])[0].right))
+        return Parts(float(self.right(said, said.answer)))
+
+    def right(self, said: Said, text: str) -> bool:
+        """Whether a text is a right answer to a row."""
+        return self.verdicts([(said.prompt, text, _syntax(said))])[0].right
 
     def applies(self, said: Said) -> bool:
         """Whether the row has cases."""

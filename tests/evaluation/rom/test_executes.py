@@ -1,6 +1,7 @@
 """`executes`: answers that do what was asked are right, and all others are not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hafs.chat import Message
 from hafs.evaluation.figures import figures
 from hafs.evaluation.metrics import Said
 from hafs.evaluation.metrics.executes import Executes
+from hafs.evaluation.metrics.pass_at_k import PassAtK, pass_at_k
 from hafs.evaluation.rom.bench import RomJob, check_all
 from hafs.evaluation.rom.case_book import key_of, read_book
 from hafs.evaluation.rom.check import run_all
@@ -142,6 +144,25 @@ def test_the_figure_counts_rows_with_cases_only(rows):
     found, skipped = figures({"executes": metric()}, [said, other], [better, other], draws=100, seed=1)
     assert (found["executes"].base, found["executes"].tuned, found["executes"].rows) == (0.0, 1.0, 1)
     assert skipped == {}
+
+
+def test_pass_at_k_is_the_chance_of_a_right_one_among_k():
+    assert pass_at_k(8, 0, 3) == 0
+    assert pass_at_k(8, 8, 1) == 1
+    assert pass_at_k(4, 1, 2) == pytest.approx(0.5)
+    assert pass_at_k(10, 9, 2) == 1
+
+
+@needs_ca65
+def test_pass_at_k_counts_drawn_answers_of_rows_with_cases(rows):
+    text, row = next(iter(rows.items()))
+    wrong = "```asm\n rts\n```"
+    said = Said(prompt=(Message(role="user", content=text),), reference=row["output"], answer=wrong)
+    some = replace(said, samples=(wrong, row["output"], wrong, wrong))
+    of_two = PassAtK(k=2, executes=metric())
+    found, _ = figures({"pass_at_k": of_two}, [replace(said, samples=(wrong,) * 4)], [some], draws=100, seed=1)
+    assert (found["pass_at_k"].base, found["pass_at_k"].tuned) == (0.0, 0.5)
+    assert of_two.parts(said) is None
 
 
 def test_a_missing_file_of_cases_is_said():
