@@ -5,10 +5,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 from local_nets import host
 
 from hafs.core.errors import HafsError
-from hafs.modeling.generation import Sampling
+from hafs.modeling.generation import Decoder, Sampling
 from hafs.providers import engine as module
 from hafs.providers import local
 from hafs.providers.engine import Engine
@@ -160,3 +161,20 @@ def _until(true, seconds=SOON):
     while not true():
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.01)
+
+
+def test_where_memory_runs_out_fewer_requests_go_on_and_all_are_answered(monkeypatch, chat):
+    expected = chat.invoke("Hi").content
+    real, passes = Decoder._pass, []
+
+    def limited(self, ids, *of):
+        passes.append(len(self.running))
+        if len(self.running) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB")
+        return real(self, ids, *of)
+
+    monkeypatch.setattr(Decoder, "_pass", limited)
+    answers = asked_together(chat)
+    assert [getattr(answer, "content", answer) for answer in answers] == [expected] * 3
+    monkeypatch.undo()
+    assert chat.invoke("Hi").content == expected
