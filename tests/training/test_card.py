@@ -7,6 +7,8 @@ import pytest
 import torch
 from tiny_runs import events, run, write_rows
 
+from hafs import train as command
+from hafs.config import build, compose, hydra_command
 from hafs.core import cuda_allocator
 from hafs.core.errors import ConfigError
 from hafs.modeling import hardware, out_of_memory
@@ -179,3 +181,20 @@ def test_and_nowhere_else(before_torch, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", torch)
     (before_torch / "dev/nvidia0").touch()
     assert alloc_settings(before_torch) == {}, "too late: torch has read them"
+
+
+def test_every_command_sets_the_allocator_up_before_anything_else(monkeypatch, capsys):
+    called = []
+    monkeypatch.setattr(hydra_command, "use_expandable_segments", lambda: called.append(True))
+    monkeypatch.setattr(sys, "argv", ["hafs.train", "--help"])
+    command.enter()
+    assert called == [True]
+    assert "Train an expert" in capsys.readouterr().out
+
+
+def test_loading_a_model_limits_the_memory_first(monkeypatch):
+    limited = []
+    monkeypatch.setattr(gpu_memory, "limit_memory", limited.append)
+    config = compose("train", ["model=tiny", "quant=none"])
+    build(config.model).load(quant=build(config.quant), dtype=torch.float32, device=torch.device("cpu"))
+    assert limited == [torch.device("cpu")]
