@@ -37,6 +37,8 @@ LISTS = ("council", "tasks")
 ALIASES = {f"{group}.": f"{group}s." for group in SEQUENCES}
 PROSE = ("specialization", "system", "question", "instruction", "instructions", "otherwise", "under")
 """Keys that hold text: their value is never a list of values."""
+PATHS = ("path", "rows", "to", "adapter", "repo", "folder")
+"""Keys that hold a path: its value may contain what Hydra's grammar does not accept, such as `=`, `(` or an umlaut."""
 DEMO = "sample"
 OWN_DATA = "own_data"
 """The experiment for rows of one's own."""
@@ -135,7 +137,7 @@ def rewrite(argv: Sequence[str], *, demo: bool = False) -> list[str]:
     for line in renamed:
         print(f"hafs: {line}", file=sys.stderr)
     words = [as_sequence(_without_alias(word), parser) for word in given]
-    words = [*map(_prose, _hub_models(_own_rows(words)))]
+    words = [_path(_prose(word), parser) for word in _hub_models(_own_rows(words))]
     keys = {word.split("=", 1)[0].lstrip("+~") for word in words}
     if demo and keys & set(LEAVES_THE_DEMO) and "experiment" not in keys:
         words.append(f"experiment={OWN_DATA if _is_own_data(words) else 'none'}")
@@ -189,8 +191,25 @@ def _prose(word: str) -> str:
         return word
     if value[:1] in "'\"[{" or "${" in value:
         return word  # quoted already, or meant for Hydra
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
+    return f"{key}={_quoted(value)}"
+
+
+def _path(word: str, parser: OverridesParser) -> str:
+    """A path as one value, if Hydra's grammar would read it as something else and it is not a list."""
+    key, equals, value = word.partition("=")
+    if not equals or not value or key.rsplit(".", 1)[-1] not in PATHS or value[0] in "'\"" or "${" in value:
+        return word
+    try:
+        override = parser.parse_override(word)
+        alike = not override.is_sweep_override() and override.value() == value
+    except HydraException:
+        return f"{key}={_quoted(value)}" if value[0] not in "[{" or Path(value).exists() else word
+    return word if alike or not Path(value).exists() else f"{key}={_quoted(value)}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _name_jobs_by_what_varies(words: Iterable[str], parser: OverridesParser) -> str:

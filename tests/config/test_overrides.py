@@ -157,3 +157,19 @@ def test_several_values_without_m_say_so():
 def test_a_name_with_a_space_is_answered_with_a_name():
     with pytest.raises(ConfigError, match="for example my_run"):
         check(compose("train", ["name=my run"]), Settings)
+
+
+@pytest.mark.parametrize(
+    "name", ["übung.jsonl", "my rows.jsonl", "a=b.jsonl", "rows(1).jsonl", "x,y.jsonl", "spiel's.jsonl", "~t.jsonl",
+             "[a].jsonl", "{b}.jsonl", "日本.jsonl", "12", "a:b#c.jsonl"],
+)  # fmt: skip
+def test_a_path_is_taken_as_typed(here, name):
+    (here / name).write_text("{}")
+    config = compose("validate", rewrite([f"dataset.path={name}"]))
+    assert config.dataset.path == name
+
+
+def test_a_path_that_does_not_exist_is_one_too_and_lists_stay_lists(here):
+    assert compose("validate", rewrite(["dataset.path=nöt=here.jsonl"])).dataset.path == "nöt=here.jsonl"
+    assert compose("validate", rewrite(["dataset.path=[a.jsonl,b.jsonl]"])).dataset.path == ["a.jsonl", "b.jsonl"]
+    assert rewrite(["dataset.path=a.jsonl,b.jsonl"])[-1] == "dataset.path=a.jsonl,b.jsonl"  # a sweep
