@@ -154,9 +154,9 @@ class Ingest:
         self.counts.rows += 1
         if parsed.unused:
             self.counts.count_unused(parsed.unused)
-        return GoodRow(
-            place, parsed, *keys_of(parsed.conversation, parsed.metadata.get("split_group"), parsed.rejected)
-        )
+        keys, said = keys_of(parsed.conversation, parsed.metadata.get("split_group"), parsed.rejected)
+        self.counts.count_markup(said)
+        return GoodRow(place, parsed, keys, said)
 
     def _parse(self, row: dict[str, Any]) -> Parsed | Reject:
         options = self.dataset

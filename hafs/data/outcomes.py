@@ -1,5 +1,6 @@
 """Tokenize conversations to samples or reject them, and count the outcomes of pass one."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,11 @@ from hafs.data.lengths import Fitted, fit
 
 _MOST_KEYS = 1000
 _LENGTH_STEP = 64
+_MARKUP_HINTS = (b"<|", b"[INST]", b"<start_of_turn>", b"### Assistant:")
+_MARKUP = re.compile(
+    rb"<\|(?:im_start|im_end|start_header_id|eot_id|user|assistant|system|end|turn)\|>"
+    rb"|\[INST\]|<start_of_turn>|### Assistant:"
+)
 Sample: TypeAlias = tuple[Conversation, Rendered]
 
 
@@ -34,8 +40,15 @@ class IngestCounts:
     tokens_lost: int = 0
     long_rows: Counter[int] = field(default_factory=Counter)
     """Rows longer than max_length, by their tokens, rounded up to a multiple of 64."""
+    markup: Counter[str] = field(default_factory=Counter)
+    """Rows whose texts contain chat markup, by the kind of markup."""
     notes: list[str] = field(default_factory=list)
     file_problems: list[str] = field(default_factory=list)
+
+    def count_markup(self, text: bytes) -> None:
+        """Count the chat markup in a row's text; most rows have none, so the test is cheap."""
+        if any(hint in text for hint in _MARKUP_HINTS) and (found := _MARKUP.search(text)):
+            self.markup[found.group().decode()] += 1
 
     def count_unused(self, names: Iterable[str]) -> None:
         """Count unused keys; after the first thousand names, all further names are counted together."""

@@ -159,6 +159,7 @@ def _report(
     notes = [
         *counts.notes,
         *_length_notes(counts),
+        *_markup_notes(counts),
         *_pair_notes(counts),
         *_reasoning_notes(counts),
         *_grouping_notes(assigned),
@@ -188,6 +189,16 @@ def _length_notes(counts: IngestCounts) -> list[str]:
     longest = max(counts.long_rows)
     some = f"dataset.max_length={most} would include {reached:,} of them, " if most < longest else ""
     return [f"{total:,} rows are longer than max_length: {some}{'' if some else 'dataset.max_length='}{longest} all"]
+
+
+def _markup_notes(counts: IngestCounts) -> list[str]:
+    rows = sum(counts.markup.values())
+    if not rows:
+        return []
+    kinds = ", ".join(f"{mark} {count:,}" for mark, count in counts.markup.most_common(3))
+    return [
+        f"{rows:,} rows contain chat markup ({kinds}), which is learned as letters; a whole chat belongs in `messages`"
+    ]
 
 
 def _pair_notes(counts: IngestCounts) -> list[str]:

@@ -360,3 +360,12 @@ def test_a_csv_file_and_a_json_array_are_prepared_like_lines(write, described, t
     ]
     assert [each.samples for each in found] == [6, 6, 6]
     assert len({each.fingerprint for each in found}) == 1
+
+
+def test_chat_markup_in_plain_text_is_noticed(write, described, tokenizer, here):
+    rows = [{"text": f"<|im_start|>user\nQuestion {n}?<|im_end|>\n<|im_start|>assistant\nYes."} for n in range(3)]
+    rows += [{"instruction": f"Is {n} < | {n + 1}?", "output": f"Yes, {n}."} for n in range(30)]
+    found = report(described(write(rows)), tokenizer, seed=7, cache=here / "cache")
+    assert [note for note in found.notes if "markup" in note] == [
+        "3 rows contain chat markup (<|im_start|> 3), which is learned as letters; a whole chat belongs in `messages`"
+    ]
