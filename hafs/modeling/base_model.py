@@ -82,11 +82,13 @@ class Model:
 
         Raises:
             UnsupportedModel: hafs does not compute what transformers computes for it (`hafs.modeling.guard`).
+            ConfigError: It is no language model.
         """
-        from transformers import AutoModelForCausalLM
+        from transformers import AutoConfig
 
         from hafs.modeling.attention import NAME
         from hafs.modeling.gpu_kernels import use_gpu_kernels
+        from hafs.modeling.auto_class import auto_class
         from hafs.modeling.guard import guard
         from hafs.modeling.hardware.gpu_memory import limit_memory
 
@@ -96,7 +98,8 @@ class Model:
 
         settings = quant.config(dtype)
         extra = {} if settings is None else {"quantization_config": settings, "device_map": {"": device}}
-        load = partial(self.weights.loading, AutoModelForCausalLM.from_pretrained, dtype=dtype, **extra)
+        known = auto_class(self.weights.loading(AutoConfig.from_pretrained))
+        load = partial(self.weights.loading, known.from_pretrained, dtype=dtype, **extra)
         try:
             net = load(attn_implementation=NAME)
         except KeyError as error:  # its layers choose among attention classes of their own

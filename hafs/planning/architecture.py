@@ -18,16 +18,19 @@ import xxhash
 
 from hafs.core import durable, records
 from hafs.core.errors import ConfigError
+from hafs.modeling import model_parts
+from hafs.modeling.auto_class import auto_class
 from hafs.modeling.base_model import Hub, Model, PackagedGguf, RandomWeights
 from hafs.modeling.weights import cache_folder
 from hafs.planning.config_names import NEEDED, config_object, in_llamas_words
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 
-COUNTED_AS = 3
+COUNTED_AS = 4
 """Grows when `_grouped` counts otherwise, so that what the cache holds is counted again."""
-Kind = Literal["linear", "experts", "embedding", "head", "norm"]
-"""Norms are also what else stays as it is: sinks, states, gates that are no linear layers."""
+Kind = Literal["linear", "tower", "experts", "embedding", "head", "norm"]
+"""A tower is a linear layer beside the text decoder: quantized, never adapted, idle. Norms are also what else stays as
+it is: sinks, states, gates that are no linear layers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +85,8 @@ class Architecture:
 
     @property
     def linear_parameters(self) -> int:
-        """Weights of the decoder's linear layers: what is quantized, and what costs time."""
-        return sum(leaf.elements * leaf.times for leaf in self.of("linear"))
+        """Weights of all linear layers: what is quantized."""
+        return sum(leaf.elements * leaf.times for leaf in self.of("linear", "tower"))
 
     @property
     def expert_parameters(self) -> int:
@@ -92,9 +95,9 @@ class Architecture:
 
     @property
     def worked_parameters(self) -> int:
-        """Weights that a token is multiplied with: linear layers, and of the experts those that see it."""
+        """Weights that a token is multiplied with: linear layers of the decoder, and the experts that see it."""
         share = (leaf.elements * leaf.times * self.experts_a_token / leaf.weight[0] for leaf in self.of("experts"))
-        return self.linear_parameters + int(sum(share))
+        return sum(leaf.elements * leaf.times for leaf in self.of("linear")) + int(sum(share))
 
     @property
     def kept_parameters(self) -> int:
@@ -230,12 +233,11 @@ def counted(config: Mapping[str, Any]) -> list[Leaf]:
         ConfigError: transformers knows no causal model for this config.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     settings = config_object(config)
     try:
         with torch.device("meta"):
-            net = AutoModelForCausalLM.from_config(settings)
+            net = auto_class(settings).from_config(settings)
     except (KeyError, ValueError, ImportError) as error:
         why = str(error).strip().splitlines()[0]
         raise ConfigError(
@@ -252,6 +254,8 @@ def _grouped(net: Any) -> Iterator[Leaf]:
     tied = getattr(
         net.config, "tie_word_embeddings", False
     )  # as its config says; some have a matrix of their own nevertheless
+    decoder = model_parts.decoder_of(net)
+    inside = {id(module) for module in decoder.modules()} if decoder is not net else {id(m) for m in net.modules()}
     head_kind = "embedding" if tied and head is not None and head.weight is not looked_up.weight else "head"
     kinds: Counter[Any] = Counter()
     seen: set[int] = set()
@@ -261,7 +265,8 @@ def _grouped(net: Any) -> Iterator[Leaf]:
         plain = re.sub(r"\.\d+\.", ".*.", name)
         weight = own.pop("weight", None)
         if weight is not None:
-            kind = "linear" if isinstance(module, torch.nn.Linear) else "norm"
+            plain_linear = "linear" if id(module) in inside else "tower"
+            kind = plain_linear if isinstance(module, torch.nn.Linear) else "norm"
             kind = "embedding" if isinstance(module, torch.nn.Embedding) else head_kind if module is head else kind
             bias = own.pop("bias", None)
             kinds[plain, kind, tuple(weight.shape), bias.numel() if bias is not None else 0] += 1

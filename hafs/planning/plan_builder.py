@@ -1,5 +1,6 @@
 """From a composed config to a plan, and to what could be done instead; used by `hafs plan` and before a run."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +78,7 @@ class Proposal:
         """What could be done instead, if it does not fit well."""
         if self.plan.verdict == "feasible":
             return []
-        return nearest(self.plan, models=catalogue_options(), cards=cards())
+        return nearest(self.plan, models=catalogue_options(self.config.model), cards=cards())
 
     def show(self, console: Console) -> None:
         """Print it all."""
@@ -185,19 +186,33 @@ def calibration_path(wish: str | None) -> Path | None:
     return calibration.default_path() if wish == "auto" else Path(wish)
 
 
-def catalogue_options() -> list[Option]:
-    """The shipped models of the hub, largest last."""
-    found = []
+def catalogue_options(like: DictConfig) -> list[Option]:
+    """The shipped models of the hub that could take the place of another one: its family, if it has others in there.
+
+    Args:
+        like: The other model's config.
+    """
+    found: dict[str, Option] = {}
+    families: dict[str, str] = {}
     for name in options("model"):
         path = conf_folder() / "model" / f"{name}.yaml"
         if not path.exists():
             continue
         node = yaml.safe_load(path.read_text())
-        if node.get("weights", {}).get("repo", MISSING) == MISSING:
+        repo = node.get("weights", {}).get("repo", MISSING)
+        if repo == MISSING:
             continue
         model = build(DictConfig(node))
-        found.append(Option(name=name, shapes=architecture_of(model), checkpointing=model.gradient_checkpointing))
-    return found
+        families[name] = family(repo)
+        found[name] = Option(name=name, shapes=architecture_of(model), checkpointing=model.gradient_checkpointing)
+    mine = family(str(like.weights.get("repo", "")))
+    same = [option for name, option in found.items() if families[name] == mine and name != like.name]
+    return same or list(found.values())
+
+
+def family(repo: str) -> str:
+    """What the repositories of one model in several sizes have in common: `Qwen/Qwen2.5-Coder` of the 14B's."""
+    return re.split(r"-\d+(?:\.\d+)?[Bb]\b", repo)[0]
 
 
 def sweep_table(folder: Path, *, since: float, width: int | None) -> int:

@@ -16,6 +16,12 @@ PUBLISHED = {  # parameters, as their model cards and papers give them
     "llama31_8b": 8_030_261_248,
     "mistral_nemo_12b": 12_247_782_400,
     "smollm2_135m": 134_515_008,
+    "gemma3_4b": 4_300_079_472,
+    "gpt_oss_20b": 20_914_757_184,
+    "qwen3_8b": 8_190_735_360,
+    "glm4_9b": 9_399_951_360,
+    "qwen3_coder_30b": 30_532_122_624,
+    "devstral_24b": 23_572_403_200,
 }
 
 
@@ -28,7 +34,7 @@ def test_the_shipped_leaves_are_those_of_the_net_on_the_meta_device(name):
         assert described(entry["config"]).parameters == PUBLISHED[name]
 
 
-@pytest.mark.parametrize("name", ["qwen1_5b", "qwen7b", "qwen14b", "qwen32b", "smollm2_135m", "tiny"])
+@pytest.mark.parametrize("name", ["qwen14b", "gemma4_e4b", "smollm2_135m", "gemma3_270m", "tiny"])
 def test_every_model_option_has_its_shapes_shipped(name):
     model = build(compose("train", [f"model={name}"]).model)
     config = config_of(model)

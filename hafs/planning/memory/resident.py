@@ -42,7 +42,7 @@ def weights(shapes: Architecture, setup: Setup) -> list[Term]:
 
 def _scales(shapes: Architecture, setup: Setup) -> int:
     total = 0
-    for leaf in shapes.of("linear"):
+    for leaf in shapes.of("linear", "tower"):
         if setup.bits == 8:
             total += leaf.times * leaf.weight[0] * 4
             continue
