@@ -33,6 +33,7 @@ class Settings(TypedDict):
     resume: str
     precision: Literal["auto", "bf16", "fp16", "fp32"]
     max_grad_norm: Annotated[float, Field(gt=0)] | None
+    router_aux_loss: Annotated[float, Field(gt=0)] | None
     micro_batch_tokens: Annotated[int, Field(gt=0)] | None
     max_rollbacks: Annotated[int, Field(ge=0)]
     on_worse: Literal["stop", "continue"]

@@ -84,11 +84,13 @@ class Model:
             UnsupportedModel: hafs does not compute what transformers computes for it (`hafs.modeling.guard`).
             ConfigError: It is no language model.
         """
+        import torch
         from transformers import AutoConfig
 
         from hafs.modeling.attention import NAME
-        from hafs.modeling.gpu_kernels import use_gpu_kernels
         from hafs.modeling.auto_class import auto_class
+        from hafs.modeling.expert_weights import move_scales, quantize_experts
+        from hafs.modeling.gpu_kernels import use_gpu_kernels
         from hafs.modeling.guard import guard
         from hafs.modeling.hardware.gpu_memory import limit_memory
 
@@ -97,7 +99,8 @@ class Model:
         limit_memory(device)
 
         settings = quant.config(dtype)
-        extra = {} if settings is None else {"quantization_config": settings, "device_map": {"": device}}
+        there = torch.device("cpu") if quant.experts else device  # their 16 bits may not fit where their 4 bits do
+        extra = {} if settings is None else {"quantization_config": settings, "device_map": {"": there}}
         known = auto_class(self.weights.loading(AutoConfig.from_pretrained))
         load = partial(self.weights.loading, known.from_pretrained, dtype=dtype, **extra)
         try:
@@ -106,8 +109,11 @@ class Model:
             if error.args != (NAME,):
                 raise
             net = load()
-        if settings is None:
+        if quant.experts:
+            quantize_experts(net, quant)
+        if settings is None or there != device:
             net = net.to(device)
+            move_scales(net, device)
         if self.gradient_checkpointing:
             _checkpointed(net)
         if self.embedding_on_cpu and not getattr(net.config, "tie_word_embeddings", False):

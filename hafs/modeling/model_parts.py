@@ -3,9 +3,9 @@
 Legend: `T` tokens of a packed sequence, `D` hidden width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import torch
@@ -13,7 +13,7 @@ import torch
 from hafs.modeling.borders import Borders
 from hafs.modeling.head import OutputHead, head_of
 
-_RUN_MODE = "_hafs_run_mode"
+_RUN_MODE, _ROPE_LIMIT = "_hafs_run_mode", "_hafs_rope_limit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,22 @@ def hidden_states(net: Any, tokens_T: torch.Tensor, positions_T: torch.Tensor, b
     if not run_mode(net).packs:
         alone = [decoder(input_ids=tokens_T[None, i:j], use_cache=False) for i, j in pairwise(borders)]
         return torch.cat([last_hidden(out)[0] for out in alone])
+    spans, limit = list(pairwise(borders)), rope_limit(net)
+    beyond = [] if limit is None else [span for span in spans if span[1] - span[0] > limit]
+    if not beyond:
+        return _packed(decoder, tokens_T, positions_T, borders)
+    within = [span for span in spans if span not in beyond]
+    found: dict[tuple[int, int], torch.Tensor] = {}
+    for group in filter(None, (within, *([span] for span in beyond))):
+        places_T = torch.cat([torch.arange(*span, device=tokens_T.device) for span in group])
+        counts = [end - start for start, end in group]
+        _forget_growth(base_of(net))
+        hidden_TD = _packed(decoder, tokens_T[places_T], positions_T[places_T], [0, *accumulate(counts)])
+        found |= dict(zip(group, hidden_TD.split(counts), strict=True))
+    return torch.cat([found[span] for span in spans])
+
+
+def _packed(decoder: Any, tokens_T: torch.Tensor, positions_T: torch.Tensor, borders: Sequence[int]) -> torch.Tensor:
     out = decoder(
         input_ids=tokens_T[None],
         position_ids=positions_T[None],
@@ -92,6 +108,36 @@ def hidden_states(net: Any, tokens_T: torch.Tensor, positions_T: torch.Tensor, b
         borders=Borders.of(borders),
     )
     return out.last_hidden_state.squeeze(0)
+
+
+def rope_limit(net: Any) -> int | None:
+    """Tokens beyond which positions turn at other speeds, in all samples of a forward pass; None: at none.
+
+    transformers chooses the frequencies of `longrope` and `dynamic` by the last position of a pass, so a longer sample
+    has a pass of its own.
+    """
+    base = base_of(net)
+    if not hasattr(base, _ROPE_LIMIT):
+        setattr(base, _ROPE_LIMIT, min(_rope_limits(base), default=None))
+    return getattr(base, _ROPE_LIMIT)
+
+
+def _forget_growth(base: Any) -> None:
+    """Let `dynamic` frequencies follow the next pass alone, not the longest one so far."""
+    for module in base.modules():
+        if hasattr(module, "max_seq_len_cached") and hasattr(module, "original_max_seq_len"):
+            module.max_seq_len_cached = module.original_max_seq_len
+
+
+def _rope_limits(base: Any) -> Iterator[int]:
+    for module in base.modules():
+        kinds = getattr(module, "rope_type", None)
+        for layer, kind in (kinds if isinstance(kinds, dict) else {None: kinds}).items():
+            if kind == "longrope":
+                said = module.config.rope_parameters
+                yield (said if layer is None else said[layer])["original_max_position_embeddings"]
+            elif isinstance(kind, str) and "dynamic" in kind:
+                yield module.original_max_seq_len
 
 
 def last_hidden(out: Any) -> torch.Tensor:

@@ -58,6 +58,11 @@ class PackedSequence:
     target_N: torch.Tensor
     """Those next tokens, int64."""
 
+    @property
+    def units(self) -> int:
+        """What its loss is a sum over: supervised tokens."""
+        return len(self.target_N)
+
     def to(self, device: torch.device) -> Self:
         """The row on a device, in one copy."""
         if self.tokens_T.device == device:

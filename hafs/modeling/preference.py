@@ -71,6 +71,11 @@ class PackedPairs(PackedSequence):
     nll_weight: float
     """ORPO: weight of the likelihood, so that it is a mean over the tokens of the whole step."""
 
+    @property
+    def units(self) -> int:
+        """Its pairs."""
+        return (len(self.ends) - 1) // 4
+
 
 def packed_pairs(pairs: Sequence[AnswerPair], *, prompts: bool, nll_weight: float) -> PackedPairs:
     """Pairs end to end, the better answer's conversation first.

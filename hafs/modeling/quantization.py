@@ -18,6 +18,8 @@ class Quant:
     """The 4-bit code."""
     double: bool | None
     """Whether the scales are quantized too (saves 0.37 bits a weight)."""
+    experts: bool | None = None
+    """Whether experts that a layer holds in one tensor are quantized too."""
 
     def config(self, compute_dtype: Any) -> Any:
         """What `from_pretrained(quantization_config=)` takes; None for no quantization.
@@ -40,13 +42,20 @@ class Quant:
 
 
 def bitsandbytes(
-    *, name: str, bits: Literal[4, 8] | None, type: Literal["nf4", "fp4"] | None, double: bool | None
+    *,
+    name: str,
+    bits: Literal[4, 8] | None,
+    type: Literal["nf4", "fp4"] | None,
+    double: bool | None,
+    experts: bool | None = None,
 ) -> Quant:
-    """The storage form that the `quant` group names.
+    """The storage form that the `quant` group names. Its options have no key `experts`, as older runs have none.
 
     Raises:
-        ConfigError: 4 bits without a code.
+        ConfigError: 4 bits without a code, or experts in another form.
     """
     if bits == 4 and type is None:
         raise ConfigError("quant.bits=4 requires quant.type", hint="quant=nf4 or quant=fp4")
-    return Quant(name=name, bits=bits, type=type, double=double)
+    if experts and bits != 4:
+        raise ConfigError("quant.experts=true requires 4 bits", hint="quant=nf4 or quant=fp4")
+    return Quant(name=name, bits=bits, type=type, double=double, experts=experts)

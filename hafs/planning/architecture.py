@@ -1,12 +1,9 @@
 """The exact shapes of a model, from its config: shipped for the catalogue, else counted on the meta device.
 
-python -m hafs.planning.architecture    counts the catalogue again, from the configs in its files
+`hafs.planning.counting` counts, and writes what is shipped.
 """
 
-import json
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -18,16 +15,14 @@ import xxhash
 
 from hafs.core import durable, records
 from hafs.core.errors import ConfigError
-from hafs.modeling import model_parts
-from hafs.modeling.auto_class import auto_class
 from hafs.modeling.base_model import Hub, Model, PackagedGguf, RandomWeights
 from hafs.modeling.weights import cache_folder
-from hafs.planning.config_names import NEEDED, config_object, in_llamas_words
+from hafs.planning.config_names import NEEDED, in_llamas_words
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 
-COUNTED_AS = 4
-"""Grows when `_grouped` counts otherwise, so that what the cache holds is counted again."""
+COUNTED_AS = 5
+"""Grows when `counting` counts otherwise, so that what the cache holds is counted again."""
 Kind = Literal["linear", "tower", "experts", "embedding", "head", "norm"]
 """A tower is a linear layer beside the text decoder: quantized, never adapted, idle. Norms are also what else stays as
 it is: sinks, states, gates that are no linear layers."""
@@ -46,6 +41,8 @@ class Leaf:
     """Elements of the bias, or 0."""
     times: int
     """How many there are."""
+    lora: int = 0
+    """Elements of an adapter for each rank, where PEFT's all-linear adapts it though it is no linear layer."""
 
     @property
     def elements(self) -> int:
@@ -219,76 +216,10 @@ def _leaves(config: Mapping[str, Any]) -> list[dict[str, Any]]:
             return kept["leaves"]
     except durable.Damaged:
         records.say_damaged(path, records.CHECKSUM, "the shapes will be counted again")
+    from hafs.planning.counting import counted
+
     leaves = [asdict(leaf) for leaf in counted(config)]
     with suppress(OSError):  # a home that cannot be written costs the time to count again
         path.parent.mkdir(parents=True, exist_ok=True)
         records.write_record(path, {"leaves": leaves})
     return leaves
-
-
-def counted(config: Mapping[str, Any]) -> list[Leaf]:
-    """Every module that holds parameters, from the net itself, built on the meta device.
-
-    Raises:
-        ConfigError: transformers knows no causal model for this config.
-    """
-    import torch
-
-    settings = config_object(config)
-    try:
-        with torch.device("meta"):
-            net = auto_class(settings).from_config(settings)
-    except (KeyError, ValueError, ImportError) as error:
-        why = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            f"transformers cannot build a causal language model of type {config.get('model_type')!r}: {why}"
-        ) from error
-    return list(_grouped(net))
-
-
-def _grouped(net: Any) -> Iterator[Leaf]:
-    import torch
-
-    head = net.get_output_embeddings()
-    looked_up = net.get_input_embeddings()
-    tied = getattr(
-        net.config, "tie_word_embeddings", False
-    )  # as its config says; some have a matrix of their own nevertheless
-    decoder = model_parts.decoder_of(net)
-    inside = {id(module) for module in decoder.modules()} if decoder is not net else {id(m) for m in net.modules()}
-    head_kind = "embedding" if tied and head is not None and head.weight is not looked_up.weight else "head"
-    kinds: Counter[Any] = Counter()
-    seen: set[int] = set()
-    for name, module in net.named_modules():
-        own = {field: p for field, p in module.named_parameters(recurse=False) if id(p) not in seen or module is head}
-        seen |= {id(parameter) for parameter in own.values()}
-        plain = re.sub(r"\.\d+\.", ".*.", name)
-        weight = own.pop("weight", None)
-        if weight is not None:
-            plain_linear = "linear" if id(module) in inside else "tower"
-            kind = plain_linear if isinstance(module, torch.nn.Linear) else "norm"
-            kind = "embedding" if isinstance(module, torch.nn.Embedding) else head_kind if module is head else kind
-            bias = own.pop("bias", None)
-            kinds[plain, kind, tuple(weight.shape), bias.numel() if bias is not None else 0] += 1
-        for field, parameter in own.items():
-            kind = "experts" if parameter.ndim == 3 and "expert" in f"{name}.{field}" else "norm"
-            kinds[f"{plain}.{field}".lstrip("."), kind, tuple(parameter.shape), 0] += 1
-    found: Any = kinds.items()
-    for (name, kind, weight, bias), times in found:
-        yield Leaf(name=name, kind=kind, weight=weight, bias=bias, times=times)
-
-
-def recount() -> None:
-    """Write the counted leaves of every entry of the catalogue into its file."""
-    for path in sorted(CATALOGUE.glob("*.json")):
-        entry = json.loads(path.read_text())
-        lines = [json.dumps(asdict(leaf)) for leaf in counted(entry["config"])]
-        del entry["leaves"]
-        text = (
-            json.dumps(entry, indent=1).removesuffix("\n}") + ',\n "leaves": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
-        )
-        path.write_text(text)
-
-
-if __name__ == "__main__":
-    recount()

@@ -21,9 +21,10 @@ def in_llamas_words(config: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises:
         ConfigError: transformers knows no such type, or it has no counterpart of what is needed.
     """
-    text = config_object(config).get_text_config(decoder=True)
+    whole = config_object(config)
+    text = whole.get_text_config(decoder=True)
     said: dict[str, Any] = dict(text.to_dict())
-    said["tie_word_embeddings"] = bool(getattr(text, "tie_word_embeddings", False))
+    said["tie_word_embeddings"] = bool(getattr(whole, "tie_word_embeddings", False))
     for name in (*_OTHER_WORDS, "vocab_size", "num_key_value_heads", "head_dim"):
         words = (name, *_OTHER_WORDS.get(name, ()))
         said[name] = next((value for word in words if isinstance(value := _asked(text, word), int)), None)

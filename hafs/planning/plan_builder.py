@@ -131,8 +131,10 @@ def setup(
     return Setup(
         bits=quant.bits,
         double=bool(quant.double),
+        quantized_experts=bool(quant.experts),
         rank=lora.get("r"),
         targets=targets if isinstance(targets, str) else tuple(targets),
+        target_parameters=tuple(lora.get("target_parameters") or ()),
         dora=bool(lora.get("use_dora")),
         dropout=lora.get("lora_dropout") or 0.0,
         eight_bit_optimizer="8bit" in config.optimizer.name,
@@ -192,22 +194,19 @@ def catalogue_options(like: DictConfig) -> list[Option]:
     Args:
         like: The other model's config.
     """
-    found: dict[str, Option] = {}
-    families: dict[str, str] = {}
-    for name in options("model"):
-        path = conf_folder() / "model" / f"{name}.yaml"
-        if not path.exists():
-            continue
-        node = yaml.safe_load(path.read_text())
-        repo = node.get("weights", {}).get("repo", MISSING)
-        if repo == MISSING:
-            continue
-        model = build(DictConfig(node))
-        families[name] = family(repo)
-        found[name] = Option(name=name, shapes=architecture_of(model), checkpointing=model.gradient_checkpointing)
+    nodes = {
+        name: yaml.safe_load(path.read_text())
+        for name in options("model")
+        if (path := conf_folder() / "model" / f"{name}.yaml").exists()
+    }
+    repos = {name: node.get("weights", {}).get("repo", MISSING) for name, node in nodes.items()}
     mine = family(str(like.weights.get("repo", "")))
-    same = [option for name, option in found.items() if families[name] == mine and name != like.name]
-    return same or list(found.values())
+    same = [name for name, repo in repos.items() if family(repo) == mine and name != like.name]
+    found = []
+    for name in same or [name for name, repo in repos.items() if repo != MISSING]:
+        model = build(DictConfig(nodes[name]))
+        found.append(Option(name=name, shapes=architecture_of(model), checkpointing=model.gradient_checkpointing))
+    return found
 
 
 def family(repo: str) -> str:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hafs.planning.fits import Fit
+from hafs.planning.memory import adapted, adapted_experts
 from hafs.planning.plan import Plan, gib, spell
 
 COLOURS = {"feasible": "green", "marginal": "yellow", "infeasible": "bold red"}
@@ -52,11 +53,30 @@ def facts(plan: Plan) -> dict[str, str]:
         f"({low:.0%} to {high:.0%}) of the peak; {plan.constants.source}",
         "energy": f"{plan.kwh(spent.usual):.2g} kWh at {asked.hardware.watts:g} W",
     }
+    if asked.shapes.expert_parameters and asked.setup.rank is not None:
+        found["lora"] = reach(plan)
     price = asked.hardware.usd_per_hour
     if price is not None:
         low_usd, usual_usd, high_usd = (price * t / 3600 for t in (spent.best, spent.usual, spent.worst))
         found["cost"] = f"${usual_usd:.2f} (${low_usd:.2f} to ${high_usd:.2f}) at ${price:g} an hour"
     return found
+
+
+def reach(plan: Plan) -> str:
+    """What of a mixture of experts gets an adapter."""
+    shapes, setup = plan.asked.shapes, plan.asked.setup
+    linear = sorted({leaf.name.rsplit(".", 1)[-1] for leaf in adapted(shapes, setup)})
+    more = {leaf.name.split(".*.")[-1]: leaf.times * each for leaf, each in adapted_experts(shapes, setup)}
+    said = [", ".join(linear), *(f"{name} ({each * (setup.rank or 0):,} parameters)" for name, each in more.items())]
+    if not any(leaf.kind == "experts" for leaf, _ in adapted_experts(shapes, setup)):
+        names = sorted({leaf.name.split(".*.")[-1] for leaf in shapes.of("experts")})
+        how = (
+            "which are quantized"
+            if setup.quantized_experts
+            else f"+adapter.target_parameters=[{','.join(names)}] adds them"
+        )
+        said.append(f"not the experts ({how})")
+    return ", ".join(filter(None, said))
 
 
 def show_fits(fits: Sequence[Fit], console: Console) -> None:

@@ -35,6 +35,7 @@ from hafs.runs.run_folder import Run
 from hafs.training.held_out import HeldOutTotals
 from hafs.training.resumable import Resumable
 from hafs.training.rollback import RollbackRequest
+from hafs.training.router_loss import RouterLoss
 from hafs.training.stage import key, learning_rate
 from hafs.training.step import StepFacts
 
@@ -55,6 +56,7 @@ class FineTuningModule(Resumable):
         stop: Stop requests by signal.
         compute_dtype: The type for autocast; None: no autocast.
         scales_loss: Whether products are computed in fp16, whose gradients need a scaled loss.
+        router_aux_loss: Weight of the load-balancing loss of a mixture of experts; None: no such loss.
     """
 
     def __init__(
@@ -70,11 +72,13 @@ class FineTuningModule(Resumable):
         stop: StopSignals,
         compute_dtype: torch.dtype | None = None,
         scales_loss: bool = False,
+        router_aux_loss: float | None = None,
     ) -> None:
         super().__init__(net, optimizer=optimizer, row_tokens=row_tokens, run=run, stop=stop, scales_loss=scales_loss)
         self.automatic_optimization = False
         self.seed, self.max_grad_norm = seed, max_grad_norm
         self.compute_dtype, self.tokenizer = compute_dtype, tokenizer
+        self.router_loss = RouterLoss(net, router_aux_loss)
         self.facts: StepFacts
 
     def note_answers(self, prompts: Sequence[Conversation], answers: Iterable[Answer]) -> None:
@@ -183,9 +187,10 @@ class FineTuningModule(Resumable):
                 torch.manual_seed(
                     key(self.seed, self.stage.name, self.cursor.epoch, self.cursor.step, j, self.global_rank)
                 )
-                part = self.loss_of(packed.to(self.device))
+                with self.router_loss.watching() as balance:
+                    part = self.loss_of(packed.to(self.device))
                 scale = weight * self.devices.gradient_scale() * self.loss_scale.value / units
-                self.manual_backward(part.nats * scale)
+                self.manual_backward((part.nats + balance(packed.units)) * scale)
                 total = total.plus(part, weight)
                 del part  # frees this sequence's graph before the next forward pass
         return total, len(mine)

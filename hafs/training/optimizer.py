@@ -16,7 +16,12 @@ def adamw(parameters: Iterable[Any], *, name: str, betas: Betas, eps: Positive, 
     import torch
 
     return torch.optim.AdamW(
-        parameters, lr=0.0, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay, fused=True
+        _groups(parameters, weight_decay),
+        lr=0.0,
+        betas=(betas[0], betas[1]),
+        eps=eps,
+        weight_decay=weight_decay,
+        fused=True,
     )
 
 
@@ -26,4 +31,17 @@ def paged_adamw_8bit(
     """AdamW with block-wise 8-bit states in pageable memory (Dettmers et al. 2021, arXiv 2110.02861)."""
     from bitsandbytes.optim import PagedAdamW8bit
 
-    return PagedAdamW8bit(parameters, lr=0.0, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
+    return PagedAdamW8bit(
+        _groups(parameters, weight_decay), lr=0.0, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay
+    )
+
+
+def _groups(parameters: Iterable[Any], weight_decay: float) -> list[Any]:
+    """Weight decay is for matrices: it spares norms, biases and DoRA's magnitudes."""
+    found = list(parameters)
+    spared = [parameter for parameter in found if parameter.ndim < 2]
+    if not weight_decay or not spared:
+        return found
+    matrices = [parameter for parameter in found if parameter.ndim >= 2]
+    groups = [{"params": matrices}] if matrices else []
+    return [*groups, {"params": spared, "weight_decay": 0.0}]

@@ -216,6 +216,7 @@ class Training:
             seed=config.seed,
             row_tokens=config.micro_batch_tokens or (plan.row_limit if plan else components.dataset.max_length),
             max_grad_norm=config.max_grad_norm,
+            router_aux_loss=config.router_aux_loss,
             compute_dtype=dtype if full and dtype != torch.float32 else None,
             scales_loss=dtype == torch.float16,
             run=self.run,
@@ -226,13 +227,7 @@ class Training:
         self.run.record(values, data=self.data.fingerprint, base=base)
         trained = sum(p.numel() for p in self.module.trainable().values())
         self.say(f"loaded     {trained:,} parameters in training, after {time.perf_counter() - began:.1f} s")
-        self.run.event(
-            "planned",
-            device=str(device),
-            precision=name,
-            trained_parameters=trained,
-            stages=plans,
-        )
+        self.run.event("planned", device=str(device), precision=name, trained_parameters=trained, stages=plans)
 
     def _say_if_divided_otherwise(self, values: Any) -> None:
         """Print a notice if the run is resumed on another number of devices."""

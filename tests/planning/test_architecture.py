@@ -4,7 +4,8 @@ import pytest
 
 from hafs.config import build, compose
 from hafs.core.errors import ConfigError
-from hafs.planning.architecture import Leaf, architecture_of, config_of, counted, described, entries
+from hafs.planning.architecture import Leaf, architecture_of, config_of, described, entries
+from hafs.planning.counting import counted
 
 PUBLISHED = {  # parameters, as their model cards and papers give them
     "qwen1_5b": 1_543_714_304,
@@ -45,7 +46,7 @@ def test_another_small_net_is_counted_once_and_found_again(tmp_path, monkeypatch
     monkeypatch.setenv("HAFS_CACHE", str(tmp_path))
     model = build(compose("train", ["model=tiny", "model.weights.layers=3"]).model)
     first = architecture_of(model)
-    monkeypatch.setattr("hafs.planning.architecture.counted", lambda _: pytest.fail("counted again"))
+    monkeypatch.setattr("hafs.planning.counting.counted", lambda _: pytest.fail("counted again"))
     assert architecture_of(model) == first
     assert first.layers == 3
 

@@ -55,12 +55,18 @@ class Lora(Adapter):
         from peft import LoraConfig, get_peft_model
 
         from hafs.modeling.adapter.lora_forward import use_lora_forward
+        from hafs.modeling.expert_weights import quantized_targets
 
         config = dict(self.config)
         if config.get("target_modules") == "all-linear" and not config.get("exclude_modules"):
             config["exclude_modules"] = beside_decoder(net) or None
         if config.get("target_modules") == "all-linear" and config.get("layers_to_transform") is not None:
             config["target_modules"] = linear_layers(net)  # PEFT selects layers only of modules that are named
+        if quantized := quantized_targets(net, list(config.get("target_parameters") or [])):
+            raise ConfigError(
+                f"adapter.target_parameters names {quantized[0]!r}, which is quantized; PEFT cannot train it",
+                hint="quant.experts=false, or leave the experts out",
+            )
         try:
             net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", **config))
         except ValueError as error:

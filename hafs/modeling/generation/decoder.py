@@ -88,6 +88,7 @@ class Decoder:
             model_parts.head(net),
             model_parts.run_mode(net).cache,
         )
+        self.rope_limit = model_parts.rope_limit(net)
         self.active = active_adapter(net)
         self.sharable = self.active is None or sharable(net)
         self.kv_cache = KVCache()
@@ -168,10 +169,17 @@ class Decoder:
             tokens += len(self.waiting[0].context)
             if joining and tokens > PROMPT_TOKENS:
                 break
+            alone = any(map(self._runs_alone, (*self.running, *joining, self.waiting[0])))
+            if alone and (self.running or joining):
+                break
             if not self.admission.admits([*self.running, *joining, self.waiting[0]]):
                 break
             joining.append(self.waiting.pop(0))
         return joining
+
+    def _runs_alone(self, row: Generation) -> bool:
+        """Whether a row may become so long that positions turn at other speeds, in all rows of its pass."""
+        return self.rope_limit is not None and len(row.prompt) + row.limit > self.rope_limit
 
     def _join(self, rows: list[Generation]) -> list[Token]:
         if self.cache != "hafs":

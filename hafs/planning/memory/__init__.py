@@ -9,16 +9,19 @@ from collections.abc import Sequence
 
 from hafs.planning.architecture import Architecture
 from hafs.planning.memory.resident import RECLAIMED, trained, weights
-from hafs.planning.memory.setup import Constants, Setup, Term, adapted, total, trained_parameters
+from hafs.planning.memory.setup import Constants, Setup, Term, adapted, adapted_experts, total, trained_parameters
 from hafs.planning.memory.transient import attention_a_layer, kept_a_layer, passing
 from hafs.planning.workload import SequenceShape
 
 __all__ = [
-    "Constants", "Setup", "Term", "adapted", "attention_a_layer", "kept_a_layer", "staying", "terms", "total",
-    "trained_parameters",
+    "Constants", "Setup", "Term", "adapted", "adapted_experts", "attention_a_layer", "kept_a_layer", "staying", "terms",
+    "total", "trained_parameters",
 ]  # fmt: skip
 
-COMES_AND_GOES = ("activations", "8-bit inputs", "attention", "loss", "layer again", "dequantization", "layer at work")
+COMES_AND_GOES = (
+    "activations", "8-bit inputs", "attention", "copies of experts", "loss", "layer again", "dequantization",
+    "layer at work",
+)  # fmt: skip
 OVERHEAD = ("allocator's slack", "heap", "CUDA context", "driver", "libraries", "loading")
 ADAPTER_LIBRARIES = 35 * 2**20
 """Memory of PEFT and bitsandbytes in the process."""

@@ -16,10 +16,14 @@ class Setup:
     """Bits of the quantized linear layers; None: not quantized."""
     double: bool
     """Whether the scales are quantized too."""
+    quantized_experts: bool = False
+    """Whether experts that a layer holds in one tensor are quantized too."""
     rank: int | None
     """Rank of the adapter; None: all weights are trained."""
     targets: str | tuple[str, ...]
     """The adapter's target modules, as PEFT takes them."""
+    target_parameters: tuple[str, ...] = ()
+    """Tensors of experts that the adapter names, as PEFT takes them."""
     dora: bool
     dropout: float
     eight_bit_optimizer: bool
@@ -67,11 +71,28 @@ def adapted(shapes: Architecture, setup: Setup) -> list[Leaf]:
     return [leaf for leaf in linear if leaf.name.rsplit(".", 1)[-1] in setup.targets]
 
 
+def adapted_experts(shapes: Architecture, setup: Setup) -> list[tuple[Leaf, int]]:
+    """Experts and routers that get an adapter though they are no linear layers, and its elements for each rank.
+
+    PEFT's all-linear reaches those of some types (`Leaf.lora`), and no quantized ones.
+    """
+    found = []
+    for leaf in shapes.leaves if setup.rank is not None else ():
+        plain = leaf.name.replace("*", "0")
+        named = any(plain == target or plain.endswith(f".{target}") for target in setup.target_parameters)
+        if named and len(leaf.weight) == 3:
+            found.append((leaf, leaf.lora or leaf.weight[0] * sum(leaf.weight[1:])))
+        elif setup.targets == "all-linear" and leaf.lora and not (setup.quantized_experts and leaf.kind == "experts"):
+            found.append((leaf, leaf.lora))
+    return found
+
+
 def trained_parameters(shapes: Architecture, setup: Setup) -> int:
     """The number of trained parameters."""
     if setup.rank is None:
         return shapes.parameters
-    return sum(
+    linear = sum(
         leaf.times * (setup.rank * sum(leaf.weight) + (leaf.weight[0] if setup.dora else 0))
         for leaf in adapted(shapes, setup)
     )
+    return linear + setup.rank * sum(leaf.times * elements for leaf, elements in adapted_experts(shapes, setup))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from hafs.modeling.kernel_limits import GPU_LOSS_CHUNK_BYTES, LOSS_CHUNK_BYTES, SHORT
 from hafs.planning.architecture import Architecture
-from hafs.planning.memory.setup import Setup, Term, total
+from hafs.planning.memory.setup import Setup, Term, adapted_experts, total
 from hafs.planning.workload import SequenceShape
 
 OUTLIER_COLUMNS = 0.6
@@ -84,8 +84,21 @@ def _of_all_layers(shapes: Architecture, setup: Setup, row: SequenceShape) -> li
         Term(name="activations", bytes=kept + T * shapes.hidden * last, why=why),
         *([Term(name="8-bit inputs", bytes=inputs, why=_inputs_why(setup))] if inputs else []),
         *([] if setup.checkpointing else [_attention(shapes, setup, row, layers)]),
+        *_copies_of_experts(shapes, setup),
         *([_dequantization(shapes, setup)] if setup.rank is None else []),
     ]
+
+
+def _copies_of_experts(shapes: Architecture, setup: Setup) -> list[Term]:
+    """Experts with their adapter added, or unpacked: autograd keeps them; a layer at work has their gradient."""
+    changed = setup.quantized_experts or any(leaf.kind == "experts" for leaf, _ in adapted_experts(shapes, setup))
+    if not shapes.expert_parameters or setup.rank is None or not changed:
+        return []
+    layer = shapes.expert_parameters // max(leaf.times for leaf in shapes.of("experts")) * setup.product_bytes
+    times = 2 if setup.checkpointing else 1 + max(leaf.times for leaf in shapes.of("experts"))
+    how = "unpacked" if setup.quantized_experts else "with their adapter"
+    kept = "one layer's, and their gradient" if setup.checkpointing else "every layer's: no gradient checkpointing"
+    return [Term(name="copies of experts", bytes=times * layer, why=f"{how}, {kept}")]
 
 
 def _of_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[Term]:
