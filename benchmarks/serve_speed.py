@@ -11,6 +11,7 @@ changes least. LiteLLM's proxy runs in `.venv-litellm-proxy`, made here when it 
 import argparse
 import asyncio
 import os
+import secrets
 import socket
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ import aiohttp
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
+KEY = f"sk-{secrets.token_hex(24)}"
 BODY = {"model": "hafs-council", "messages": [{"role": "user", "content": "Why?"}]}
 COUNCIL = """# @package providers.near
 # The instant host.
@@ -76,10 +78,11 @@ def litellm_proxy(stack, url):
     (folder / "proxy.yaml").write_text(PROXY.format(url=url))
     command = [venv / "bin/litellm", "--config", "proxy.yaml", "--port", str(port), "--host", "127.0.0.1"]
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    env |= {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # without a key it does not start
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     started = subprocess.Popen(command, cwd=folder, env=env, **quiet)
     stack.callback(started.terminate)
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -92,7 +95,7 @@ async def asked(url, concurrent, count):
     """Seconds of each request, and of all together."""
     took = []
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, headers={"authorization": "Bearer none"}) as session:
+    async with aiohttp.ClientSession(connector=connector, headers={"authorization": f"Bearer {KEY}"}) as session:
 
         async def ask():
             for _ in range(count // concurrent):

@@ -71,4 +71,4 @@ def say_listening(address: tuple[str, int]) -> None:
     """Print the address of a server that answers."""
     host, port = address
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    print(f"hafs serves http://{where}/v1, and a chat page at http://{where}/ (Ctrl-C ends it)", flush=True)
+    print(f"hafs serves http://{where}/v1 and a chat page at http://{where}/ (Ctrl-C ends it)", flush=True)
