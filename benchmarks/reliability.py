@@ -25,8 +25,8 @@ FAULTS = {
     "kill": "kill -9",
     "signal": "SIGTERM",
     "damage": "kill -9, then a bit of the newest checkpoint flips",
-    "disk": "the disk refuses files above 20 KB during one save",
-    "memory": "out of memory with more than 2 samples at once, from step 13 on",
+    "disk": "files above 20 KB cannot be written during one save",
+    "memory": "out of memory with more than 2 samples per forward pass, from step 13 on",
     "nan": "the loss of step 13 is NaN",
 }
 BEGIN, END = "<!-- reliability: begin -->", "<!-- reliability: end -->"
