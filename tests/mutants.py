@@ -189,8 +189,8 @@ MUTANTS = [
     Mutant(
         "token weighting",
         "hafs/training/module.py",
-        "self.devices.gradient_scale() / units",
-        "self.devices.gradient_scale() / max(1, len(packed.target_N)) / len(mine)",
+        "self.loss_scale.value / units",
+        "self.loss_scale.value / max(1, len(packed.target_N)) / len(mine)",
         "tests/training/test_module.py",
     ),
     Mutant(
