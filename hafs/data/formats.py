@@ -191,6 +191,8 @@ def _unread(metadata: dict[str, Any], read: set[str]) -> list[str]:
         read |= {"split_group"}
     if isinstance(metadata.get("syntax"), str):
         read |= {"syntax"}
+    if isinstance(metadata.get("origin"), dict):
+        read |= {"origin"}
     return [shown(key) for key, value in metadata.items() if key not in read and not is_empty(value)]
 
 

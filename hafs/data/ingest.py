@@ -34,7 +34,7 @@ _FILES_TO_GROUP = 10  # from so many text files on, a file is in one split as a 
 ROW_COLUMNS = {"content": "<u8", "exact": "<u8", "opening": "<u8", "prompt": "<u8", "file": "<u2", "line": "<u4",
                "spool": "<i8", "spool_size": "<i4"}  # fmt: skip
 SAMPLE_COLUMNS = {"row": "<i4", "id": "<u8", "start": "<i8", "length": "<i4", "supervised": "<i4",
-                  "spool": "<i8", "spool_size": "<i4", "rejected": "<i4"}  # fmt: skip
+                  "spool": "<i8", "spool_size": "<i4", "rejected": "<i4", "sampled": "<i1"}  # fmt: skip
 
 NO_TOKENS = Rendered([], [])
 
@@ -215,7 +215,8 @@ class Ingest:
                     xxhash.xxh3_64_intdigest(b"%016x/%d" % (good.keys.content, piece)) if piece else good.keys.content
                 )
                 worse = fitted.rejected if isinstance(fitted, PairFitted) else NO_TOKENS
-                sizes = len(done.tokens), sum(done.supervised), spool, size, len(worse.tokens)
+                sampled = isinstance(good.parsed.metadata.get("origin"), dict)
+                sizes = len(done.tokens), sum(done.supervised), spool, size, len(worse.tokens), sampled
                 samples.append((self.row_count, name, start, *sizes))
                 tokens += [*done.tokens, *worse.tokens]
                 flags += [*done.supervised, *worse.supervised]

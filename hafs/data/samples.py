@@ -12,7 +12,7 @@ import torch
 from hafs.chat import Conversation, Message
 from hafs.data.store import load_array
 
-COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size", "rejected")
+COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size", "rejected", "sampled")
 """Arrays that a split consists of, one file each."""
 
 
@@ -96,9 +96,10 @@ class Split(torch.utils.data.Dataset[Sample]):
         rejected = self._sample(chosen.id, start, start + int(self._columns["rejected"][place]))
         return AnswerPair(chosen.id, chosen, rejected)
 
-    def pairs(self) -> "PairSplit":
-        """The preference rows of this split."""
-        return PairSplit(self)
+    @property
+    def sampled(self) -> np.ndarray:
+        """bool[N], which samples are answers that `hafs sample` has kept."""
+        return np.array(self._columns["sampled"]) > 0
 
     def _entry(self, place: int) -> dict[str, Any]:
         with (self.folder / "conversations.bin").open("rb") as file:
@@ -116,25 +117,6 @@ class Split(torch.utils.data.Dataset[Sample]):
     def metadata(self, place: int) -> dict[str, Any]:
         """The keys of the sample's row that its format does not use."""
         return self._entry(place)["metadata"]
-
-
-class PairSplit(torch.utils.data.Dataset[AnswerPair]):
-    """The preference rows of a split, in its order.
-
-    Attributes:
-        lengths: int32[N], tokens of both answers of each pair, prompts included.
-    """
-
-    def __init__(self, split: Split) -> None:
-        self.split = split
-        self.places = np.flatnonzero(split.rejected_lengths)
-        self.lengths = (split.lengths + split.rejected_lengths)[self.places]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, place: int) -> AnswerPair:
-        return self.split.pair(int(self.places[place]))
 
 
 def read_entry(handle: int, start: Any, size: Any) -> dict[str, Any]:

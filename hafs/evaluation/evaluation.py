@@ -32,6 +32,7 @@ from hafs.evaluation.metrics import Metric
 from hafs.evaluation.outcome import Outcome, Sheet, outcome
 from hafs.evaluation.rom.asking import of_net
 from hafs.evaluation.rom.suite import FIGURE, RomSuite, TaskAnswer, put_tasks, summary
+from hafs.evaluation.row_checks import RowCheck, row_checks
 from hafs.evaluation.rows import drawn_answers, put_to
 from hafs.evaluation.subject import Subject, SwitchableModel, data_of, held_out, refuse_seen
 from hafs.runs.evaluation_record import Figure, Verdict
@@ -110,6 +111,7 @@ def against_base(subject: Subject, how: Measuring, gate: Gate, say: Say) -> Outc
     return outcome(
         subject=subject, data=data, split=split, sheets=(base, tuned), figures=found, skipped=skipped,
         verdict=gate.judge(found, skipped), max_new_tokens=how.max_new_tokens, seconds=time.perf_counter() - began,
+        checks=_checks(base, tuned, how, skipped),
     )  # fmt: skip
 
 
@@ -144,7 +146,7 @@ def against_run(a: Subject, b: Subject, how: Measuring, say: Say) -> Outcome:
     return outcome(
         subject=b, data=data, split=split, sheets=(left, right), figures=found, skipped=skipped,
         verdict=Verdict(passed=True, rules=()), max_new_tokens=how.max_new_tokens,
-        seconds=time.perf_counter() - began, against=a,
+        seconds=time.perf_counter() - began, against=a, checks=_checks(left, right, how, skipped),
     )  # fmt: skip
 
 
@@ -212,6 +214,12 @@ def _compared(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict
     judged, missing = _judged(base, tuned, how, say) if how.judge else ({}, {})
     tasks = task_figures(base.tasks, tuned.tasks, draws=how.draws, seed=how.seed)
     return found | forgotten | judged | tasks, skipped | missing
+
+
+def _checks(left: Sheet, right: Sheet, how: Measuring, skipped: Mapping[str, str]) -> list[RowCheck | None]:
+    """Whether each answer is right, by metrics that this machine can measure."""
+    measured = {name: metric for name, metric in how.metrics.items() if name not in skipped}
+    return row_checks(measured, left.test, right.test)
 
 
 def _judged(base: Sheet, tuned: Sheet, how: Measuring, say: Say) -> tuple[dict[str, Figure], dict[str, str]]:

@@ -6,23 +6,24 @@ from rich.text import Text
 
 from hafs.core.errors import GateRefused
 from hafs.evaluation.outcome import Outcome
+from hafs.evaluation.row_checks import RowCheck, examples
 from hafs.runs.evaluation_record import Evaluation, Figure
 
 COLORS = {"better": "green", "worse": "red", "": ""}
 
 
-def show(console: Console, outcome: Outcome, *, examples: int = 2) -> None:
+def show(console: Console, outcome: Outcome, *, shown: int = 2) -> None:
     """Print an evaluation.
 
     Args:
         console: Where it is printed.
         outcome: The evaluation.
-        examples: Rows whose answers are shown side by side.
+        shown: Rows whose answers are shown side by side.
     """
     console.print(_figures(outcome))
     for name, why in outcome.record.skipped.items():
         console.print(f"not measured: {name}: {why}", highlight=False, markup=False, soft_wrap=True)
-    if table := _answers(outcome, examples):
+    if table := _answers(outcome, shown):
         console.print(table)
     for ruling in outcome.record.verdict.rules:
         mark = Text("holds    ", style="green") if ruling.passed else Text("does not ", style="red")
@@ -108,15 +109,26 @@ def _figures(outcome: Outcome) -> Table:
 
 def _answers(outcome: Outcome, count: int) -> Table | None:
     left, right = outcome.sheets
-    rows = [(a, b) for a, b in zip(left.test, right.test, strict=True) if a.answer and b.answer][:count]
-    if not rows:
+    answered = [i for i, (a, b) in enumerate(zip(left.test, right.test, strict=True)) if a.answer and b.answer]
+    if not answered or not count:
         return None
+    checks = outcome.checks or [None] * len(left.test)
     table = Table(title="the same prompts", title_justify="left", show_lines=True, expand=True)
     for name in ("prompt", left.label, right.label, "the row's own"):
         table.add_column(name, ratio=1, overflow="fold")
-    for a, b in rows:
-        table.add_row(*(Text(_clipped(text or "")) for text in (a.prompt[-1].content, a.answer, b.answer, a.reference)))
+    for i in examples(checks, answered, count):
+        a, b, check = left.test[i], right.test[i], checks[i]
+        sides = (_with_verdict(said.answer or "", check, place) for place, said in enumerate((a, b)))
+        table.add_row(Text(_clipped(a.prompt[-1].content)), *sides, Text(_clipped(a.reference)))
     return table
+
+
+def _with_verdict(answer: str, check: RowCheck | None, place: int) -> Text:
+    """An answer, and what the check says of it."""
+    if check is None:
+        return Text(_clipped(answer))
+    verdict = ("right", "green") if check.sides[place] else ("wrong", "red")
+    return Text(f"{_clipped(answer)}\n").append(f"{check.name}: {verdict[0]}", style=verdict[1])
 
 
 def _clipped(text: str, *, lines: int = 10) -> str:

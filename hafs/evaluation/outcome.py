@@ -12,6 +12,7 @@ from hafs.data.samples import Split
 from hafs.evaluation.harness import Scores
 from hafs.evaluation.metrics import Said
 from hafs.evaluation.rom.suite import TaskAnswer, write_tasks
+from hafs.evaluation.row_checks import RowCheck
 from hafs.evaluation.subject import Subject
 from hafs.runs.evaluation_record import Evaluation, Figure, HeldOut, Verdict
 
@@ -40,6 +41,8 @@ class Outcome:
     sheets: tuple[Sheet, Sheet]
     folder: Path
     """Where its files go."""
+    checks: Sequence[RowCheck | None] = ()
+    """Of the test rows: whether each side's answer is right."""
 
     def write(self, page: str) -> list[Path]:
         """Write the record, the page and every row; each file is replaced atomically.
@@ -79,6 +82,7 @@ def outcome(
     max_new_tokens: int,
     seconds: float,
     against: Subject | None = None,
+    checks: Sequence[RowCheck | None] = (),
 ) -> Outcome:
     """Assemble the outcome of an evaluation.
 
@@ -93,6 +97,7 @@ def outcome(
         max_new_tokens: Longest answer.
         seconds: Duration of the evaluation.
         against: The run of the first column; None: the subject's base.
+        checks: Whether each side's answer to a test row is right.
     """
     count = len(sheets[0].test)
     facts = HeldOut(
@@ -105,4 +110,4 @@ def outcome(
         date=datetime.now(UTC).isoformat(timespec="seconds"), seconds=round(seconds, 1),
     )  # fmt: skip
     folder = subject.folder / "against" / against.name if against else subject.folder
-    return Outcome(record=record, ids=split.ids[:count], sheets=sheets, folder=folder)
+    return Outcome(record=record, ids=split.ids[:count], sheets=sheets, folder=folder, checks=checks)

@@ -6,10 +6,11 @@ from typing import Any, TypeAlias
 import pytorch_lightning as pl
 from torch.utils.data import ConcatDataset, DataLoader
 
-from hafs.data.samples import PairSplit, Split
+from hafs.data.parts import PairSplit, SplitPart
+from hafs.data.samples import Split
 from hafs.training.stage import Stage, order
 
-Rows: TypeAlias = Split | PairSplit
+Rows: TypeAlias = Split | SplitPart | PairSplit
 
 
 class StageData(pl.LightningDataModule):

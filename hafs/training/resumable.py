@@ -10,7 +10,8 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from hafs.core.errors import HafsError
 from hafs.core.signals import StopSignals
-from hafs.data.samples import PairSplit, Split
+from hafs.data.parts import PairSplit
+from hafs.data.samples import Split
 from hafs.runs.run_folder import Run
 from hafs.training.best_epoch import BestEpoch
 from hafs.training.devices import Devices
@@ -103,7 +104,7 @@ class Resumable(pl.LightningModule):
     def measured_pairs(self, held_out: Split) -> PairSplit | None:
         """The held-out pairs, if the current stage compares answers."""
         stage: Stage | None = getattr(self, "stage", None)
-        return held_out.pairs() if stage and stage.preference else None
+        return PairSplit(held_out) if stage and stage.preference else None
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The trainable parameters by name."""

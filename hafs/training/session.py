@@ -123,26 +123,22 @@ class Training:
             report_files.write(self.data.report, self.run.folder)
         sizes = ", ".join(f"{name} {len(split)}" for name, split in self.data.splits.items())
         self.say(f"data       {self.components.dataset.name}: {sizes} samples")
-        self._refuse_without_pairs(probe)
+        self._refuse_empty_stages(probe)
         if unused := self.data.report.unused_keys(_UNUSED_SHOWN):
             self.say(f"unused     row keys that hafs does not read: {unused}")
 
-    def _refuse_without_pairs(self, trainer: pl.Trainer) -> None:
-        """Refuse a preference stage that has nothing to compare, or cannot put its reference in place.
+    def _refuse_empty_stages(self, trainer: pl.Trainer) -> None:
+        """Refuse a stage that has nothing to train on, or cannot put its reference in place.
 
         Raises:
-            ConfigError: The training split has no pairs, or the strategy shards the parameters.
+            ConfigError: The training split has no rows for it, or the strategy shards the parameters.
         """
-        stage = next((stage for stage in self.components.stages if stage.preference), None)
-        if stage is None:
-            return
-        if not len(self.data.splits["train"].pairs()):
-            fact = (
-                f"stage {stage.name!r} compares two answers, and {self.components.dataset.name!r} has no pairs of them"
-            )
-            raise ConfigError(fact, hint="rows need prompt, chosen and rejected: docs/how-to/preference.md")
-        if Devices(trainer).sharded:
-            raise ConfigError(f"stage {stage.name!r} does not run with sharded parameters", hint="trainer=ddp")
+        name = self.components.dataset.name
+        for stage in self.components.stages:
+            if not len(stage.rows_of(self.data.splits["train"])):
+                raise stage.empty(name)
+            if stage.preference and Devices(trainer).sharded:
+                raise ConfigError(f"stage {stage.name!r} does not run with sharded parameters", hint="trainer=ddp")
 
     def _logger(self) -> Any:
         """The logger that all stages share.

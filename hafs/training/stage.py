@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from hafs.core.errors import ConfigError
 from hafs.training.preference import Preference
 
 if TYPE_CHECKING:
-    from hafs.data.samples import PairSplit, Split
+    from hafs.data.parts import PairSplit, SplitPart
+    from hafs.data.samples import Split
 
 Positive = Annotated[int, Field(gt=0)]
 SMALL = 10
@@ -46,12 +48,26 @@ class Stage:
     """Steps in which the learning rate rises from zero; None: a tenth of the stage's."""
     validation: Literal["end", "epoch"]
     """Measure the held-out loss at the stage's end, or after each epoch."""
+    rows: Literal["all", "original", "verified"]
+    """All rows, those that `hafs sample` did not make, or those alone that it kept."""
     preference: Preference | None
     """The loss over pairs of answers; None: cross entropy of the answers."""
 
-    def rows_of(self, split: "Split") -> "Split | PairSplit":
-        """What the stage trains on: the samples of a split, or its pairs."""
-        return split if self.preference is None else split.pairs()
+    def rows_of(self, split: "Split") -> "Split | SplitPart | PairSplit":
+        """What the stage trains on: samples of a split, or its pairs."""
+        from hafs.data.parts import PairSplit, part_of
+
+        return part_of(split, self.rows) if self.preference is None else PairSplit(split)
+
+    def empty(self, dataset: str) -> ConfigError:
+        """That a dataset has nothing for this stage, in words."""
+        if self.preference is not None:
+            fact = f"stage {self.name!r} compares two answers, and {dataset!r} has no pairs of them"
+            return ConfigError(fact, hint="rows need prompt, chosen and rejected: docs/how-to/preference.md")
+        fact = f"stage {self.name!r} trains on {self.rows} rows, and {dataset!r} has none of them"
+        return ConfigError(
+            fact, hint="hafs sample makes verified ones: dataset=verified" if self.rows == "verified" else "rows=all"
+        )
 
     @property
     def unit(self) -> str:
@@ -129,6 +145,7 @@ class FittedStage:
     schedule: Literal["constant", "linear", "cosine"]
     warmup_steps: Annotated[int, Field(ge=0)] | None
     validation: Literal["end", "epoch"]
+    rows: Literal["all", "original", "verified"]
     preference: Preference | None
     share: Annotated[float, Field(gt=0, le=1)]
     """Of the model's rate."""
@@ -150,7 +167,7 @@ class FittedStage:
             name=self.name, samples=self.samples, epochs=epochs,
             lr=whole * self.share if self.lr == "auto" else self.lr, batch_size=self.batch_size,
             schedule=self.schedule, warmup_steps=self.warmup_steps, validation=self.validation,
-            preference=self.preference,
+            rows=self.rows, preference=self.preference,
         )  # fmt: skip
         return stage if stage.steps(available) >= self.fewest_steps else None
 

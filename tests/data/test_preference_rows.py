@@ -4,6 +4,7 @@ import pytest
 
 from hafs.data.decode import Reject
 from hafs.data.formats import parse
+from hafs.data.parts import PairSplit
 from hafs.data.prepare import prepare
 
 ASK, GOOD, BAD = (
@@ -73,7 +74,7 @@ def test_pairs_and_plain_rows_share_a_file_and_each_stage_finds_its_own(write, d
     rows += [{"prompt": "p0", "chosen": "good 0", "rejected": "another bad answer"}]  # no duplicate, no conflict
     rows += [{"prompt": "p1", "chosen": "good 1", "rejected": "word " * 400}]
     data = prepare(described(write(rows)), tokenizer, seed=1, cache=here / "cache")
-    pairs = [split.pairs() for split in data.splits.values()]
+    pairs = [PairSplit(split) for split in data.splits.values()]
     assert sum(map(len, data.splits.values())) == 31
     assert sum(map(len, pairs)) == 11
     assert data.report.rejected == {"too_long": 1}

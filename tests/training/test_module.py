@@ -63,7 +63,7 @@ def module(config):
     made.trainer = trainer
     stage = Stage(
         name="main", samples=None, epochs=1, lr=0.1, batch_size=8, schedule="constant", warmup_steps=0,
-        validation="end", preference=None,
+        validation="end", preference=None, rows="all",
     )  # fmt: skip
     made.begin(stage, 1, len(LENGTHS))
     return made

@@ -43,7 +43,7 @@ def preferring(module, loss, **changed):  # noqa: F811
     chosen = preference(**{"loss": loss, "beta": trl_pairs.BETA, "label_smoothing": 0.0} | changed)
     stage = Stage(
         name="preference", samples=None, epochs=1, lr=0.1, batch_size=4, schedule="constant", warmup_steps=0,
-        validation="end", preference=chosen,
+        validation="end", preference=chosen, rows="all",
     )  # fmt: skip
     trl_pairs.start(module.trainable())
     module.begin(stage, 1, 4)

@@ -6,7 +6,7 @@ from hafs.training.stage import Stage, fitted, learning_rate, order
 
 def stage(**fields):
     values = {"samples": None, "epochs": 2, "lr": 1.0, "batch_size": 4, "schedule": "cosine", "warmup_steps": 0}
-    return Stage(**({"name": "main", "validation": "end", "preference": None} | values | fields))
+    return Stage(**({"name": "main", "validation": "end", "preference": None, "rows": "all"} | values | fields))
 
 
 def rates(steps, **fields):
