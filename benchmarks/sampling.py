@@ -42,7 +42,7 @@ def prompts(count: int) -> list[SamplingPrompt]:
     ]
 
 
-async def own_rate(seconds: float, count: int, at_once: int) -> float:
+async def own_rate(seconds: float, count: int, concurrency: int) -> float:
     model = provider(seconds).host.chat("scripted", context=8192, adapter=None)
     left = iter(range(count))
 
@@ -51,14 +51,14 @@ async def own_rate(seconds: float, count: int, at_once: int) -> float:
             await model.ainvoke([HumanMessage(f"question {number}")])
 
     began = time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(at_once)))
+    await asyncio.gather(*(work() for _ in range(concurrency)))
     return count / (time.perf_counter() - began)
 
 
-def sampling_rate(seconds: float, count: int, at_once: int) -> float:
+def sampling_rate(seconds: float, count: int, concurrency: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         journal = AnswerJournal(Path(folder) / "answers.jsonl")
-        asker = Asker(failover([provider(seconds)], "coding"), journal, Budget(None, None, ()), at_once=at_once)
+        asker = Asker(failover([provider(seconds)], "coding"), journal, Budget(None, None, ()), concurrency=concurrency)
         began = time.perf_counter()
         asker.ask([AnswerRequest(prompt, 0) for prompt in prompts(count)])
         rate = count / (time.perf_counter() - began)
@@ -68,13 +68,13 @@ def sampling_rate(seconds: float, count: int, at_once: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--at-once", type=int, default=64)
+    parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--count", type=int, default=1280)
     options = parser.parse_args()
-    sampling_rate(0.0, 64, options.at_once)  # imports and the ledger
+    sampling_rate(0.0, 64, options.concurrency)  # imports and the ledger
     for seconds in (0.5, 1.0, 2.0):
-        own = asyncio.run(own_rate(seconds, options.count, options.at_once))
-        ours = sampling_rate(seconds, options.count, options.at_once)
+        own = asyncio.run(own_rate(seconds, options.count, options.concurrency))
+        ours = sampling_rate(seconds, options.count, options.concurrency)
         print(f"{seconds:.1f} s an answer: provider {own:6.1f}/s, hafs sample {ours:6.1f}/s, {ours / own:.2f}x")
 
 

@@ -31,13 +31,14 @@ class Settings(TypedDict):
     prompts: Count | None
     budget: Annotated[float, Field(gt=0)] | None
     budget_tokens: Count | None
-    at_once: Count
+    concurrency: Count
     temperature: Annotated[float, Field(ge=0)]
     top_p: Annotated[float, Field(gt=0, le=1)]
     max_new_tokens: Count
     tier: Literal["fast", "coding", "reasoning", "cheap", "fallback"]
     check: list[str]
     near_duplicate_threshold: Annotated[float, Field(gt=0, le=1)]
+    rom_tasks: str | None
     folder: str | None
     seed: Annotated[int, Field(ge=0)]
 

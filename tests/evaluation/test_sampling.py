@@ -56,7 +56,9 @@ def answer(number, text, *, draw=0, ended=True, cost=0.0):
 
 
 def command(*words):
-    config = compose("sample", ["dataset=jsonl", "dataset.path=rows.jsonl", "check=[exact_match]", *words])
+    config = compose(
+        "sample", ["dataset=jsonl", "dataset.name=jsonl", "dataset.path=rows.jsonl", "check=[exact_match]", *words]
+    )
     check(config, Settings)
     sample(config)
 
@@ -106,6 +108,15 @@ def test_prompts_of_held_out_families_are_never_asked(rows):
     kept = lines(rows / "outputs/samples/jsonl/rows.jsonl")
     assert held_out
     assert not held_out & {row["split_group"] for row in kept}
+
+
+def test_prompts_of_the_task_suite_are_never_asked(rows, capsys):
+    tasks = [{"prompt": f"Say the word {i * 7} of list {i % 5}"} for i in range(0, 60, 2)]
+    (rows / "tasks.jsonl").write_text("\n".join(map(json.dumps, tasks)))
+    command("provider=scripted", "rom_tasks=tasks.jsonl")
+    keys = {answer["prompt"] for answer in lines(rows / "outputs/samples/jsonl/answers.jsonl")}
+    command("provider=scripted", "rom_tasks=null", "folder=all")
+    assert 0 < len(keys) < len({answer["prompt"] for answer in lines(rows / "all/answers.jsonl")})
 
 
 def test_kept_rows_are_a_dataset_of_their_own_for_the_stage_verified(rows):
@@ -209,9 +220,9 @@ class Priced:
         )
 
 
-def asking(here, model, *, dollars=None, tokens=None, at_once=8):
+def asking(here, model, *, dollars=None, tokens=None, concurrency=8):
     journal = AnswerJournal(here / "answers.jsonl")
-    return Asker(model, journal, Budget(dollars, tokens, journal.answers.values()), at_once=at_once), journal
+    return Asker(model, journal, Budget(dollars, tokens, journal.answers.values()), concurrency=concurrency), journal
 
 
 @pytest.mark.parametrize("limit", [{"dollars": 0.105}, {"tokens": 105}])
@@ -261,7 +272,7 @@ def sampled(folder, url, prompts, k):
     words = ["provider=openai_compatible", f"providers.openai_compatible.host.base_url={url}"]
     provider = build(compose("ask", words).providers.openai_compatible)
     plan = SamplingPlan(
-        k=k, rows=None, until_right=False, at_once=16, dollars=None, tokens=None, threshold=0.85, settings={}
+        k=k, rows=None, until_right=False, concurrency=16, dollars=None, tokens=None, threshold=0.85, settings={}
     )
     sampler = Sampler(
         folder, prompts, model=failover([provider], "coding"), metrics={"exact": ExactMatch()}, apart=(), plan=plan

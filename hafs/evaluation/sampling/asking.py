@@ -31,13 +31,13 @@ class AnswerRequest(NamedTuple):
 
 
 class Asker:
-    """Keeps `at_once` requests on their way while the budget allows.
+    """Keeps `concurrency` requests on their way while the budget allows.
 
     Args:
         model: A LangChain chat model, usually a failover chain.
         journal: Gets the answers.
         budget: What may be spent.
-        at_once: Requests on their way at a time.
+        concurrency: Requests on their way at a time.
         told: Called after each answer.
     """
 
@@ -47,10 +47,10 @@ class Asker:
         journal: AnswerJournal,
         budget: Budget,
         *,
-        at_once: int,
+        concurrency: int,
         told: Callable[[SampledAnswer], None] = lambda _: None,
     ) -> None:
-        self.model, self.journal, self.budget, self.at_once, self.told = model, journal, budget, at_once, told
+        self.model, self.journal, self.budget, self.concurrency, self.told = model, journal, budget, concurrency, told
         self.on_their_way = 0
         self.failed: dict[str, HafsError] = {}
         """Why questions of this run have no answer, by key."""
@@ -72,7 +72,7 @@ class Asker:
         syncing = asyncio.create_task(self._sync())
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(self.at_once, len(due))):
+                for _ in range(min(self.concurrency, len(due))):
                     group.create_task(self._work(left))
         except* HafsError as errors:
             raise errors.exceptions[0] from None
@@ -109,7 +109,7 @@ class Asker:
         except HafsError as error:
             self.failed[question.key] = error
             self._in_a_row += 1
-            if self._in_a_row >= self.at_once:
+            if self._in_a_row >= self.concurrency:
                 raise
             return
         self._in_a_row = 0

@@ -1,5 +1,6 @@
 """Builds a sampling from the command's config; refuses contradictory options before anything is loaded."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -45,8 +46,8 @@ def chosen(config: DictConfig, say: Say) -> Sampler:
     subject = None if config.name is None else open_run(find(config.name, what="sample"))
     data = _data(config, subject)
     if subject is not None:
-        providers = [_local(subject, config.at_once)]
-    prompts = training_prompts(data, kept_out=(), most=config.prompts)
+        providers = [_local(subject, config.concurrency)]
+    prompts = training_prompts(data, kept_out=_suite(config.rom_tasks), most=config.prompts)
     name = subject.name if subject else str(config.dataset.name)
     who = subject.name if subject else ", ".join(f"{p.name} ({p.models[config.tier]})" for p in providers)
     say(f"prompts    {len(prompts):,} of the training split of {name}; {who} answers, {config.k} at most for each")
@@ -66,6 +67,20 @@ def chosen(config: DictConfig, say: Say) -> Sampler:
     )
 
 
+def _suite(path: str | None) -> list[str]:
+    """The prompts of the task suite.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines() if path else []
+        return [json.loads(line)["prompt"] for line in lines if line.strip()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fact = f"rom_tasks={path} cannot be read ({type(error).__name__}), so its prompts cannot be left out"
+        raise ConfigError(fact, hint="rom_tasks=null leaves none out") from error
+
+
 def _metrics(config: DictConfig) -> dict[str, Metric]:
     return {str(name): build(node) for name, node in config.metrics.items() if node}
 
@@ -78,13 +93,13 @@ def _data(config: DictConfig, subject: Subject | None) -> Prepared:
     return prepare(build(config.dataset), tokenizer, seed=config.seed, cache=cache_folder() / "datasets")
 
 
-def _local(subject: Subject, at_once: int) -> Provider:
+def _local(subject: Subject, concurrency: int) -> Provider:
     """The run's base on this machine, stored as in its training."""
     local: Provider = build(compose("ask", ["provider=local"]).providers.local)
     host: Any = local.host
     return replace(
         local,
-        host=replace(host, quant=subject.quant.name, rows=at_once),
+        host=replace(host, quant=subject.quant.name, rows=concurrency),
         models=dict.fromkeys(local.models, subject.model.name),
     )
 
@@ -95,7 +110,7 @@ def _plan(config: DictConfig, subject: Subject | None, data: Prepared) -> Sampli
         k=config.k,
         rows=config.rows,
         until_right=subject is None if config.until_right is None else config.until_right,
-        at_once=config.at_once,
+        concurrency=config.concurrency,
         dollars=config.budget,
         tokens=config.budget_tokens,
         threshold=config.near_duplicate_threshold,

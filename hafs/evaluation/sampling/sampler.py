@@ -30,7 +30,7 @@ class SamplingPlan:
     """Stop when so many prompts have a right answer; None: never."""
     until_right: bool
     """Ask a prompt again only while it has no right answer."""
-    at_once: int
+    concurrency: int
     """Requests on their way at a time."""
     dollars: float | None
     tokens: int | None
@@ -76,7 +76,7 @@ class Sampler:
         self.prompts = {prompt.id: prompt for prompt in prompts}
         self.journal = AnswerJournal(folder / "answers.jsonl")
         self.budget = Budget(plan.dollars, plan.tokens, self.journal.answers.values())
-        self.asker = Asker(model, self.journal, self.budget, at_once=plan.at_once)
+        self.asker = Asker(model, self.journal, self.budget, concurrency=plan.concurrency)
         self.proven: dict[str, Proof] = {}
 
     def run(
