@@ -16,7 +16,7 @@ from langchain_core.messages import HumanMessage
 
 from hafs.chat import Message
 from hafs.config import build, compose
-from hafs.evaluation.sampling.asking import AnswerRequest, Asker
+from hafs.evaluation.sampling.asking import Asker, SampleRequest
 from hafs.evaluation.sampling.budget import Budget
 from hafs.evaluation.sampling.journal import AnswerJournal
 from hafs.evaluation.sampling.prompts import SamplingPrompt
@@ -60,7 +60,7 @@ def sampling_rate(seconds: float, count: int, concurrency: int) -> float:
         journal = AnswerJournal(Path(folder) / "answers.jsonl")
         asker = Asker(failover([provider(seconds)], "coding"), journal, Budget(None, None, ()), concurrency=concurrency)
         began = time.perf_counter()
-        asker.ask([AnswerRequest(prompt, 0) for prompt in prompts(count)])
+        asker.ask([SampleRequest(prompt, 0) for prompt in prompts(count)])
         rate = count / (time.perf_counter() - began)
         journal.close()
     return rate

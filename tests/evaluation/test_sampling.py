@@ -20,7 +20,7 @@ from hafs.commands.sample import Settings, sample
 from hafs.config import build, check, compose
 from hafs.core.errors import AllProvidersDown, ConfigError, RunError
 from hafs.evaluation.metrics.exact_match import ExactMatch
-from hafs.evaluation.sampling.asking import AnswerRequest, Asker, as_messages
+from hafs.evaluation.sampling.asking import Asker, SampleRequest, as_messages
 from hafs.evaluation.sampling.budget import Budget
 from hafs.evaluation.sampling.checking import Proof
 from hafs.evaluation.sampling.journal import AnswerJournal, SampledAnswer
@@ -227,7 +227,7 @@ def asking(here, model, *, dollars=None, tokens=None, concurrency=8):
 
 @pytest.mark.parametrize("limit", [{"dollars": 0.105}, {"tokens": 105}])
 def test_a_budget_is_never_exceeded_and_a_larger_one_continues(here, limit):
-    questions = [AnswerRequest(prompt(i), 0) for i in range(40)]
+    questions = [SampleRequest(prompt(i), 0) for i in range(40)]
     model = Priced()
     asker, journal = asking(here, model, **limit)
     assert not asker.ask(questions)
@@ -242,7 +242,7 @@ def test_a_budget_is_never_exceeded_and_a_larger_one_continues(here, limit):
 def test_a_budget_in_dollars_is_refused_where_nobody_says_what_an_answer_costs(here):
     asker, journal = asking(here, Priced(cost="unknown"), dollars=1.0)
     with pytest.raises(ConfigError, match="does not say what an answer costs"):
-        asker.ask([AnswerRequest(prompt(1), 0)])
+        asker.ask([SampleRequest(prompt(1), 0)])
     assert len(journal.answers) == 1
 
 
@@ -250,7 +250,7 @@ def test_a_chain_that_is_down_ends_the_sampling_with_its_own_error(here):
     model = Priced(fails=True)
     asker, _ = asking(here, model)
     with pytest.raises(AllProvidersDown):
-        asker.ask([AnswerRequest(prompt(i), 0) for i in range(1000)])
+        asker.ask([SampleRequest(prompt(i), 0) for i in range(1000)])
     assert model.asked < 30
 
 

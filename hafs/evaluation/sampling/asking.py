@@ -18,7 +18,7 @@ SYNC_SECONDS = 1.0
 """How often answers are forced to the disk; a killed process loses none, a machine without power at most these."""
 
 
-class AnswerRequest(NamedTuple):
+class SampleRequest(NamedTuple):
     """One answer to ask for."""
 
     prompt: SamplingPrompt
@@ -57,7 +57,7 @@ class Asker:
         self._in_a_row = 0
         self._stop = False
 
-    def ask(self, questions: Iterable[AnswerRequest]) -> bool:
+    def ask(self, questions: Iterable[SampleRequest]) -> bool:
         """Ask what the journal does not hold yet. Returns whether everything was asked; False: the budget is spent.
 
         Raises:
@@ -66,7 +66,7 @@ class Asker:
         due = [question for question in questions if question.key not in self.journal.answers]
         return asyncio.run(self._ask(due)) if due else True
 
-    async def _ask(self, due: Sequence[AnswerRequest]) -> bool:
+    async def _ask(self, due: Sequence[SampleRequest]) -> bool:
         self._stop, left = False, iter(due)
         self._free = asyncio.Event()
         syncing = asyncio.create_task(self._sync())
@@ -81,7 +81,7 @@ class Asker:
             self.journal.sync()
         return not self._stop
 
-    async def _work(self, left: Iterator[AnswerRequest]) -> None:
+    async def _work(self, left: Iterator[SampleRequest]) -> None:
         """Ask question after question, until none is left or the budget is spent."""
         while True:
             while not self._stop and not self.budget.allows(self.on_their_way):
@@ -100,7 +100,7 @@ class Asker:
                 self.on_their_way -= 1
                 self._free.set()
 
-    async def _one(self, question: AnswerRequest) -> None:
+    async def _one(self, question: SampleRequest) -> None:
         began = time.perf_counter()
         messages, tools = as_messages(question.prompt.conversation)
         model = self.model.bind_tools(tools) if tools else self.model
@@ -124,7 +124,7 @@ class Asker:
             await asyncio.to_thread(self.journal.sync)
 
 
-def noted(question: AnswerRequest, said: AIMessage, seconds: float) -> SampledAnswer:
+def noted(question: SampleRequest, said: AIMessage, seconds: float) -> SampledAnswer:
     """An answer as the journal holds it."""
     facts, usage = said.response_metadata, said.usage_metadata
     attempts = facts.get("attempts") or []

@@ -12,7 +12,7 @@ from hafs.chat import Conversation
 from hafs.core import durable, records
 from hafs.core.errors import RunError
 from hafs.evaluation.metrics import Metric
-from hafs.evaluation.sampling.asking import AnswerRequest, Asker
+from hafs.evaluation.sampling.asking import Asker, SampleRequest
 from hafs.evaluation.sampling.budget import Budget
 from hafs.evaluation.sampling.checking import Proof, proofs
 from hafs.evaluation.sampling.journal import AnswerJournal, SampledAnswer
@@ -115,9 +115,9 @@ class Sampler:
         """Most answers that this sampling asks for."""
         return len(self.prompts) * self.plan.k
 
-    def _round(self, draw: int) -> list[AnswerRequest]:
+    def _round(self, draw: int) -> list[SampleRequest]:
         done = self._right() if self.plan.until_right else set()
-        return [AnswerRequest(prompt, draw) for prompt in self.prompts.values() if prompt.id not in done]
+        return [SampleRequest(prompt, draw) for prompt in self.prompts.values() if prompt.id not in done]
 
     def _enough(self) -> bool:
         return self.plan.rows is not None and len(self._right()) >= self.plan.rows
