@@ -48,6 +48,8 @@ class Checkpoints:
         return target
 
     def _rotate(self) -> None:
+        if self.keep is None:
+            return
         there = self.steps()
         kept = there[-self.keep :] + [step for step in there if step <= self.proven][-1:]
         kept += [step for step in self.bests if step >= min(kept)]

@@ -194,7 +194,7 @@ class Training:
         counts = [(stage, len(stage.rows_of(self.data.splits["train"]))) for stage in stages]
         plans = [stage.plan(count) for stage, count in counts]
         self.say("\n".join([*chosen_by_size, *(f"stage      {stage.told(count)}" for stage, count in counts)]))
-        keep = (config.callbacks.get("checkpoint") or {}).get("keep", self.run.checkpoints.keep)
+        keep = (config.callbacks.get("checkpoint") or {}).get("keep", 1)  # without it, one per stop
         preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
         began = time.perf_counter()
         net = components.model.load(quant=components.quant, dtype=torch.float32 if full else dtype, device=device)

@@ -205,6 +205,16 @@ def test_the_proven_checkpoint_outlives_the_rotation(tmp_path):
     assert kept.steps() == [4, 16, 18]
 
 
+def test_how_many_checkpoints_are_kept_is_said_by_the_callback_alone(tmp_path):
+    kept = Checkpoints(tmp_path)
+    for step in range(2, 14, 2):
+        kept.save(step, {"step": step})
+    assert kept.steps() == [2, 4, 6, 8, 10, 12]
+    kept.keep = 1
+    kept.save(14, {"step": 14})
+    assert kept.steps() == [14]
+
+
 def healthy_run(seed, *, epochs):
     """Steps with one sample each: losses as uneven as they get without anything being wrong."""
     uneven = ("stage.main.batch_size=1", "stage.main.samples=30", f"stage.main.epochs={epochs}", "stage.main.lr=1e-2")
