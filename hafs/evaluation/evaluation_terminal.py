@@ -147,5 +147,5 @@ def refuse(record: Evaluation) -> None:
     if failed:
         raise GateRefused(
             f"the gate refuses {record.name!r}: {'; '.join(failed)}",
-            hint=f"train longer, or: hafs register name={record.name} force=true (its record will say so)",
+            hint=f"train longer, or: hafs register name={record.name} force=true (which its record then states)",
         )

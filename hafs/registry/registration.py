@@ -24,7 +24,7 @@ from hafs.runs.finished import Recorded, find, finished
 from hafs.runs.run_folder import same_base
 
 HELD_OUT = "held_out.jsonl"
-"""Conversations that were not trained on, kept with the model to check its exports."""
+"""Held-out conversations that are stored with the model, to verify its exports."""
 HELD_OUT_ROWS = 50
 KEPT = ("run.json", evaluation_record.FILE, "data_report.json", "summary.json")
 """Files of the run that are copied next to the adapter."""
@@ -67,7 +67,7 @@ def passed_gate(run: FinishedRun, *, force: bool) -> tuple[dict[str, MetricRecor
         RunError: The run was not evaluated, or its adapter has changed since.
     """
     found = evaluation_record.read(run.folder)
-    hint = f"hafs evaluate name={run.folder.name} (or force=true; its record will say so)"
+    hint = f"hafs evaluate name={run.folder.name} (or force=true, which the record then states)"
     if found is None:
         if force:
             return {}, GateRecord(passed=False, forced=True, rules=["never evaluated"])
@@ -78,7 +78,8 @@ def passed_gate(run: FinishedRun, *, force: bool) -> tuple[dict[str, MetricRecor
     if not verdict.passed and not force:
         failed = "; ".join(ruling.words for ruling in verdict.rules if not ruling.passed)
         raise GateRefused(
-            f"the gate refused {run.folder.name!r}: {failed}", hint="force=true registers it and says so in its record"
+            f"the gate refused {run.folder.name!r}: {failed}",
+            hint="force=true registers it, and the record states that",
         )
     metrics = {
         name: MetricRecord(**{field.name: getattr(figure, field.name) for field in fields(MetricRecord)})
@@ -106,7 +107,7 @@ def register_run(
             of the family derived from it.
         specialization: What it is good at; None: the dataset's name.
         parents: Registered models that it was made from.
-        force: Register it even if the gate refused.
+        force: Register it even if it did not pass the gate.
 
     Raises:
         HafsError: The gate did not pass it, the name is taken, or the registry cannot be written.

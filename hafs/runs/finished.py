@@ -1,4 +1,4 @@
-"""The one reader of what a run recorded of itself: found by name, compared with its checksums, built again."""
+"""The only reader of a finished run: finds it by name, verifies its checksums, rebuilds its components."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ ADAPTER = "adapter"
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What `run.json` says."""
+    """The content of `run.json`."""
 
     folder: Path
     config: dict[str, Any]
@@ -33,18 +33,18 @@ class Recorded:
 
     @property
     def trained(self) -> str:
-        """When its adapter was written, ISO 8601, UTC."""
+        """The time at which its adapter was written, ISO 8601, UTC."""
         when = (self.adapter / durable.MANIFEST).stat().st_mtime
         return datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
 
     def components(self, *groups: str) -> dict[str, Any]:
-        """The run's own model, dataset, ..., built as they were.
+        """The run's own model, dataset and so on, built as in training.
 
         Args:
             groups: Their config groups.
 
         Raises:
-            RunError: Another version of hafs recorded them.
+            RunError: Another version of hafs wrote the record.
         """
         from omegaconf import DictConfig
 
@@ -52,7 +52,7 @@ class Recorded:
 
         try:
             return {group: build(DictConfig(self.config[group])) for group in groups}
-        except Exception as error:  # whatever a builder of today says to the config of another day
+        except Exception as error:  # a builder may fail in any way on the config of another version
             if isinstance(error, HafsError):
                 raise
             why = " ".join(str(error.__cause__ or error).split())[:120]
@@ -64,9 +64,9 @@ def find(name: str | None, *, what: str, root: Path = Path("outputs")) -> Path:
     """The folder of a run, by its name or its path.
 
     Args:
-        name: None stands for the only run there is.
-        what: What the run is needed for, in a verb: evaluate, register.
-        root: Where runs live.
+        name: None: the only run under `root`.
+        what: The purpose, as a verb: evaluate, register.
+        root: The folder of all runs.
 
     Raises:
         RunError: There is no such run, or no name was given and there are several.
@@ -74,7 +74,7 @@ def find(name: str | None, *, what: str, root: Path = Path("outputs")) -> Path:
     from hafs.config.check import did_you_mean
 
     there = _names(root)
-    listed = f"runs that are there: {', '.join(there[:5])}" if there else "hafs train makes one"
+    listed = f"existing runs: {', '.join(there[:5])}" if there else "hafs train creates one"
     if name:
         found = next((path for path in (root / name, Path(name)) if (path / RECORD).is_file()), None)
         if found is None:
@@ -82,7 +82,7 @@ def find(name: str | None, *, what: str, root: Path = Path("outputs")) -> Path:
             raise RunError(f"there is no run {name!r} in {root}", hint=near if near.startswith("did") else listed)
         return found
     if len(there) != 1:
-        raise RunError(f"name= says which run to {what}; there are {len(there)} in {root}", hint=listed)
+        raise RunError(f"choose the run to {what} with name=; {root} contains {len(there)}", hint=listed)
     return root / there[0]
 
 
@@ -93,34 +93,34 @@ def _names(root: Path) -> Sequence[str]:
 
 
 def read(folder: Path) -> Recorded:
-    """What a run, or the folder of a registered model, recorded.
+    """The record of a run, or of the folder of a registered model.
 
     Raises:
-        RunError: The record is gone or damaged.
+        RunError: The record is missing or damaged.
     """
     path = folder / RECORD
     try:
         found = records.read_record(path)
         if found is None:
-            raise RunError(f"{path} is gone", hint="put a copy of it back, or train it again")
+            raise RunError(f"{path} is missing", hint="restore a copy of it, or train the run again")
         return Recorded(folder=folder, config=dict(found["config"]), data=str(found["data"]), base=found.get("base"))
     except (records.Damaged, KeyError, TypeError, ValueError) as error:
         why = error if isinstance(error, records.Damaged) else f"{path} is not the record of a run: {error}"
-        raise RunError(str(why), hint="put a copy of it back, or train it again") from error
+        raise RunError(str(why), hint="restore a copy of it, or train the run again") from error
 
 
 def finished(folder: Path) -> Recorded:
-    """What a finished run recorded.
+    """The record of a finished run, after verifying its adapter.
 
     Raises:
-        RunError: The record is gone or damaged, the run is not finished, or its adapter is damaged.
+        RunError: The record is missing or damaged, the run is not finished, or its adapter is damaged.
     """
     found = read(folder)
     try:
         durable.verify(found.adapter)
     except durable.Damaged as damage:
         if not found.adapter.exists():
-            hint = f"hafs train with the same overrides (name={folder.name}) continues it"
+            hint = f"hafs train with the same overrides (name={folder.name}) resumes it"
             raise RunError(f"the run {folder} is not finished: it has no {ADAPTER}/ yet", hint=hint) from None
         raise RunError(f"the adapter of {folder} is damaged: {damage}", hint="train it again, or restore it") from None
     return found

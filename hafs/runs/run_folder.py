@@ -161,7 +161,7 @@ class Run:
         except durable.Damaged as damage:
             raise _no_record(f"{damage}, so the config cannot be compared") from damage
         if noted is None and (self.checkpoints.all() or any(self.folder.glob("stages/*/stage.json"))):
-            raise _no_record(f"{path} is gone, so the config cannot be compared")
+            raise _no_record(f"{path} is missing, so the config cannot be compared")
         return noted
 
     def stage_folder(self, index: int, name: str) -> Path:
@@ -184,7 +184,7 @@ class Run:
             self.event("stage_damaged", stage=name, why=str(damage))
             raise RunError(
                 f"the finished stage {folder} is damaged: {damage}",
-                hint="put a copy of it back, or remove it to train that stage again",
+                hint="restore a copy of it, or remove it to train that stage again",
             ) from damage
 
 
@@ -227,7 +227,7 @@ def run_folder(name: str, resume: str, *, root: Path = Path("outputs")) -> Path:
 
 
 def _no_record(fact: str) -> RunError:
-    return RunError(fact, hint="put a copy of it back; the same command with another name= writes the same file anew")
+    return RunError(fact, hint="restore a copy of it; the same command with another name= writes the same file again")
 
 
 def _first_line(error: BaseException) -> str:

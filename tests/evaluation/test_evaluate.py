@@ -238,7 +238,7 @@ def test_an_adapter_of_no_numbers_or_other_bytes_is_refused(at):
     ("words", "said"),
     [
         (["name=god"], "there is no run 'god' in outputs"),
-        ([], "name= says which run"),
+        ([], "choose the run to evaluate with name="),
         (["a=good"], "b= is missing"),
         (["a=good", "b=good"], "a and b are both 'good'"),
         (["name=good", "a=good", "b=noisy"], "name= cannot be combined with a= and b="),

@@ -241,7 +241,7 @@ def test_a_damaged_finished_stage_or_record_is_refused_and_a_copy_mends_it(rows,
             harmless = False
         assert harmless or train(rows) == 2, said(rows)[-2000:]
         path.write_bytes(before)
-    for words in ("the finished stage outputs/run/stages/01-warmup is damaged", "-> put a copy of it back"):
+    for words in ("the finished stage outputs/run/stages/01-warmup is damaged", "-> restore a copy of it"):
         assert words in said(rows)
     assert train(rows) == 0
     assert_same(run, undisturbed)
@@ -253,7 +253,7 @@ def test_a_trained_folder_without_its_record_is_refused_and_a_run_of_the_same_wo
     (run / "run.json").unlink()
     for words in ((), ("adapter.r=8",)):
         assert train(rows, *words) == 2, said(rows)
-    assert "hafs: outputs/run/run.json is gone, so the config cannot be compared\n-> put a copy of it back" in said(
+    assert "hafs: outputs/run/run.json is missing, so the config cannot be compared\n-> restore a copy of it" in said(
         rows
     )
     assert train(rows, "name=again", failpoints="run.recorded:kill") == -9

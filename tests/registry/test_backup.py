@@ -67,7 +67,7 @@ def test_a_mixture_comes_back_with_its_experts(registered, capsys):
     assert "hyrule-asm-v1: restored" in said and "triforce-moe-v1: restored" in said
     with pytest.raises(HafsError, match="there is no model") as unknown:
         go(restore, "target=disk", "names=triforce-moe-v7")
-    assert unknown.value.hint == "there are: hyrule-asm-v1, triforce-moe-v1"
+    assert unknown.value.hint == "it contains hyrule-asm-v1, triforce-moe-v1"
 
 
 @rclone

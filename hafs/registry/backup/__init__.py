@@ -1,4 +1,4 @@
-"""Backups with rclone: registered models, their runs and datasets, to any remote that rclone knows.
+"""Backups of registered models, their runs and datasets, to any remote that rclone supports.
 
     TARGET/models/NAME/...        a registered model's folder, with MANIFEST.json, copied last
     TARGET/models/NAME/record.toml    its record in the registry
@@ -7,7 +7,8 @@
     TARGET/datasets/NAME/...      the source files of its data
     TARGET/registry.toml          the whole registry
 
-Copies are rclone's: incremental (by hash), resumed by running again, checked by hash afterwards, and never deleting.
+rclone copies incrementally, by hash. Running the command again resumes a copy. hafs verifies every copy by hash, and
+deletes nothing unless asked.
 """
 
 from hafs.registry.backup.copying import backup

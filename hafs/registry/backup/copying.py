@@ -18,15 +18,15 @@ def backup(registry: Registry, remote: Remote, *, names: Sequence[str], delete: 
     """Copy registered models, their runs and datasets, then the registry, and verify each by hash.
 
     Args:
-        registry: What is copied.
-        remote: Where to.
+        registry: The registry to copy from.
+        remote: The target.
         names: Models and mixtures; empty: all of them.
-        delete: Delete within each copied folder what is no longer at its source.
+        delete: In each copied folder, delete files that no longer exist at the source.
         say: Prints one line.
 
     Raises:
-        BackupError: A copy failed, or is not what was copied.
-        RegistryError: There is no such model, or its bytes have changed.
+        BackupError: A copy failed, or differs from its source.
+        RegistryError: There is no such model, or its files have changed.
     """
     chosen = _with_experts(registry, names or list(registry.entries()))
     if not chosen:
@@ -36,7 +36,7 @@ def backup(registry: Registry, remote: Remote, *, names: Sequence[str], delete: 
         folder, target = registry.whole(record), place(remote, record)
         _refuse_other_bytes(remote, record)
         remote.settle(folder, target, "--exclude", durable.MANIFEST, "--exclude", RECORD, delete=delete)
-        remote.copy(str(folder / durable.MANIFEST), target)  # last: a folder without it was cut off
+        remote.copy(str(folder / durable.MANIFEST), target)  # last: a folder without it is incomplete
         put(remote, record)
         say(f"{record.name}: {_size(folder)} verified at {target}")
         for kind, source in _sources(record, folder):
@@ -48,7 +48,7 @@ def backup(registry: Registry, remote: Remote, *, names: Sequence[str], delete: 
     for mixture in (entry for entry in chosen if isinstance(entry, Mixture)):
         _refuse_other_bytes(remote, mixture)
         put(remote, mixture)
-        say(f"{mixture.name}: noted at {place(remote, mixture)}")
+        say(f"{mixture.name}: recorded at {place(remote, mixture)}")
     remote.copy(str(registry.path), remote.target)
     say(f"{registry.path.name}: copied to {remote.target}")
 
@@ -78,7 +78,7 @@ def _refuse_other_bytes(remote: Remote, entry: Entry) -> None:
 
 
 def _sources(record: Record, folder: Path) -> list[tuple[str, Path]]:
-    """The run and the data files of a model, as far as they are still there."""
+    """The run and the data files of a model, if they still exist."""
     run = Path("outputs") / record.run
     found = [("runs", run)] if record.run and (run / run_folder.RECORD).is_file() else []
     try:

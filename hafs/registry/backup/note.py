@@ -1,4 +1,4 @@
-"""What the registry knows of a model or a mixture, as a file beside its backup."""
+"""The registry record of a model or a mixture, as a file in its backup."""
 
 import tempfile
 from pathlib import Path
@@ -18,7 +18,7 @@ def place(remote: Remote, entry: Entry) -> str:
 
 
 def put(remote: Remote, entry: Entry) -> None:
-    """Write what the registry knows.
+    """Write the record of an entry to its backup.
 
     Raises:
         BackupError: The copy failed.
@@ -29,7 +29,7 @@ def put(remote: Remote, entry: Entry) -> None:
 
 
 def noted(remote: Remote, name: str) -> Entry | None:
-    """What a backup says of a name; None: it has none.
+    """The record of a name in a backup; None: the backup does not contain it.
 
     Raises:
         BackupError: It cannot be read, or the remote cannot be asked.

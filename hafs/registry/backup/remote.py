@@ -1,4 +1,4 @@
-"""A place that rclone can reach: copied to, verified by hash, never deleted from unless asked."""
+"""An rclone target: copies to it, verifies them by hash, and deletes nothing unless asked."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ _NOT_THERE = (3, 4)
 
 
 class BackupError(HafsError):
-    """A copy could not be made, or is not what was copied."""
+    """A copy failed, or differs from its source."""
 
 
 class Remote:
@@ -40,19 +40,19 @@ class Remote:
         return lead + "/".join(parts)
 
     def copy(self, source: str, target: str, *flags: str) -> None:
-        """Copy what is new or different; nothing is deleted.
+        """Copy files that are new or different; nothing is deleted.
 
         Raises:
-            BackupError: rclone failed; running again goes on from here.
+            BackupError: rclone failed; running it again resumes the copy.
         """
         self._run("copy", source, target, *FLAGS, *flags)
 
     def mirror(self, source: str, target: str, *flags: str) -> None:
-        """Copy, and delete at the target what is not at the source."""
+        """Copy, and delete files at the target that do not exist at the source."""
         self._run("sync", source, target, *FLAGS, *flags)
 
     def verify(self, source: str, target: str, *flags: str) -> None:
-        """Hold every file at the source against the target's, by hash; where the remote has none, byte by byte.
+        """Compare every file at the source with the target's by hash, or byte by byte if the remote has no hashes.
 
         Raises:
             BackupError: One is missing or different.
@@ -62,16 +62,16 @@ class Remote:
     def settle(self, source: Path, target: str, *flags: str, delete: bool = False) -> None:
         """Copy, then verify.
 
-        A remote without hashes may have kept an old file of the same size: that is copied anew.
+        A remote without hashes may keep an old file of the same size; such a file is copied again.
 
         Args:
             source: A folder here.
             target: A folder there.
-            flags: Of rclone: what is left out.
-            delete: Delete at the target what is not at the source.
+            flags: rclone's filters.
+            delete: Delete files at the target that do not exist at the source.
 
         Raises:
-            BackupError: rclone failed, or the target is still not what is here.
+            BackupError: rclone failed, or the target still differs from the source.
         """
         put = self.mirror if delete else self.copy
         put(str(source), target, *flags)
@@ -82,7 +82,7 @@ class Remote:
             self.verify(str(source), target, *flags)
 
     def exists(self, path: str) -> bool:
-        """Whether a file is there.
+        """Whether a file exists.
 
         Raises:
             BackupError: The remote cannot be asked.
@@ -90,7 +90,7 @@ class Remote:
         return bool(self._listed(path))
 
     def folders(self, path: str) -> list[str]:
-        """Names of the folders in a folder; none where it is not there.
+        """Names of the folders in a folder; empty if it does not exist.
 
         Raises:
             BackupError: The remote cannot be asked.

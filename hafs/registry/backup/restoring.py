@@ -14,24 +14,24 @@ Say = Callable[[str], None]
 
 
 def restore(registry: Registry, remote: Remote, name: str, say: Say) -> Entry:
-    """Bring a model back: fetch, verify every byte, and put it into the registry as a candidate.
+    """Restore a model: copy it, verify every file, and add it to the registry as a candidate.
 
-    What it was made from and, of a mixture, its experts come back with it where they are not registered.
+    Its parents, or the experts of a mixture, are restored too if they are not registered.
 
     Args:
-        registry: Where to.
-        remote: Where from.
-        name: Of the model or the mixture, with its version.
+        registry: The registry to restore to.
+        remote: The target of the backup.
+        name: The name of the model or the mixture, with its version.
         say: Prints one line.
 
     Raises:
-        BackupError: It is not there, or not whole.
+        BackupError: The backup does not contain it, or is incomplete.
         RegistryError: The name belongs to another model here.
     """
     entry = noted(remote, name)
     if entry is None:
         there = [*remote.folders(remote.at("models")), *remote.folders(remote.at("mixtures"))]
-        hint = f"there are: {', '.join(there)}" if there else f"there is no model at all: rclone lsf {remote.target}"
+        hint = f"it contains {', '.join(there)}" if there else f"it contains no model: rclone lsf {remote.target}"
         raise BackupError(f"there is no model {name!r} at {remote.target}", hint=hint)
     here = registry.entries()
     for needed in entry.experts if isinstance(entry, Mixture) else entry.parents:
@@ -50,8 +50,10 @@ def restore(registry: Registry, remote: Remote, name: str, say: Say) -> Entry:
 
 
 def _fetched(registry: Registry, remote: Remote, record: Record) -> Path:
-    """A folder beside the registry with all that the backup has of a model, each byte as its manifest says."""
-    staging = registry.store.folder / f".restoring-{record.name}"  # kept when killed: the next try goes on from it
+    """A folder next to the registry with a model's backup, after verifying it with its manifest."""
+    staging = (
+        registry.store.folder / f".restoring-{record.name}"
+    )  # kept after a crash: the next attempt resumes from it
     staging.mkdir(parents=True, exist_ok=True)
     source = place(remote, record)
     remote.copy(source, str(staging), "--exclude", RECORD)

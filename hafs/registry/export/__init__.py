@@ -47,8 +47,8 @@ def export(
         say: Prints one line.
 
     Raises:
-        GateRefused: It does not match the original; it is removed, and an earlier export stays.
-        HafsError: It cannot be written in this form.
+        GateRefused: The export does not match the original. It is removed, and an earlier export is kept.
+        HafsError: The model cannot be exported in this form.
     """
     _refuse_strangers(target)
     made = _form(of, form, kind, ollama)
@@ -118,7 +118,7 @@ def _tools(of: Source, form: Format, used: Used, tokenizer: Any) -> str:
     """Whether tools and calls can be used with the export, in one line.
 
     Raises:
-        GateRefused: It renders them in another way than training did, and the model was trained with tools.
+        GateRefused: The export renders tools differently than training did, and the model was trained with tools.
     """
     asked = with_tools(tokenizer)
     if not asked:
@@ -134,7 +134,7 @@ def _tools(of: Source, form: Format, used: Used, tokenizer: Any) -> str:
     equal_ids = f"token ids of {len(asked)} golden conversations with tools are equal"
     if not Template(tokenizer).knows_tools:
         return f"{equal_ids}; tools are text of the messages (hafs writes it, other programs do not)"
-    return f"{equal_ids}; Ollama's template has no tools, so Ollama refuses them" if form == "ollama" else equal_ids
+    return f"{equal_ids}; Ollama's template has no tools, so Ollama rejects them" if form == "ollama" else equal_ids
 
 
 def _report(of: Source, form: str, kind: str, found: Distance, limits: Limits) -> dict[str, Any]:

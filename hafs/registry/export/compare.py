@@ -1,7 +1,7 @@
-"""How far an export's next-token distributions are from the original's, over held-out prompts.
+"""The distance between the next-token distributions of an export and of the original, on held-out prompts.
 
-Up to `PLACES` places of each prompt's answers, evenly spread: the distribution of the next token there, given all
-before it. `P` places in all, `V` vocabulary.
+It compares up to `PLACES` evenly spread positions in the answers of each prompt: the distribution of the next
+token, given all tokens before it. `P` positions in total, `V` vocabulary.
 """
 
 import math
@@ -16,20 +16,20 @@ from hafs.modeling import model_parts
 
 PLACES = 8
 LONGEST = 1024
-"""Tokens of a prompt; later places are left out."""
+"""Tokens of a prompt; later positions are ignored."""
 
 
 class Place(NamedTuple):
-    """Where a next token is asked for."""
+    """A position whose next token is predicted."""
 
     before: list[int]
-    """All ids before it."""
+    """All token ids before it."""
     token: int
-    """The one that stands there."""
+    """The actual token at the position."""
 
 
 def places(tokenizer: Any, conversations: Sequence[Conversation], *, each: int = PLACES) -> list[Place]:
-    """The places of held-out conversations."""
+    """The compared positions of held-out conversations."""
     found = []
     for conversation in conversations:
         rendered = render(tokenizer, conversation)
@@ -41,14 +41,14 @@ def places(tokenizer: Any, conversations: Sequence[Conversation], *, each: int =
 
 @dataclass(frozen=True, kw_only=True)
 class Partial:
-    """What a server tells of a distribution: its most likely tokens."""
+    """The part of a distribution that a server returns: its most likely tokens."""
 
     nats: dict[int, float]
-    """Log probability of each told token."""
+    """Log probability of each returned token."""
 
 
 def of_net(net: Any, asked: Sequence[Place]) -> torch.Tensor:
-    """`logp_PV` of a net in inference: one pass for the places that share a beginning."""
+    """`logp_PV` of a net in inference: one pass per group of positions with a common prefix."""
     device, rows = model_parts.device_of(net), []
     with torch.inference_mode():
         for group in _sharing(asked):
@@ -60,7 +60,7 @@ def of_net(net: Any, asked: Sequence[Place]) -> torch.Tensor:
 
 
 def _sharing(asked: Sequence[Place]) -> list[list[Place]]:
-    """Places of one conversation stand together, the shortest first."""
+    """Positions grouped by conversation, the shortest prefix first."""
     groups: list[list[Place]] = []
     for place in asked:
         last = groups[-1][-1].before if groups else None
@@ -73,13 +73,13 @@ def _sharing(asked: Sequence[Place]) -> list[list[Place]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Distance:
-    """An export beside the original."""
+    """The difference between an export and the original."""
 
     kl: float
     """Mean KL divergence of the next token, in nats: original over export."""
     kl_max: float
     perplexity: float
-    """Of the export, over the tokens that stand at the places."""
+    """Perplexity of the export, over the actual tokens at the positions."""
     original: float
     """Perplexity of the original."""
     places: int
@@ -87,7 +87,7 @@ class Distance:
 
     @property
     def perplexity_change(self) -> float:
-        """The share by which the perplexity differs."""
+        """The relative difference in perplexity."""
         return self.perplexity / self.original - 1
 
     def __str__(self) -> str:
@@ -97,9 +97,9 @@ class Distance:
 
 
 def distance(original_PV: torch.Tensor, export: "torch.Tensor | Sequence[Partial]", asked: Sequence[Place]) -> Distance:
-    """Compare two sets of distributions over the same places.
+    """Compare two sets of distributions at the same positions.
 
-    A server tells only its most likely tokens; the others count as one.
+    A server returns only its most likely tokens; all others count as one.
     """
     tokens = torch.tensor([place.token for place in asked])
     own = original_PV.gather(1, tokens[:, None])[:, 0]
@@ -117,14 +117,14 @@ def distance(original_PV: torch.Tensor, export: "torch.Tensor | Sequence[Partial
 
 
 def _partial(original_V: torch.Tensor, told: dict[int, float], token: int) -> tuple[float, float]:
-    """KL over the told tokens and the rest as one, and the log probability of the token that stands there."""
+    """KL over the returned tokens, with all others as one, and the log probability of the actual token."""
     ids = torch.tensor(list(told))
     p_log, q_log = original_V[ids].double(), torch.tensor(list(told.values()), dtype=torch.float64)
     p_rest, q_rest = (max(1e-12, 1 - float(x.exp().sum())) for x in (p_log, q_log))
     kl = float((p_log.exp() * (p_log - q_log)).sum()) + p_rest * math.log(p_rest / q_rest)
     if token in told:
         return kl, told[token]
-    share = float(original_V[token].exp()) / p_rest  # not told: its share of the rest, as in the original
+    share = float(original_V[token].exp()) / p_rest  # not returned: its share of the rest, as in the original
     return kl, math.log(max(1e-12, q_rest * min(1.0, share)))
 
 

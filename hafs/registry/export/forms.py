@@ -29,11 +29,11 @@ class Used:
     """The results of an export when its target program loads it."""
 
     ids: list[list[int]]
-    """Of the golden conversations, each with the next answer due."""
+    """Token ids of the golden conversations, each up to the next answer."""
     tool_ids: list[list[int]]
-    """Of those with tools."""
+    """Token ids of the golden conversations with tools."""
     told: "torch.Tensor | list[Partial]"
-    """Next-token distributions at the asked places."""
+    """Next-token distributions at the compared positions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +45,12 @@ class Form(ABC):
     """How matrices are stored."""
 
     def refuse(self) -> None:
-        """Refuse a model that cannot have this form, before anything is loaded.
+        """Reject a model that cannot be exported in this form, before anything is loaded.
 
         Raises:
             ConfigError: The model cannot be exported in this form.
         """
-        return  # most forms take any model
+        return  # most forms accept any model
 
     @abstractmethod
     def write(self, folder: Path, net: Any) -> None:

@@ -32,16 +32,16 @@ class Turns:
     """A chat template that puts literal text around each message."""
 
     start: str
-    """Before everything."""
+    """The text before the first message."""
     unled: str
-    """Instead of a system message, where there is none."""
+    """The text instead of a system message, if there is none."""
     around: Mapping[str, tuple[str, str]]
-    """By role: before and after its message."""
+    """By role: the text before and after its message."""
     due: str
-    """Where an answer is due."""
+    """The text that begins an answer."""
 
     def text(self, prompt: Conversation) -> str:
-        """What the template writes; the Go template says the same."""
+        """The text that the template produces; the Go template produces the same."""
         parts = [self.start, "" if prompt[0].role == "system" else self.unled]
         parts += [f"{self.around[m.role][0]}{m.content}{self.around[m.role][1]}" for m in prompt]
         return "".join([*parts, self.due])
@@ -60,7 +60,7 @@ def turns(tokenizer: Any) -> Turns:
     """The tokenizer's template as turns.
 
     Raises:
-        ConfigError: It does more than put text around messages.
+        ConfigError: The template does more than add text around messages.
     """
     template, marks = Template(tokenizer), {role: f"hafs7{role}x" for role in ROLES}
     of = {role: Message(role=role, content=mark) for role, mark in marks.items()}
@@ -93,7 +93,7 @@ def turns(tokenizer: Any) -> Turns:
 
 
 def _cut(between: str, other: str, end: str) -> tuple[str, str]:
-    """An answer's end and a question's beginning, which stands at the end of `other` too."""
+    """The end of an answer and the beginning of a question; `other` ends with the same beginning."""
     at = between.find(end)
     if at < 0:
         raise _too_much()
@@ -105,7 +105,7 @@ def _cut(between: str, other: str, end: str) -> tuple[str, str]:
 
 
 def _user_end(rest: str, *others: str) -> str:
-    """How a question ends: as the other roles do, where that is how its text goes on; else at its first line's end."""
+    """The end of a question: that of another role if the text continues with it, else the rest of its line."""
     for other in others:
         if other and rest.startswith(other):
             return other
@@ -114,7 +114,7 @@ def _user_end(rest: str, *others: str) -> str:
 
 
 def _beginnings(led: str, bare: str, before_user: str) -> tuple[str, str]:
-    """What stands before everything, and what stands where there is no system message."""
+    """The text before the first message, and the text instead of a missing system message."""
     if not bare.endswith(before_user):
         raise _too_much()
     unled = bare[: len(bare) - len(before_user)]
@@ -125,8 +125,8 @@ def _beginnings(led: str, bare: str, before_user: str) -> tuple[str, str]:
 
 def _too_much() -> ConfigError:
     return ConfigError(
-        "the chat template does more than put text around messages, so it cannot be written for Ollama",
-        hint="format=gguf keeps the template as it is",
+        "the chat template does more than add text around messages, so it cannot be converted for Ollama",
+        hint="format=gguf keeps the template unchanged",
     )
 
 
@@ -134,8 +134,8 @@ def modelfile(tokenizer: Any, *, model: str, adapter: str | None, parameters: Ma
     """The text of a Modelfile.
 
     Args:
-        tokenizer: Whose template and stop tokens it takes.
-        model: The model's file, beside the Modelfile.
+        tokenizer: Provides the template and the stop tokens.
+        model: The model's file, next to the Modelfile.
         adapter: The adapter's file; None: it is merged into the model.
         parameters: By Ollama's names; `stop` adds to the end tokens.
 

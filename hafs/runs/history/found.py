@@ -68,7 +68,7 @@ def _named(name: str, roots: Sequence[Path]) -> list[Path]:
 
 
 def _none(roots: Sequence[Path]) -> list[Path]:
-    raise RunError(f"there is no run in {_listed(roots)} yet", hint="hafs train makes one")
+    raise RunError(f"there is no run in {_listed(roots)} yet", hint="hafs train creates one")
 
 
 def _listed(roots: Sequence[Path]) -> str:

@@ -185,7 +185,7 @@ class RunHistory:
     def status(self, now: float | None = None) -> str:
         """One word: running, paused, finished, stopped, failed, diverged, crashed, silent or empty.
 
-        crashed: its process is gone without a word. silent: the process is another machine's, or the folder a copy,
+        crashed: its process ended without an event. silent: the process is another machine's, or the folder a copy,
         and nothing was heard for two minutes.
         """
         if self.last_time is None:
