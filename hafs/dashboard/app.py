@@ -112,7 +112,7 @@ class Dashboard(App[None]):
         self.call_from_thread(self.draw)
 
     def draw(self) -> None:
-        """Draw the current view from what was read."""
+        """Draw the current view from the events that were read."""
         self.read = True
         if self.query_one(ContentSwitcher).current == "many":
             self._draw_many()

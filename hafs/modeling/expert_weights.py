@@ -49,7 +49,7 @@ def move_scales(net: torch.nn.Module, device: torch.device) -> None:
 def quantized_targets(net: torch.nn.Module, targets: list[str]) -> list[str]:
     """Names of quantized experts that `target_parameters` means.
 
-    PEFT 0.21 passes over the end of such a name without a word, and cannot train what a full name means.
+    PEFT 0.21 silently ignores the end of such a name, and cannot train the parameter of a full name.
     """
     return [
         full

@@ -144,7 +144,7 @@ def _update_bytes(shapes: Architecture, setup: Setup) -> float:
 
 
 def _answering(shapes: Architecture, setup: Setup, hardware: Hardware, shown: MeasuredSpeed, *, rounds: int) -> float:
-    """Every generated token reads all weights, for 16 answers at once."""
+    """Each decoding step reads all weights once, for 16 concurrent answers."""
     steps = math.ceil(shown.answers / 16) * shown.max_new_tokens * rounds
     stored = shapes.linear_parameters * ((setup.bits or 8 * setup.product_bytes) / 8)
     return steps * (stored + _moved_a_pass(shapes, setup) + 2 * shapes.vocab * shapes.hidden) / hardware.bandwidth

@@ -157,7 +157,7 @@ def _row_limit(asked: PlanRequest, constants: Constants) -> tuple[int, str]:
     while limit > asked.load.longest and not _fits(asked, limit, constants):
         limit, halved = max(asked.load.longest, limit // 2), halved + 1
     if not halved:
-        return limit, "a whole step at once"
+        return limit, "a whole step"
     if limit == asked.load.longest:
         return limit, f"the longest sample alone; a whole step is {step:,}"
     return limit, f"a whole step of {step:,}, halved until it fits"

@@ -46,7 +46,7 @@ def facts(plan: Plan) -> dict[str, str]:
     found = {
         "model": f"{asked.model}: {asked.shapes.parameters:,} parameters, {plan.trained:,} in training",
         "precision": asked.precision,
-        "row": f"{plan.row.tokens:,} tokens at once: {plan.row_why}",
+        "row": f"{plan.row.tokens:,} tokens per micro-batch: {plan.row_why}",
         "tokens": f"{spent.tokens:,} in {spent.steps:,} steps; {asked.dataset}: {asked.load.source}",
         "time": f"{spell(spent.usual)} ({spell(spent.best)} to {spell(spent.worst)}), "
         f"{spent.tokens_per_second:,.0f} tokens/s in training: {spent.flops / 1e12:,.0f} TFLOP at {usual:.0%} "

@@ -95,7 +95,7 @@ class CandidateQueue:
         return False
 
     def standing(self) -> tuple[list[str], float | None]:
-        """Why nobody can be asked now: the causes, and the seconds until the first of them can be asked again."""
+        """The reasons why no candidate can be asked now, and the seconds until the first can be asked again."""
         waits = [self._wait(candidate) for candidate in self.order]
         causes = [reason for wait, reason in waits if wait]
         return [*sorted(self.unfit), *causes], min((wait for wait, _ in waits if wait), default=None)

@@ -208,7 +208,7 @@ class Engine:
                     del self._jobs[key]
 
     def _failed(self, error: Exception) -> None:
-        """Fail the requests of a step that raised; those that had not begun go on."""
+        """Fail the requests of a step that raised an error; requests that had not started continue."""
         waiting = self._decoder.waiting if self._decoder is not None else []
         kept = {id(row) for row in waiting}
         with self._changed:

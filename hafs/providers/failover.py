@@ -136,10 +136,10 @@ def failover(
         policy: Timeouts and numbers of calls; None: the shipped default.
         ledger: Usage and backoffs; None: the user's ledger, shared by all processes.
         adapter: Name or folder of an expert's adapter, for hosts that serve adapters.
-        parameters: temperature, max_tokens and the like; None means not given.
+        parameters: temperature, max_tokens and so on; None: not set.
 
     Raises:
-        ConfigError: No provider is given, or none has its key and its packages.
+        ConfigError: No provider is configured, or none has its key and its packages.
     """
     if not providers:
         raise ConfigError("no provider is configured", hint="provider=local, or provider=openrouter,ollama")

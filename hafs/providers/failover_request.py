@@ -83,8 +83,8 @@ class FailoverRequest:
     async def _generation(self, attempt: Attempt) -> ChatGeneration:
         """One candidate's complete answer.
 
-        While another candidate could answer, it is read as a stream: only a stream shows that a host is alive, so a
-        hanging host is left after `first_token_seconds`, as it is when the caller streams.
+        While another candidate could answer, the answer is read as a stream, because only a stream shows that a host is
+        alive. So hafs leaves a hanging host after `first_token_seconds`, as it does when the caller streams.
         """
         host = attempt.candidate.provider.host
         if host.local or not self.queue.others(attempt.candidate):

@@ -36,7 +36,7 @@ class Job:
         deadline: On `time.monotonic`; None: no deadline.
         tell: Called from the engine's thread with every `Delta`, or with the exception that ended it.
         control_tokens: Whether the text contains control tokens, which tool calls may consist of.
-        grammar: What the answer is held to; None: nothing.
+        grammar: Constrains the answer; None: no constraint.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class LangChainHost(Host):
 
     @property
     def account(self) -> str:
-        """The class, where it is asked, and the name of the key's variable."""
+        """The class, its address, and the name of the key's variable."""
         where = next((str(self.model[key]) for key in ("azure_endpoint", "base_url") if self.model.get(key)), "")
         return f"{self.model['_target_']}/{where}/{self.api_key_env or 'open'}"
 
@@ -45,10 +45,10 @@ class LangChainHost(Host):
         return self.api_key_env if self.api_key_env and not os.environ.get(self.api_key_env) else None
 
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
-        """A model of the class, without retries of its own.
+        """An instance of the class, without retries.
 
         Raises:
-            ConfigError: The class refuses its arguments, or is no chat model.
+            ConfigError: The class rejects its arguments, or is not a chat model.
         """
         from langchain_core.language_models import BaseChatModel
 
@@ -60,7 +60,7 @@ class LangChainHost(Host):
         except Exception as error:
             raise ConfigError(f"{self.model['_target_']}: {str(error).splitlines()[0]}") from error
         if not isinstance(inner, BaseChatModel):
-            raise ConfigError(f"{self.model['_target_']} is no chat model of LangChain")
+            raise ConfigError(f"{self.model['_target_']} is not a LangChain chat model")
         return LangChainChat(inner=inner, model=model)
 
     def _arguments(self) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class LangChainChat(Bridged):
 
 
 def failure_of(error: Exception) -> ProviderError:
-    """The `ProviderError` for an error of a package; LangChain's own classes tell what a status does not."""
+    """The `ProviderError` for an error of a package; LangChain's error classes say more than the status."""
     names = [cls.__name__ for cls in type(error).__mro__]
     kind: Kind | None = next((KINDS[name] for name in names if name in KINDS), None)
     if kind is None:

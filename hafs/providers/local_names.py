@@ -49,7 +49,7 @@ def adapter_folder(name: str) -> Path:
     """The folder of an adapter, from a folder, a run folder, or a run's name under outputs/.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is no adapter of that name.
     """
     from hafs.modeling.adapter.folder import CONFIG
 

@@ -21,12 +21,12 @@ from hafs.providers.provider_error import ProviderError
 
 @dataclass(kw_only=True)
 class AnswerRequest:
-    """The prompt of a request, and how its answer is held and read."""
+    """The prompt of a request, and how hafs constrains and parses its answer."""
 
     prompt: list[int]
     """Token ids."""
     grammar: Grammar | None = None
-    """None: the model may write what it likes."""
+    """None: the answer is not constrained."""
     calls: CallStream | None = None
     """Reads tool calls from the answer; None: the answer is text."""
 
@@ -40,7 +40,7 @@ class AnswerRequest:
         return AIMessageChunk(content=said, tool_call_chunks=calls) if parts or finish else None
 
     def finish(self, finish: str) -> str:
-        """Why the answer ended: tool calls, where there are any and the answer was not cut off."""
+        """The finish reason: `tool_calls` if there are any and the answer is complete."""
         return "tool_calls" if self.calls and self.calls.calls and finish == "stop" else finish
 
     def message(self, heard: AIMessageChunk) -> AIMessage:

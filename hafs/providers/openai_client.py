@@ -1,4 +1,4 @@
-"""OpenAI's chat completions over HTTP: one call per request, no retries, no redirects, errors passed on as they are.
+"""OpenAI's chat completions over HTTP: one call per request, no retries, no redirects, errors passed on unchanged.
 
 The response is read raw, because what a client library smooths over is what failover must see: an error inside HTTP
 200, null content, a stream that ends without `finish_reason`.
@@ -60,7 +60,7 @@ class OpenAIClient(Bridged):
     base_url: str
     model: str
     adapter: str | None = None
-    """The LoRA adapter, which the host serves as a model of its own."""
+    """The LoRA adapter, which the host serves as a separate model."""
     account: str
     api_key_env: str | None
     headers: dict[str, str]

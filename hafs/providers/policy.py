@@ -16,7 +16,7 @@ class Policy:
     deadline_seconds: Seconds
     """For the whole request."""
     attempt_seconds: Seconds
-    """For one call while another candidate is healthy; a stream that is fast enough may go on."""
+    """For one call while another candidate is healthy; a stream that is fast enough may continue."""
     first_token_seconds: Seconds
     """Until the first token of a stream."""
     idle_seconds: Seconds

@@ -61,7 +61,7 @@ def prompted(
     Args:
         messages: Of any kind.
         words: `tools` in OpenAI's form; `tool_choice` is auto, none or required, left out it is auto.
-        ends: Tokens that end an answer: a grammar of words that may always go on allows them only by name.
+        ends: Tokens that end an answer: a grammar of text without a fixed end must name them to allow them.
 
     Returns:
         Messages of system, user and assistant alone, and words that hold the answer to a call, or to a call or text.

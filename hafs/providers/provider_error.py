@@ -42,7 +42,7 @@ class ProviderError(Exception):
     rejected         the host rejects this request (4xx); another may accept it
     filtered         the host's content filter withheld the answer
     unsent           an error on our side before anything was sent; says nothing about the host
-    unjoined         asked to go on with a broken answer, it did not say where it goes on
+    unjoined         asked to continue a broken answer, it did not mark where it continues
     failed           anything else
     """
 

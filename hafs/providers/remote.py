@@ -35,7 +35,7 @@ class OpenAICompatible(Host):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"base_url is {self.base_url!r}; it must begin with https:// or http://")
         if parts.username or parts.password:
-            raise ConfigError("base_url holds a user or a password", hint="api_key_env: MY_VARIABLE names a key")
+            raise ConfigError("base_url contains a user or a password", hint="api_key_env: MY_VARIABLE names a key")
         if parts.scheme == "http" and self.api_key_env and not stays_here(self.base_url):
             raise ConfigError(
                 f"base_url is {self.base_url!r}: plain HTTP with a key is allowed only to localhost",
@@ -55,7 +55,7 @@ class OpenAICompatible(Host):
 
     @property
     def watches(self) -> bool:
-        """Its models read a complete answer as a stream if they are given a `Watch`."""
+        """Its models read a complete answer as a stream if they have a `Watch`."""
         return True
 
     def missing_key(self) -> str | None:

@@ -4,7 +4,7 @@ import re
 
 STOPPED = "\n\n[the answer repeated itself and was stopped]"
 PROSE_REPEATS, OTHER_REPEATS = 8, 100
-"""Repetitions in a row that stop a stream: of whole sentences, and of anything else, because tables repeat rows."""
+"""Repetitions in a row that stop a stream: of complete sentences, and of any other text, because tables repeat rows."""
 SHORTEST_OTHER = 1500
 """Characters that repetitions other than of sentences have at least."""
 _PROBE, _LONGEST_UNIT, _STEP = 32, 400, 64

@@ -113,7 +113,7 @@ def later_logprobs(before: Any, now: Any) -> Any:
 
 
 def later_usage(before: Any, now: Any) -> Any:
-    """The usage after another chunk. Hosts repeat the totals so far, or tell each number once; nothing is added."""
+    """The usage after another chunk. Hosts repeat the totals so far, or send each number once; nothing is added."""
     if not before:
         return now
     tokens = {key: max(int(before[key]), int(now.get(key) or 0)) for key in ("input_tokens", "output_tokens")}

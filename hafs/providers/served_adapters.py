@@ -34,7 +34,7 @@ def served_as(adapter: str, offered: Iterable[str]) -> str | None:
 
 
 def _other_versions(family: str, names: set[str]) -> bool:
-    """Whether a server lists versions of a family; then its bare name may stand for another one than was asked for."""
+    """Whether a server lists versions of a family; its name without version may then mean a different version."""
     return any(re.fullmatch(rf"{re.escape(family)}-v\d+", name) for name in names)
 
 

@@ -1,9 +1,9 @@
-"""Joins an answer that broke off to the stream that goes on: nothing twice, nothing lost, nothing hidden.
+"""Joins a broken answer and the stream that continues it, without repeated, lost or hidden text.
 
 Comparing texts cannot show where a continuation begins: code and tables repeat their lines. So the next provider is
-asked to quote the last words first (`go_on`). If it does, its text is joined behind the quote. If it does not, it is
-asked the whole question again, and the reader is told where the answer begins anew, unless it repeats what the reader
-has.
+asked to quote the last words first (`go_on`). If it does, its text is joined after the quote. If it does not, it is
+asked the question again, and a notice marks where the answer starts again, unless it repeats the text that the reader
+already has.
 """
 
 import re
@@ -11,9 +11,9 @@ from typing import Literal
 
 from hafs.providers.provider_error import ProviderError
 
-ANEW = "\n\n[the answer was interrupted and begins anew]\n\n"
+ANEW = "\n\n[the answer was interrupted and starts again]\n\n"
 SHORTEST_QUOTE, LONGEST_QUOTE = 24, 120
-"""Characters of the quote: whole last lines that have at least the former; never more than the latter."""
+"""Limits of the quote in characters: complete last lines of at least the first; never more than the second."""
 _OPEN, _CLOSE = "<last>", "</last>"
 _FENCE = re.compile(r"^ {0,3}```", re.M)
 
@@ -29,7 +29,7 @@ def go_on(given: str) -> str:
 
 
 def _quote(given: str) -> str:
-    """The last lines where they are short, else the end of the last line, from a word boundary on."""
+    """The last lines if they are short, else the end of the last line, from a word boundary."""
     text = given.rstrip()
     if len(text) <= SHORTEST_QUOTE:
         return text
@@ -44,9 +44,9 @@ class StreamContinuation:
     """Joins the text of a new stream to the text that the reader has.
 
     Args:
-        given: What the reader has.
-        how: `continue`: the new stream was asked to go on, by `go_on`; `restart`: it was asked the question again.
-        sealed: The reader cannot be told that an answer begins anew, for example inside a JSON document.
+        given: The text that the reader already has.
+        how: `continue`: the new stream was asked to continue, by `go_on`; `restart`: it was asked the question again.
+        sealed: A notice that the answer starts again is not possible, for example inside a JSON document.
     """
 
     def __init__(self, given: str, how: Literal["continue", "restart"], *, sealed: bool = False) -> None:
@@ -57,7 +57,7 @@ class StreamContinuation:
         self._held, self._joined = "", not given
         self._wanted = f"{_OPEN}{_quote(given)}{_CLOSE}"
         self._space = given[len(given.rstrip()) :]
-        """Trailing whitespace of the given text, which the new stream was not shown."""
+        """Trailing whitespace of the given text; the request to continue did not contain it."""
 
     def feed(self, text: str) -> str:
         """The part of new text that can be passed on now.

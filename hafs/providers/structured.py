@@ -39,7 +39,7 @@ def structured(
     Args:
         model: Takes `response_format`, with a schema in either form.
         schema: A pydantic class, whose objects come out; a TypedDict or a JSON schema with a title: dictionaries do.
-        method: json_schema: the schema is told to the model; json_mode: the prompt says it already.
+        method: json_schema: hafs sends the schema to the model; json_mode: the prompt already contains it.
         include_raw: Give {"raw": message, "parsed": object, "parsing_error": None or exception} instead of raising.
 
     Raises:

@@ -1,7 +1,7 @@
 """A complete answer that is read as a stream, because only a stream shows that a host is alive.
 
-A hanging host is left after the time to its first token, not after the time of a whole answer. The events are joined
-as plain values; a chunk of LangChain's for each of them would cost more than the rest of the call.
+hafs leaves a hanging host after the limit for the first token, not after the limit for a complete answer. The events
+are joined as plain values; a LangChain chunk for each of them would cost more than the rest of the call.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Joined:
     _numbers: ToolCallNumbers = field(default_factory=ToolCallNumbers)
 
     def take(self, event: Mapping[str, Any]) -> bool:
-        """Add an event; returns whether it held a part of the answer or of its reasoning."""
+        """Add an event; returns whether it contains a part of the answer or of its reasoning."""
         self.head |= {key: value for key, value in event.items() if key != "choices" and value}
         choice = next(iter(event.get("choices") or []), None)
         if not choice:
@@ -80,7 +80,7 @@ async def joined(
 
     Args:
         events: The objects of the stream; the first call opens it.
-        refuse: Raises for an event that is an error.
+        refuse: Raises an error for an event that reports one.
         watch: How long the host may be silent.
         began: When the call began, on the loop's clock.
 

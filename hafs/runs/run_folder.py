@@ -202,7 +202,7 @@ def same_base(before: str | None, base: str | None, folder: Path) -> None:
     if before and base and before != base:
         raise RunError(
             f"the base of {folder} has changed: the SHA-256 of its weights was {before[:12]}, now it is {base[:12]}",
-            hint="pin the base's revision (model.weights.revision=), or train anew under another name=",
+            hint="pin the base's revision (model.weights.revision=), or train again under another name=",
         )
 
 

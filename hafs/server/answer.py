@@ -27,7 +27,7 @@ async def respond(request: Request, council: Council, question: Asked, writer: W
     """The response of a council, worded by `writer`.
 
     Raises:
-        HafsError: Nobody answered, and nothing was sent yet.
+        HafsError: No provider answered, and nothing was sent yet.
     """
     handed_over = False
     try:

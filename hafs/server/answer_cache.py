@@ -1,6 +1,6 @@
 """Answers that are kept in memory: the same conversation with the same parameters is answered once.
 
-LangChain's cache, which compares the whole request. Streams are neither kept nor answered from it.
+LangChain's cache, which compares the complete request. It does not apply to streams.
 """
 
 from collections.abc import Sequence

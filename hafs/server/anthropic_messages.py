@@ -1,4 +1,4 @@
-"""Anthropic's /v1/messages: text, images, tools and thinking, whole and streamed."""
+"""Anthropic's /v1/messages: text, images, tools and thinking, complete or streamed."""
 
 import json
 import uuid
@@ -44,7 +44,7 @@ class Messages(Dialect):
         """The request as one to chat completions.
 
         Raises:
-            Refusal: 400, a block or a tool is of a kind that no provider could be asked for.
+            Refusal: 400, hafs does not support this kind of block or tool.
         """
         asked = read(MessagesRequest, body)
         system = [{"role": "system", "content": _text_of(asked.system)}] if asked.system else []

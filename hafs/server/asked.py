@@ -122,7 +122,7 @@ def translated(**fields: Any) -> Asked:
     """A request of another API as one to chat completions; fields that are None are left out.
 
     Raises:
-        Refusal: 400, a field has a value that no answer can have.
+        Refusal: 400, a field has a value that hafs does not support.
     """
     try:
         return Asked.model_validate({name: value for name, value in fields.items() if value is not None})

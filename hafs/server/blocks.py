@@ -21,7 +21,7 @@ class Block:
     number: int
     """From 0."""
     text: str = ""
-    """What was said so far; of a call, its arguments as JSON."""
+    """The text so far; for a call, its arguments as JSON."""
     call_id: str = ""
     name: str = ""
     """Of the tool."""

@@ -36,7 +36,7 @@ class ChatCompletions(Dialect):
     """The API that the others are translated into."""
 
     def question(self, body: bytes) -> tuple[Asked, Writer]:
-        """The request as it is."""
+        """The request without changes."""
         question = read(Asked, body)
         usage = bool(question.stream_options and question.stream_options.include_usage)
         return question, ChatWriter(model=question.model, usage=usage)
@@ -126,7 +126,7 @@ class Prompted(BaseModel):
 
 
 class Completions(Dialect):
-    """A prompt is a question: the council has no base model that would go on with a text."""
+    """The prompt is a question: the council does not complete texts."""
 
     def question(self, body: bytes) -> tuple[Asked, Writer]:
         """The prompt as the only message."""

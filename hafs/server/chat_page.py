@@ -1,8 +1,8 @@
 """The chat page at `/`: one HTML document that talks to the same endpoints as every other client.
 
-Gradio 6.31 and Chainlit 2.12 (wheels of 31 and 11 MB, 23 and 28 requirements) would serve a page too. Each brings a
-server with a protocol of its own beside this one, and neither shows a receipt. So the page is our own and small:
-Markdown and highlighted code are rendered here, by the libraries that the terminal uses; it needs no script of others.
+Gradio 6.31 and Chainlit 2.12 (wheels of 31 and 11 MB, 23 and 28 requirements) also provide a chat page. Each adds a
+second server with its own protocol, and neither shows a receipt. So hafs has its own small page. The server renders
+Markdown and highlighted code with the libraries that the terminal uses; the page loads no third-party script.
 """
 
 import secrets

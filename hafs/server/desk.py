@@ -1,4 +1,4 @@
-"""Who may ask, how many at once, and which council or expert a model name means."""
+"""Access: keys, the number of concurrent requests, and the council or expert that a model name means."""
 
 import asyncio
 import hmac
@@ -58,7 +58,7 @@ class Desk:
     def admit(self, request: Request) -> User | None:
         """The user of a request; None: it has the server's token, or needs none.
 
-        Where there are no keys, requests that other web pages cause are refused.
+        Without keys, requests that other web pages cause are rejected.
 
         Raises:
             Refusal: 401 or 403.
@@ -77,7 +77,7 @@ class Desk:
         return None
 
     def admit_host(self, request: Request) -> None:
-        """Without a token, refuse requests to other names than localhost: a web page may have made one stand for it.
+        """Without a token, reject requests to host names other than localhost, against DNS rebinding.
 
         Raises:
             Refusal: 403.

@@ -13,7 +13,7 @@ from hafs.server.refusal import Refusal
 
 
 class EmbeddingsRequest(BaseModel):
-    """A request; token ids are not taken, because the encoder has a vocabulary of its own."""
+    """A request; token ids are rejected, because the encoder has its own vocabulary."""
 
     model_config = ConfigDict(extra="allow")
 

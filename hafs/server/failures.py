@@ -1,4 +1,4 @@
-"""From a failure to the HTTP status that tells a client whether to ask again, and when."""
+"""Maps a failure to an HTTP status, which tells a client whether to retry, and when."""
 
 import logging
 import math

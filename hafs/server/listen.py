@@ -25,7 +25,7 @@ def token_of(variable: str, host: str, *, users: bool = False) -> str | None:
             hint=f"export {variable}=$(openssl rand -hex 24), or host=127.0.0.1",
         )
     if token and len(token) < SHORTEST_TOKEN:
-        raise ConfigError(f"the token in {variable} has {len(token)} characters; it takes at least {SHORTEST_TOKEN}")
+        raise ConfigError(f"the token in {variable} has {len(token)} characters; it needs at least {SHORTEST_TOKEN}")
     return token or None
 
 
@@ -71,4 +71,4 @@ def say_listening(address: tuple[str, int]) -> None:
     """Print the address of a server that answers."""
     host, port = address
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    print(f"hafs serves http://{where}/v1 and a chat page at http://{where}/ (Ctrl-C ends it)", flush=True)
+    print(f"hafs serves http://{where}/v1 and a chat page at http://{where}/ (Ctrl-C to stop)", flush=True)

@@ -38,7 +38,7 @@ def mcp_server(council: Council) -> MCPServer:
 
     @server.tool()
     async def route(question: str) -> dict[str, Any]:
-        """Which experts would answer a question, and each expert's score between 0 and 1. Nobody is asked."""
+        """Which experts would answer a question, and each expert's score between 0 and 1. No expert is asked."""
         routing = await council.aroute(question)
         return {"picked": list(routing.picked), "scores": dict(routing.scores), "decided_by": routing.decided_by}
 

@@ -1,4 +1,4 @@
-"""What is known of each request: metrics for Prometheus and a line in the access log; no text and no key."""
+"""Records each request: metrics for Prometheus and a line in the access log, without text and keys."""
 
 import json
 import os

@@ -24,7 +24,7 @@ class Refusal(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers that tell a client whether to ask again, and when."""
+        """Headers that tell a client whether to retry, and when."""
         headers = {"retry-after": str(self.retry_after)} if self.retry_after else {}
         if self.retry_after and self.retry_after > LONGEST_CLIENT_WAIT:
             headers["x-should-retry"] = "false"  # OpenAI's clients would retry within seconds

@@ -1,4 +1,4 @@
-"""OpenAI's /v1/responses: text, images, functions and reasoning, whole and streamed. Responses are not stored."""
+"""OpenAI's /v1/responses: text, images, functions and reasoning, complete or streamed. Responses are not stored."""
 
 import time
 import uuid

@@ -1,7 +1,7 @@
 """Users of the server: a key and a budget per day for each, counted in SQLite, so that all processes share them.
 
 A request is checked and counted in one transaction, so the number of requests is exact with any number of processes.
-Tokens and dollars are known when an answer ends: requests that were admitted before may exceed them by what they take.
+Tokens and dollars are known only when an answer ends, so requests that were admitted before may exceed these limits.
 """
 
 import hashlib
@@ -108,7 +108,7 @@ class UsageBook:
         return DayUsage(requests=row[0], tokens=row[1], dollars=row[2], unpriced=row[3]) if row else DayUsage()
 
     def seconds_left(self) -> int:
-        """Until midnight UTC, when the limits begin anew."""
+        """Until midnight UTC, when the limits start again."""
         return int(DAY_SECONDS - self.clock() % DAY_SECONDS) + 1
 
     def close(self) -> None:
@@ -124,7 +124,7 @@ class Users:
 
     Args:
         settings: By name.
-        book: Counts what they take.
+        book: Counts their usage.
 
     Raises:
         ConfigError: A key is not set, too short, or that of two users.

@@ -129,7 +129,7 @@ def test_a_broken_stream_can_restart_or_raise(server):
 def test_a_restart_with_other_text_is_announced(server):
     first = remote(server.url("cut_20"), key="FIRST_KEY")
     message = ask(chain(first, remote(server.url("short"), key="SECOND_KEY"), on_cut="restart"), "stream")
-    assert message.text.endswith("[the answer was interrupted and begins anew]\n\nyes")
+    assert message.text.endswith("[the answer was interrupted and starts again]\n\nyes")
     assert message.response_metadata["ended"] == "restarted"
 
 

@@ -71,7 +71,7 @@ class Metric(ABC):
         """Amount and weight of one row; None where the metric does not apply to it."""
 
     def prepare(self, rows: Sequence[Said]) -> None:  # noqa: B027
-        """Called with all rows before `parts`: a metric that runs something does it here, for many rows at once."""
+        """Called with all rows before `parts`: a metric that runs a program does it here, for many rows together."""
 
     def note(self, rows: Sequence[Said]) -> str:
         """What a reader must know about how these rows were measured; empty: nothing."""

@@ -200,7 +200,7 @@ def _place(address: int) -> str:
 
 
 def _elsewhere(bus: Bus, case: RomCase, changed: frozenset[int], may_change: Container[int]) -> list[str]:
-    """What a routine changed that nobody asked it to change."""
+    """The changes of a routine that the case does not expect."""
     asked = cells_of(case.out)
     wrong = sorted(
         home

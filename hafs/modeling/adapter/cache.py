@@ -1,4 +1,4 @@
-"""Adapters of one base by their folders, put on when they are first asked for, and checked as PEFT does not."""
+"""Adapters of one base model by their folders: loaded on first use, with checks that PEFT does not make."""
 
 import warnings
 from collections import OrderedDict
@@ -12,11 +12,11 @@ from hafs.modeling.adapter.lora_forward import use_lora_forward
 
 
 class AdapterCache:
-    """The adapters that a base carries. Not for several threads at once.
+    """The adapters that a base model carries. Not thread-safe.
 
     Args:
         base: A loaded base; the adapters' layers are put into it, and it stays the same object.
-        keep: How many adapters stay in memory; the one that was not asked for the longest goes first.
+        keep: Adapters kept in memory; the least recently used one is removed first.
     """
 
     def __init__(self, base: Any, *, keep: int = 16) -> None:

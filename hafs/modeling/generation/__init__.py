@@ -1,4 +1,4 @@
-"""Answers of a model to prompts, many at once."""
+"""Answers of a model to prompts, many concurrently."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -87,7 +87,7 @@ def answer(
         tokenizer: Its tokenizer.
         prompts: Conversations that end where an answer is due.
         max_new_tokens: Longest answer.
-        batch: Prompts answered at once; where one ends, the next begins. Half as many when memory runs out.
+        batch: Prompts answered concurrently; when one ends, the next begins. Halved when memory runs out.
         adapters: For each prompt an adapter of the net, or None for the base alone; not given: the net's active one.
         sampling: The rule by which prompt `i` draws its tokens; not given: always the most likely.
         on_token: Called with a prompt's index and each new piece of its answer's text.

@@ -1,8 +1,8 @@
-"""Many answers at once: rows that begin and end when they like, each with an adapter of its own or with none.
+"""Continuous batching: rows that begin and end at any step, each with its own adapter or with none.
 
 A step is one pass over the next token of every running row, and one packed pass over the prompts of the rows that join.
-A row's arithmetic does not depend on its neighbours' but for rounding (docs/explanation/benchmarks.md), so it says
-what it would say alone.
+Except for rounding, a row's result does not depend on the other rows (docs/explanation/benchmarks.md), so its answer is
+the same as without them.
 
 Legend: `B` rows, `T` tokens, `D` width, `V` vocabulary.
 """
@@ -73,12 +73,12 @@ class Token(NamedTuple):
 
 
 class Decoder:
-    """The rows of one net. Not for several threads at once.
+    """The rows of one net. Not thread-safe.
 
     Args:
         net: A model at rest, with its adapters.
         ends: Token ids that end an answer.
-        rows: How many run at once, if their keys and values fit in memory; others wait.
+        rows: The number of concurrent rows, if their keys and values fit in memory; others wait.
     """
 
     def __init__(self, net: Any, *, ends: Iterable[int], rows: int = 16) -> None:
@@ -106,7 +106,7 @@ class Decoder:
         self.waiting.append(row)
 
     def drop(self, row: Generation) -> None:
-        """Let a row go that nobody waits for any more; its slot is free at once."""
+        """Drop a row whose answer is no longer needed; its slot is free immediately."""
         if row in self.waiting:
             self.waiting.remove(row)
         elif row in self.running:

@@ -1,4 +1,4 @@
-"""The ledger's file, read and replaced as a whole."""
+"""The ledger's file: read completely, replaced atomically."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -1,7 +1,7 @@
 """The file `events.jsonl`: read in blocks, then followed as it grows.
 
 A million lines are half a gigabyte, so lines become typed records that leave out what nobody draws (sample ids), and
-records become columns of numbers at once.
+records become columns of numbers immediately.
 """
 
 import os

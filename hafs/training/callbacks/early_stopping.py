@@ -10,7 +10,7 @@ from hafs.training.trained_module import TrainedModule
 
 
 class EarlyStopping(LightningEarlyStopping):
-    """Lightning's early stopping on the held-out loss; its state starts anew in each stage.
+    """Lightning's early stopping on the held-out loss; its state is reset in each stage.
 
     Args:
         patience: Validations without an improvement before the stage ends.
