@@ -65,7 +65,7 @@ def test_the_shipped_option_is_passed_over_without_its_key_and_refuses_what_is_n
     assert shipped.host.missing_key() == "OPENAI_API_KEY"
     answer = ask(chain(shipped, scripted(name="second")), "invoke")
     assert answer.response_metadata["provider"] == "second"
-    with pytest.raises(ConfigError, match="no chat model"):
+    with pytest.raises(ConfigError, match="not a LangChain chat model"):
         over(server.url("ok"), "langchain_openai.OpenAIEmbeddings").chat("coding")
     with pytest.raises(ConfigError, match="has no _target_"):
         langchain(model={}, model_argument="model", api_key_env=None)

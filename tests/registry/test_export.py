@@ -239,7 +239,7 @@ def test_an_export_that_renders_tools_differently_is_refused_where_tools_were_tr
     plain = SimpleNamespace(held_out=[(Message(role="user", content="?"),)])
     used = SimpleNamespace(tool_ids=ids)
     assert exports._tools(tools, "gguf", used, tokenizer) == "token ids of 3 golden conversations with tools are equal"
-    assert "Ollama refuses them" in exports._tools(tools, "ollama", used, tokenizer)
+    assert "Ollama rejects them" in exports._tools(tools, "ollama", used, tokenizer)
     used.tool_ids = [*ids[:2], ids[2][1:]]
     assert exports._tools(plain, "gguf", used, tokenizer).endswith("so use it without tools")
     with pytest.raises(GateRefused, match="1 of 3 golden conversations with tools have other token ids"):
