@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+from hafs.evaluation.rom.blocks import LANGUAGES, bare_code, blocks
+
 Syntax = Literal["ca65", "asar"]
 SYNTAXES: tuple[str, ...] = get_args(Syntax)
 
-_FENCED = re.compile(r"^```[ \t]*(?:asm|65816|ca65|asar|assembly)?[ \t]*\n(.*?)(?:^```|\Z)", re.MULTILINE | re.DOTALL)
 _INSTRUCTION = re.compile(r"^\s*(?:[@.!]?\w+:?)?\s*(?:[a-z]{3}|d[bwl])\b", re.MULTILINE | re.IGNORECASE)
 _FOREIGN = re.compile(r"\.(?:include|incbin)\b", re.IGNORECASE)
 _DIRECTIVES = (
@@ -24,8 +25,9 @@ _CA65 = re.compile(r"^\s*(?:@?\w+:?)?\s*\." + _DIRECTIVES + r"\b|^@\w+:", re.MUL
 
 
 def code_of(text: str) -> str:
-    """The code blocks of a text, joined; empty where no line looks like an instruction."""
-    code = "\n".join(match[1] for match in _FENCED.finditer(text))
+    """The assembly in a text: its blocks, joined, or lines without a fence; empty where nothing is an instruction."""
+    fenced = blocks(text)
+    code = "\n".join(body for name, body in fenced if name in LANGUAGES) if fenced else bare_code(text)
     return code if _INSTRUCTION.search(code) else ""
 
 
