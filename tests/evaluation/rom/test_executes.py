@@ -1,6 +1,7 @@
 """`executes`: answers that do what was asked are right, and all others are not."""
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,22 @@ def test_answers_are_assembled_and_run_in_a_child_process(rows):
     assert [verdict.why for verdict in own if not verdict.right] == []
     echo = metric().verdicts([(text, f"```asm\n{row['input']}\n```", "") for text, row in few])
     assert not any(verdict.right for verdict in echo)
+
+
+def processor_seconds():
+    """Of ended child processes and of this one: what two idle cores would take twice as fast."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+@needs_ca65
+@pytest.mark.long
+def test_a_thousand_answers_take_at_most_fifteen_seconds_of_two_cores(rows):
+    texts = [(text, row["output"], number) for number in range(2) for text, row in rows.items()][:1000]
+    answers = [(text, output.replace("```asm", f"```asm\n; {number}", 1), "") for text, output, number in texts]
+    began = processor_seconds()
+    assert all(verdict.right for verdict in metric().verdicts(answers))
+    assert processor_seconds() - began < 2 * 15
 
 
 @needs_ca65
