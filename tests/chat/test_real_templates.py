@@ -88,9 +88,7 @@ def with_template(tokenizer):
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
-def test_training_and_serving_have_the_same_ids_or_the_template_is_refused(with_template, path, record_property):
+def test_training_and_serving_have_the_same_ids_or_the_template_is_refused(with_template, path):
     tokenizer = with_template(path)
     found = {name: verdict(tokenizer, talk) for name, talk in TALKS.items()}
-    for name, said_of in found.items():
-        record_property(name, said_of)
     assert "right" in found.values(), found
