@@ -62,7 +62,8 @@ def ask(config: DictConfig) -> None:
         show_routing(council, council.route(question))
     else:
         show_receipt(_answer(_session(council, config), question))
-        say_next("serve", *chosen_council(typed_words() or []), why="the same behind an OpenAI-compatible endpoint")
+        chosen = chosen_council(typed_words() or [])
+        say_next("serve", *chosen, why="the same behind an OpenAI-compatible endpoint", to=sys.stderr)
 
 
 def _replay(config: DictConfig) -> None:

@@ -18,11 +18,12 @@ PURPOSES = {
     "otel": "to export traces",
     "lm-eval": "to run tasks of lm-eval",
     "wandb": "to log to Weights & Biases",
+    "mlflow": "to log to MLflow",
     "gpu": "to read a GPU's load",
     "mcp": "to offer the council as a tool",
 }
 """What each extra of `pyproject.toml` is for, in the order in which they are offered."""
-_DISTRIBUTIONS = {"pynvml": "nvidia-ml-py"}
+_DISTRIBUTIONS = {"pynvml": "nvidia-ml-py", "mlflow": "mlflow-skinny"}
 """Packages whose name differs from their module's."""
 _DECLARED = re.compile(r"""([\w.-]+)(?:\[([\w, .-]+)\])?.*;.*extra == ['"]([\w.-]+)['"]""")
 

@@ -4,17 +4,19 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 
-def say_next(*words: str, why: str = "", setting: str = "") -> None:
-    """Print the next command on standard error, as hints are printed.
+def say_next(*words: str, why: str = "", setting: str = "", to: TextIO | None = None) -> None:
+    """Print the next command, as hints are printed.
 
     Args:
         words: After `hafs`; quoted for a shell where needed. Empty words are left out.
         why: What it does, in a few words.
         setting: An environment variable before it, with a space at its end.
+        to: Where; None: standard output.
     """
-    print(f"-> {setting}{typed(words)}{'  # ' * bool(why)}{why}", file=sys.stderr, flush=True)
+    print(f"-> {setting}{typed(words)}{'  # ' * bool(why)}{why}", file=to or sys.stdout, flush=True)
 
 
 def typed(words: Sequence[str]) -> str:

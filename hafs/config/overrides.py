@@ -66,6 +66,7 @@ def called_after(path: object) -> str:
     """The name for what comes from a file, a folder or a repository: its last part, without suffixes."""
     first = path[0] if isinstance(path, Sequence) and not isinstance(path, str) and path else path
     parts = [part for part in re.split(r"[/\\]", str(first)) if part and not set(part) & set("*?[")]
+    parts = [*parts[:-1], parts[-1].partition("@")[0]] if parts else []  # hf://owner/name@commit
     stem = re.sub(r"(\.(jsonl?|csv|tsv|parquet|arrow|gz|zst|bz2|safetensors|gguf))+$", "", parts[-1] if parts else "")
     return re.sub(r"[^A-Za-z0-9._\-]+", "_", stem).strip("._-")[:60] or "data"
 

@@ -6,6 +6,35 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger
 
+from hafs.config import build
+from hafs.config.extras import how_to_install
+from hafs.core.errors import ConfigError
+from hafs.runs.run_folder import Run
+
+_PACKAGES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "TensorBoardLogger": "tensorboard"}
+"""By Lightning's class: the module that it needs."""
+
+
+def open_logger(node: Any, run: Run) -> "SafeLogger | None":
+    """The logger that all stages share, in the run's folder.
+
+    Args:
+        node: Of the config group `logger`; None: no logger.
+        run: Its folder, and the events that a failure is written to.
+
+    Raises:
+        ConfigError: It needs a package that is not installed.
+    """
+    if not node:
+        return None
+    try:
+        return SafeLogger(build(node, save_dir=str(run.folder)), tell=run.event)
+    except ModuleNotFoundError as error:
+        name = str(node["_target_"]).rsplit(".", 1)[-1]
+        module = _PACKAGES.get(name, error.name or "")
+        hint = f"{how_to_install(module)}; or logger=csv" if module else "install it, or logger=csv"
+        raise ConfigError(f"logger {name!r} needs {module or error}, which is not installed", hint=hint) from error
+
 
 class SafeLogger(Logger):
     """Forwards every call to another logger and catches its errors. `events.jsonl` holds the same metrics.

@@ -34,12 +34,12 @@ from hafs.modeling.model_parts import run_mode
 from hafs.modeling.quantization import Quant
 from hafs.modeling.weights import cache_folder
 from hafs.planning import preflight
-from hafs.runs.run_folder import Run
+from hafs.runs.run_folder import Run, flat
 from hafs.training.devices import Devices
 from hafs.training.module import FineTuningModule
 from hafs.training.ranks import Ranks
 from hafs.training.result import Result
-from hafs.training.safe_logger import SafeLogger
+from hafs.training.safe_logger import open_logger
 from hafs.training.shown_answers import Shown
 from hafs.training.stage import Stage, fitted, key
 from hafs.training.stage_runner import StageRunner
@@ -104,7 +104,7 @@ class Training:
             **{group: getattr(self.components, group).name for group in ("model", "quant", "adapter", "dataset")}
         )
         preflight.logger_key(self.config.get("logger"))
-        self.logger = self._logger()
+        self.logger = open_logger(self.config.get("logger"), self.run)
         refuse_unknown_name(self.config.trainer.strategy)
         hardware.device(self.config.trainer.accelerator)
         try:
@@ -139,22 +139,6 @@ class Training:
                 raise stage.empty(name)
             if stage.preference and Devices(trainer).sharded:
                 raise ConfigError(f"stage {stage.name!r} does not run with sharded parameters", hint="trainer=ddp")
-
-    def _logger(self) -> Any:
-        """The logger that all stages share.
-
-        Raises:
-            ConfigError: It needs a package that is not installed.
-        """
-        node = self.config.get("logger")
-        try:
-            return SafeLogger(build(node, save_dir=str(self.run.folder)), tell=self.run.event) if node else None
-        except ModuleNotFoundError as error:
-            name = node._target_.rsplit(".", 1)[-1]
-            fact = f"logger {name!r} needs a package that is not installed: {error.name or error}"
-            raise ConfigError(
-                " ".join(fact.split()), hint="install it (pip install 'hafs[wandb]'), or logger=csv"
-            ) from error
 
     def ranks(self) -> Ranks:
         """The processes of all devices, from model loading to the end.
@@ -221,6 +205,8 @@ class Training:
         )
         self._say_if_divided_otherwise(values)
         self.run.record(values, data=self.data.fingerprint, base=base)
+        if self.logger and self.run.writes:
+            self.logger.log_hyperparams(flat(values))
         trained = sum(p.numel() for p in self.module.trainable().values())
         self.say(f"loaded     {trained:,} parameters in training, after {time.perf_counter() - began:.1f} s")
         self.run.event("planned", device=str(device), precision=name, trained_parameters=trained, stages=plans)

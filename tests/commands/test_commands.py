@@ -74,7 +74,7 @@ def test_a_sweep_keeps_its_ranked_table_when_a_job_fails(rows):
     out = run_command("-m", *overrides, "adapter.r=0,2,8", here=rows)
     assert out.returncode == 2, out.stderr
     (sweep,) = (rows / "multirun").iterdir()  # one folder, although each job's own name has another rank
-    assert sweep.name == "tiny-none-jsonl-adapter.r"
+    assert sweep.name == "tiny-none-rows-adapter.r"
     folder = f"multirun/{sweep.name}"
     table = out.stdout[out.stdout.index(f"sweep {folder}") :]
     done = [line for line in table.splitlines() if "adapter.r=" in line and "│" in line]

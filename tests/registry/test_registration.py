@@ -94,7 +94,7 @@ def test_the_card_is_in_the_hubs_format(rows):
     assert found.data.library_name == "peft"
     assert found.data.model_name == "hyrule-asm-v1"
     (result,) = found.data.eval_results
-    assert (result.metric_type, result.metric_value, result.dataset_type) == ("perplexity", 3.5, "jsonl")
+    assert (result.metric_type, result.metric_value, result.dataset_type) == ("perplexity", 3.5, "rows")
     assert "-6 to -5" in found.text and "holds: perplexity" in found.text
     durable.verify(folder)
 
