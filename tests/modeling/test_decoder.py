@@ -259,3 +259,13 @@ def test_memory_that_runs_out_for_a_single_row_is_an_error(tiny, monkeypatch):
     monkeypatch.setattr(Decoder, "_pass", lambda *_: (_ for _ in ()).throw(out))
     with at_rest(net), pytest.raises(torch.OutOfMemoryError):
         list(decode(net, rows_of(tokenizer)[:1], ends=end_tokens(tokenizer)))
+
+
+def test_a_cache_of_layers_of_several_widths_is_counted():
+    from types import SimpleNamespace
+
+    from transformers import Gemma4TextConfig
+
+    config = Gemma4TextConfig(num_hidden_layers=6, num_key_value_heads=2, head_dim=8, global_head_dim=16)
+    net = SimpleNamespace(config=config, dtype=torch.float32)
+    assert cache_bytes_per_token(net) == 2 * 4 * 2 * (5 * 8 + 16)

@@ -23,11 +23,17 @@ def cache_bytes_per_token(net: Any) -> int | None:
     base = model_parts.base_of(net)
     config = base.config.get_text_config(decoder=True)
     try:
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return 2 * config.num_hidden_layers * heads * width * base.dtype.itemsize
-    except (AttributeError, TypeError):
+        layers = (
+            getattr(config, "per_layer_config", None) or [config] * config.num_hidden_layers
+        )  # Gemma 4 has two widths
+        return 2 * base.dtype.itemsize * sum(map(_key_width, layers))
+    except (AttributeError, RuntimeError, TypeError, ValueError):
         return None
+
+
+def _key_width(layer: Any) -> int:
+    heads = getattr(layer, "num_key_value_heads", None) or layer.num_attention_heads
+    return heads * (getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads)
 
 
 class Admission:
