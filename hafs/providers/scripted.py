@@ -66,7 +66,12 @@ class Scripted(Host):
 
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> BaseChatModel:
         """A model that answers from the table."""
-        return ScriptedChat(host=self, model=f"{model}+{adapter}" if adapter else model)
+        return ScriptedChat(host=self, model=f"{model}+{adapter}" if adapter else model, watch=params.get("watch"))
+
+    @property
+    def watches(self) -> bool:
+        """It says that it is silent as a real host would."""
+        return True
 
     def health(self) -> Health:
         """Always reachable."""
@@ -91,6 +96,8 @@ class ScriptedChat(Bridged):
 
     host: Any
     model: str
+    watch: Any = None
+    """How long it may be silent while it makes a complete answer."""
 
     @property
     def _llm_type(self) -> str:
@@ -111,10 +118,12 @@ class ScriptedChat(Bridged):
     async def _begun(self) -> str | None:
         """Wait for the first token's latency; returns the fault of this call."""
         fault = self.host.next_fault()
-        if self.host.first_token_seconds:
-            await asyncio.sleep(self.host.first_token_seconds)
-        if fault == "hang":
-            await asyncio.sleep(3600)
+        seconds = 3600.0 if fault == "hang" else self.host.first_token_seconds
+        if self.watch and seconds > self.watch.first_token_seconds:
+            await asyncio.sleep(self.watch.first_token_seconds)
+            raise ProviderError("timeout", "no first token, as scripted")
+        if seconds:
+            await asyncio.sleep(seconds)
         if fault and not _CUT.match(fault) and fault != "unfinished":
             raise ProviderError(cast(Kind, fault), "as scripted")
         return fault
