@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from hafs.config.earlier import renew_node
-from hafs.config.extras import missing_extra
+from hafs.config.extras import MissingPackage, missing_extra
 from hafs.config.group_map import in_modules, modules
 from hafs.config.plugins import plugins
 from hafs.core.errors import ConfigError
@@ -60,9 +60,18 @@ def refuse_foreign(node: Any, where: str = "") -> None:
     Raises:
         ConfigError: A `_target_` names something that a config may not call.
     """
+    later: list[str] = []  # inside these, a package that is not installed is missed only when it is used
     for path, sub in targets(node, where):
         target = str(sub["_target_"])
-        if not _may_be_called(target):
+        if sub.get("_recursive_") is False:
+            later.append(f"{path}.")
+        try:
+            allowed = _may_be_called(target)
+        except MissingPackage:
+            if not path.startswith(tuple(later)):
+                raise
+            continue
+        if not allowed:
             raise ConfigError(
                 f"{path or 'the node'}._target_ names {target!r}, which a config may not call",
                 hint=f"allowed: the classes of hafs' config groups, pytorch_lightning.Trainer, {', '.join(FOREIGN)}; "

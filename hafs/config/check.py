@@ -56,9 +56,12 @@ def check(config: DictConfig, settings: type | None = None, *, unused: Collectio
         if settings:
             hints = get_type_hints(settings, include_extras=True)
             problems += _values({key: config[key] for key in hints if key in config}, hints, "")
+        later: list[str] = []  # what is built inside these is built when it is first used
         for path, node in targets(config):
+            if node.get("_recursive_") is False:
+                later.append(f"{path}.")
             if path.split(".")[0] not in unused:
-                problems += _node(path, node)
+                problems += _node(path, node, later=path.startswith(tuple(later)))
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
 
@@ -142,12 +145,15 @@ def _leaves(node: Any, path: str = "") -> Iterable[tuple[str, Any]]:
         yield path, node
 
 
-def _node(path: str, node: DictConfig) -> list[str]:
+def _node(path: str, node: DictConfig, *, later: bool) -> list[str]:
+    """What is wrong with one node. One that is built later may need a package that is not installed."""
     target = str(node["_target_"])
     try:
         builder = get_object(target)
     except Exception as error:
         if missing := missing_extra(error):
+            if later:
+                return []
             raise missing from error
         return [f"{path}._target_{place(path)} {target!r} cannot be imported: {error}"]
     parameters = inspect.signature(builder).parameters

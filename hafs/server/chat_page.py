@@ -10,6 +10,7 @@ from functools import cache
 from typing import ClassVar
 
 from markdown_it import MarkdownIt
+from markupsafe import Markup
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexer import bygroups, inherit
@@ -82,17 +83,20 @@ async def rendered(request: Request, desk: Desk) -> dict[str, str]:
     return {"html": as_html(text)}
 
 
+def _style(name: str) -> Markup:
+    """The rules of one of Pygments' styles, which are CSS and not text."""
+    return Markup(HtmlFormatter(style=name).get_style_defs(".answer pre"))
+
+
 def page(desk: Desk) -> HTMLResponse:
     """The document. Its policy admits its own script and style, and connections to this server alone."""
     nonce = secrets.token_urlsafe(16)
-    light = HtmlFormatter(style="default").get_style_defs(".answer pre")
-    dark = HtmlFormatter(style="github-dark").get_style_defs(".answer pre")
     text = render(
         "server/templates/chat.html.j2",
         nonce=nonce,
         models=[entry["id"] for entry in desk.models()],
-        light=light,
-        dark=dark,
+        light=_style("default"),
+        dark=_style("github-dark"),
     )
     policy = (
         f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "

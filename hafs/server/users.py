@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 from pydantic import Field
+from typing_extensions import TypedDict  # pydantic does not check Python 3.11's own TypedDict when it is nested
 
 from hafs.core.errors import ConfigError
 from hafs.server.listen import SHORTEST_TOKEN

@@ -36,8 +36,9 @@ def test_values_stand_in_quoted_attributes_where_a_space_cannot_end_them(name):
     assert not re.search(r"\s[\w-]+=\{\{", source(name))
 
 
-def test_only_the_live_page_has_a_script():
-    assert [name for name in TEMPLATES if "<script" in source(name)] == ["dashboard/templates/live.html.j2"]
+def test_only_the_pages_that_follow_a_server_have_a_script():
+    live = ["dashboard/templates/live.html.j2", "server/templates/chat.html.j2"]
+    assert [name for name in TEMPLATES if "<script" in source(name)] == live
 
 
 def test_the_base_page_escapes_its_title_and_has_light_and_dark():
