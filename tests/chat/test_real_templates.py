@@ -16,7 +16,8 @@ from hafs.core.errors import HafsError
 
 _TOKEN = re.compile(
     r"<[|\uff5c][^<>\s'\"]{1,40}[|\uff5c]>|<bos>|<eos>|\[/?[A-Z_]{3,20}\]"
-    r"|</?(?:s|tool_call|tool_response|start_of_turn|end_of_turn|think)>"
+    r"|</?(?:s|tool_call|tool_response|start_of_turn|end_of_turn|end_of_utterance|think)>"
+    r"|<\w{1,30}\|>"
 )
 PARAMETERS = {"type": "object", "properties": {"tile": {"type": "string"}}, "required": ["tile"]}
 TOOL = {
