@@ -2,7 +2,7 @@
 
     hafs ask "Add an item to ALTTP that uses custom graphics from YAZE"
     hafs ask "Why does this crash?" < trace.txt                   standard input is appended
-    hafs ask "..." provider=openai,openrouter,ollama              a fallback chain, in this order
+    hafs ask "..." provider=openai,openrouter,ollama              a failover chain, in this order
     hafs ask "..." expert=asm,debug router=llm                    choose the experts and the router
     hafs ask "..." mixture=triforce-moe                           a registered mixture: its experts and its router
     hafs ask "..." explain=true                                   print scores and plan; call no provider

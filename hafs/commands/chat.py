@@ -1,15 +1,15 @@
 """Talk with the council in the terminal: a conversation that is saved, with slash commands.
 
     hafs chat                                         a new conversation
-    hafs chat provider=openai,openrouter,local        a fallback chain, in this order
+    hafs chat provider=openai,openrouter,local        a failover chain, in this order
     hafs chat expert=asm,debug                        choose the experts
     hafs chat conversation=last                       continue the last conversation; -c is short for it
     hafs chat conversation=why-does-this-crash        continue a conversation by its name
-    hafs chat save=false                              keep nothing of it on this machine
+    hafs chat save=false                              save nothing on this machine
 
-Enter sends, Alt-Enter begins a new line, Ctrl-C stops the answer, Ctrl-D leaves. /help lists the slash commands.
+Enter sends, Alt-Enter begins a new line, Ctrl-C stops the answer, Ctrl-D exits. /help lists the slash commands.
 Standard input that is not a terminal is read line by line, one question per line.
-Exit codes: 0 left, 2 user error, 1 a bug in hafs.
+Exit codes: 0 done, 2 user error, 1 a bug in hafs.
 """
 
 import sys

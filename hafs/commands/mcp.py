@@ -4,7 +4,7 @@
     hafs mcp provider=openrouter,local expert=asm,debug   the same choices as hafs ask
 
 The tools are `ask` (a question, and optionally one expert), `route` (who would answer) and `experts` (what each knows).
-It needs `pip install 'hafs[mcp]'`. Exit codes: 0 the client is gone, 2 user error, 1 a bug in hafs.
+It needs `pip install 'hafs[mcp]'`. Exit codes: 0 the client disconnected, 2 user error, 1 a bug in hafs.
 """
 
 from omegaconf import DictConfig
@@ -18,7 +18,7 @@ class Settings(CouncilSettings):
 
 
 def mcp(config: DictConfig) -> None:
-    """Answer the client on standard input until it is gone.
+    """Answer the client on standard input until it disconnects.
 
     Raises:
         ConfigError: An adapter is missing, or no provider has its key.

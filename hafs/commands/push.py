@@ -1,4 +1,4 @@
-"""Upload a registered model to the Hugging Face hub: the adapter, or an export of it, with its model card.
+"""Upload a registered model to the Hugging Face hub: the adapter, or an export, with its model card.
 
     hafs push hyrule-asm-v1 hf://owner/hyrule-asm                      the adapter, for PEFT
     hafs push hyrule-asm-v1 hf://owner/hyrule-asm format=merged        after hafs export hyrule-asm-v1

@@ -1,13 +1,13 @@
-"""Sample answers, check them, and keep the right ones as training data.
+"""Sample answers, check them, and keep the correct ones as training data.
 
-    hafs sample name=hyrule-asm-v1 k=8                                     own answers of a run to its training prompts
+    hafs sample name=hyrule-asm-v1 k=8                                     answers of a run to its own training prompts
     hafs sample provider=openrouter dataset=alttp_asm rows=2000 budget=5   answers of hosted models, for at most $5
-    hafs sample provider=a,b dataset=jsonl dataset.path=my.jsonl k=4       a fallback chain; four tries for each prompt
+    hafs sample provider=a,b dataset=jsonl dataset.path=my.jsonl k=4       a failover chain; four answers per prompt
     hafs train dataset=verified stage=verified                             the kept answers as a stage
 
-Only prompts of the training split are asked. Every answer is written as it arrives: after a kill, the same command asks
-only what is missing. Writes answers.jsonl, rows.jsonl, pairs.jsonl (a right and a wrong answer, for stage=preference)
-and summary.json to outputs/samples/. Exit codes: 0 done, 2 user error, 69 no provider answers, 130 stopped.
+Uses only prompts of the training split. Writes every answer when it arrives: after a kill, the same command requests
+only the missing answers. Writes answers.jsonl, rows.jsonl, pairs.jsonl (a correct and a wrong answer, for
+stage=preference) and summary.json to outputs/samples/. Exit codes: 0 done, 2 user error, 69 no provider answers, 130 stopped.
 """
 
 from collections.abc import Callable

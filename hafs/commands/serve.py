@@ -7,8 +7,7 @@
 
 It speaks OpenAI's API (/v1/chat/completions, /v1/responses, /v1/completions, /v1/embeddings, /v1/models) and
 Anthropic's (/v1/messages), with and without streaming. /health reports that the server is up, /metrics
-is for Prometheus. An address other than
-localhost requires a token.
+is for Prometheus. An address other than localhost requires a token.
 """
 
 import sys

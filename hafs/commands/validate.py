@@ -5,7 +5,7 @@
     python -m hafs validate dataset=jsonl 'dataset.path="data/*.jsonl.gz"' dataset.overlong=split model=qwen14b
 
 Prints the report and writes it as JSON and HTML, with every rejected row in rejected.jsonl. Lengths are in tokens of
-the model's tokenizer. Exit codes: 0 training would accept the dataset, 2 training would refuse it.
+the model's tokenizer. Exit codes: 0 training would accept the dataset, 2 it would not.
 """
 
 import math

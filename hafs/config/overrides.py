@@ -1,7 +1,7 @@
 """Rewrites overrides before Hydra parses them.
 
 * `stage=warmup,main` is one sequence (Hydra would sweep); `choice(...)` and `[a],[b]` still sweep. The same holds for
-  `provider=openai,local`, a fallback chain, and for `expert=asm,debug`, a panel.
+  `provider=openai,local`, a failover chain, and for `expert=asm,debug`, a panel.
 * `stage.main.lr=` is an alias of `stages.main.lr=`, where the composed stages are; the same holds for `provider.NAME.`
   and `expert.NAME.`. Each file of these groups names its place: `# @package stages.main`.
 * Choosing a model or a dataset switches the demo off: `experiment=sample` sets sizes for the shipped sample on a small

@@ -105,7 +105,7 @@ def help_(session: ChatSession, words: str) -> str:
     """This list."""
     width = max(map(len, COMMANDS))
     lines = [f"  /{each:<{width}}  {command.__doc__}" for each, command in COMMANDS.items()]
-    keys = "  Enter sends, Alt-Enter begins a new line, Ctrl-C stops the answer, Ctrl-D leaves"
+    keys = "  Enter sends, Alt-Enter begins a new line, Ctrl-C stops the answer, Ctrl-D exits"
     return "\n".join([*lines, keys])
 
 
