@@ -7,7 +7,8 @@
 
 Uses only prompts of the training split. Writes every answer when it arrives: after a kill, the same command requests
 only the missing answers. Writes answers.jsonl, rows.jsonl, pairs.jsonl (a correct and a wrong answer, for
-stage=preference) and summary.json to outputs/samples/. Exit codes: 0 done, 2 user error, 69 no provider answers, 130 stopped.
+stage=preference) and summary.json to outputs/samples/. Exit codes: 0 done, 2 user error, 69 no provider answers, 130
+stopped.
 """
 
 from collections.abc import Callable
