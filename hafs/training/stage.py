@@ -28,8 +28,32 @@ RATES = ((1_000_000_000, 1e-3), (20_000_000_000, 2e-4))
 those of QLoRA (Dettmers et al. 2023, arXiv 2305.14314, table 9)."""
 
 
+class StageRows:
+    """What a stage trains on; the same whether its epochs and rate are already chosen or not."""
+
+    name: str
+    rows: Literal["all", "original", "verified"]
+    preference: Preference | None
+
+    def rows_of(self, split: "Split") -> "Split | SplitPart | PairSplit":
+        """What the stage trains on: samples of a split, or its pairs."""
+        from hafs.data.parts import PairSplit, part_of
+
+        return part_of(split, self.rows) if self.preference is None else PairSplit(split)
+
+    def empty(self, dataset: str) -> ConfigError:
+        """That a dataset has nothing for this stage, in words."""
+        if self.preference is not None:
+            fact = f"stage {self.name!r} compares two answers, and {dataset!r} has no pairs of them"
+            return ConfigError(fact, hint="rows need prompt, chosen and rejected: docs/how-to/preference.md")
+        fact = f"stage {self.name!r} trains on {self.rows} rows, and {dataset!r} has none of them"
+        return ConfigError(
+            fact, hint="hafs sample makes verified ones: dataset=verified" if self.rows == "verified" else "rows=all"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class Stage(StageRows):
     """One named part of a run; the next one starts from its adapter."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]*$", max_length=60)]
@@ -52,22 +76,6 @@ class Stage:
     """All rows, those that `hafs sample` did not make, or those alone that it kept."""
     preference: Preference | None
     """The loss over pairs of answers; None: cross entropy of the answers."""
-
-    def rows_of(self, split: "Split") -> "Split | SplitPart | PairSplit":
-        """What the stage trains on: samples of a split, or its pairs."""
-        from hafs.data.parts import PairSplit, part_of
-
-        return part_of(split, self.rows) if self.preference is None else PairSplit(split)
-
-    def empty(self, dataset: str) -> ConfigError:
-        """That a dataset has nothing for this stage, in words."""
-        if self.preference is not None:
-            fact = f"stage {self.name!r} compares two answers, and {dataset!r} has no pairs of them"
-            return ConfigError(fact, hint="rows need prompt, chosen and rejected: docs/how-to/preference.md")
-        fact = f"stage {self.name!r} trains on {self.rows} rows, and {dataset!r} has none of them"
-        return ConfigError(
-            fact, hint="hafs sample makes verified ones: dataset=verified" if self.rows == "verified" else "rows=all"
-        )
 
     @property
     def unit(self) -> str:
@@ -134,7 +142,7 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FittedStage:
+class FittedStage(StageRows):
     """A stage whose epochs and rate are chosen by the size of the data and of the model; a number is kept as it is."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]*$", max_length=60)]

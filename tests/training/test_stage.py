@@ -85,3 +85,9 @@ def test_a_value_that_is_set_is_kept_and_a_sequence_never_becomes_empty():
     assert (main.epochs, main.lr) == (3, 2e-4)
     (warmup,), _ = fitted(own_data()[:1], 50, None)
     assert warmup.name == "warmup"
+
+
+def test_a_stage_says_what_it_trains_on_before_its_epochs_are_chosen():
+    split = object()
+    assert [each.rows_of(split) for each in own_data()] == [split] * 3
+    assert "'main' trains on all rows" in str(own_data()[1].empty("mine"))
