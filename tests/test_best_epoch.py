@@ -81,7 +81,7 @@ def test_a_stage_is_refused_only_if_its_best_epoch_is_not_better(rows, measured,
     assert [finished[key] for key in ("kept", "loss", "epoch")] == [False, 10.1, 2]
     assert same(adapter(rows / "outputs/run"), adapter(rows / "outputs/run/stages/00-base"))
     said = capsys.readouterr().out
-    assert "main: held-out loss 10.1000 (epoch 2 of 4), worse than 10.0000: its adapter is not used" in said
+    assert "main: held-out loss 10.1000 (epoch 2 of 4), loss above 10.0000: its adapter is not used" in said
 
 
 def test_early_stopping_hands_on_the_best_epoch(rows, measured):

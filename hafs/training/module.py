@@ -257,9 +257,8 @@ class FineTuningModule(Resumable):
         if self._measuring_pairs.units:
             means |= self._measuring_pairs.pair_means(self.devices.summed(self._measuring_pairs.loss))
         self._note_held_out(means)
-        self.log(
-            "val_loss", means.get(self.decides, means["loss"]), logger=False, sync_dist=self.trainer.world_size > 1
-        )
+        decides = self.held_out.get(self.decides, self.held_out["loss"])
+        self.log("val_loss", decides, logger=False, sync_dist=self.trainer.world_size > 1)
 
     def nothing_held_out(self) -> None:
         """Record that the held-out split is empty."""
