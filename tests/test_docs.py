@@ -66,6 +66,8 @@ def folder_of_the_reader(here, monkeypatch):
             shutil.copytree(example / "conf", here / "conf", dirs_exist_ok=True)
         for file in example.glob("*.py"):
             shutil.copy(file, here)
+    new = "specialization: bread\nexamples: [How long does rye proof?]\nadapter: bread-v1\n"  # as `hafs new expert bread` writes it
+    (here / "conf/expert/bread.yaml").write_text(new)
     monkeypatch.syspath_prepend(str(here))
     monkeypatch.setenv("HAFS_PLUGINS", "brevity")
     return here
@@ -163,7 +165,7 @@ def test_every_field_of_the_registry_is_in_the_reference():
 _PATH = re.compile(r"(?<![\w/.*{<-])((?:hafs|conf|tests|data|docs|benchmarks|examples)/[\w./-]*\w)")
 _MODULE = re.compile(r"(?<![\w./-])(hafs(?:\.\w+)+)")
 _FILE = re.compile(r"(?<![\w./*-])((?:\w+/)*\w+\.py)\b")
-_READERS = {"data/crafts.jsonl", "data/more.jsonl.gz"}
+_READERS = {"data/crafts.jsonl", "data/more.jsonl.gz", "conf/expert/bread.yaml"}
 """Files of the reader's own, in examples of what a path may be."""
 
 

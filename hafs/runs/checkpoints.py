@@ -23,12 +23,14 @@ class Checkpoints:
 
     Args:
         root: The folder of all checkpoints.
-        keep: Number of newest checkpoints to keep, unless the callback `checkpoint` sets it.
+        keep: Number of newest checkpoints to keep; None: all, until the callback `checkpoint` sets a number.
         tell: Called with an event's kind and facts, for `events.jsonl`.
         writes: False: another process of this run writes; this one only reads.
     """
 
-    def __init__(self, root: Path, *, keep: int = 3, tell: Callable[..., None] = _silent, writes: bool = True) -> None:
+    def __init__(
+        self, root: Path, *, keep: int | None = None, tell: Callable[..., None] = _silent, writes: bool = True
+    ) -> None:
         self.root, self.keep, self.tell, self.writes = root, keep, tell, writes
         self.proven = 0
         """Last step known to be good. The newest checkpoint up to it is always kept."""
