@@ -66,8 +66,8 @@ def folder_of_the_reader(here, monkeypatch):
             shutil.copytree(example / "conf", here / "conf", dirs_exist_ok=True)
         for file in example.glob("*.py"):
             shutil.copy(file, here)
-    new = "specialization: bread\nexamples: [How long does rye proof?]\nadapter: bread-v1\n"  # as `hafs new expert bread` writes it
-    (here / "conf/expert/bread.yaml").write_text(new)
+    bread = "specialization: bread\nexamples: ['How long does rye proof?']\nadapter: bread-v1\n"
+    (here / "conf/expert/bread.yaml").write_text(bread)  # as `hafs new expert bread` writes it
     monkeypatch.syspath_prepend(str(here))
     monkeypatch.setenv("HAFS_PLUGINS", "brevity")
     return here
