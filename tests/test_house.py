@@ -21,6 +21,8 @@ PLAIN = {
     r"\bfront doors?\b": "command",
     r"\bnumbers that are none\b": "contains NaN or infinity",
     r"\bin clear to\b": "plain HTTP",
+    r"\b(tokens|answers|threads|steps|requests|rows) at once\b": "concurrently, or immediately",
+    r"\b(begins?|made|train|starts?) anew\b": "again",
 }
 """What reads oddly to an engineer of this field, as a pattern, and what to write."""
 
