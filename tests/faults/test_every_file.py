@@ -97,7 +97,7 @@ FATES = {
     "cache/datasets/*/*": (HEALED, "validate", "train"),
     "cache/router/*": (HEALED, "route"),
     "cache/shapes/*.json": (HEALED, "plan"),
-    "data/hafs/calibration.json": (HEALED, "plan"),
+    "state/calibration.json": (HEALED, "plan"),
     "state/quota.json": (HEALED, "count"),
     "state/quota.lock": (INFORMS, "count"),
     "shared/registry.toml": (EDITED, "models"),

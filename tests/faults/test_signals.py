@@ -93,7 +93,7 @@ def a_slow_measurement():
         return real(self, *arguments)
 
     FineTuningModule.validation_step = slow
-    loader.held_out_loader = lambda split: loader._loader(split, [[i] for i in range(len(split))] * 20)
+    loader.held_out_loader = lambda split, pairs: loader._loader(split, [[i] for i in range(len(split))] * 20)
 
 
 @pytest.mark.parametrize("at", [6, 11])
