@@ -387,7 +387,7 @@ MUTANTS = [
     Mutant(
         "targets are checked",
         "hafs/config/build.py",
-        "        if not _may_be_called(target):",
+        "        if not allowed:",
         "        if False:",
         f"{SECURITY} -k hostile_target",
     ),

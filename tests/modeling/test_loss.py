@@ -24,7 +24,7 @@ def test_the_chunked_loss_and_its_gradients_are_those_of_cross_entropy(problem, 
     monkeypatch.setitem(loss.LOSS_CHUNK_BYTES, "cpu", chunk_bytes)
     hidden, weight, target = problem
     expected = torch.autograd.grad(reference(hidden, weight, target) / 3, (hidden, weight))
-    nats, correct = token_loss(hidden, OutputHead(weight_VD=weight), target)
+    nats, correct, _ = token_loss(hidden, OutputHead(weight_VD=weight), target)
     got = torch.autograd.grad(nats / 3, (hidden, weight))
     assert nats.item() == pytest.approx(reference(hidden, weight, target).item(), rel=1e-6)
     assert correct == (F.linear(hidden, weight).argmax(-1) == target).sum()
@@ -35,7 +35,7 @@ def test_the_chunked_loss_and_its_gradients_are_those_of_cross_entropy(problem, 
 def test_a_target_of_vanishing_probability_has_a_finite_loss_and_gradient():
     hidden = torch.tensor([[200.0, 0.0]]).requires_grad_()
     weight = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    nats, _ = token_loss(hidden, OutputHead(weight_VD=weight), torch.tensor([1]))
+    nats, _, _ = token_loss(hidden, OutputHead(weight_VD=weight), torch.tensor([1]))
     nats.backward()
     assert nats.item() == pytest.approx(400.0)
     torch.testing.assert_close(hidden.grad, torch.tensor([[2.0, 0.0]]))
@@ -43,7 +43,7 @@ def test_a_target_of_vanishing_probability_has_a_finite_loss_and_gradient():
 
 def test_no_supervised_position_is_a_loss_of_zero_that_can_be_backpropagated():
     hidden = torch.zeros(0, 4, requires_grad=True)
-    nats, correct = token_loss(hidden, OutputHead(weight_VD=torch.randn(7, 4)), torch.zeros(0, dtype=torch.long))
+    nats, correct, _ = token_loss(hidden, OutputHead(weight_VD=torch.randn(7, 4)), torch.zeros(0, dtype=torch.long))
     nats.backward()
     assert nats.item() == 0.0
     assert correct.item() == 0
@@ -68,7 +68,7 @@ def test_scale_softcap_and_bias_are_in_the_loss_and_in_every_gradient(problem, f
     logits = logits if head.cap is None else torch.tanh(logits / head.cap) * head.cap
     expected = F.cross_entropy(logits, target, reduction="sum")
     leaves = [hidden, weight] + ([bias] if bias is not None else [])
-    nats, _ = token_loss(hidden, head, target)
+    nats, _, _ = token_loss(hidden, head, target)
     assert nats.item() == pytest.approx(expected.item(), rel=1e-6)
     for a, b in zip(torch.autograd.grad(nats, leaves), torch.autograd.grad(expected, leaves), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
