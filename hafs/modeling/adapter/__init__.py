@@ -2,8 +2,10 @@
 
 import inspect
 import re
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,7 +70,8 @@ class Lora(Adapter):
                 hint="quant.experts=false, or leave the experts out",
             )
         try:
-            net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", **config))
+            with _without_false_warnings():
+                net = get_peft_model(net, LoraConfig(task_type="CAUSAL_LM", **config))
         except ValueError as error:
             raise self._refused(net, error) from error
         use_lora_forward(net)
@@ -203,6 +206,20 @@ def full(
 ) -> Full:
     """Full fine-tuning; the fields of a LoRA have no meaning here and are null."""
     return Full(name=name)
+
+
+@contextmanager
+def _without_false_warnings() -> Iterator[None]:
+    """Silence two warnings of PEFT about what PEFT itself does.
+
+    It reads a deprecated attribute of the net. And for experts in one tensor it doubles the rank of `gate_up_proj` with
+    a `rank_pattern` of its own, then warns that no module has this name: it is a parameter, and its rank is doubled.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        of_peft = r"The following (rank|alpha)_pattern keys did not match .*: \['\.\*\\\\\.gate_up_proj'\]\.$"
+        warnings.filterwarnings("ignore", of_peft, RuntimeWarning)
+        yield
 
 
 def beside_decoder(net: Any) -> list[str]:
