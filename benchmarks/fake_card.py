@@ -84,7 +84,7 @@ def module_of(net: Any, tokens: int, scales: bool) -> Any:
     module.trainer = trainer
     stage = Stage(
         name="main", samples=None, epochs=1, lr=1e-4, batch_size=8, schedule="constant", warmup_steps=0,
-        validation="end", preference=None,
+        validation="end", rows="all", preference=None,
     )  # fmt: skip
     module.begin(stage, 1, 8)
     return module

@@ -15,12 +15,15 @@ SOURCE = Path(__file__).with_name("guard.cpp")
 
 
 def library() -> Path:
-    """The compiled guard; compiled once for each build of torch, in about ten seconds.
+    """The compiled guard; compiled once for each installed torch, in about ten seconds.
+
+    It loads torch's libraries from the folder that it was linked with, so two environments cannot share it.
 
     Raises:
         RuntimeError: There is no C++ compiler, or it refuses.
     """
-    key = hashlib.sha256(SOURCE.read_bytes() + f"{torch.__version__} {torch.version.git_version}".encode()).hexdigest()
+    installed = f"{torch.__version__} {torch.version.git_version} {_libraries()}"
+    key = hashlib.sha256(SOURCE.read_bytes() + installed.encode()).hexdigest()
     folder = Path(tempfile.gettempdir()) / f"hafs-fake-card-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     built = folder / f"{key[:16]}.so"
@@ -31,13 +34,17 @@ def library() -> Path:
     return built
 
 
+def _libraries() -> Path:
+    return Path(torch.__file__).resolve().parent / "lib"
+
+
 def _compile(target: Path) -> None:
-    root = Path(torch.__file__).parent
+    root = _libraries().parent
     include = [root / "include", root / "include/torch/csrc/api/include", sysconfig.get_paths()["include"]]
     command = [
         os.environ.get("CXX", "g++"), "-O0", "-std=c++20", "-shared", "-fPIC",
         f"-D_GLIBCXX_USE_CXX11_ABI={int(torch._C._GLIBCXX_USE_CXX11_ABI)}", str(SOURCE),
-        *(f"-I{path}" for path in include), f"-L{root / 'lib'}", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{root / 'lib'}",
+        *(f"-I{path}" for path in include), f"-L{_libraries()}", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{_libraries()}",
         "-o", str(target),
     ]  # fmt: skip
     try:

@@ -65,7 +65,7 @@ def of_hafs() -> list[float]:
     module.trainer = trainer
     module.begin(
         Stage(name="main", samples=None, epochs=1, lr=1e-4, batch_size=1, schedule="constant", warmup_steps=0,
-              validation="end", preference=None), 1, len(rows()),
+              validation="end", rows="all", preference=None), 1, len(rows()),
     )  # fmt: skip
     optimizer, ends = module.configure_optimizers(), []
     for i, row in enumerate(rows()):
