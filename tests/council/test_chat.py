@@ -235,7 +235,8 @@ def test_the_command_talks_in_a_real_terminal(tmp_path):
     time.sleep(1.0)
     child.sendintr()
     child.expect("-- stopped")
-    child.sendeof()
+    child.expect("/help ")  # the line below the next prompt: the terminal reads keys again
+    child.send("/quit\r")
     child.expect("hafs chat conversation=multi-line continues")
     child.expect(pexpect.EOF)
     child.close()

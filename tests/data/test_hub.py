@@ -110,12 +110,13 @@ def test_a_name_of_the_hub_is_the_files_of_its_split(hub, described):
         files_of(described("hf://owner/other"))
 
 
-def test_rows_of_the_hub_are_prepared_and_stay_when_the_hub_is_gone(hub, described, tokenizer, tmp_path):
+def test_rows_of_the_hub_are_prepared_and_stay_when_the_hub_is_gone(hub, described, tokenizer, tmp_path, monkeypatch):
     dataset = described("hf://owner/sample")
     done = prepare(dataset, tokenizer, seed=7, cache=tmp_path / "cache")
     assert (done.report.rows, done.report.formats) == (80, {"question/answer": 80})
     hub.shutdown()
     hub.server_close()
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # it tries again for 20 s
     assert named(files_of(dataset)) == ["train-00000.jsonl", "train-00001.jsonl"]
     with pytest.raises(DataError, match="not in the cache, and the hub cannot be reached"):
         files_of(described("hf://owner/never"))
