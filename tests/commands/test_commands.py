@@ -157,7 +157,7 @@ def test_a_pause_file_saves_a_checkpoint_and_pauses_until_it_is_removed(rows):
 def test_validate_writes_a_report_and_refuses_what_training_would_refuse(rows):
     good = run_command("dataset=jsonl", "dataset.path=rows.jsonl", command="validate", here=rows)
     assert good.returncode == 0, good.stderr
-    assert "wrote outputs/validate/jsonl/data_report.html" in good.stdout
+    assert "wrote outputs/validate/rows/data_report.html" in good.stdout
     (rows / "bad.jsonl").write_text('{"instruction": "a", "output": "b"}\n{"instruction": "a"}\nnonsense\n')
     bad = run_command("dataset=jsonl", "dataset.path=bad.jsonl", command="validate", here=rows)
     assert bad.returncode == 2

@@ -109,7 +109,8 @@ def test_tokens_are_those_that_validation_counted(here):
     )
     known = planned(*words).plan
     assert known.asked.load.source == "counted"
-    assert known.duration.tokens == 2 * counted.splits["train"].tokens
+    assert counted.splits["train"].samples == 51  # 7 steps of 8, repeated until there are 60
+    assert known.duration.tokens == 9 * counted.splits["train"].tokens
     assert guessed.duration.tokens == pytest.approx(known.duration.tokens, rel=0.5)
     assert "another model" in planned(*words, "model=qwen7b").plan.asked.load.source
 
@@ -157,7 +158,7 @@ def test_a_sweep_of_one_job_has_its_table_and_a_refused_one_has_none(here):
         ("adapter.r=-3", "adapter.r is -3"),
         ("name=../x", "name is '../x'"),
         ("stage=", "there is no stage to plan"),
-        ("dataset.path=nothing.jsonl", "dataset 'alttp_asm': no file 'nothing.jsonl'"),
+        ("dataset.path=nothing.jsonl", "dataset 'nothing': no file 'nothing.jsonl'"),
         ("calibrations", "what is 'calibrations'"),
         ("calibration=nothing.json", "calibration file 'nothing.json' contains no measurement"),
     ],
