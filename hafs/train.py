@@ -45,17 +45,20 @@ def train(config: DictConfig) -> float:
     """Train all unfinished stages; returns the held-out loss of the best adapter, in nats per token."""
     with listening() as stop:
         stop.obey()
-        from hafs.runs.run_folder import Run, run_folder
+        from hafs.runs.begun import as_begun, begun_folder
+        from hafs.runs.run_folder import Run
         from hafs.training.session import Training, chosen
 
-        values = plain(config)
-        components = chosen(config)
         if config.resume == "never" and was_launched() and not started_by_rank_zero():
             raise ConfigError("resume=never would give each launched process a folder of its own", hint="name=NEW")
-        folder = started_by_rank_zero() or job_folder() or run_folder(config.name, config.resume)
+        folder = started_by_rank_zero() or job_folder() or begun_folder(config)
+        config, kept = as_begun(config, folder)
+        values, components = plain(config), chosen(config)
         with Run(folder, writes=rank() == 0) as run:
             run.compare(values)
             training = Training(config, components, run, stop)
+            for line in kept:
+                training.say(f"as begun   {line}")
             training.prepare()
             with training.ranks():
                 training.load(values)

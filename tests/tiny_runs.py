@@ -21,6 +21,7 @@ def write_rows(path, count=40):
 
 
 COMMON = [
+    "experiment=none",  # stages as configured, not by the size of the data
     "model=tiny",
     "quant=none",
     "dataset=jsonl",

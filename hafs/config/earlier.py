@@ -48,7 +48,7 @@ _ADDED: dict[str, dict[str, Any]] = {
     "hafs.modeling.base_model.causal_lm": {"template": None},
     "hafs.council.router.embedding.Embedding": {"follow_ups": None},
     "hafs.evaluation.gate.gate": {"tasks": []},
-    "hafs.training.stage.Stage": {"preference": None},
+    "hafs.training.stage.Stage": {"preference": None, "rows": "all"},
 }
 """By `_target_`: keys that 0.1 did not have, with the value that means what 0.1 did."""
 

@@ -99,9 +99,11 @@ class Run:
         before = self._recorded()
         changed = differences(before["config"], config) if before else []
         if changed:
+            fitted = any("'auto' ->" in line or "FittedStage' ->" in line for line in changed)
+            also = " (its epochs and rates were chosen by size: experiment=own_data)" if fitted else ""
             raise RunError(
                 f"{self.folder} was made with another config: {'; '.join(changed)}",
-                hint="choose another name= for the new config, or type the old values to continue",
+                hint=f"choose another name= for the new config, or type the old values to continue{also}",
             )
 
     def divided_before(self, config: Any) -> list[str]:

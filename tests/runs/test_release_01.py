@@ -10,11 +10,13 @@ from tiny_runs import events, run, write_rows
 
 from hafs.config import build, check, compose, conf_folder
 from hafs.config.earlier import current, current_overrides
+from hafs.core import records
 from hafs.core.errors import RunError
 from hafs.planning import calibration
 from hafs.providers.quota import Ledger, Limits
 from hafs.runs import evaluation_record, finished
 from hafs.runs.run_folder import ranked
+from hafs.train import train
 
 LEFT = Path(__file__).with_name("release_01")
 TEST_SPLIT = "dataset.test_fraction=0.2"
@@ -33,6 +35,39 @@ def test_a_run_of_01_continues_on_the_same_data(left):
     assert (left / "adapter").is_dir()
     assert not events(left, "data_changed")
     assert finished.read(left).data != json.loads((LEFT / "run.json").read_text())["data"]
+
+
+FITTED = (
+    "model=tiny", "quant=none", "dataset.path=rows.jsonl", TEST_SPLIT, "precision=fp32", "logger=none", "trainer=cpu",
+    "adapter.r=4", "show.prompts=0", "show.measured=0", "callbacks.generations.prompts=0",
+    "stage=warmup,main,cooldown",
+)  # fmt: skip
+"""The words of the run, without the sizes of its stages: today these are chosen by the size of the data."""
+
+
+@pytest.mark.parametrize("name", ["run", None])
+def test_a_run_of_01_keeps_the_epochs_and_rates_that_it_began_with(left, name, capsys):
+    facts = json.loads((left / "run.json").read_text())
+    facts["config"]["stages"]["main"] |= {"samples": None}
+    for stage in ("warmup", "cooldown"):
+        facts["config"]["stages"][stage] |= {"samples": 1000}
+    records.write_record(left / "run.json", {key: facts[key] for key in ("config", "data")})
+    if name is None:
+        left = left.rename(left.with_name("tiny-none-jsonl-lora4"))
+    config = compose("train", [*FITTED, *([f"name={name}"] if name else [])])
+    assert config.stages.main.lr == "auto"
+    train(config)
+    assert [path.name for path in left.parent.iterdir()] == [left.name]
+    told = capsys.readouterr().out
+    assert "as begun   stages.main.lr: 0.003" in told
+    assert "chosen " not in told
+    assert finished.read(left).config["stages"]["main"]["epochs"] == 2
+    assert [event["stage"] for event in events(left, "stage_finished")] == ["base", "warmup", "main", "cooldown"]
+
+
+def test_a_run_of_01_is_refused_with_another_rate_that_is_typed(left):
+    with pytest.raises(RunError, match=r"another config: stages\.main\.lr: 0\.003 -> 0\.002\n"):
+        run(TEST_SPLIT, "stage=warmup,main,cooldown", "stage.main.lr=2e-3")
 
 
 def test_a_run_of_01_is_refused_on_other_data(left, here):
