@@ -415,8 +415,8 @@ MUTANTS = [
     Mutant(
         "secrets in the record",
         "hafs/train.py",
-        "values = plain(config)",
-        "from omegaconf import OmegaConf; values = OmegaConf.to_container(config, resolve=True)",
+        "values, components = plain(config), chosen(config)",
+        "import omegaconf as o; values, components = o.OmegaConf.to_container(config, resolve=True), chosen(config)",
         f"{SECURITY} -k secret_is",
     ),
     Mutant(

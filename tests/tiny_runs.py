@@ -44,13 +44,10 @@ COMMON = [
 
 
 def with_common(*words, common=COMMON):
-    """The words of a run: the common ones, without values of stages that were not chosen, then its own.
-
-    `experiment=none`: a stage is the same whichever others were chosen, so that they can be added.
-    """
+    """The words of a run: the common ones, without values of stages that were not chosen, then its own."""
     chosen = next((word for word in words if word.startswith("stage=")), "stage=warmup,main,cooldown")
     stages = chosen.removeprefix("stage=").split(",")
-    return [*(w for w in common if not w.startswith("stage.") or w.split(".")[1] in stages), "experiment=none", *words]
+    return [*(w for w in common if not w.startswith("stage.") or w.split(".")[1] in stages), *words]
 
 
 def run(*words):
