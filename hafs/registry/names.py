@@ -8,12 +8,14 @@ from hafs.core.errors import ConfigError
 LONGEST = 100
 _FAMILY = r"[a-z0-9][a-z0-9_]*(?:-[a-z0-9][a-z0-9_]*)*?"
 _VERSION = re.compile(rf"(?P<family>{_FAMILY})-v(?P<version>[1-9][0-9]{{0,4}})")
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+"""Names of devices on Windows, where a family cannot be the name of a file, such as its expert's `con.yaml`."""
 _RULE = "lower-case letters, digits and _ in parts joined by -, then a version: hyrule-asm-v1"
 
 
 def is_version(name: str) -> bool:
     """Whether a name is that of one version, not of a family."""
-    return len(name) <= LONGEST and _VERSION.fullmatch(name) is not None
+    return len(name) <= LONGEST and _VERSION.fullmatch(name) is not None and family(name) not in _DEVICES
 
 
 def checked(name: str) -> str:
@@ -22,6 +24,8 @@ def checked(name: str) -> str:
     Raises:
         ConfigError: The name is not valid.
     """
+    if (of := family(name)) in _DEVICES:
+        raise ConfigError(f"{name!r} is not a model name: {of} is a device on Windows", hint=f"for example {of}-model-v1")
     if not is_version(name):
         near = slug(name)
         hint = f"for example {near}-v1" if near else f"expected {_RULE}"

@@ -13,6 +13,7 @@ from test_registration import go, make_run
 from tiny_runs import write_rows
 
 from hafs.commands import backup, register, restore
+from hafs.core import durable
 from hafs.core.errors import HafsError
 from hafs.registry.backup import remote
 from hafs.registry.registry import Registry
@@ -44,7 +45,7 @@ def lose(here):
 @rclone
 def test_a_restored_model_has_every_byte_and_record(registered, capsys):
     go(backup, "target=disk")
-    assert (registered / "disk/datasets/jsonl/rows.jsonl").read_bytes() == (registered / "rows.jsonl").read_bytes()
+    assert (registered / "disk/datasets/rows/rows.jsonl").read_bytes() == (registered / "rows.jsonl").read_bytes()
     assert (registered / "disk/runs/hyrule-asm-v1/run.json").exists()
     assert not (registered / "disk/runs/hyrule-asm-v1/checkpoints").exists()
     before, record = digests(registered / "mine/hyrule-asm-v1"), Registry.open("mine.toml").get("hyrule-asm-v1")
@@ -108,7 +109,7 @@ def test_a_damaged_backup_is_not_restored_and_a_new_backup_fixes_it(registered):
     tensors.write_bytes(good[:-1] + b"?")
     kept, here = registered / "mine.toml", registered / "mine"
     kept.rename(registered / "kept.toml"), here.rename(registered / "kept")
-    with pytest.raises(HafsError, match="not whole"):
+    with pytest.raises(HafsError, match="incomplete or damaged: the bytes of adapter_model.safetensors"):
         go(restore, "target=disk", "names=hyrule-asm-v1")
     assert not kept.exists()
     shutil.rmtree(here)
@@ -159,8 +160,10 @@ def test_the_in_memory_remote_without_hashes_is_verified_byte_by_byte(registered
 
 @rclone
 def test_a_transfer_killed_halfway_goes_on_and_is_never_taken_for_whole(registered, monkeypatch):
-    big = registered / "mine/hyrule-asm-v1/big.bin"
-    big.write_bytes(os.urandom(6 << 20))
+    model = registered / "mine/hyrule-asm-v1"
+    files = {path.name: path.read_bytes() for path in model.iterdir() if path.name != durable.MANIFEST}
+    files["big.bin"] = os.urandom(6 << 20)
+    durable.commit(model, lambda draft: [(draft / name).write_bytes(data) for name, data in files.items()])
     real = subprocess.run
 
     def killed(words, **options):
@@ -174,13 +177,13 @@ def test_a_transfer_killed_halfway_goes_on_and_is_never_taken_for_whole(register
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     monkeypatch.setattr(remote.subprocess, "run", killed)
-    with pytest.raises(HafsError, match="failed"):
+    with pytest.raises(HafsError, match=r"^rclone copy .* failed"):
         go(backup, "target=disk")
     monkeypatch.setattr(remote.subprocess, "run", real)
     with pytest.raises(HafsError, match="there is no model"):
         go(restore, "target=disk", "names=hyrule-asm-v1")
     go(backup, "target=disk")
-    assert (registered / "disk/models/hyrule-asm-v1/big.bin").read_bytes() == big.read_bytes()
+    assert (registered / "disk/models/hyrule-asm-v1/big.bin").read_bytes() == files["big.bin"]
 
 
 def test_a_missing_rclone_is_said_in_one_line(registered, monkeypatch):
