@@ -200,10 +200,9 @@ def fitted(
         available: Samples in the training split.
         parameters: Of the base model; None: unknown.
     """
+    if all(each.fit(available, parameters) is None for each in stages):  # a run of small stages alone leaves none out
+        stages = [replace(each, fewest_steps=0) if isinstance(each, FittedStage) else each for each in stages]
     kept = [stage for each in stages if (stage := each.fit(available, parameters)) is not None]
-    if not kept:  # nothing else was chosen
-        whole = [replace(each, fewest_steps=0) if isinstance(each, FittedStage) else each for each in stages]
-        kept = [stage for each in whole if (stage := each.fit(available, parameters)) is not None]
     lines = [each.why(available, parameters) for each in stages if isinstance(each, FittedStage)]
     return kept, [f"chosen     {line}" for line in lines if line]
 

@@ -83,8 +83,9 @@ def test_a_value_that_is_set_is_kept_and_a_sequence_never_becomes_empty():
     typed = compose("train", ["dataset.path=x.jsonl", "stage.main.epochs=3"])
     (main,), _ = fitted([build(typed.stages.main)], 50, None)
     assert (main.epochs, main.lr) == (3, 2e-4)
-    (warmup,), _ = fitted(own_data()[:1], 50, None)
+    (warmup,), said = fitted(own_data()[:1], 50, None)
     assert warmup.name == "warmup"
+    assert "left out" not in "".join(said)
 
 
 def test_a_stage_says_what_it_trains_on_before_its_epochs_are_chosen():
