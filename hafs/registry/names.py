@@ -25,7 +25,9 @@ def checked(name: str) -> str:
         ConfigError: The name is not valid.
     """
     if (of := family(name)) in _DEVICES:
-        raise ConfigError(f"{name!r} is not a model name: {of} is a device on Windows", hint=f"for example {of}-model-v1")
+        raise ConfigError(
+            f"{name!r} is not a model name: {of} is a device on Windows", hint=f"for example {of}-model-v1"
+        )
     if not is_version(name):
         near = slug(name)
         hint = f"for example {near}-v1" if near else f"expected {_RULE}"
