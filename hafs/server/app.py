@@ -1,6 +1,6 @@
 """The endpoints over a council: OpenAI's and Anthropic's APIs as an ASGI application.
 
-Starlette alone: of FastAPI, only the decorators would be used, and a request to it costs 1.3 times the time.
+Starlette alone: of FastAPI, only the decorators would be used.
 """
 
 import asyncio
