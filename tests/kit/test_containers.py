@@ -18,7 +18,12 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
 TEAM = yaml.safe_load((ROOT / "examples/team/compose.yaml").read_text())["services"]
 STAGES = {part.split("\n")[0].split(" AS ")[1]: part for part in re.split(r"^FROM ", DOCKERFILE, flags=re.M)[1:]}
-SOURCE = " ".join(path.read_text() for folder in ("hafs", "conf") for path in (ROOT / folder).rglob("*.[py][ya]*"))
+SOURCE = " ".join(
+    path.read_text()
+    for folder in ("hafs", "conf")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".py", ".yaml")
+)
 
 
 def passes(*command):
