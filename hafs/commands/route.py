@@ -47,6 +47,10 @@ def route(config: DictConfig) -> None:
     if not held or (config.fit and not learned):
         raise DataError(f"{config.rows} has {len(held)} rows held out and {len(learned)} others", hint="held_out=0.5")
     panel = before = council.deciding
+    labels = {name for row in held for name in row.experts}
+    if not labels & set(panel.experts):
+        fact = f"{config.rows} names {', '.join(sorted(labels)[:5])}, and no expert of this council"
+        raise DataError(fact, hint=f"expert=... chooses them; these are {', '.join(panel.experts)}")
     if config.fit:
         panel = asyncio.run(fit(council.router, panel, learned))
         show_fit(before, panel, rows=len(learned))

@@ -4,7 +4,7 @@ import difflib
 import inspect
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, get_type_hints
 
 from hydra.utils import get_object
@@ -21,6 +21,8 @@ from hafs.core.errors import ConfigError
 
 _SECRET_KEY = re.compile(r"(^|_)(api_?key|secret|password|passwd|auth_?token|access_?token)$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AIza[\w-]{20,})")
+_REMEDIES = ("did you mean", "known:", "set ", "for example", "name its environment variable")
+"""How the second half of a problem begins, where it says what to do."""
 _RUNTIME = {"parameters"}
 """What `build` is given as an object: an optimizer's parameters."""
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
@@ -35,13 +37,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(known)}" if known else ""
 
 
-def check(config: DictConfig, settings: type | None = None, *, unused: Collection[str] = ()) -> None:
+def check(
+    config: DictConfig, settings: type | None = None, *, unused: Collection[str] = (), command: str = "COMMAND"
+) -> None:
     """Check a composed config against the signatures of the classes and functions that it names.
 
     Args:
         config: The whole composed config of a command.
         settings: A TypedDict of the command's own top-level keys.
         unused: Top-level keys that are not checked, because this command builds nothing from them.
+        command: Whose help the hint names.
 
     Raises:
         ConfigError: One line per wrong type, unknown key, impossible value, missing value and plain-text secret.
@@ -63,7 +68,15 @@ def check(config: DictConfig, settings: type | None = None, *, unused: Collectio
             if path.split(".")[0] not in unused:
                 problems += _node(path, node, later=path.startswith(tuple(later)))
     if problems:
-        raise ConfigError("\n".join(dict.fromkeys(problems)))
+        raise _refusal(list(dict.fromkeys(problems)), command)
+
+
+def _refusal(problems: Sequence[str], command: str) -> ConfigError:
+    """The error for all problems; how to fix a single one is its hint."""
+    fact, cut, remedy = problems[0].partition("; ")
+    if len(problems) == 1 and cut and remedy.startswith(_REMEDIES):
+        return ConfigError(fact, hint=remedy)
+    return ConfigError("\n".join(problems), hint=f"hafs {command} --help lists its keys and options")
 
 
 def _unresolvable(config: DictConfig) -> list[str]:

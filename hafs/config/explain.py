@@ -35,10 +35,10 @@ def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
 
 def _unknown_option(message: str) -> ConfigError | None:
     """`Could not find 'model/qwen14'` -> the option that was meant."""
-    found = re.search(r"(?:Could not find|could not load) '?([\w/]+)/([^/'\s]+)'?", message, re.IGNORECASE)
+    found = re.search(r"(?:Could not find|could not load) (?:'([\w/]+)/([^/']+)'|([\w/]+)/([^/'\s]+))", message, re.IGNORECASE)
     if not found:
         return None
-    group, name = found[1], found[2]
+    group, name = found[1] or found[3], found[2] or found[4]
     return ConfigError(f"{group} has no option {name!r}", hint=did_you_mean(name, options(group)))
 
 
@@ -92,7 +92,7 @@ def _unknown_group(command: str, message: str) -> ConfigError | None:
 def _missing_value(message: str) -> ConfigError | None:
     """A value that another one is made from."""
     found = re.search(r"Missing mandatory value: ([\w.]+)", message)
-    return ConfigError(f"{found[1]} has no value; set {found[1]}=...") if found else None
+    return ConfigError(f"{found[1]} has no value", hint=f"set {found[1]}=...") if found else None
 
 
 def _several_values(message: str, command: str) -> ConfigError | None:

@@ -26,7 +26,7 @@ from hafs.config.positional import collect
 from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register, unread_options
 from hafs.core import records
 from hafs.core.cuda_allocator import use_expandable_segments
-from hafs.core.errors import BY_CTRL_C, FAILURE, OUR_BUG, ConfigError, HafsError, Interrupted
+from hafs.core.errors import BY_CTRL_C, FAILURE, OUR_BUG, USER_CAN_FIX, ConfigError, HafsError, Interrupted
 from hafs.core.launched import rank
 from hafs.core.redaction import scrub
 from hafs.core.signals import raise_at_ctrl_c, stop_is_an_error
@@ -129,7 +129,7 @@ def _job(
         try:
             with stop_is_an_error():
                 drop_unchosen(config, HydraConfig.get().overrides.task)
-                check(config, settings, unused=unused)
+                check(config, settings, unused=unused, command=name)
                 return enter(config)
         except Exception as error:
             if job_folder() is None:
@@ -210,6 +210,8 @@ def report(error: Exception, command_name: str, typed: list[str], *, traceback: 
         return OUR_BUG
     if isinstance(told, Interrupted) and rank() > 0:
         return told.exit_code  # the first process of the run says it
+    if told.hint is None and told.exit_code == USER_CAN_FIX:
+        told.hint = f"hafs {command_name} --help lists its keys and options"
     for line in scrub(str(told)).splitlines():
         print(line if line.startswith("->") else f"hafs: {line}", file=sys.stderr)
     return told.exit_code

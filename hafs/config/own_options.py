@@ -63,7 +63,8 @@ class OwnOptions(FileConfigSource):
         except yaml.YAMLError as error:
             raise not_yaml(error, path) from error
         if not isinstance(result.config, DictConfig):
-            raise ConfigError(f"{shown(path)} holds a list or a word, expected lines of the form key: value")
+            fact = f"{shown(path)} holds a list or a word, expected lines of the form key: value"
+            raise ConfigError(fact, hint=f"hafs new {group} NAME writes a file with comments")
         if group == ".":  # a primary config
             return result
         package = f"{group}s.{path.stem}" if group in SEQUENCES else group
@@ -106,7 +107,8 @@ def completed(node: DictConfig, group: str, path: Path) -> DictConfig:
     given = {} if node._is_none() else {str(key): node._get_node(key) for key in node}
     named = group in {*BASES, *SEQUENCES} - {"callbacks", "metrics", "trainer"}
     if named and not _NAME.fullmatch(path.stem):
-        raise ConfigError(f"{shown(path)}: an option's name is made of letters, digits, _ and -; rename the file")
+        fact = f"{shown(path)}: an option's name is made of letters, digits, _ and -"
+        raise ConfigError(fact, hint="rename the file")
     if group in SEQUENCES and "name" in given and str(given["name"]._value()) != path.stem:
         raise ConfigError(
             f"{shown(path)}: name is {given['name']._value()!r}, but the option is called after its file",
@@ -118,7 +120,8 @@ def completed(node: DictConfig, group: str, path: Path) -> DictConfig:
             more["defaults"] = [_here(entry) for entry in node["defaults"]]
         return _with(node, more)
     _refuse_missing(node, group, path)
-    base = yaml.safe_load((_shipped() / group / f"{BASES[group]}.yaml").read_text(encoding="utf-8"))
+    base = OmegaConf.load(_shipped() / group / f"{BASES[group]}.yaml")  # 5e-5 is a number to OmegaConf, text to PyYAML
+    assert isinstance(base, DictConfig)
     if named:
         base["name"] = path.stem
     merged = OmegaConf.merge(base, _tidied(node, group, path.stem))

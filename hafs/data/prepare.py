@@ -218,7 +218,7 @@ def _grouping_notes(assigned: Assignment) -> list[str]:
     rows, groups = len(assigned.rows), sum(assigned.groups)
     if 0 < groups < 3:
         return [f"only {groups} group(s) of alike rows: everything is for training, nothing is held out"]
-    if assigned.largest > 0.2 * rows > 0:
+    if assigned.largest > max(1, 0.2 * rows):
         return [f"one group of alike rows holds {assigned.largest:,} of {rows:,}; it stays in one split whole"]
     return []
 

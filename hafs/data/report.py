@@ -9,6 +9,7 @@ import orjson
 
 from hafs.core.errors import DataError
 from hafs.data.enough import too_few
+from hafs.data.remedy import remedy
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 _BINS = 40
@@ -145,12 +146,7 @@ class DataReport:
             DataError: The message lists the most frequent reasons with an example's file and line.
         """
         if self.refusal:
-            hint = "hafs validate lists every such row in rejected.jsonl"
-            if self.enough_length and next(iter(self.rejected), "") == "too_long":
-                hint = (
-                    f"dataset.max_length={self.enough_length} includes them, dataset.overlong=split cuts them; {hint}"
-                )
-            raise DataError(self.refusal, hint=hint)
+            raise DataError(self.refusal, hint=remedy(self))
 
 
 def percentiles(lengths: np.ndarray) -> dict[str, int]:

@@ -15,6 +15,7 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".csv", ".tsv", ".parq
 NO_DATA = ("dataset_info.json", "state.json", "dataset_dict.json")
 """Files that `datasets` writes beside the data."""
 _BATCH = 1000  # rows per read
+_DELIMITERS = ",;\t|"  # the one that the header has most of; a comma if it has none
 _MOST_BYTES = 1 << 30  # of a JSON array, which is parsed as a whole
 
 
@@ -33,7 +34,7 @@ def rows_of(path: Path) -> Iterator[bytes] | None:
         return _arrow(path, stream=head[:6] != b"ARROW1")
     if path.suffix in (".csv", ".tsv"):
         return _csv(path)
-    if path.suffix == ".json" and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         return _array(path)
     return None
 
@@ -81,15 +82,26 @@ def _arrow(path: Path, *, stream: bool) -> Iterator[bytes]:
 def _csv(path: Path) -> Iterator[bytes]:
     csv.field_size_limit(1 << 27)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","):
+        header = file.readline()
+        file.seek(0)
+        for row in csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else max(_DELIMITERS, key=header.count)):
             yield _dumped({str(key): value for key, value in row.items() if key is not None})
 
 
-def _array(path: Path) -> Iterator[bytes]:
+def _array(path: Path) -> Iterator[bytes] | None:
+    """The rows of a JSON array, whatever the file is called; None for lines that are lists."""
+    named = path.suffix == ".json"
     if path.stat().st_size > _MOST_BYTES:
+        if not named:
+            return None
         raise ValueError(f"a JSON array of more than {_MOST_BYTES >> 30} GiB; write one object per line")
-    rows = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    yield from map(orjson.dumps, rows)
+    try:
+        rows = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError:
+        if not named:
+            return None
+        raise
+    return map(orjson.dumps, rows)
 
 
 def _dumped(row: Mapping[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ once into the cache.
 
 import hashlib
 import importlib.util
+import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from hafs.core.errors import ConfigError
 from hafs.modeling.cache import cache_folder, prepared
 from hafs.modeling.hub_reachable import hub_is_reachable
 
+_ON_THE_HUB = re.compile(r"(?:[\w.-]+/)?[\w.-]*\w[\w.-]*")
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -233,6 +235,9 @@ class Hub(Weights):
 
     def loading(self, load: Callable[..., Any], **options: Any) -> Any:
         """Load from the hub's cache, downloading what is missing; never runs code from the repository."""
+        if _ON_THE_HUB.fullmatch(self.repo) is None and not Path(self.repo).is_dir():
+            fact = f"there is no folder {self.repo!r}, and a name on the hub has the form owner/name"
+            raise ConfigError(fact, hint="model=FOLDER or model=owner/name, or an option of conf/model")
         offline = Path(self.repo).is_dir() or not hub_is_reachable()
         try:
             return load(self.repo, revision=self.revision, local_files_only=offline, **options)

@@ -32,7 +32,7 @@ def refused(*words):
         (["name=../x"], "name is '../x'"),
         (["name=/etc/x"], "name is '/etc/x'"),
         (["precision=fp8"], "precision is 'fp8'"),
-        (["dataset=jsonl"], "dataset.path has no value; set dataset.path=..."),
+        (["dataset=jsonl"], "set dataset.path=..."),
         (["adapter=none", "adapter.r=8"], "adapter.r is 8"),
         (["+trainer.acelerator=cpu"], "trainer has no 'acelerator'"),
     ],

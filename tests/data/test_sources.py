@@ -84,7 +84,7 @@ def read(path):
     return [json.loads(line.raw) for line in read_lines(path, [])]
 
 
-def test_a_json_array_and_csv_are_read_as_rows_of_text(here):
+def test_a_json_array_and_csv_are_read_as_rows_whatever_they_are_called(here):
     (here / "a.json").write_text(json.dumps(ROWS, indent=1))
     with (here / "a.csv").open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.DictWriter(file, ["prompt", "completion"])
@@ -93,6 +93,10 @@ def test_a_json_array_and_csv_are_read_as_rows_of_text(here):
     (here / "a.tsv").write_text("prompt\tcompletion\nq\ta\n")
     assert read(here / "a.json") == read(here / "a.csv") == ROWS
     assert read(here / "a.tsv") == [{"prompt": "q", "completion": "a"}]
+    (here / "array.jsonl").write_text(json.dumps(ROWS, indent=1))
+    (here / "semicolons.csv").write_text("prompt;completion\nq, or r;a\n")
+    assert read(here / "array.jsonl") == ROWS
+    assert read(here / "semicolons.csv") == [{"prompt": "q, or r", "completion": "a"}]
     (here / "lines.json").write_text("\n".join(map(json.dumps, ROWS)))
     assert read(here / "lines.json") == ROWS
     (here / "cut.json").write_text(json.dumps(ROWS)[:-4])

@@ -29,7 +29,8 @@ def read_rows(path: str) -> tuple[Row, ...]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise DataError(f"the routing file {path!r} cannot be read: {error.strerror}") from error
+        fact = f"the routing file {path!r} cannot be read: {error.strerror}"
+        raise DataError(fact, hint="rows=FILE, with lines as in data/routing.jsonl") from error
     return tuple(_row(path, number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
