@@ -35,7 +35,9 @@ def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
 
 def _unknown_option(message: str) -> ConfigError | None:
     """`Could not find 'model/qwen14'` -> the option that was meant."""
-    found = re.search(r"(?:Could not find|could not load) (?:'([\w/]+)/([^/']+)'|([\w/]+)/([^/'\s]+))", message, re.IGNORECASE)
+    found = re.search(
+        r"(?:Could not find|could not load) (?:'([\w/]+)/([^/']+)'|([\w/]+)/([^/'\s]+))", message, re.IGNORECASE
+    )
     if not found:
         return None
     group, name = found[1] or found[3], found[2] or found[4]

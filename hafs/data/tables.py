@@ -84,7 +84,9 @@ def _csv(path: Path) -> Iterator[bytes]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         header = file.readline()
         file.seek(0)
-        for row in csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else max(_DELIMITERS, key=header.count)):
+        for row in csv.DictReader(
+            file, delimiter="\t" if path.suffix == ".tsv" else max(_DELIMITERS, key=header.count)
+        ):
             yield _dumped({str(key): value for key, value in row.items() if key is not None})
 
 

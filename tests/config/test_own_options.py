@@ -61,7 +61,11 @@ def test_short_files_of_other_groups_are_whole_options(here):
     put(here, "provider/shed.yaml", "host: {base_url: 'http://127.0.0.1:1/v1'}\nmodels: {coding: m}\n")
     config = compose("train", ["dataset=loaf", "model=mine", "stage=gentle,brief,soft", "experiment=recipe"])
     check(config)
-    assert (config.dataset.name, config.model.name, list(config.stages)) == ("loaf", "mine", ["gentle", "brief", "soft"])
+    assert (config.dataset.name, config.model.name, list(config.stages)) == (
+        "loaf",
+        "mine",
+        ["gentle", "brief", "soft"],
+    )
     assert config.stages.brief.lr == 5e-5
     assert (config.stages.gentle.lr, config.stages.soft.epochs, config.adapter.r) == (1e-4, 7, 3)
     assert build(compose("ask", ["provider=shed"]).providers.shed).models["reasoning"] == "m"
