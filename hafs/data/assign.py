@@ -12,6 +12,7 @@ import numpy as np
 from hafs.data.content import seeded
 from hafs.data.dataset import Dataset
 from hafs.data.near_duplicates import join, near_clusters, sort_equal
+from hafs.data.siblings import families
 from hafs.data.store import Columns, release_memory
 
 SPLITS = ("train", "val", "test")
@@ -25,6 +26,7 @@ class Assignment:
 
     rows: np.ndarray  # int32[N], kept rows, ordered by content
     split: np.ndarray  # int8[N], places in SPLITS
+    family: np.ndarray  # uint64[N], key of the question or of its template: what an evaluation counts as one prompt
     groups: list[int]  # groups in each of SPLITS
     largest: int  # rows of the largest group
     exact_duplicates: int
@@ -32,6 +34,7 @@ class Assignment:
     near_dropped: int
     conflicts: int  # prompts with more than one answer
     conflict_rows: list[list[int]]  # examples: rows with the same prompt
+    common_template: int  # rows of templates that are too common to keep in one split
 
 
 def assign(folder: Path, rows: Columns, samples: Columns, dataset: Dataset, *, seed: int) -> Assignment:
@@ -43,10 +46,11 @@ def assign(folder: Path, rows: Columns, samples: Columns, dataset: Dataset, *, s
     if dataset.drop_near_duplicates:
         kept = kept[labels == np.arange(len(labels))]
         labels = np.arange(len(kept), dtype=np.int32)
-    group = _groups(labels, rows.load("opening")[kept])
+    family, common = families(rows.load("opening")[kept], rows.load("template")[kept])
+    group = _groups(labels, family)
     if dataset.max_samples is not None:
         chosen = _choose(kept, rows.load("content")[kept], samples.load("row"), dataset.max_samples, seed=seed)
-        kept, group = kept[chosen], group[chosen]
+        kept, group, family = kept[chosen], group[chosen], family[chosen]
     release_memory()
     conflicts, examples = _conflicts(rows.load("prompt")[kept], kept)
     release_memory()
@@ -55,9 +59,10 @@ def assign(folder: Path, rows: Columns, samples: Columns, dataset: Dataset, *, s
     first = split[ordered[~same]]
     sizes = np.diff(np.append(np.flatnonzero(~same), len(same)))
     return Assignment(
-        rows=kept, split=split, groups=np.bincount(first, minlength=len(SPLITS)).tolist(),
+        rows=kept, split=split, family=family, groups=np.bincount(first, minlength=len(SPLITS)).tolist(),
         largest=int(sizes.max(initial=0)), exact_duplicates=duplicates, near_duplicates=near,
         near_dropped=near if dataset.drop_near_duplicates else 0, conflicts=conflicts, conflict_rows=examples,
+        common_template=common,
     )  # fmt: skip
 
 
@@ -70,13 +75,13 @@ def _unique(rows: Columns) -> tuple[np.ndarray, int]:
     return order[first].astype(np.int32), int(len(order) - first.sum())
 
 
-def _groups(labels: np.ndarray, opening: np.ndarray) -> np.ndarray:
-    """The group key of each row; near duplicates and rows with the same opening share a group."""
-    order, same = sort_equal(opening)
+def _groups(labels: np.ndarray, family: np.ndarray) -> np.ndarray:
+    """The group key of each row; near duplicates and rows of one family share a group."""
+    order, same = sort_equal(family)
     labels = join(labels, order[:-1][same[1:]], order[1:][same[1:]])
     del order, same
     key = np.full(len(labels), np.iinfo(np.uint64).max, np.uint64)
-    np.minimum.at(key, labels, opening)
+    np.minimum.at(key, labels, family)
     return key[labels]
 
 

@@ -8,6 +8,7 @@ import orjson
 import xxhash
 
 from hafs.chat import TEXT_ROLE, Conversation, Message
+from hafs.data.siblings import template_key
 
 PERMUTATIONS = 64
 _WINDOW = 16  # bytes of a shingle: two to three words
@@ -21,6 +22,7 @@ class RowKeys(NamedTuple):
     content: int  # the whole conversation: equal means exact duplicate
     exact: int  # the conversation byte for byte
     opening: int  # the first user turn, or the row's own `split_group`: rows that share it stay in one split
+    template: int  # of the first user turn, with numbers and names masked; the opening if it has none
     prompt: int  # everything before the last answer: equal with another answer is a conflict
 
 
@@ -45,7 +47,7 @@ def keys_of(
         content, exact = (
             _hash(f"{a:x}\x1e{b:x}") for a, b in ((ours.content, theirs.content), (ours.exact, theirs.exact))
         )
-        return RowKeys(content, exact, ours.opening, content), said + b" " + worse
+        return RowKeys(content, exact, ours.opening, ours.template, content), said + b" " + worse
     turns = [(_role(message), normalize(_said(message))) for message in conversation]
     parts = [f"{role}\x1f{text}" for role, text in turns]
     content = _hash("\x1e".join(parts))
@@ -53,10 +55,12 @@ def keys_of(
     said = " ".join(text for role, text in turns if role != "system").encode()
     family = group_key(split_group) if isinstance(split_group, str) and split_group else None
     if turns[0][0] == TEXT_ROLE:
-        return RowKeys(content, exact, family or content, content), said
-    opening = family or _hash(next(text for role, text in turns if role == "user"))
+        return RowKeys(content, exact, family or content, family or content, content), said
+    first = next(text for role, text in turns if role == "user")
+    opening = family or _hash(first)
+    template = family or template_key(first, opening)
     prompt = _hash("\x1e".join(parts[:-1]))
-    return RowKeys(content, exact, opening, prompt), said
+    return RowKeys(content, exact, opening, template, prompt), said
 
 
 def _role(message: Message) -> str:

@@ -31,8 +31,8 @@ _CHUNK_ROWS, _CHUNK_BYTES = 1000, 1 << 19
 _EXCERPT = 160  # characters of a rejected row that rejected.jsonl repeats
 _EXAMPLES = 3  # for each reason
 _FILES_TO_GROUP = 10  # from so many text files on, a file is in one split as a whole
-ROW_COLUMNS = {"content": "<u8", "exact": "<u8", "opening": "<u8", "prompt": "<u8", "file": "<u2", "line": "<u4",
-               "spool": "<i8", "spool_size": "<i4"}  # fmt: skip
+ROW_COLUMNS = {"content": "<u8", "exact": "<u8", "opening": "<u8", "template": "<u8", "prompt": "<u8",
+               "file": "<u2", "line": "<u4", "spool": "<i8", "spool_size": "<i4"}  # fmt: skip
 SAMPLE_COLUMNS = {"row": "<i4", "id": "<u8", "start": "<i8", "length": "<i4", "supervised": "<i4",
                   "spool": "<i8", "spool_size": "<i4", "rejected": "<i4", "sampled": "<i1"}  # fmt: skip
 

@@ -18,12 +18,12 @@ from hafs.data.dataset import Dataset
 from hafs.data.ingest import Ingest
 from hafs.data.outcomes import IngestCounts
 from hafs.data.report import DataReport, SplitSize, histogram, percentiles
-from hafs.data.samples import COLUMNS, Split, read_entry
+from hafs.data.samples import COLUMNS, FAMILY, Split, read_entry
 from hafs.data.size import decided_options, files_of, remember
 from hafs.data.store import cached, load_array, release_memory
 
 VERSION = 5  # what decides the training data; a change makes every recorded fingerprint differ
-_LAYOUT = 3  # format of the cache; old entries are ignored after a change
+_LAYOUT = 4  # format of the cache; old entries are ignored after a change
 _VERSION_OF_01 = 2  # in release 0.1
 _SHOWN_TOKENS = 400  # preferred maximum length of the sample in the report
 
@@ -138,11 +138,14 @@ def _write_splits(folder: Path, ingest: Ingest, assigned: Assignment, digests: l
     row_split = np.full(ingest.row_count, -1, np.int8)
     row_split[assigned.rows] = assigned.split
     sample_split = row_split[samples.load("row")]
+    families = np.zeros(ingest.row_count, np.uint64)
+    families[assigned.rows] = assigned.family
     for code, name in enumerate(SPLITS):
         mine = np.flatnonzero(sample_split == code).astype(np.int32)
         mine = mine[np.argsort(samples.load("id")[mine], kind="stable")]
         for column in COLUMNS:
             np.save(folder / f"{name}-{column}.npy", samples.load(column)[mine], allow_pickle=False)
+        np.save(folder / f"{name}-{FAMILY}.npy", families[samples.load("row")[mine]], allow_pickle=False)
         for digest in digests:
             digest.update(name.encode() + samples.load("id")[mine].tobytes())
             digest.update(ingest.rows.load("exact")[samples.load("row")[mine]].tobytes())
@@ -218,9 +221,15 @@ def _grouping_notes(assigned: Assignment) -> list[str]:
     rows, groups = len(assigned.rows), sum(assigned.groups)
     if 0 < groups < 3:
         return [f"only {groups} group(s) of alike rows: everything is for training, nothing is held out"]
+    found = []
     if assigned.largest > max(1, 0.2 * rows):
-        return [f"one group of alike rows holds {assigned.largest:,} of {rows:,}; it stays in one split whole"]
-    return []
+        found.append(f"one group of alike rows holds {assigned.largest:,} of {rows:,}; it stays in one split whole")
+    if assigned.common_template:
+        found.append(
+            f"{assigned.common_template:,} of {rows:,} questions differ only in numbers and names: the test split asks "
+            "training's questions with other ones"
+        )
+    return found
 
 
 def _ranked(counter: Counter[str]) -> dict[str, int]:

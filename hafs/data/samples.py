@@ -14,6 +14,8 @@ from hafs.data.store import load_array
 
 COLUMNS = ("id", "start", "length", "supervised", "spool", "spool_size", "rejected", "sampled")
 """Arrays that a split consists of, one file each."""
+FAMILY = "family"
+"""One more: the key of each sample's question, or of its template."""
 
 
 class Sample(NamedTuple):
@@ -70,6 +72,7 @@ class Split(torch.utils.data.Dataset[Sample]):
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
         self._columns = {column: load_array(folder / f"{name}-{column}.npy") for column in COLUMNS}
+        self._family = load_array(folder / f"{name}-{FAMILY}.npy")
         self._tokens, self._flags = load_array(folder / "tokens.npy"), load_array(folder / "supervised.npy")
         self.lengths, self.supervised = np.array(self._columns["length"]), np.array(self._columns["supervised"])
         self.rejected_lengths = np.array(self._columns["rejected"])
@@ -113,6 +116,10 @@ class Split(torch.utils.data.Dataset[Sample]):
         """The messages of a preference row's worse answer; None for other rows."""
         stored = self._entry(place).get("rejected")
         return stored and tuple(map(Message.of_list, stored))
+
+    def family(self, place: int) -> str:
+        """16 hex digits that samples share whose questions are the same, or differ only in numbers and names."""
+        return f"{int(self._family[place]):016x}"
 
     def metadata(self, place: int) -> dict[str, Any]:
         """The keys of the sample's row that its format does not use."""

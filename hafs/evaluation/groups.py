@@ -1,11 +1,11 @@
-"""Groups of rows: rows with one prompt or one `split_group` belong together, as in the dataset's splits."""
+"""Groups of rows: rows with one prompt, one template or one `split_group` belong together, as in the splits."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from hafs.chat import TEXT_ROLE, Conversation
-from hafs.data.content import keys_of, normalize
+from hafs.data.content import normalize
 from hafs.data.dataset import Dataset
 from hafs.data.samples import Split
 from hafs.evaluation.metrics import Said
@@ -13,8 +13,7 @@ from hafs.evaluation.metrics import Said
 
 def group_in(split: Split, place: int) -> str:
     """The group of a row of a split."""
-    keys, _ = keys_of(split.conversation(place), split.metadata(place).get("split_group"))
-    return f"{keys.opening:016x}"
+    return split.family(place)
 
 
 def syntax_in(split: Split, place: int, dataset: Dataset) -> str:
