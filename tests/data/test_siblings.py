@@ -21,7 +21,9 @@ def test_questions_that_differ_in_numbers_and_names_have_one_template(one, other
     assert template_of(one) == template_of(other)
 
 
-@pytest.mark.parametrize("question", ["What is Bread?", "Add 3 to 4", "Why is my crumb gummy and wet?", "x" * 500 + " 1"])
+@pytest.mark.parametrize(
+    "question", ["What is Bread?", "Add 3 to 4", "Why is my crumb gummy and wet?", "x" * 500 + " 1"]
+)
 def test_a_question_without_names_or_with_little_else_has_no_template(question):
     assert template_of(question) is None
 
