@@ -70,7 +70,7 @@ def timeline(receipt: dict[str, Any]) -> str:
 
 def _calls(part: dict[str, Any]) -> str:
     said = [
-        f"{a['provider']} {a['model']}{_with(a.get('adapter'))}{_without(a.get('without_adapter'))}"
+        f"{a['provider']} {a['model']}{_with(a.get('adapter'))}{_without(a.get('without_adapter'))}{_queued(a)}"
         for a in part["attempts"]
         if a["outcome"] == "answered"
     ]
@@ -90,6 +90,11 @@ def _with(adapter: str | None) -> str:
 
 def _without(adapter: str | None) -> str:
     return f" WITHOUT {adapter}, which this server does not serve" if adapter else ""
+
+
+def _queued(attempt: dict[str, Any]) -> str:
+    waited = attempt.get("queued_seconds", 0.0)
+    return f" after {waited:.1f} s in the queue" if waited >= 0.05 else ""
 
 
 def totals(receipt: dict[str, Any]) -> str:

@@ -1,11 +1,12 @@
 """The attempts of one request: provider, outcome, time, tokens and cost."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hafs.providers.candidate_queue import Candidate
 from hafs.providers.provider_error import ProviderError
+from hafs.providers.queue_wait import QueueWait
 from hafs.providers.served_adapters import SERVED
 
 
@@ -23,7 +24,11 @@ class Attempt:
     """The HTTP status of an error, if there was one."""
     seconds: float = 0.0
     first_token_seconds: float | None = None
-    """Time to first token of a stream."""
+    """Time to first token of a stream, from when the host could work on it."""
+    wait: QueueWait = field(default_factory=QueueWait, repr=False)
+    """Its time in a queue of hafs, before a host of this machine."""
+    queued_seconds: float = 0.0
+    """The length of that wait when the call ended."""
     tokens: tuple[int, int] | None = None
     """Input and output tokens; None: the host did not report them."""
     cost: float | Literal["unknown"] = "unknown"
@@ -52,6 +57,8 @@ class Attempt:
         }
         if self.first_token_seconds is not None:
             facts["first_token_seconds"] = round(self.first_token_seconds, 4)
+        if self.queued_seconds:
+            facts["queued_seconds"] = round(self.queued_seconds, 4)
         if self.said:
             facts["said"] = self.said
         if self.status:
@@ -66,9 +73,13 @@ class Attempt:
             facts["left_out"] = list(self.left_out)
         return facts
 
+    def taken(self, now: float) -> float:
+        """Seconds that the host has had so far, without the wait in a queue of hafs."""
+        return now - self.began - self.wait.seconds
+
     def ended(self, now: float, error: ProviderError | None = None) -> None:
         """Record how the call ended."""
-        self.seconds = now - self.began
+        self.seconds, self.queued_seconds = now - self.began, self.wait.seconds
         if error is not None:
             self.outcome, self.said, self.status = error.kind, error.said, error.status
             price = self.candidate.provider.price

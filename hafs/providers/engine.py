@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from hafs.chat import end_tokens
 from hafs.core.errors import HafsError
 from hafs.modeling.generation import rest
-from hafs.modeling.generation.decoder import Decoder, Token
+from hafs.modeling.generation.decoder import Decoder, Generation, Token
 from hafs.providers.classify import unsent
 from hafs.providers.job import Job
 from hafs.providers.provider_error import ProviderError
@@ -155,7 +155,11 @@ class Engine:
         self._decoder = self._new_decoder()
 
     def _new_decoder(self) -> Decoder:
-        return Decoder(self._net, ends=self._ends, rows=self._rows)
+        return Decoder(self._net, ends=self._ends, rows=self._rows, admitted=self._admitted)
+
+    def _admitted(self, rows: Sequence[Generation]) -> None:
+        for row in rows:
+            self._jobs[id(row)].admit()
 
     def _take_in(self) -> None:
         with self._changed:

@@ -71,7 +71,8 @@ class FailoverRequest:
         while True:
             candidate = await self._next()
             with self._attempt(candidate) as attempt:
-                generation = await within(self._generation(attempt), self._limit(candidate), "no complete answer")
+                work, limit, latest = self._generation(attempt), self._limit(candidate), self.queue.deadline
+                generation = await within(work, limit, "no complete answer", wait=attempt.wait, latest=latest)
                 attempt.count(getattr(generation.message, "usage_metadata", None), cost_of(generation))
                 attempt.served(generation.generation_info or {})
                 check_ending(finish_of(generation), has_content(generation.message))
@@ -174,7 +175,7 @@ class FailoverRequest:
                     blank += text
                     if not blank.strip():
                         continue
-                    text, attempt.first_token_seconds = blank, now() - attempt.began
+                    text, attempt.first_token_seconds = blank, attempt.taken(now())
                 if text:
                     yield text
 
@@ -188,16 +189,16 @@ class FailoverRequest:
         async with aclosing(chunks):  # type: ignore[type-var]
             while True:
                 if attempt.first_token_seconds is None and not attempt.alive:
-                    limit, why = attempt.began + first, "no first token"
+                    limit, why = attempt.began + attempt.wait.seconds + first, "no first token"
                 else:
                     limit, why = now() + policy.idle_seconds, "no further token"
                 try:
-                    chunk = await within(anext(chunks), min(limit, self.queue.deadline), why)
+                    chunk = await within(anext(chunks), limit, why, wait=attempt.wait, latest=self.queue.deadline)
                 except StopAsyncIteration:
                     return
                 count += 1
                 yield chunk
-                took = now() - attempt.began
+                took = attempt.taken(now())
                 if took > policy.attempt_seconds and count < policy.slow_tokens_per_second * took and others:
                     raise ProviderError("timeout", f"only {count} pieces in {took:.0f} s")
 
@@ -233,7 +234,8 @@ class FailoverRequest:
     def _cut_short(self, attempt: Attempt) -> bool:
         """Whether the request's deadline ended a call before the policy's own timeouts."""
         patience = min(self.policy.first_token_seconds, self.policy.attempt_seconds)
-        return attempt.outcome == "timeout" and now() >= self.queue.deadline and attempt.seconds < patience
+        took = attempt.seconds - attempt.queued_seconds
+        return attempt.outcome == "timeout" and now() >= self.queue.deadline and took < patience
 
     def _settle(self, attempt: Attempt) -> None:
         """Record an answer in the ledger, once."""

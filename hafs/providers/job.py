@@ -53,6 +53,7 @@ class Job:
         grammar: Grammar | None = None,
     ) -> None:
         self.adapter, self.deadline, self.tell = adapter, deadline, tell
+        self.admit: Callable[[], None] = lambda: None  # called when the request no longer waits for others
         self.row = Generation(prompt, adapter=None, limit=limit, sampling=sampling, grammar=grammar)
         self.stop = StopWords(stop)
         self.control_tokens = control_tokens

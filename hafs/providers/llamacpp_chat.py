@@ -26,6 +26,7 @@ from hafs.providers.openai_client import OpenAIClient
 from hafs.providers.plain_messages import text_of
 from hafs.providers.prompted_tools import ToolCallParser, knows_tools, prompted, schema_of, system_first
 from hafs.providers.provider_error import ProviderError
+from hafs.providers.queue_wait import announced_wait
 from hafs.providers.structured import Method, structured
 from hafs.providers.tracing import Callbacks
 
@@ -112,13 +113,17 @@ class LlamaChat(Bridged):
 
     @asynccontextmanager
     async def _client_of(self) -> AsyncIterator[OpenAIClient]:
-        """A client of a server that has the adapter; starting one does not block the event loop."""
+        """A client of a server with the adapter, in its turn; starting one does not block the event loop."""
+        wait = announced_wait()
         with before_sending():
-            served = await asyncio.to_thread(self._enter)
-        try:
-            yield self._client(served)
-        finally:
-            self.servers.leave(served)
+            ready = await asyncio.to_thread(lambda: self.servers)
+        async with ready.turns.turn(self.adapter, wait):
+            with before_sending():
+                served = await asyncio.to_thread(self._enter)
+            try:
+                yield self._client(served)
+            finally:
+                ready.leave(served)
 
     def _enter(self) -> RunningServer:
         _ = self.control, self.shows_tools, self.ends

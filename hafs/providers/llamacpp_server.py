@@ -18,6 +18,7 @@ from typing import Any
 from hafs.core.errors import RunError
 from hafs.modeling.gguf import Kind
 from hafs.modeling.gguf.cache import adapter_file, base_file
+from hafs.providers.adapter_turns import AdapterTurns
 
 
 @dataclass(eq=False)
@@ -57,6 +58,7 @@ class Servers:
     ) -> None:
         self.base, self.context, self.slots, self.threads, self.template = base, context, slots, threads, template
         self.kind: Kind = kind
+        self.turns = AdapterTurns(slots)
         self._lock = threading.Lock()
         self._current: RunningServer | None = None
         atexit.register(self.close)

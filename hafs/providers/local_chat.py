@@ -30,6 +30,7 @@ from hafs.providers.local_names import known_model
 from hafs.providers.local_tools import AnswerRequest, answer_request
 from hafs.providers.plain_messages import conversation_of
 from hafs.providers.provider_error import ProviderError
+from hafs.providers.queue_wait import announced_wait
 from hafs.providers.structured import Method, structured
 from hafs.providers.tracing import Callbacks
 
@@ -108,8 +109,8 @@ class LocalChat(Bridged):
         with before_sending():
             asked = self._request(messages, words)
             job = self._job(asked, stop or self.stop or [], tell, words)
-        self.engine.submit(job)
         try:
+            self._submit(job)
             while True:
                 said = await heard.get()
                 if isinstance(said, Exception):
@@ -126,6 +127,19 @@ class LocalChat(Bridged):
                     return
         finally:
             self.engine.cancel(job)
+
+    def _submit(self, job: Job) -> None:
+        """Queue a request; if others are before it, its wait ends when the engine admits it."""
+        wait, loop = announced_wait(), asyncio.get_running_loop()
+
+        def admit() -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(wait.end)
+
+        if self.engine.busy:
+            job.admit = admit
+            wait.begin()
+        self.engine.submit(job)
 
     async def answer(
         self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None

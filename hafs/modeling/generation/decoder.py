@@ -79,10 +79,14 @@ class Decoder:
         net: A model at rest, with its adapters.
         ends: Token ids that end an answer.
         rows: The number of concurrent rows, if their keys and values fit in memory; others wait.
+        admitted: Called with rows that stop waiting, before their prompts are read.
     """
 
-    def __init__(self, net: Any, *, ends: Iterable[int], rows: int = 16) -> None:
-        self.net, self.ends, self.rows = net, frozenset(ends), rows
+    def __init__(
+        self, net: Any, *, ends: Iterable[int], rows: int = 16,
+        admitted: Callable[[Sequence[Generation]], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self.net, self.ends, self.rows, self._admitted = net, frozenset(ends), rows, admitted
         self.model, self.head, self.cache = (
             model_parts.decoder_of(net),
             model_parts.head(net),
@@ -124,6 +128,7 @@ class Decoder:
             told = self._within_memory(lambda _: self._continue(), self.running) if self.running else []
             joining = self._next_joining()
             if joining:
+                self._admitted(joining)
                 told += self._within_memory(self._join, joining)
         self._leave([row for row in self.running if row.finish])
         if not self:
