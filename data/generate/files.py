@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from . import asm, debug, routing, suite, yaze
+from . import asm, debug, first, routing, suite, yaze
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
@@ -12,15 +12,19 @@ def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 def contents(seed: int) -> dict[str, bytes]:
-    """File name to bytes: four datasets, lessons for routers, the description of the tools, and the routines' cases.
+    """File name to bytes: five datasets, lessons for routers, the description of the tools, and the routines' cases.
 
     The cases hold machine code, so that they are left out where there is no assembler.
     """
-    rows = asm.build(seed)
-    cases = {} if asm.missing() else {"alttp_asm.cases.jsonl": _lines(asm.case_records(rows, seed))}
+    rows, short = asm.build(seed), first.build(seed)
+    cases = {}
+    if not asm.missing():
+        cases["alttp_asm.cases.jsonl"] = _lines(asm.case_records(rows, seed))
+        cases["first_routines.cases.jsonl"] = _lines(first.case_records(short))
     return {
         "alttp_asm.jsonl": _lines(asm.records(rows)),
         "alttp_asm.asar.jsonl": _lines(asm.asar_records(rows, seed)),
+        "first_routines.jsonl": _lines(first.records(short)),
         **cases,
         "rom_tasks.jsonl": _lines(suite.records(seed)),
         "yaze_tools.jsonl": _lines(yaze.records(seed)),

@@ -23,6 +23,7 @@ SEED = 7
 COUNTS = {
     "alttp_asm": 800,
     "alttp_asm.asar": 848,
+    "first_routines": 540,
     "yaze_tools": 500,
     "debug": 320,
     "routing": 400,
@@ -88,7 +89,7 @@ def test_each_sample_has_its_rows_and_keys_and_stays_small(name):
     rows = rows_of(name)
     assert len(rows) == COUNTS[name]
     keys = {"messages", "tools"} if name == "yaze_tools" else {"instruction", "input", "output"}
-    keys |= {"split_group"} if name.startswith(("routing", "alttp_asm")) else set()
+    keys |= {"split_group"} if name.startswith(("routing", "alttp_asm", "first")) else set()
     keys |= {"syntax"} if name.endswith(".asar") else set()
     assert all(set(row) == keys for row in rows)
     assert all(prompt_of(row).strip() and answer_of(row).strip() for row in rows)

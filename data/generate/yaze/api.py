@@ -7,9 +7,9 @@ agent adds `--format=json` to each call itself, so no tool here has a `format`.
 
 from typing import Any
 
-TYPES = ("overworld", "dungeon", "entrance", "room", "sprite", "palette", "item")
-ROOMS, MAPS, TILES = 0x128, 0xA0, 0xEA8
-"""How many there are; numbers start at 0."""
+from hafs.evaluation.rom.editor import MAPS, ROOMS, TILES, TYPES
+
+__all__ = ["API", "MAPS", "ROOMS", "TILES", "TYPES", "offered"]
 
 
 def _text(said: str, **more: Any) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from hafs.evaluation.rom import editor
+
 from ..dice import Dice
-from . import editor
 from .api import TYPES
 
 PLURAL = {

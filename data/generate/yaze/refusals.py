@@ -1,7 +1,8 @@
 """Requests that no call answers: a number is out of range, something is missing, or the tools cannot do it."""
 
+from hafs.evaluation.rom import editor
+
 from ..dice import Dice
-from . import editor
 from .api import MAPS, ROOMS, TILES
 from .questions import typed
 

@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
+from hafs.evaluation.rom import editor
+
 from ..dice import Dice
-from . import editor
 from .questions import Case, described_map, described_room, listed_warps, room_sprites, told_sprites, told_warps, typed
 
 Message = dict[str, Any]

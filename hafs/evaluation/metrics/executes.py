@@ -1,4 +1,4 @@
-"""Executes: the routine in an answer does what was asked, as an emulated 65816 shows."""
+"""Executes: what an answer does is what was asked, as an emulated 65816 or a fake of the editor shows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +11,24 @@ from hafs.evaluation.metrics import Metric, Parts, Said
 from hafs.evaluation.rom.bench import RomJob, check_all
 from hafs.evaluation.rom.case_book import RowCases, key_of, read_book
 from hafs.evaluation.rom.check import NO_CODE, Executed
+from hafs.evaluation.rom.fake_editor import FakeEditor, same_effect
 from hafs.evaluation.rom.source import code_of, dialect, guessed_note, is_whole
 from hafs.evaluation.rom.task import RomTask
 from hafs.evaluation.rom.toolchain import missing
 
+EDITOR = FakeEditor()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Executes(Metric):
-    """Share of answers whose routine passes every case of its row, over the rows that have cases.
+    """Share of answers that do what was asked, over the rows whose answers can be run.
 
-    Assembled, run, and compared: memory, registers, flags that were asked for; widths, D, data bank and stack given
-    back; nothing else changed; within limits of instructions and bytes. An answer that repeats the prompt's code is
-    wrong.
+    Rows with cases: the routine is assembled, run, and compared: memory, registers, flags that were asked for; widths,
+    D, data bank and stack given back; nothing else changed; within limits of instructions and bytes. An answer that
+    repeats the prompt's code is wrong.
+
+    Rows that offer tools of the YAZE editor: the calls run on a fake of it, and return what the row's own calls return;
+    no call where the user is owed words. An answer that sums up a result is not counted.
     """
 
     cases: Sequence[str]
@@ -55,6 +61,8 @@ class Executes(Metric):
 
     def parts(self, said: Said) -> Parts | None:
         """1 or 0."""
+        if said.answer is not None and asks_the_editor(said):
+            return Parts(float(same_effect(said.expected_calls, said.calls, EDITOR)))
         if said.answer is None or not self.applies(said):
             return None
         return Parts(float(self.right(said, said.answer)))
@@ -64,7 +72,7 @@ class Executes(Metric):
         return self.verdicts([(said.prompt, text, _syntax(said))])[0].right
 
     def applies(self, said: Said) -> bool:
-        """Whether the row has cases."""
+        """Whether the row has cases for a routine."""
         return asked_in(said.prompt) in self._book()
 
     def verdicts(
@@ -98,6 +106,13 @@ class Executes(Metric):
 def _syntax(said: Said) -> str:
     """The dialect of the row; if it names none, it is guessed from the reference."""
     return dialect(said.syntax, code_of(said.reference))
+
+
+def asks_the_editor(said: Said) -> bool:
+    """Whether a row offers tools of the editor alone, and a call or a refusal is due: not the words for a result."""
+    offered = {tool["function"]["name"] for tool in said.prompt[0].tools} if said.prompt else set()
+    due = bool(said.expected_calls) or (bool(offered) and said.prompt[-1].role == "user")
+    return due and bool(offered) and offered <= EDITOR.tools
 
 
 def asked_in(prompt: Conversation | str) -> str:

@@ -1,11 +1,15 @@
-"""What the editor answers: results of the seven tools over invented projects, shortened to what the rows talk about."""
+"""What the YAZE editor's seven tools answer, over invented projects; shortened to what the tool sample talks about."""
 
 from typing import Any
 
-from ..dice import Dice
-from .api import MAPS, ROOMS, TILES
+from hafs.evaluation.rom.dice import Dice
 
 Result = dict[str, Any]
+
+TYPES = ("overworld", "dungeon", "entrance", "room", "sprite", "palette", "item")
+"""Kinds of label."""
+ROOMS, MAPS, TILES = 0x128, 0xA0, 0xEA8
+"""How many there are; numbers start at 0."""
 
 SPRITES = {
     "0x0D": "Buzzblob",
@@ -83,6 +87,11 @@ def number(kind: str, d: Dice) -> str:
 def name(kind: str, d: Dice) -> str:
     """An invented label."""
     return f"{d.of(_ADJECTIVES)} {d.of(_PLACES[kind])}"
+
+
+def names(kind: str) -> list[str]:
+    """Every label that `name` may invent."""
+    return [f"{adjective} {place}" for adjective in _ADJECTIVES for place in _PLACES[kind]]
 
 
 def labels(kind: str, d: Dice) -> Result:
