@@ -21,6 +21,7 @@ def contents(seed: int) -> dict[str, bytes]:
     if not asm.missing():
         cases["alttp_asm.cases.jsonl"] = _lines(asm.case_records(rows, seed))
         cases["first_routines.cases.jsonl"] = _lines(first.case_records(short))
+        cases["debug.cases.jsonl"] = _lines(debug.case_records(debug.cases(seed)))
     return {
         "alttp_asm.jsonl": _lines(asm.records(rows)),
         "alttp_asm.asar.jsonl": _lines(asm.asar_records(rows, seed)),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from hafs.evaluation.metrics import Metric, Said
 
-CHECKS = ("executes", "tool_calls_same", "diagnosis", "assembles")
+CHECKS = ("executes", "tool_calls_same", "repairs", "diagnosis", "assembles")
 """Metrics that say of one answer whether it is right, the most telling first."""
 
 

@@ -23,7 +23,7 @@ SEED = 7
 COUNTS = {
     "alttp_asm": 800,
     "alttp_asm.asar": 848,
-    "first_routines": 540,
+    "first_routines": 648,
     "yaze_tools": 500,
     "debug": 320,
     "routing": 400,

@@ -28,7 +28,7 @@ def row_cases(rows: Sequence[Row]) -> list[RowCases]:
     asked = [row for row in rows if row.runs and "```asm" in row.output]
     texts = sorted({text for row in asked for text in (row.code, row.broken, row.equal) if text})
     code = dict(zip(texts, assemble(texts), strict=True))
-    return [_cases(row, code[row.code], [code[t] for t in (row.broken, row.equal) if t]) for row in asked]
+    return [cases_of(row, code[row.code], [code[t] for t in (row.broken, row.equal) if t]) for row in asked]
 
 
 def prompt_of(row: Row) -> str:
@@ -36,7 +36,8 @@ def prompt_of(row: Row) -> str:
     return f"{row.instruction}\n\n{row.input}" if row.input.strip() else row.instruction
 
 
-def _cases(row: Row, code: bytes, shown: Sequence[bytes]) -> RowCases:
+def cases_of(row: Row, code: bytes, shown: Sequence[bytes]) -> RowCases:
+    """The cases of one row, from its runs, its machine code and that of the code in its prompt."""
     cases = [pinned(code, case, whole=bool(row.broken or row.equal)) for case in row.runs]
     ends = observed(code, cases)
     for seed in range(1, 9):

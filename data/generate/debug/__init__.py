@@ -4,8 +4,9 @@ from ..dice import Dice
 from . import build as build_faults
 from . import running, stack, system
 from .case import CAUSES, Case
+from .fixes import case_records
 
-__all__ = ["CAUSES", "Case", "cases", "records"]
+__all__ = ["CAUSES", "Case", "case_records", "cases", "records"]
 
 MODULES = (build_faults, running, stack, system)
 COUNT = 320

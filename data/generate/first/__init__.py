@@ -40,8 +40,9 @@ def _row(d: Dice, operation: Operation, form: str, width: int) -> Row:
         source, here = _place(d, form)
     number, back = d.between(2, 250) | (d.between(1, 250) << 8 if width == 16 else 0), d.pick("rts", "rtl")
     mask = (1 << width) - 1
-    spelled = x2(number) if width == 8 else x4(number)
-    body = operation.code.format(t=there, s=here, n=spelled, ones=x2(mask) if width == 8 else x4(mask))
+    spell = x2 if width == 8 else x4
+    spelled = spell(number)
+    body = operation.code.format(t=there, s=here, n=spelled, ones=spell(mask), zero=spell(0))
     code = asm(f"rep #$20 | {body} | sep #$20 | {back}" if width == 16 else f"{body} | {back}")
     thing = "byte" if width == 8 else "word"
     words = d.of(operation.words).format(t=there, s=here, n=spelled, thing=thing)

@@ -9,7 +9,10 @@ Result = Callable[[int, int, int, int], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One operation; `{t}` is the place that changes, `{s}` the other place, `{n}` the number, `{ones}` all bits."""
+    """One operation.
+
+    `{t}` is the place that changes, `{s}` the other place, `{n}` the number, `{ones}` all bits set, `{zero}` none.
+    """
 
     name: str
     words: tuple[str, ...]
@@ -22,37 +25,37 @@ class Operation:
 OPERATIONS = (
     Operation(
         name="set",
-        words=("Set the {thing} at {t} to {n}.", "Store {n} in the {thing} at {t}."),
+        words=("Set the {thing} at {t} to the number {n}.", "Store the number {n} in the {thing} at {t}."),
         code="lda #{n} | sta {t}",
         result=lambda old, other, n, ones: n,
     ),
     Operation(
         name="add",
-        words=("Add {n} to the {thing} at {t}.", "Increase the {thing} at {t} by {n}."),
+        words=("Add the number {n} to the {thing} at {t}.", "Increase the {thing} at {t} by the number {n}."),
         code="lda {t} | clc | adc #{n} | sta {t}",
         result=lambda old, other, n, ones: old + n,
     ),
     Operation(
         name="subtract",
-        words=("Subtract {n} from the {thing} at {t}.", "Decrease the {thing} at {t} by {n}."),
+        words=("Subtract the number {n} from the {thing} at {t}.", "Decrease the {thing} at {t} by the number {n}."),
         code="lda {t} | sec | sbc #{n} | sta {t}",
         result=lambda old, other, n, ones: old - n,
     ),
     Operation(
         name="and",
-        words=("AND the {thing} at {t} with {n}.", "Keep only the bits {n} of the {thing} at {t}."),
+        words=("AND the {thing} at {t} with the number {n}.", "Mask the {thing} at {t} with the number {n}."),
         code="lda {t} | and #{n} | sta {t}",
         result=lambda old, other, n, ones: old & n,
     ),
     Operation(
         name="or",
-        words=("OR the {thing} at {t} with {n}.", "Set the bits {n} in the {thing} at {t}."),
+        words=("OR the {thing} at {t} with the number {n}.", "OR the number {n} into the {thing} at {t}."),
         code="lda {t} | ora #{n} | sta {t}",
         result=lambda old, other, n, ones: old | n,
     ),
     Operation(
         name="xor",
-        words=("XOR the {thing} at {t} with {n}.", "Toggle the bits {n} in the {thing} at {t}."),
+        words=("XOR the {thing} at {t} with the number {n}.", "XOR the number {n} into the {thing} at {t}."),
         code="lda {t} | eor #{n} | sta {t}",
         result=lambda old, other, n, ones: old ^ n,
     ),
@@ -89,21 +92,39 @@ OPERATIONS = (
     ),
     Operation(
         name="double",
-        words=("Double the {thing} at {t}.", "Shift the {thing} at {t} left by one."),
+        words=("Double the {thing} at {t}.", "Shift the {thing} at {t} left once."),
         code="lda {t} | asl a | sta {t}",
         result=lambda old, other, n, ones: old << 1,
     ),
     Operation(
         name="halve",
-        words=("Halve the unsigned {thing} at {t}.", "Shift the {thing} at {t} right by one."),
+        words=("Halve the unsigned {thing} at {t}.", "Shift the {thing} at {t} right once."),
         code="lda {t} | lsr a | sta {t}",
         result=lambda old, other, n, ones: old >> 1,
     ),
     Operation(
         name="quadruple",
-        words=("Multiply the {thing} at {t} by 4.", "Shift the {thing} at {t} left twice."),
+        words=("Quadruple the {thing} at {t}.", "Shift the {thing} at {t} left twice."),
         code="lda {t} | asl a | asl a | sta {t}",
         result=lambda old, other, n, ones: old << 2,
+    ),
+    Operation(
+        name="clear",
+        words=("Clear the {thing} at {t}.", "Store zero in the {thing} at {t}."),
+        code="lda #{zero} | sta {t}",
+        result=lambda old, other, n, ones: 0,
+    ),
+    Operation(
+        name="increment",
+        words=("Increment the {thing} at {t}.", "Add one to the {thing} at {t}."),
+        code="lda {t} | inc a | sta {t}",
+        result=lambda old, other, n, ones: old + 1,
+    ),
+    Operation(
+        name="decrement",
+        words=("Decrement the {thing} at {t}.", "Subtract one from the {thing} at {t}."),
+        code="lda {t} | dec a | sta {t}",
+        result=lambda old, other, n, ones: old - 1,
     ),
     Operation(
         name="invert",
