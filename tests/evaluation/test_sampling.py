@@ -145,6 +145,55 @@ def test_contradictory_options_are_refused(rows):
         command("provider=scripted", "name=run")
     with pytest.raises(ConfigError, match="check=nothing"):
         command("provider=scripted", "check=[nothing]")
+    with pytest.raises(ConfigError, match="check=judge needs a judge"):
+        command("provider=scripted", "check=[judge]")
+
+
+def test_a_json_schema_may_be_the_check(here):
+    rows = [{"instruction": f"Name {i * 7}", "output": json.dumps({"name": f"n{i}"})} for i in range(40)]
+    (here / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    (here / "answer.json").write_text(
+        '{"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}'
+    )
+    words = ("provider=scripted", "metrics=json_schema", "metrics.json_schema.path=answer.json", "check=[json_schema]",
+             "near_duplicate_threshold=1.0")  # fmt: skip
+    command(*words, "providers.scripted.host.otherwise='{\"name\": 5}'", "folder=wrong")
+    command(*words, 'providers.scripted.host.otherwise=\'{"name": "x"}\'', "folder=right")
+    assert not lines(here / "wrong/rows.jsonl")
+    assert {row["origin"]["check"] for row in lines(here / "right/rows.jsonl")} == {"json_schema"}
+    (here / "answer.json").write_text('{"type": 5}')
+    with pytest.raises(ConfigError, match="is no JSON schema"):
+        command(*words, "folder=broken")
+
+
+def test_a_judge_may_be_the_check_and_is_not_asked_again_after_an_interruption(rows, monkeypatch):
+    from hafs.evaluation.sampling import choice
+
+    asked, answered, patience = [], [], [30]
+
+    def ask(prompts):
+        asked.extend(prompts)
+        if len(asked) > patience[0]:
+            raise KeyboardInterrupt
+        answered.extend(prompts)
+        return ["A" if "<answer_b>\nred" in prompt else "B" for prompt in prompts]
+
+    monkeypatch.setattr(choice, "asking", lambda *_: ask)
+    words = ("provider=scripted", "providers.scripted.host.otherwise=red", "judge=pairwise", "check=[judge]",
+             "near_duplicate_threshold=1.0")  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        command(*words)
+    folder = rows / "outputs/samples/jsonl"
+    assert lines(folder / "judgements.jsonl")
+    with (folder / "judgements.jsonl").open("a") as file:
+        file.write('{"key": "cut o')
+    before = set(answered)
+    asked.clear()
+    patience[0] = 1000
+    command(*words)
+    assert before
+    assert not before & set(asked)
+    assert {row["origin"]["check"] for row in lines(folder / "rows.jsonl")} == {"judge"}
 
 
 # what is kept ---------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Builds a sampling from the command's config; refuses contradictory options before anything is loaded."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ from omegaconf import DictConfig
 from hafs.config import build, compose
 from hafs.core.errors import ConfigError
 from hafs.data.prepare import Prepared, prepare
+from hafs.evaluation.judge import Judge, asking
 from hafs.evaluation.metrics import Metric
 from hafs.evaluation.sampling.checking import usable
+from hafs.evaluation.sampling.judging import JudgeCheck
 from hafs.evaluation.sampling.prompts import training_prompts
 from hafs.evaluation.sampling.sampler import Sampler, SamplingPlan
 from hafs.evaluation.subject import Subject, data_of, open_run
@@ -22,6 +24,7 @@ from hafs.providers.provider import Provider
 from hafs.runs.finished import find
 
 FOLDER = Path("outputs/samples")
+JUDGE = "judge"
 _DECIDING = ("tier", "temperature", "top_p", "max_new_tokens", "seed")
 """Settings that decide the answers."""
 Say = Callable[[str], None]
@@ -36,19 +39,16 @@ def chosen(config: DictConfig, say: Say) -> Sampler:
         DataError: The data of the run has changed.
     """
     providers: list[Provider] = [build(node) for node in (config.get("providers") or {}).values()]
-    if config.name is None and not providers:
-        raise ConfigError("nobody is to answer", hint="name=RUN, or provider=openrouter dataset=alttp_asm")
-    if config.name is not None and providers:
-        raise ConfigError(
-            "name= cannot be combined with provider=", hint="name=RUN samples the answers of the run itself"
-        )
-    metrics = usable(_metrics(config), list(config.check))
+    judge: Judge | None = build(config.judge)
+    _refuse_contradictions(config, providers, judge)
     subject = None if config.name is None else open_run(find(config.name, what="sample"))
+    name = subject.name if subject else str(config.dataset.name)
+    folder = Path(config.folder) if config.folder else FOLDER / name
+    metrics = _checks(config, providers, judge, folder)
     data = _data(config, subject)
     if subject is not None:
         providers = [_local(subject, config.concurrency)]
     prompts = training_prompts(data, kept_out=_suite(config.rom_tasks), most=config.prompts)
-    name = subject.name if subject else str(config.dataset.name)
     who = subject.name if subject else ", ".join(f"{p.name} ({p.models[config.tier]})" for p in providers)
     say(f"prompts    {len(prompts):,} of the training split of {name}; {who} answers, {config.k} at most for each")
     say(f"checked by {', '.join(metrics)}")
@@ -58,13 +58,34 @@ def chosen(config: DictConfig, say: Say) -> Sampler:
     )  # fmt: skip
     held_out = [data.splits[split] for split in ("val", "test")]
     return Sampler(
-        Path(config.folder) if config.folder else FOLDER / name,
+        folder,
         prompts,
         model=model,
         metrics=metrics,
         apart=[split.conversation(i) for split in held_out for i in range(len(split))],
         plan=_plan(config, subject, data),
     )
+
+
+def _refuse_contradictions(config: DictConfig, providers: Sequence[Provider], judge: Judge | None) -> None:
+    if config.name is None and not providers:
+        raise ConfigError("nobody is to answer", hint="name=RUN, or provider=openrouter dataset=alttp_asm")
+    if config.name is not None and providers and judge is None:
+        raise ConfigError(
+            "name= cannot be combined with provider=",
+            hint="name=RUN samples the answers of the run itself; with judge=pairwise the providers judge them",
+        )
+    if JUDGE in config.check and judge is None:
+        raise ConfigError("check=judge needs a judge", hint="judge=pairwise provider=openrouter")
+
+
+def _checks(config: DictConfig, providers: Sequence[Provider], judge: Judge | None, folder: Path) -> dict[str, Metric]:
+    """The checks in their order; a judge that is not named comes last."""
+    known, order = _metrics(config), [str(name) for name in config.check]
+    if judge is not None:
+        known[JUDGE] = JudgeCheck(judge, asking(judge, providers, build(config.policy)), folder / "judgements.jsonl")
+        order += [] if JUDGE in order else [JUDGE]
+    return usable(known, order)
 
 
 def _suite(path: str | None) -> list[str]:
