@@ -43,6 +43,7 @@ class StopSignals:
         if threading.current_thread() is threading.main_thread():
             heard = [n for n in MEAN_STOP if signal.getsignal(n) != signal.SIG_IGN]  # nohup means: go on
             self._before = {number: signal.signal(number, self._hear) for number in heard}
+            self._tell, sys.unraisablehook = sys.unraisablehook, self._unraisable
             if started_by_rank_zero():
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return self
@@ -53,6 +54,12 @@ class StopSignals:
             return
         for number, handler in getattr(self, "_before", {}).items():
             signal.signal(number, handler)
+            sys.unraisablehook = self._tell
+
+    def _unraisable(self, told: "sys.UnraisableHookArgs") -> None:
+        """Say nothing of a stop that came while an object was deleted, where no error can rise: `obey()` raises it."""
+        if not isinstance(told.exc_value, StopNow):
+            self._tell(told)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:

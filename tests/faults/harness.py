@@ -28,7 +28,8 @@ TORMENTED = (
 )
 """1 + 2 x 5 + 1 steps; checkpoints at 3, 6 (an epoch's end), 9, 11 and 12."""
 
-os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+_modules = [str(Path(__file__).parent), str(Path(tiny_runs.__file__).parent)]
+os.environ["PYTHONPATH"] = os.pathsep.join([*_modules, os.environ.get("PYTHONPATH", "")])
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["preloaded"])
 
