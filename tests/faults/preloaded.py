@@ -30,7 +30,7 @@ def warm_up():
     """Train once, unheard; then be as before, in one thread."""
     import harness
 
-    arguments, place = sys.argv, os.getcwd()
+    arguments, place, environment = sys.argv, os.getcwd(), dict(os.environ)
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         os.chdir(folder)
@@ -40,6 +40,8 @@ def warm_up():
             hafs.train.main()
         os.chdir(place)
     sys.argv = arguments
+    os.environ.clear()
+    os.environ.update(environment)
     for number, handler in handlers.items():
         if signal.getsignal(number) != handler:
             signal.signal(number, handler)
