@@ -42,15 +42,9 @@ def _modules():
 
 
 def _imported(tree, name, is_package, known):
-    """Modules that a module imports when it is loaded: not in functions, not for type checkers."""
-    todo = list(tree.body)
-    while todo:
-        node = todo.pop()
-        if isinstance(node, ast.If):
-            todo += [] if "TYPE_CHECKING" in ast.unparse(node.test) else [*node.body, *node.orelse]
-        elif isinstance(node, ast.Try | ast.With | ast.ClassDef):
-            todo += node.body
-        elif isinstance(node, ast.Import):
+    """Modules that a module imports anywhere, within functions and for type checkers too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom):
             base = name.split(".")[: len(name.split(".")) - node.level + is_package] if node.level else []
@@ -94,7 +88,7 @@ def test_no_modules_import_each_other_in_a_circle():
 def test_a_circle_of_imports_would_be_found():
     tree = ast.parse("from hafs import b\nif TYPE_CHECKING:\n    from hafs import c\ndef f():\n    from hafs import d")
     known = {"hafs", "hafs.a", "hafs.b", "hafs.c", "hafs.d"}
-    assert set(_imported(tree, "hafs.a", False, known)) == {"hafs.b"}
+    assert set(_imported(tree, "hafs.a", False, known)) == {"hafs.b", "hafs.c", "hafs.d"}
     assert _circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c", "b"]]
 
 

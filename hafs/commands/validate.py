@@ -42,10 +42,8 @@ def validate(config: DictConfig) -> None:
 
     from hafs.config.hydra_command import typed_words
     from hafs.config.next_command import run_name_for, same_data, say_next
-    from hafs.core.errors import DataError
     from hafs.data import report_files, report_terminal
     from hafs.data.prepare import report
-    from hafs.data.remedy import remedy
     from hafs.modeling.weights import cache_folder
 
     dataset, model = build(config.dataset), build(config.model)
@@ -54,8 +52,7 @@ def validate(config: DictConfig) -> None:
     report_terminal.show(found, console)
     for path in report_files.write(found, Path(config.out)):
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
-    if found.refusal:
-        raise DataError(found.refusal, hint=remedy(found))
+    found.raise_refusal()
     words = same_data(typed_words() or [])
     words += _larger_test_split(found) if words and not any("test_fraction" in word for word in words) else []
     say_next("train", *words, f"name={run_name_for(dataset.name)}" if words else "")

@@ -8,6 +8,6 @@ from hafs.config.check import check
 from hafs.config.compose import compose, plain
 from hafs.config.hydra_command import command
 from hafs.config.overrides import RunName
-from hafs.config.tree import conf_folder
+from hafs.config.shipped import conf_folder
 
 __all__ = ["RunName", "build", "check", "command", "compose", "conf_folder", "plain"]

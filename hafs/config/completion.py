@@ -7,7 +7,8 @@ from hydra._internal.core_plugins.bash_completion import BashCompletion
 from hydra._internal.utils import create_config_search_path
 
 from hafs.config.overrides import ALIASES, SEQUENCES, rewrite
-from hafs.config.tree import conf_folder, options, register
+from hafs.config.shipped import conf_folder
+from hafs.config.tree import options, register
 from hafs.core.errors import HafsError
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from hafs.config.tree import conf_folder, options
+from hafs.config.shipped import conf_folder
+from hafs.config.tree import options
 
 
 def help_text(command: str, about: str) -> str:

@@ -23,7 +23,8 @@ from hafs.config.help import help_text
 from hafs.config.hydra_node import guard_hydra
 from hafs.config.overrides import DEMO_COMMANDS, rewrite
 from hafs.config.positional import collect
-from hafs.config.tree import SWEEP, conf_folder, drop_unchosen, register, unread_options
+from hafs.config.shipped import conf_folder
+from hafs.config.tree import SWEEP, drop_unchosen, register, unread_options
 from hafs.core import records
 from hafs.core.cuda_allocator import use_expandable_segments
 from hafs.core.errors import BY_CTRL_C, FAILURE, OUR_BUG, USER_CAN_FIX, ConfigError, HafsError, Interrupted

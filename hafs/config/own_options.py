@@ -22,6 +22,7 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
 from hafs.config.overrides import SEQUENCES
+from hafs.config.shipped import conf_folder
 from hafs.core.errors import ConfigError
 
 BASES = {
@@ -120,7 +121,9 @@ def completed(node: DictConfig, group: str, path: Path) -> DictConfig:
             more["defaults"] = [_here(entry) for entry in node["defaults"]]
         return _with(node, more)
     _refuse_missing(node, group, path)
-    base = OmegaConf.load(_shipped() / group / f"{BASES[group]}.yaml")  # 5e-5 is a number to OmegaConf, text to PyYAML
+    base = OmegaConf.load(
+        conf_folder() / group / f"{BASES[group]}.yaml"
+    )  # 5e-5 is a number to OmegaConf, text to PyYAML
     assert isinstance(base, DictConfig)
     if named:
         base["name"] = path.stem
@@ -214,16 +217,10 @@ def place(path: str) -> str:
 
 def adapter_of(expert: str) -> str:
     """The adapter that an `expert=` option names; empty if it names none, or its file cannot be read."""
-    for folder in (Path("conf"), _shipped()):
+    for folder in (Path("conf"), conf_folder()):
         path = folder / "expert" / f"{expert}.yaml"
         try:
             return str((yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("adapter") or "")
         except (OSError, ValueError, AttributeError, yaml.YAMLError):
             continue
     return ""
-
-
-def _shipped() -> Path:
-    from hafs.config.tree import conf_folder
-
-    return conf_folder()

@@ -12,7 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from hafs.config.overrides import ALIASES, TAKES_A_VALUE
-from hafs.config.tree import conf_folder
+from hafs.config.shipped import conf_folder
 from hafs.core.errors import ConfigError
 
 _FLAG = re.compile(r"^--?[A-Za-z][\w-]*(=.*)?$", re.DOTALL)

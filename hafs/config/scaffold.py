@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hafs.config.check import did_you_mean
-from hafs.config.tree import conf_folder
+from hafs.config.shipped import conf_folder
 from hafs.core import durable
 from hafs.core.errors import ConfigError
 

@@ -20,28 +20,13 @@ from pydantic import TypeAdapter
 from hafs.config import own_options
 from hafs.config.overrides import SEQUENCES, RunName, called_after, name_of_sweep
 from hafs.config.own_options import OwnOptions, register_source
+from hafs.config.shipped import conf_folder, shipped
 from hafs.core.errors import ConfigError
 
 VERSION = "1.3"
 """The version of Hydra's behaviour that `conf/` is written for."""
 _LONGEST_NAME, _LONGEST_SWEEP = 200, 160
 _COMPOSING = threading.Lock()
-_PACKAGE = Path(__file__).resolve().parent.parent
-
-
-def conf_folder() -> Path:
-    """The shipped `conf/`: inside the installed package, or next to it in a source checkout."""
-    candidates = (_PACKAGE / "conf", _PACKAGE.parent / "conf")
-    return next(path for path in candidates if (path / "train.yaml").is_file())
-
-
-def shipped(name: str, edition: str | None = None) -> str:
-    """The path of a file in the shipped `data/`; of its edition, `rows.asar.jsonl` for `asar`, where it has one."""
-    stem, _, suffix = name.rpartition(".")
-    if edition and Path(own := shipped(f"{stem}.{edition}.{suffix}")).exists():
-        return own
-    candidates = (_PACKAGE / "sample_data", _PACKAGE.parent / "data")
-    return str(next((path / name for path in candidates if (path / name).exists()), candidates[-1] / name))
 
 
 class UserConf(SearchPathPlugin):

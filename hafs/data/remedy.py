@@ -1,27 +1,33 @@
 """What to do about data that training refuses, from the most frequent reason for which its rows are rejected."""
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hafs.data.report import DataReport
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 ONE_OBJECT = 'one JSON object per line: {"instruction": "...", "output": "..."}'
 _TABLE = re.compile(r'[\w" ]+([,;|\t][\w" ]+)+')
 _LISTED = "hafs validate lists every such row in rejected.jsonl"
 
 
-def remedy(report: "DataReport") -> str:
-    """How to fix the data, in one line.
+def remedy(
+    rows: int,
+    rejected: Mapping[str, int],
+    examples: Mapping[str, Sequence[Mapping[str, Any]]],
+    enough_length: int | None,
+) -> str:
+    """How to fix data that are rejected, in one line.
 
     Args:
-        report: Of a dataset that is refused.
+        rows: How many were read.
+        rejected: How many of them by reason, the most frequent reason first.
+        examples: By reason, some of the rejected rows: `file`, `excerpt`, `message`.
+        enough_length: Tokens that the longest row needs; None: no row was too long.
     """
-    reason = next(iter(report.rejected), "")
-    example = next(iter(report.reject_examples.get(reason, [])), {})
-    all_rejected = sum(report.rejected.values()) == report.rows
-    if reason == "too_long" and report.enough_length:
-        found = f"dataset.max_length={report.enough_length} includes them, dataset.overlong=split cuts them"
+    reason = next(iter(rejected), "")
+    example = next(iter(examples.get(reason, [])), {})
+    all_rejected = sum(rejected.values()) == rows
+    if reason == "too_long" and enough_length:
+        found = f"dataset.max_length={enough_length} includes them, dataset.overlong=split cuts them"
         return f"{found}; {_LISTED}"
     if all_rejected and reason == "invalid_json":
         return _not_json(str(example.get("file", "")), str(example.get("excerpt", "")))

@@ -146,7 +146,8 @@ class DataReport:
             DataError: The message lists the most frequent reasons with an example's file and line.
         """
         if self.refusal:
-            raise DataError(self.refusal, hint=remedy(self))
+            hint = remedy(self.rows, self.rejected, self.reject_examples, self.enough_length)
+            raise DataError(self.refusal, hint=hint)
 
 
 def percentiles(lengths: np.ndarray) -> dict[str, int]:

@@ -16,8 +16,8 @@ from hafs.core.errors import ConfigError
 from hafs.modeling import model_parts
 from hafs.modeling.adapter import Lora
 from hafs.modeling.auto_class import auto_class
-from hafs.planning.architecture import CATALOGUE, Leaf
 from hafs.planning.config_names import config_object
+from hafs.planning.leaf import CATALOGUE, Leaf
 
 
 def counted(config: Mapping[str, Any]) -> list[Leaf]:

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import warnings
+from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 with warnings.catch_warnings():
@@ -21,7 +22,7 @@ with warnings.catch_warnings():
     import transformers  # noqa: F401
 
     import hafs.train
-    import hafs.training.session  # noqa: F401
+    import hafs.training.session
 
 torch.set_num_threads(1)
 
@@ -30,11 +31,11 @@ def warm_up():
     """Train once, unheard; then be as before, in one thread."""
     import harness
 
-    arguments, place, environment = sys.argv, os.getcwd(), dict(os.environ)
+    arguments, place, environment = sys.argv, Path.cwd(), dict(os.environ)
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
         os.chdir(folder)
-        harness.write_rows(harness.Path(folder))
+        harness.write_rows(Path(folder))
         sys.argv = ["hafs.train", *harness.tiny_runs.with_common("name=run", common=harness.TORMENTED)]
         with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), contextlib.suppress(SystemExit):
             hafs.train.main()
@@ -45,7 +46,7 @@ def warm_up():
     for number, handler in handlers.items():
         if signal.getsignal(number) != handler:
             signal.signal(number, handler)
-    threads = os.listdir("/proc/self/task")
+    threads = list(Path("/proc/self/task").iterdir())
     assert len(threads) == 1, f"{len(threads)} threads are left: a fork would lose them"
 
 

@@ -4,8 +4,9 @@ import pytest
 
 from hafs.config import build, compose
 from hafs.core.errors import ConfigError
-from hafs.planning.architecture import Leaf, architecture_of, config_of, described, entries
+from hafs.planning.architecture import architecture_of, config_of, described, entries
 from hafs.planning.counting import counted
+from hafs.planning.leaf import Leaf
 
 PUBLISHED = {  # parameters, as their model cards and papers give them
     "qwen1_5b": 1_543_714_304,

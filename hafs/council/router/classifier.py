@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from hafs.config.tree import shipped
+from hafs.config.shipped import shipped
 from hafs.core import durable, records
 
 SHIPPED = "router"

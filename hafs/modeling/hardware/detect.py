@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import yaml
 
-from hafs.modeling.hardware import Hardware, machine
+from hafs.modeling.hardware.data_sheet import Hardware, machine
 
 FLOPS_PER_CYCLE = {"avx512f": 32, "avx2": 16}
 """Measured float32 operations per core and cycle."""

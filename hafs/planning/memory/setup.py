@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hafs.planning.architecture import Architecture, Leaf
+from hafs.planning.architecture import Architecture
+from hafs.planning.leaf import Leaf
 
 
 @dataclass(frozen=True, kw_only=True)
