@@ -21,7 +21,7 @@ from hafs.config import compose
 from hafs.core.errors import GateRefused
 from hafs.evaluation.rows import answers, asked, put_to
 from hafs.evaluation.subject import Loaded, data_of, find_run, held_out, open_run
-from hafs.modeling.generation import at_rest
+from hafs.modeling.generation import for_inference
 from hafs.runs import evaluation_record
 
 ALONE = 8
@@ -46,7 +46,7 @@ def main() -> None:
 def speed(name, net, tokenizer, conversations, told, together) -> None:
     prompts = [asked(conversation, tokenizer).prompt for conversation in conversations]
     began = time.perf_counter()
-    with at_rest(net):
+    with for_inference(net):
         given = answers(net, tokenizer, prompts, 64, 1, lambda *_: None)
     alone = (time.perf_counter() - began) / sum(answer.tokens + answer.ended for answer in given)
     same = sum(answer.answer == before for answer, before in zip(given, told, strict=False))
@@ -72,7 +72,7 @@ def agreement(name, net, tokenizer, conversations) -> None:
 def nats_of(net, sample) -> float:
     ids, counted = torch.tensor(sample.tokens.astype(int))[None], torch.tensor(sample.supervised)[None]
     labels = ids.masked_fill(~counted, -100).to(net.device)
-    with torch.no_grad(), at_rest(net):
+    with torch.no_grad(), for_inference(net):
         return float(net(input_ids=ids.to(net.device), labels=labels).loss) * int(counted[:, 1:].sum())
 
 

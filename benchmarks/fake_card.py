@@ -75,8 +75,8 @@ def module_of(net: Any, tokens: int, scales: bool) -> Any:
     run: Any = SimpleNamespace(event=lambda *_, **__: None, checkpoints=SimpleNamespace())
     stop: Any = None
     module = FineTuningModule(
-        net, optimizer=partial(torch.optim.AdamW, lr=1e-4), seed=7, row_tokens=tokens, max_grad_norm=1.0, run=run,
-        tokenizer=None, stop=stop, scales_loss=scales,
+        net, optimizer=partial(torch.optim.AdamW, lr=1e-4), seed=7, micro_batch_tokens=tokens, max_grad_norm=1.0,
+        run=run, tokenizer=None, stop=stop, scales_loss=scales,
     )  # fmt: skip
     module._device = CARD
     trainer = pl.Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, barebones=True)

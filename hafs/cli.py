@@ -33,46 +33,47 @@ def module_of(command: str) -> str:
 
 def main() -> None:
     """Find the command and run it."""
-    words = sys.argv[1:]
-    if words[:1] == ["--complete"]:
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--complete"]:
         from hafs.config.completion import complete
 
         print("\n".join(complete(_completed(os.environ.get("COMP_LINE", "")), [*commands(), *SHORT])))
-    elif words[:2] == ["completion", "bash"]:
+    elif arguments[:2] == ["completion", "bash"]:
         print(COMPLETION, end="")
-    elif not words or words[0] in ("-h", "--help"):
+    elif not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
-    elif words[0] in ("-V", "--version"):
+    elif arguments[0] in ("-V", "--version"):
         print(_version())
-    elif words[0] in commands():
-        _enter(words[0], words[1:])
-    elif words[0] in RENAMED:
-        print(f"hafs: {words[0]} is now hafs {RENAMED[words[0]]}; the old name works until 0.3", file=sys.stderr)
-        _enter(RENAMED[words[0]], words[1:])
-    elif words[0] in SHORT:
-        command, override, _ = SHORT[words[0]]
-        _enter(command, [override, *words[1:]])
+    elif arguments[0] in commands():
+        _enter(arguments[0], arguments[1:])
+    elif arguments[0] in RENAMED:
+        now = RENAMED[arguments[0]]
+        print(f"hafs: {arguments[0]} is now hafs {now}; the old name works until 0.3", file=sys.stderr)
+        _enter(now, arguments[1:])
+    elif arguments[0] in SHORT:
+        command, override, _ = SHORT[arguments[0]]
+        _enter(command, [override, *arguments[1:]])
     else:
         from hafs.config.check import did_you_mean
 
-        hint = did_you_mean(words[0], [*commands(), *SHORT])
-        print(f"hafs: there is no command {words[0]!r}\n-> {hint}", file=sys.stderr)
+        hint = did_you_mean(arguments[0], [*commands(), *SHORT])
+        print(f"hafs: there is no command {arguments[0]!r}\n-> {hint}", file=sys.stderr)
         sys.exit(2)
 
 
 def _completed(line: str) -> str:
     """The line, with a complete short form replaced by its command."""
-    words = line.split(" ")
-    if len(words) > 2 and words[1] in SHORT:
-        words[1] = SHORT[words[1]][0]
-    return " ".join(words)
+    arguments = line.split(" ")
+    if len(arguments) > 2 and arguments[1] in SHORT:
+        arguments[1] = SHORT[arguments[1]][0]
+    return " ".join(arguments)
 
 
-def _enter(command: str, words: list[str]) -> None:
+def _enter(command: str, arguments: list[str]) -> None:
     name = module_of(command)
     # Lightning starts its processes for further devices by this name: python -m hafs.train ...
     sys.modules["__main__"].__spec__ = importlib.util.find_spec(name)
-    sys.argv = [name, *words]
+    sys.argv = [name, *arguments]
     importlib.import_module(name).main()
 
 
@@ -88,9 +89,9 @@ def _overview() -> str:
     lines = [f"{_version()}: from JSONL to fine-tuned experts and one assistant that routes between them", ""]
     for command in commands():
         path = _PACKAGE.joinpath(*module_of(command).split(".")[1:]).with_suffix(".py")
-        words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        lines.append(f"  hafs {command:<12} {words.splitlines()[0]}")
-    lines += [f"  hafs {name:<12} {words}" for name, (_, _, words) in SHORT.items()]
+        arguments = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        lines.append(f"  hafs {command:<12} {arguments.splitlines()[0]}")
+    lines += [f"  hafs {name:<12} {arguments}" for name, (_, _, arguments) in SHORT.items()]
     lines += [
         "",
         "hafs --version prints the version",

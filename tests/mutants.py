@@ -259,7 +259,7 @@ MUTANTS = [
     Mutant(
         "the size that was found is restored",
         "hafs/training/resumable.py",
-        '        self.micro_batch_size.resume(state["row_tokens"])\n',
+        "        self.micro_batch_size.resume(tokens)\n",
         "",
         f"{MEMORY} -k survives_a_resume",
     ),

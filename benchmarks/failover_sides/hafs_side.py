@@ -18,7 +18,7 @@ ALL_THREE = "asm lda sta jsr dma; yaze editor emulator palette tile; crash bug d
 def policy(**words):
     usual = {"deadline_seconds": 20.0, "attempt_seconds": 1.0, "first_token_seconds": 1.0, "idle_seconds": 1.0}
     usual |= {"slow_tokens_per_second": 8.0, "calls": 8, "calls_per_account": 2, "on_cut": "continue"}
-    usual |= {"rest_seconds": 30.0, "longest_rest_seconds": 30.0, "quota_rest_seconds": 3600.0}
+    usual |= {"backoff_seconds": 30.0, "longest_backoff_seconds": 30.0, "quota_backoff_seconds": 3600.0}
     return Policy(**{**usual, **words})
 
 
@@ -26,7 +26,7 @@ def chain(first, second, key):
     """Accounts differ by `key`, so that no fault rests for another one; the ledger is on disk as usual."""
     one = remote(first, headers={"x": key})
     two = remote(second, name="second", key="SECOND_KEY")
-    brief = {"rest_seconds": 0.001, "longest_rest_seconds": 0.001} if key == "many" else {}
+    brief = {"backoff_seconds": 0.001, "longest_backoff_seconds": 0.001} if key == "many" else {}
     ledger = Ledger(ledger_path().with_name(f"{key}.json"))
     return failover([one, two], "coding", policy=policy(**brief), ledger=ledger)
 

@@ -53,7 +53,7 @@ def of_hafs() -> list[float]:
     run: Any = SimpleNamespace(event=lambda *_, **__: None, checkpoints=SimpleNamespace())
     nobody: Any = None
     module = FineTuningModule(
-        net, optimizer=partial(torch.optim.AdamW, lr=1e-4, fused=True), seed=7, row_tokens=SPEC["tokens"],
+        net, optimizer=partial(torch.optim.AdamW, lr=1e-4, fused=True), seed=7, micro_batch_tokens=SPEC["tokens"],
         max_grad_norm=1.0, run=run, tokenizer=None, stop=nobody, scales_loss=torch.float16 == HALF,
     )  # fmt: skip
     module._device = device

@@ -58,7 +58,7 @@ def stages(options: argparse.Namespace) -> dict[str, Any]:
         "losses": {event["stage"]: round(event["loss"], 4) for event in finished},
         "tokens_per_second": max((event["tokens_per_second"] for event in speeds), default=None),
         "reserved_gib": max((event.get("gpu_reserved_bytes", 0) for event in speeds), default=0) / 2**30,
-        "row_tokens": [event["row_tokens"] for event in of(events, "micro_batch")],
+        "micro_batch_tokens": [event["micro_batch_tokens"] for event in of(events, "micro_batch")],
         "out_of_memory": len(of(events, "out_of_memory")),
         "seconds": {"all": round(wall, 1), "steps": round(sum(event["seconds"] for event in steps), 1)},
         "answers": len(of(events, "generation")),

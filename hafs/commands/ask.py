@@ -50,7 +50,7 @@ def ask(config: DictConfig) -> None:
         return
     question = with_standard_input(config.question)
 
-    from hafs.config.hydra_command import typed_words
+    from hafs.config.hydra_command import typed_overrides
     from hafs.config.next_command import chosen_council, say_next
     from hafs.council.assembly import assemble
     from hafs.council.receipt_terminal import show_receipt, show_routing
@@ -62,7 +62,7 @@ def ask(config: DictConfig) -> None:
         show_routing(council, council.route(question))
     else:
         show_receipt(_answer(_session(council, config), question))
-        chosen = chosen_council(typed_words() or [])
+        chosen = chosen_council(typed_overrides() or [])
         say_next("serve", *chosen, why="the same behind an OpenAI-compatible endpoint", to=sys.stderr)
 
 

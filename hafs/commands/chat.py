@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from hafs.config import command, compose
-from hafs.config.hydra_command import typed_words
+from hafs.config.hydra_command import typed_overrides
 from hafs.council.settings import CouncilSettings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def chat(config: DictConfig) -> None:
 
     def make(further: Sequence[str]) -> "Council":
         groups = tuple(f"{word.partition('=')[0]}=" for word in further)
-        typed = [word for word in typed_words() or [] if not word.startswith(groups)]
+        typed = [word for word in typed_overrides() or [] if not word.startswith(groups)]
         return assemble(compose("chat", [*typed, *further]) if further else config)
 
     session = ChatSession(make=make, store=store, conversation=begun)
@@ -67,10 +67,10 @@ def main() -> None:
     _enter()
 
 
-def with_continue(words: Sequence[str]) -> list[str]:
-    """The words, with `-c` and `--continue` as an override. Hydra's own `-c` is followed by job, hydra or all."""
+def with_continue(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with `-c` and `--continue` as an override. Hydra's own `-c` is followed by job, hydra or all."""
     said = []
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
         continues = word == "--continue" or (word == "-c" and after not in ("job", "hydra", "all"))
         said.append("conversation=last" if continues else word)
     return said

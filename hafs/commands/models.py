@@ -31,21 +31,21 @@ def models(config: DictConfig) -> None:
     """
     from rich.console import Console
 
-    registry, words = build(config.registry), str(config.what or "").split()
-    if words:
-        _show(Console(), registry, registry.get(_name_among(words)))
+    registry, arguments = build(config.registry), str(config.what or "").split()
+    if arguments:
+        _show(Console(), registry, registry.get(_name_among(arguments)))
     else:
         _list(Console(), registry)
 
 
-def _name_among(words: list[str]) -> str:
+def _name_among(arguments: list[str]) -> str:
     from hafs.core.errors import ConfigError
 
-    if len(words) != 2 or words[0] != "show":
+    if len(arguments) != 2 or arguments[0] != "show":
         raise ConfigError(
-            f"hafs models got {' '.join(words)!r}, expected nothing or 'show NAME'", hint="hafs models show NAME"
+            f"hafs models got {' '.join(arguments)!r}, expected nothing or 'show NAME'", hint="hafs models show NAME"
         )
-    return words[1]
+    return arguments[1]
 
 
 def _list(console: Any, registry: "Registry") -> None:

@@ -34,11 +34,11 @@ def new(config: DictConfig) -> None:
     from hafs.config.scaffold import KINDS, write
     from hafs.core.errors import ConfigError
 
-    words = (config.what or "").split()
-    if len(words) != 2:
-        fact = f"{config.what!r} is not a kind and a name" if words else "no kind and no name were given"
+    arguments = (config.what or "").split()
+    if len(arguments) != 2:
+        fact = f"{config.what!r} is not a kind and a name" if arguments else "no kind and no name were given"
         raise ConfigError(fact, hint=f"hafs new expert bread; kinds: {', '.join(KINDS)}")
-    kind, name = words
+    kind, name = arguments
     facts = _registered(build(config.registry), name) if kind == "expert" else {}
     for path in write(kind, name, facts):
         print(f"wrote {path}")

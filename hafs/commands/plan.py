@@ -49,16 +49,16 @@ def plan(config: DictConfig) -> None:
     from rich.console import Console
 
     from hafs.config.hydra_command import job_folder
-    from hafs.planning.plan_builder import Proposal
+    from hafs.planning.plan_builder import PlanBuilder
 
-    proposal = Proposal(config)
+    builder = PlanBuilder(config)
     job = job_folder()
     if job is not None:
-        _leave(job, proposal.plan.as_dict())
+        _leave(job, builder.plan.as_dict())
     elif config.json:
-        _print_json(proposal)
+        _print_json(builder)
     else:
-        proposal.show(Console(width=_width()))
+        builder.show(Console(width=_width()))
 
 
 def _width() -> int | None:
@@ -75,10 +75,10 @@ def _leave(job: Path, facts: dict[str, Any]) -> None:
     records.write_record(job / PLAN, facts)
 
 
-def _print_json(proposal: Any) -> None:
+def _print_json(builder: Any) -> None:
     import orjson
 
-    facts = proposal.plan.as_dict() | {"fits": [list(fit.overrides) for fit in proposal.fits()]}
+    facts = builder.plan.as_dict() | {"fits": [list(fit.overrides) for fit in builder.fits()]}
     print(orjson.dumps(facts, option=orjson.OPT_INDENT_2).decode())
 
 

@@ -84,9 +84,9 @@ _enter = command("providers", providers, description=__doc__ or "")
 
 def main() -> None:
     """Check all providers, and the adapters of all experts, unless some are chosen."""
-    words = sys.argv[1:]
+    arguments = sys.argv[1:]
     for group in ("provider", "expert"):
-        if not any(word.lstrip("+").startswith(f"{group}=") for word in words):
+        if not any(word.lstrip("+").startswith(f"{group}=") for word in arguments):
             sys.argv.append(f"{group}=[{','.join(options(group))}]")
     _enter()
 

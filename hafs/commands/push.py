@@ -34,12 +34,12 @@ def push(config: DictConfig) -> None:
     from hafs.core.errors import ConfigError
     from hafs.registry.hub_upload import repository, upload
 
-    words = (config.what or "").split()
-    if len(words) != 2:
+    arguments = (config.what or "").split()
+    if len(arguments) != 2:
         raise ConfigError(
             "hafs push takes a model and an address", hint="hafs push hyrule-asm-v1 hf://owner/hyrule-asm"
         )
-    name, address = words
+    name, address = arguments
     where = upload(
         build(config.registry), name, repository(address), form=config.format, private=config.private,
         message=config.message,

@@ -55,13 +55,13 @@ _command = command("serve", serve, description=__doc__ or "", settings=Settings)
 
 def main() -> None:
     """The command; `--workers N`, as other servers have it, is `workers=N`."""
-    words = sys.argv[1:]
-    for at, word in enumerate(words):
-        if word == "--workers" and at + 1 < len(words):
-            words[at : at + 2] = [f"workers={words[at + 1]}"]
+    arguments = sys.argv[1:]
+    for at, word in enumerate(arguments):
+        if word == "--workers" and at + 1 < len(arguments):
+            arguments[at : at + 2] = [f"workers={arguments[at + 1]}"]
         elif word.startswith("--workers="):
-            words[at] = word.removeprefix("--")
-    sys.argv[1:] = words
+            arguments[at] = word.removeprefix("--")
+    sys.argv[1:] = arguments
     _command()
 
 

@@ -40,7 +40,7 @@ def validate(config: DictConfig) -> None:
     """
     from rich.console import Console
 
-    from hafs.config.hydra_command import typed_words
+    from hafs.config.hydra_command import typed_overrides
     from hafs.config.next_command import run_name_for, same_data, say_next
     from hafs.data import report_files, report_terminal
     from hafs.data.prepare import report
@@ -53,9 +53,10 @@ def validate(config: DictConfig) -> None:
     for path in report_files.write(found, Path(config.out)):
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
     found.raise_refusal()
-    words = same_data(typed_words() or [])
-    words += _larger_test_split(found) if words and not any("test_fraction" in word for word in words) else []
-    say_next("train", *words, f"name={run_name_for(dataset.name)}" if words else "")
+    overrides = same_data(typed_overrides() or [])
+    if overrides and not any("test_fraction" in word for word in overrides):
+        overrides += _larger_test_split(found)
+    say_next("train", *overrides, f"name={run_name_for(dataset.name)}" if overrides else "")
 
 
 def _larger_test_split(found: "DataReport") -> list[str]:

@@ -58,6 +58,11 @@ _RENAMED = {
     "gate.seconds_a_token": "gate.seconds_per_token",
     "metrics.ended": "metrics.eos_rate",
     "metrics.seconds_a_token": "metrics.seconds_per_token",
+    "policy.longest_rest_seconds": "policy.longest_backoff_seconds",
+    "policy.quota_rest_seconds": "policy.quota_backoff_seconds",
+    "policy.rest_seconds": "policy.backoff_seconds",
+    "router.method.lessons": "router.method.training_questions",
+    "router.method.routers.embedding.method.lessons": "router.method.routers.embedding.method.training_questions",
 }
 """Keys of a command's config."""
 
@@ -86,9 +91,9 @@ def current(node: Any) -> Any:
     return found
 
 
-def current_overrides(words: Iterable[str]) -> tuple[list[str], list[str]]:
+def current_overrides(overrides: Iterable[str]) -> tuple[list[str], list[str]]:
     """Overrides with today's keys, and one line per key that was replaced."""
-    found, lines = list(words), []
+    found, lines = list(overrides), []
     for old, new in _RENAMED.items():
         pattern = re.compile(rf"^([+~]{{0,2}}){re.escape(old)}(?=[.=]|$)")
         if any(pattern.match(word) for word in found):
@@ -98,7 +103,10 @@ def current_overrides(words: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def renew_keys(config: DictConfig) -> list[str]:
-    """Replace renamed keys of a composed config, in place; returns one line per replaced key."""
+    """Replace renamed keys of a composed config, in place; returns one line per replaced key.
+
+    Only a user's file has an old key, so its value replaces the one that a shipped option gives the new key.
+    """
     lines = []
     for old, new in _RENAMED.items():
         *path, key = old.split(".")
@@ -106,9 +114,7 @@ def renew_keys(config: DictConfig) -> list[str]:
         if isinstance(node, DictConfig) and key in node:
             name = new.rpartition(".")[2]
             with flag_override(node, ["readonly", "struct"], [False, False]):
-                value = node.pop(key)
-                if node.get(name) is None:
-                    node[name] = value
+                node[name] = node.pop(key)
             lines.append(_line(old, new))
     return lines
 

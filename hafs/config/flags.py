@@ -19,22 +19,22 @@ def as_overrides(argv: Sequence[str], command: str) -> list[str]:
     Raises:
         ConfigError: A flag is neither Hydra's nor a key of the command, or has no value.
     """
-    words, ours, known = list(argv), _hydras(), known_keys(command)
+    arguments, ours, known = list(argv), _hydras(), known_keys(command)
     read: list[str] = []
-    while words:
-        word = words.pop(0)
+    while arguments:
+        word = arguments.pop(0)
         flag, equals, value = word.partition("=")
         if word == "--":
-            return [*read, word, *words]
+            return [*read, word, *arguments]
         if not word.startswith("-") or len(word) < 2 or flag in ours or not flag.lstrip("-")[:1].isalpha():
             read.append(word)
-            if word in TAKES_A_VALUE and words:
-                read.append(words.pop(0))
+            if word in TAKES_A_VALUE and arguments:
+                read.append(arguments.pop(0))
             continue
         key = _key(flag, known, command)
-        if not equals and (not words or words[0].startswith("--")):
+        if not equals and (not arguments or arguments[0].startswith("--")):
             raise ConfigError(f"{flag} has no value", hint=f"overrides have the form key=value: {key}=...")
-        read.append(f"{key}={value if equals else words.pop(0)}")
+        read.append(f"{key}={value if equals else arguments.pop(0)}")
     return read
 
 

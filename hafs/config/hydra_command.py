@@ -61,7 +61,7 @@ def job_folder() -> Path | None:
     return None
 
 
-def typed_words() -> list[str] | None:
+def typed_overrides() -> list[str] | None:
     """The words of this job, for another process that is to do the same one; None where no command is at work."""
     if not HydraConfig.initialized():
         return None

@@ -137,14 +137,14 @@ def rewrite(argv: Sequence[str], *, demo: bool = False) -> list[str]:
     given, renamed = current_overrides(argv[i] for i in sorted(places))
     for line in renamed:
         print(f"hafs: {line}", file=sys.stderr)
-    words = [as_sequence(_without_alias(word), parser) for word in given]
-    words = [_path(_prose(word), parser) for word in _hub_models(_own_rows(words))]
-    keys = {word.split("=", 1)[0].lstrip("+~") for word in words}
+    overrides = [as_sequence(_without_alias(word), parser) for word in given]
+    overrides = [_path(_prose(word), parser) for word in _hub_models(_own_rows(overrides))]
+    keys = {word.split("=", 1)[0].lstrip("+~") for word in overrides}
     if demo and keys & set(LEAVES_THE_DEMO) and "experiment" not in keys:
-        words.append(f"experiment={OWN_DATA if _is_own_data(words) else 'none'}")
+        overrides.append(f"experiment={OWN_DATA if _is_own_data(overrides) else 'none'}")
     if {"-m", "--multirun"} & set(flags):
-        words.append(_name_jobs_by_what_varies(words, parser))
-    return words + flags  # together: argparse accepts overrides in one place only
+        overrides.append(_name_jobs_by_what_varies(overrides, parser))
+    return overrides + flags  # together: argparse accepts overrides in one place only
 
 
 def _without_alias(word: str) -> str:
@@ -153,16 +153,16 @@ def _without_alias(word: str) -> str:
     return word
 
 
-def _own_rows(words: Sequence[str]) -> list[str]:
+def _own_rows(overrides: Sequence[str]) -> list[str]:
     """`dataset.path=` without a dataset is one of rows: `dataset=jsonl`."""
-    keys = [word.split("=", 1)[0].lstrip("+~") for word in words]
+    keys = [word.split("=", 1)[0].lstrip("+~") for word in overrides]
     alone = "dataset.path" in keys and "dataset" not in keys and "experiment" not in keys
-    return ["dataset=jsonl", *words] if alone else list(words)
+    return ["dataset=jsonl", *overrides] if alone else list(overrides)
 
 
-def _is_own_data(words: Sequence[str]) -> bool:
+def _is_own_data(overrides: Sequence[str]) -> bool:
     """Whether the rows are the user's, and the size of an epoch is not set by hand."""
-    values = dict(word.lstrip("+~").split("=", 1) for word in words if "=" in word)
+    values = dict(word.lstrip("+~").split("=", 1) for word in overrides if "=" in word)
     own = Path("conf/dataset", f"{values.get('dataset', '')}.yaml").is_file() and conf_is_own()
     return ("dataset.path" in values or own) and "stages.main.samples" not in values
 
@@ -172,10 +172,10 @@ def conf_is_own() -> bool:
     return not Path("conf/train.yaml").is_file()
 
 
-def _hub_models(words: Sequence[str]) -> list[str]:
+def _hub_models(overrides: Sequence[str]) -> list[str]:
     """`model=owner/name`, or a folder with a model, is a model of the hub."""
     found: list[str] = []
-    for word in words:
+    for word in overrides:
         key, equals, value = word.partition("=")
         bare = value.strip("'\"")
         if key == "model" and equals and ("/" in bare or Path(bare, "config.json").is_file()):
@@ -213,16 +213,16 @@ def _quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def _name_jobs_by_what_varies(words: Iterable[str], parser: OverridesParser) -> str:
-    swept, fixed = _swept_and_fixed(words, parser)
+def _name_jobs_by_what_varies(overrides: Iterable[str], parser: OverridesParser) -> str:
+    swept, fixed = _swept_and_fixed(overrides, parser)
     quoted = ",".join(f"'{key}'" for key in ["experiment", *fixed] if key not in swept)
     return f"hydra.job.config.override_dirname.exclude_keys=[{quoted}]"
 
 
-def _swept_and_fixed(words: Iterable[str], parser: OverridesParser) -> tuple[list[str], list[str]]:
+def _swept_and_fixed(overrides: Iterable[str], parser: OverridesParser) -> tuple[list[str], list[str]]:
     """Keys that vary between the jobs, and the other keys; each once, as typed."""
     keys: dict[bool, dict[str, None]] = {True: {}, False: {}}
-    for word in words:
+    for word in overrides:
         try:
             override = parser.parse_override(word)
         except HydraException:
@@ -231,15 +231,15 @@ def _swept_and_fixed(words: Iterable[str], parser: OverridesParser) -> tuple[lis
     return list(keys[True]), list(keys[False])
 
 
-def name_of_sweep(name: str, words: Iterable[str], parts: Mapping[str, str]) -> str:
+def name_of_sweep(name: str, overrides: Iterable[str], parts: Mapping[str, str]) -> str:
     """The name of a sweep's folder: the run's name, in which each varied part is replaced by its key.
 
     Args:
         name: Of a run without the varied values.
-        words: Overrides; `name=` among them is the sweep's name as it is.
+        overrides: Overrides; `name=` among them is the sweep's name as it is.
         parts: By group, its part of the name.
     """
-    swept, fixed = _swept_and_fixed(words, OverridesParser.create())
+    swept, fixed = _swept_and_fixed(overrides, OverridesParser.create())
     if "name" in fixed:
         return name
     pieces = name.split("-")

@@ -106,7 +106,8 @@ def completed(node: DictConfig, group: str, path: Path) -> DictConfig:
         ConfigError: A key is missing that has no default, or the name contradicts the file's.
     """
     given = {} if node._is_none() else {str(key): node._get_node(key) for key in node}
-    named = group in {*BASES, *SEQUENCES} - {"callbacks", "metrics", "trainer"}
+    base = _base(group)
+    named = "name" in base
     if named and not _NAME.fullmatch(path.stem):
         fact = f"{shown(path)}: an option's name is made of letters, digits, _ and -"
         raise ConfigError(fact, hint="rename the file")
@@ -121,15 +122,20 @@ def completed(node: DictConfig, group: str, path: Path) -> DictConfig:
             more["defaults"] = [_here(entry) for entry in node["defaults"]]
         return _with(node, more)
     _refuse_missing(node, group, path)
-    base = OmegaConf.load(
-        conf_folder() / group / f"{BASES[group]}.yaml"
-    )  # 5e-5 is a number to OmegaConf, text to PyYAML
-    assert isinstance(base, DictConfig)
     if named:
         base["name"] = path.stem
     merged = OmegaConf.merge(base, _tidied(node, group, path.stem))
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _base(group: str) -> DictConfig:
+    """The keys of the shipped option that a short file of a group builds on; empty for a group without one."""
+    if group not in BASES:
+        return OmegaConf.create()
+    base = OmegaConf.load(conf_folder() / group / f"{BASES[group]}.yaml")  # 5e-5 is a number to it, text to PyYAML
+    assert isinstance(base, DictConfig)
+    return base
 
 
 def _here(entry: Any) -> Any:

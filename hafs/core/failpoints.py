@@ -11,10 +11,10 @@ import signal
 _armed: dict[str, list[tuple[str, str]]] = {}
 
 
-def arm(words: str) -> None:
-    """Arm the places that `words` name, and no others; `@THING` is optional."""
+def arm(places: str) -> None:
+    """Arm the places that `places` name, and no others; `@THING` is optional."""
     _armed.clear()
-    for word in words.split():
+    for word in places.split():
         place, action = word.rsplit(":", 1)
         name, _, thing = place.partition("@")
         _armed.setdefault(name, []).append((thing, action))

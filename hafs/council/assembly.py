@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from hafs.council.chat_model import Council
 
 
-def council(words: Sequence[str] = ()) -> "Council":
+def council(overrides: Sequence[str] = ()) -> "Council":
     """The council for these overrides, as `hafs ask` would build it.
 
     Args:
-        words: Overrides as typed after `hafs ask`: `expert=asm,debug`, `provider=openrouter,local`, `router=llm`.
+        overrides: Overrides as typed after `hafs ask`: `expert=asm,debug`, `provider=openrouter,local`, `router=llm`.
 
     Raises:
         ConfigError: An override is not valid, an expert's adapter is missing, or no provider has its key.
     """
     from hafs.config import check, compose
 
-    config = compose("ask", words)
+    config = compose("ask", overrides)
     check(config)
     return assemble(config)
 

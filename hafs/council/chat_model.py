@@ -60,9 +60,9 @@ class Council(Bridged):
             "ls_model_name": kwargs.get("model", MODEL),
         }
 
-    def chain(self, tier: Tier, **words: Any) -> Failover:
+    def chain(self, tier: Tier, **parameters: Any) -> Failover:
         """The chat model of a tier over this council's providers."""
-        return failover(self.providers, tier, policy=self.policy, ledger=self.ledger, **words)
+        return failover(self.providers, tier, policy=self.policy, ledger=self.ledger, **parameters)
 
     @cached_property
     def models(self) -> dict[str, Failover]:
@@ -133,9 +133,9 @@ class Council(Bridged):
         return await self.router.route(turns, self.deciding)
 
     def _request(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, parameters: dict[str, Any], callbacks: Callbacks
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks
     ) -> CouncilRequest:
-        given = meaningful(parameters | (parameters.pop(FURTHER, None) or {}))
+        given = meaningful(params | (params.pop(FURTHER, None) or {}))
         refuse_malformed(messages, given)
         given.pop("model", None)  # the config decides on the experts' models
         return CouncilRequest(
@@ -143,16 +143,16 @@ class Council(Bridged):
         )
 
     async def answer(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
         """The whole answer."""
-        return await self._request(messages, stop, words, callbacks).whole()
+        return await self._request(messages, stop, params, callbacks).whole()
 
     def pieces(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
         """The answer as a stream."""
-        return self._request(messages, stop, words, callbacks).pieces()
+        return self._request(messages, stop, params, callbacks).pieces()
 
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None, **kwargs: Any

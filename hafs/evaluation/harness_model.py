@@ -9,8 +9,8 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window  # typ
 
 from hafs.chat import end_tokens
 from hafs.data.samples import Sample
-from hafs.evaluation.rows import row_tokens_of
-from hafs.modeling.generation import Decoder, Generation, Pieces, Sampling, active_adapter, at_rest
+from hafs.evaluation.rows import micro_batch_tokens_of
+from hafs.modeling.generation import Decoder, Generation, Pieces, Sampling, active_adapter, for_inference
 from hafs.modeling.generation.stop import StopWords
 from hafs.modeling.likelihood import likelihoods
 
@@ -48,8 +48,8 @@ class HarnessModel(TemplateLM):
 
     def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
         samples = [self._sample(context, answer) for _, context, answer in requests]
-        with at_rest(self.net):
-            found = likelihoods(self.net, samples, row_tokens=row_tokens_of(self.net))
+        with for_inference(self.net):
+            found = likelihoods(self.net, samples, micro_batch_tokens=micro_batch_tokens_of(self.net))
         return [(-likely.nats, likely.correct == likely.tokens) for likely in found]
 
     def _sample(self, context: Sequence[int], answer: Sequence[int]) -> Sample:
@@ -72,7 +72,7 @@ class HarnessModel(TemplateLM):
         ongoing = [_Answer(self, *request.args) for request in requests]
         by_row = {id(answer.row): answer for answer in ongoing}
         decoder = Decoder(self.net, ends=end_tokens(self.tokenizer), rows=self.concurrency)
-        with at_rest(self.net):
+        with for_inference(self.net):
             for answer in sorted(ongoing, key=lambda answer: -len(answer.row.prompt)):
                 decoder.add(answer.row)
             while decoder:

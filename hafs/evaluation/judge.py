@@ -15,7 +15,7 @@ from pydantic import Field
 from hafs.core.errors import ConfigError
 from hafs.providers.provider import TIERS, Tier
 
-AT_ONCE = 4
+CONCURRENCY = 4
 _VERDICT = re.compile(
     r"\W*(?:answer\s+)?(A|B|TIE)\b"
     r"(?=\s*$|\s*[^\w\s]|\s*\n|\s+is\s+better\b)"  # not "A better one is B"
@@ -98,7 +98,7 @@ def asking(judge: Judge, providers: Sequence[Any], policy: Any) -> Ask:
     model = failover(providers, judge.tier, policy=policy, temperature=0.0, max_tokens=16)
 
     def ask(prompts: Sequence[str]) -> Sequence[str | None]:
-        replies = model.batch(list(prompts), config={"max_concurrency": AT_ONCE}, return_exceptions=True)
+        replies = model.batch(list(prompts), config={"max_concurrency": CONCURRENCY}, return_exceptions=True)
         return [None if isinstance(reply, BaseException) else str(reply.text) for reply in replies]
 
     return ask

@@ -12,12 +12,12 @@ from hafs.core.errors import HafsError
 from hafs.data.samples import Sample
 from hafs.evaluation.metrics import Said
 from hafs.modeling import model_parts, out_of_memory
-from hafs.modeling.generation import Decoder, Generation, Sampling, answer, at_rest, prompt_of
+from hafs.modeling.generation import Decoder, Generation, Sampling, answer, for_inference, prompt_of
 from hafs.modeling.likelihood import Likelihood, likelihoods
 
 ROW_TOKENS = {"cpu": 1024}
 """Tokens per forward pass over reference answers; halved if memory runs out."""
-GPU_ROW_TOKENS = 8192
+GPU_TOKENS = 8192
 TEMPERATURE, TOP_P = 0.8, 0.95
 """Of drawn answers."""
 Progress = Callable[[int, int], None]
@@ -80,17 +80,17 @@ def put_to(
         progress: Called with the number of finished answers and their total.
     """
     rows = [asked(conversation, tokenizer) for conversation in conversations]
-    with at_rest(net):
-        likely = likelihoods(net, [row.sample for row in rows], row_tokens=row_tokens_of(net))
+    with for_inference(net):
+        likely = likelihoods(net, [row.sample for row in rows], micro_batch_tokens=micro_batch_tokens_of(net))
         due = [i for i, row in enumerate(rows) if row.prompt[0].role != TEXT_ROLE and max_new_tokens]
         prompts = [rows[i].prompt for i in due]
         given = dict(zip(due, answers(net, tokenizer, prompts, max_new_tokens, concurrency, progress), strict=True))
     return [_said(row, found, given.get(i, NOTHING)) for i, (row, found) in enumerate(zip(rows, likely, strict=True))]
 
 
-def row_tokens_of(net: Any) -> int:
+def micro_batch_tokens_of(net: Any) -> int:
     """Tokens per forward pass over reference answers, on the device that a model computes on."""
-    return ROW_TOKENS.get(model_parts.device_of(net).type, GPU_ROW_TOKENS)
+    return ROW_TOKENS.get(model_parts.device_of(net).type, GPU_TOKENS)
 
 
 class Given(NamedTuple):

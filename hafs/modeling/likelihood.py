@@ -29,19 +29,19 @@ class Likelihood(NamedTuple):
 
 
 @torch.no_grad()
-def likelihoods(net: Any, samples: Sequence[Sample], *, row_tokens: int) -> list[Likelihood]:
+def likelihoods(net: Any, samples: Sequence[Sample], *, micro_batch_tokens: int) -> list[Likelihood]:
     """The likelihood of each sample, in their order.
 
     Args:
         net: A causal language model at rest, possibly wrapped by PEFT.
         samples: Token ids and which of them count.
-        row_tokens: Tokens of one forward pass; halved where memory runs out.
+        micro_batch_tokens: Tokens of one forward pass; halved where memory runs out.
 
     Raises:
         HafsError: A single sample does not fit in memory.
     """
     found: dict[int, Likelihood] = {}
-    waiting = pack([len(sample.tokens) for sample in samples], row_tokens)
+    waiting = pack([len(sample.tokens) for sample in samples], micro_batch_tokens)
     while waiting:
         group = waiting.pop()
         measured = _within_memory(net, [samples[i] for i in group])

@@ -38,7 +38,7 @@ class Architecture:
     tied: bool
     """Whether the vocabulary projection is the embedding."""
     leaves: tuple[Leaf, ...]
-    experts_a_token: int = 0
+    experts_per_token: int = 0
     """How many of a layer's experts see a token."""
 
     def of(self, *kinds: Kind) -> list[Leaf]:
@@ -64,7 +64,7 @@ class Architecture:
     @property
     def worked_parameters(self) -> int:
         """Weights that a token is multiplied with: linear layers of the decoder, and the experts that see it."""
-        share = (leaf.elements * leaf.times * self.experts_a_token / leaf.weight[0] for leaf in self.of("experts"))
+        share = (leaf.elements * leaf.times * self.experts_per_token / leaf.weight[0] for leaf in self.of("experts"))
         return sum(leaf.elements * leaf.times for leaf in self.of("linear")) + int(sum(share))
 
     @property
@@ -167,7 +167,7 @@ def described(config: Mapping[str, Any]) -> Architecture:
         vocab=said["vocab_size"],
         tied=bool(said.get("tie_word_embeddings")),
         leaves=tuple(_leaf(leaf) for leaf in _leaves(config)),
-        experts_a_token=experts,
+        experts_per_token=experts,
     )
 
 

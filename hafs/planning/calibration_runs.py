@@ -17,9 +17,9 @@ from hafs.config import compose
 from hafs.core.errors import ConfigError, RunError
 from hafs.planning import calibration, memory
 from hafs.planning.calibration import Calibration
-from hafs.planning.duration import flops_a_token, unpacking_a_token
+from hafs.planning.duration import flops_per_token, unpacking_per_token
 from hafs.planning.plan import Plan
-from hafs.planning.plan_builder import Proposal, calibration_path
+from hafs.planning.plan_builder import PlanBuilder, calibration_path
 
 STEPS, BATCH = 4, 4
 SPREAD = (0.75, 1.25)
@@ -40,12 +40,12 @@ def calibrate(config: DictConfig) -> Calibration:
         raise ConfigError("hafs plan calibrate measures this machine only", hint="use hardware=local")
     _writable(path)
     console = Console()
-    words = training_words(config)
+    overrides = training_overrides(config)
     with tempfile.TemporaryDirectory(prefix="hafs-calibrate-") as folder:
         console.print(f"training {STEPS} steps of {BATCH} samples of {config.dataset.name}", soft_wrap=True)
-        resident = _train(words, Path(folder))
+        resident = _train(overrides, Path(folder))
         lines = (Path(folder) / "outputs/run/events.jsonl").read_text().splitlines()
-    found = judged(planned(config, words), [json.loads(line) for line in lines], resident)
+    found = judged(planned(config, overrides), [json.loads(line) for line in lines], resident)
     calibration.keep(path, found)
     low, usual, high = found.efficiency
     console.print(f"{found.of}: {usual:.0%} of the peak ({low:.0%} to {high:.0%}); kept in {path}", soft_wrap=True)
@@ -61,16 +61,16 @@ def _writable(path: Path) -> None:
         raise ConfigError(f"{path} cannot be written: {error.strerror}", hint="calibration=mine.json") from error
 
 
-def planned(config: DictConfig, words: Sequence[str]) -> Plan:
+def planned(config: DictConfig, overrides: Sequence[str]) -> Plan:
     """The plan of the training that was measured, from what is assumed.
 
     Args:
         config: Of the plan command; its hardware counts.
-        words: Of the training.
+        overrides: Of the training.
     """
-    measured = compose("plan", [*words, "calibration=null"])
+    measured = compose("plan", [*overrides, "calibration=null"])
     measured.hardware = config.hardware
-    return Proposal(measured).plan
+    return PlanBuilder(measured).plan
 
 
 def judged(plan: Plan, events: Sequence[Event], resident: int) -> Calibration:
@@ -84,8 +84,8 @@ def judged(plan: Plan, events: Sequence[Event], resident: int) -> Calibration:
     asked, known = plan.asked, plan.constants
     steps = [event for event in events if event["event"] == "step"][1:]  # the first one warms caches up
     seconds = sum(step["seconds"] for step in steps) / max(1, sum(step["tokens"] for step in steps))
-    multiplying = seconds - unpacking_a_token(asked.shapes, asked.setup, asked.hardware, plan.row.tokens)
-    flops = flops_a_token(asked.shapes, asked.setup, asked.load) / asked.hardware.rate(asked.setup.product_bytes)
+    multiplying = seconds - unpacking_per_token(asked.shapes, asked.setup, asked.hardware, plan.row.tokens)
+    flops = flops_per_token(asked.shapes, asked.setup, asked.load) / asked.hardware.rate(asked.setup.product_bytes)
     usual = min(1.0, flops / max(multiplying, seconds / 10, 1e-12))
     context, slack = known.context_bytes, known.slack
     if asked.setup.device == "cpu":
@@ -110,15 +110,15 @@ def _slack(plan: Plan, reserved: int) -> float:
     return min(MOST_SLACK, max(0.0, (reserved - memory.staying(plan.terms)) / moving - 1))
 
 
-def training_words(config: DictConfig) -> list[str]:
+def training_overrides(config: DictConfig) -> list[str]:
     """A short training of what was chosen, with every value that was changed."""
     kind = "none" if config.adapter.r is None else "lora"
     path = config.dataset.path
     files = [str(Path(name).absolute()) for name in ([path] if isinstance(path, str) else path)]
     return [
-        *(f"{noun}={config[noun].name}" for noun in ("model", "quant", "optimizer")),
+        *(f"{group}={config[group].name}" for group in ("model", "quant", "optimizer")),
         f"adapter={kind}", "dataset=jsonl", "experiment=none", "stage=main", "logger=none",
-        *(word for noun in ("model", "quant", "optimizer", "dataset") for word in _values(config[noun], noun)),
+        *(word for group in ("model", "quant", "optimizer", "dataset") for word in _values(config[group], group)),
         *(_values(config.adapter, "adapter") if kind == "lora" else ()),
         f"dataset.path={_quoted(files)}", "dataset.max_samples=100",
         "stage.main.epochs=1", f"stage.main.samples={STEPS * BATCH}", f"stage.main.batch_size={BATCH}",
@@ -148,7 +148,7 @@ def _quoted(value: Any) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _train(words: Sequence[str], folder: Path) -> int:
+def _train(overrides: Sequence[str], folder: Path) -> int:
     """Peak bytes of a training in a process of its own."""
     root = str(Path(__file__).resolve().parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
@@ -156,7 +156,7 @@ def _train(words: Sequence[str], folder: Path) -> int:
         (folder / "conf").symlink_to(Path("conf").absolute())
     with (folder / "log.txt").open("w") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "hafs.train", *words], cwd=folder, stdout=log, stderr=log, env=env
+            [sys.executable, "-m", "hafs.train", *overrides], cwd=folder, stdout=log, stderr=log, env=env
         )
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)

@@ -49,7 +49,7 @@ class Duration:
     """In training, as a rule."""
 
 
-def flops_a_token(shapes: Architecture, setup: Setup, load: Workload) -> float:
+def flops_per_token(shapes: Architecture, setup: Setup, load: Workload) -> float:
     """Of training, averaged over all tokens, supervised or not."""
     full, again = setup.rank is None, setup.checkpointing
     linear = shapes.worked_parameters * ((6 if full else 4) + (2 if again else 0))
@@ -69,7 +69,7 @@ def attention_flops(shapes: Architecture, setup: Setup, load: Workload) -> float
     return 4 * seen * causal * shapes.heads * shapes.head_dim * shapes.layers
 
 
-def evaluation_flops_a_token(shapes: Architecture, setup: Setup, load: Workload) -> float:
+def evaluation_flops_per_token(shapes: Architecture, setup: Setup, load: Workload) -> float:
     """Of a forward pass."""
     head = load.supervised * shapes.vocab * shapes.hidden * 2
     return 2 * shapes.worked_parameters + attention_flops(shapes, setup, load) + head
@@ -82,7 +82,7 @@ def estimate(
     stages: "Sequence[Stage]",
     hardware: Hardware,
     *,
-    row_tokens: int,
+    micro_batch_tokens: int,
     shown: MeasuredSpeed,
 ) -> Duration:
     """How long all stages take, measuring included."""
@@ -93,10 +93,10 @@ def estimate(
     evaluations = 1 + sum(stage.epochs if stage.validation == "epoch" else 1 for stage in stages)
     held_out = load.val * load.tokens * evaluations
     compared = sum(stage.drawn(load.train) * stage.epochs for stage in stages if stage.needs_reference) * load.tokens
-    flops = tokens * flops_a_token(shapes, setup, load) + compared * evaluation_flops_a_token(shapes, setup, load)
-    checked = held_out * evaluation_flops_a_token(shapes, setup, load)
-    unpacking = unpacking_a_token(shapes, setup, hardware, row_tokens) * tokens
-    once = _moved_a_pass(shapes, setup) / hardware.bandwidth * held_out / row_tokens
+    flops = tokens * flops_per_token(shapes, setup, load) + compared * evaluation_flops_per_token(shapes, setup, load)
+    checked = held_out * evaluation_flops_per_token(shapes, setup, load)
+    unpacking = unpacking_per_token(shapes, setup, hardware, micro_batch_tokens) * tokens
+    once = _moved_per_pass(shapes, setup) / hardware.bandwidth * held_out / micro_batch_tokens
     overhead = unpacking + once + steps * _update_bytes(shapes, setup) / hardware.bandwidth
     answering = _answering(shapes, setup, hardware, shown, rounds=1 + len(stages))
     start = START[setup.device] + _stored(shapes, setup) / LOADING
@@ -120,10 +120,10 @@ def estimate(
     )
 
 
-def unpacking_a_token(shapes: Architecture, setup: Setup, hardware: Hardware, row_tokens: int) -> float:
+def unpacking_per_token(shapes: Architecture, setup: Setup, hardware: Hardware, micro_batch_tokens: int) -> float:
     """Seconds that unpacking the quantized weights takes in training, shared by the tokens of a row."""
     passes = 3 if setup.checkpointing else 2
-    return passes * _moved_a_pass(shapes, setup) / hardware.bandwidth / row_tokens
+    return passes * _moved_per_pass(shapes, setup) / hardware.bandwidth / micro_batch_tokens
 
 
 def _stored(shapes: Architecture, setup: Setup) -> float:
@@ -131,7 +131,7 @@ def _stored(shapes: Architecture, setup: Setup) -> float:
     return 2.0 * shapes.parameters
 
 
-def _moved_a_pass(shapes: Architecture, setup: Setup) -> float:
+def _moved_per_pass(shapes: Architecture, setup: Setup) -> float:
     """Bytes that unpacking the quantized weights for one pass reads and writes."""
     if setup.bits is None:
         return 0.0
@@ -147,4 +147,4 @@ def _answering(shapes: Architecture, setup: Setup, hardware: Hardware, shown: Me
     """Each decoding step reads all weights once, for 16 concurrent answers."""
     steps = math.ceil(shown.answers / 16) * shown.max_new_tokens * rounds
     stored = shapes.linear_parameters * ((setup.bits or 8 * setup.product_bytes) / 8)
-    return steps * (stored + _moved_a_pass(shapes, setup) + 2 * shapes.vocab * shapes.hidden) / hardware.bandwidth
+    return steps * (stored + _moved_per_pass(shapes, setup) + 2 * shapes.vocab * shapes.hidden) / hardware.bandwidth

@@ -29,7 +29,7 @@ class Fit:
     """A configuration that fits."""
 
     overrides: tuple[str, ...]
-    """What to type after the words that were typed."""
+    """What to type after the overrides that were typed."""
     plan: Plan
     times: float
     """How long it takes, as a multiple of what was asked."""
@@ -83,13 +83,13 @@ def _for_device(asked: PlanRequest, constants: Constants) -> Constants:
 def _settings(asked: PlanRequest) -> Iterator[Change]:
     """Every combination of smaller settings, those with few changes first."""
     axes = [_quants(asked), _checkpoints(asked), _embeddings(asked), _optimizers(asked), _ranks(asked), _rows(asked)]
-    combined = sorted(product(*axes), key=lambda steps: sum(len(words) for words, *_ in steps))
+    combined = sorted(product(*axes), key=lambda steps: sum(len(overrides) for overrides, *_ in steps))
     for steps in combined:
-        words = tuple(word for found, *_ in steps for word in found)
+        overrides = tuple(word for found, *_ in steps for word in found)
         changed, note = asked, ""
         for _, change, said in steps:
             changed, note = change(changed), said or note
-        yield words, changed, note
+        yield overrides, changed, note
 
 
 def _keep(asked: PlanRequest) -> PlanRequest:
@@ -99,9 +99,9 @@ def _keep(asked: PlanRequest) -> PlanRequest:
 def _quants(asked: PlanRequest):
     yield (), _keep, ""
     if asked.setup.bits != 4:
-        words = ("quant=nf4",) if asked.setup.rank else ("adapter=lora", "quant=nf4")
+        overrides = ("quant=nf4",) if asked.setup.rank else ("adapter=lora", "quant=nf4")
         rank = asked.setup.rank or 16
-        yield words, lambda a: _setup(a, bits=4, double=True, rank=rank), ""
+        yield overrides, lambda a: _setup(a, bits=4, double=True, rank=rank), ""
 
 
 def _checkpoints(asked: PlanRequest):
@@ -158,9 +158,9 @@ def _shorter(asked: PlanRequest, length: int) -> PlanRequest:
 def _with_model(asked: PlanRequest, option: Option) -> Iterator[Change]:
     changed = replace(asked, model=option.name, shapes=option.shapes)
     changed = _setup(changed, checkpointing=option.checkpointing)
-    for words, final, note in _settings(changed):
-        if len(words) <= 1:
-            yield (f"model={option.name}", *words), final, note
+    for overrides, final, note in _settings(changed):
+        if len(overrides) <= 1:
+            yield (f"model={option.name}", *overrides), final, note
 
 
 def _with_hardware(asked: PlanRequest, cards: Sequence[Hardware]) -> Iterator[Change]:

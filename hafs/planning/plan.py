@@ -47,9 +47,9 @@ class Plan:
 
     asked: PlanRequest
     row: SequenceShape
-    row_limit: int
+    micro_batch_limit: int
     """Tokens that a packed sequence may hold; a run starts with it."""
-    row_why: str
+    micro_batch_why: str
     terms: Sequence[Term]
     duration: Duration
     constants: Constants
@@ -102,8 +102,8 @@ class Plan:
             "trained_parameters": self.trained,
             "precision": asked.precision,
             "hardware": {"name": asked.hardware.name, "title": asked.hardware.title, "bytes": self.capacity},
-            "row_tokens": self.row.tokens,
-            "row_why": self.row_why,
+            "micro_batch_tokens": self.row.tokens,
+            "micro_batch_why": self.micro_batch_why,
             "memory": {
                 "terms": {term.name: {"bytes": term.bytes, "why": term.why} for term in self.terms},
                 "total": self.total,
@@ -130,8 +130,8 @@ def make(asked: PlanRequest, constants: Constants) -> Plan:
     return Plan(
         asked=asked,
         row=row,
-        row_limit=limit,
-        row_why=why,
+        micro_batch_limit=limit,
+        micro_batch_why=why,
         terms=memory.terms(asked.shapes, asked.setup, row, constants),
         duration=duration.estimate(
             asked.shapes,
@@ -139,7 +139,7 @@ def make(asked: PlanRequest, constants: Constants) -> Plan:
             asked.load,
             asked.stages,
             asked.hardware,
-            row_tokens=row.tokens,
+            micro_batch_tokens=row.tokens,
             shown=asked.shown,
         ),
         constants=constants,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hafs.training.stage import Stage
 
 
-class Proposal:
+class PlanBuilder:
     """The plan of a config.
 
     Args:
@@ -51,7 +51,7 @@ class Proposal:
         stages = [build(node) for node in (config.get("stages") or {}).values()]
         if not stages:
             raise ConfigError("there is no stage to plan", hint="stage=main, or stage=warmup,main,cooldown")
-        model, quant, adapter, dataset = (build(config[noun]) for noun in ("model", "quant", "adapter", "dataset"))
+        model, quant, adapter, dataset = (build(config[group]) for group in ("model", "quant", "adapter", "dataset"))
         quant, self.note = trainable(adapter, quant)
         found = size(dataset, seed=config.seed, tokenizer=tokenizer_name(model), cache=cache_folder() / "datasets")
         shapes = architecture_of(model)

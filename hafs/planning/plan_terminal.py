@@ -46,7 +46,7 @@ def facts(plan: Plan) -> dict[str, str]:
     found = {
         "model": f"{asked.model}: {asked.shapes.parameters:,} parameters, {plan.trained:,} in training",
         "precision": asked.precision,
-        "row": f"{plan.row.tokens:,} tokens per micro-batch: {plan.row_why}",
+        "row": f"{plan.row.tokens:,} tokens per micro-batch: {plan.micro_batch_why}",
         "tokens": f"{spent.tokens:,} in {spent.steps:,} steps; {asked.dataset}: {asked.load.source}",
         "time": f"{spell(spent.usual)} ({spell(spent.best)} to {spell(spent.worst)}), "
         f"{spent.tokens_per_second:,.0f} tokens/s in training: {spent.flops / 1e12:,.0f} TFLOP at {usual:.0%} "
@@ -117,7 +117,7 @@ def show_sweep(plans: Sequence[dict], console: Console) -> None:
             gib(plan["memory"]["total"]),
             gib(plan["hardware"]["bytes"]),
             f"{plan['memory']['headroom']:.0%}",
-            f"{plan['row_tokens']:,}",
+            f"{plan['micro_batch_tokens']:,}",
             spell(plan["seconds"]["usual"]),
             "" if cost is None else f"${cost:.2f}",
             Text(plan["verdict"], style=COLOURS[plan["verdict"]]),

@@ -107,7 +107,7 @@ def lines(found: Plan) -> Iterator[str]:
     largest = sorted(found.terms, key=lambda term: -term.bytes)[:3]
     where = ", ".join(f"{term.name} {gib(term.bytes)}" for term in largest)
     yield f"memory     {gib(found.total)} of {gib(found.capacity)} GiB, {found.verdict}: {where}, ..."
-    yield f"row        {found.row.tokens:,} tokens per micro-batch: {found.row_why}"
+    yield f"row        {found.row.tokens:,} tokens per micro-batch: {found.micro_batch_why}"
     share = asked.load.supervised
     yield f"tokens     {spent.tokens:,} in {spent.steps:,} steps, {share:.0%} of them supervised"
     yield (

@@ -113,15 +113,19 @@ def _steps(load: Workload, stages: "tuple[Stage, ...]", *, draws: int = 300) -> 
     return np.random.default_rng(0).choice(np.asarray(load.lengths), (steps, size)).sum(1)
 
 
-def fullest_sequence(load: Workload, stages: "Sequence[Stage]", row_tokens: int) -> SequenceShape:
-    """The fullest row that packing makes of steps whose rows hold at most `row_tokens`.
+def fullest_sequence(load: Workload, stages: "Sequence[Stage]", micro_batch_tokens: int) -> SequenceShape:
+    """The fullest row that packing makes of steps whose rows hold at most `micro_batch_tokens`.
 
     Rows are filled evenly (`packing.pack`), so the fullest is seldom quite full.
     """
     totals = _steps(load, tuple(stages))
-    rows = np.ceil(totals / row_tokens)
+    rows = np.ceil(totals / micro_batch_tokens)
     even = totals / rows
-    tokens = int(min(row_tokens, even.max() + load.tokens / 4)) if even.max() < row_tokens else row_tokens
+    tokens = (
+        int(min(micro_batch_tokens, even.max() + load.tokens / 4))
+        if even.max() < micro_batch_tokens
+        else micro_batch_tokens
+    )
     tokens = max(min(tokens, int(totals.max())), load.longest)
     samples = max(1.0, tokens / load.tokens)
     lengths = np.asarray(load.lengths, dtype=float)

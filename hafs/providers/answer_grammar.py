@@ -35,7 +35,7 @@ class AnswerGrammar:
 
     def calls(
         self, tools: Sequence[Mapping[str, Any]], syntax: CallSyntax, frame: CallFrame, *,
-        several: bool, words: str | None = None,
+        several: bool, text_rule: str | None = None,
     ) -> str:  # fmt: skip
         """An answer that calls tools.
 
@@ -44,15 +44,15 @@ class AnswerGrammar:
             syntax: The model's syntax of calls.
             frame: The literal text around its calls.
             several: Whether the answer may call more than once.
-            words: A rule for answers without calls, from `words_rule`; None: the answer must call.
+            text_rule: A rule for answers without calls, from `text_rule`; None: the answer must call.
         """
         options = [self._call(place, tool["function"], syntax, frame) for place, tool in enumerate(tools)]
         self._rules.append(f"call: {' | '.join(options)}")
         again = f" ({self._literal(frame.joint)} call)*" if several and frame.joint is not None else ""
         calls = f"{self._literal(frame.start)} call{again} {self._literal(frame.closing)}"
-        return self._text([calls, *([words] if words else [])])
+        return self._text([calls, *([text_rule] if text_rule else [])])
 
-    def words_rule(self, schema: Mapping[str, Any] | None, *, headed: bool) -> str:
+    def text_rule(self, schema: Mapping[str, Any] | None, *, headed: bool) -> str:
         """An answer without calls: text, or JSON of a schema; `headed` if prompted tools mark it."""
         answer = _ANY_TEXT if schema is None else self._json("answer", closed(schema), _ONE_LINE)
         return f"{self._literal(HEAD)} {answer}" if headed else answer

@@ -29,20 +29,20 @@ class Bridged(BaseChatModel, ABC):
 
     @abstractmethod
     async def answer(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
         """The complete answer.
 
         Args:
             messages: The conversation.
             stop: Stop sequences.
-            words: Further parameters.
+            params: Of the answer: temperature, tools and so on.
             callbacks: For nested calls; None: not traced.
         """
 
     @abstractmethod
     def pieces(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
         """The answer as a stream; same arguments as `answer`."""
 

@@ -172,10 +172,10 @@ class CandidateQueue:
         if retry_after:
             return retry_after
         if kind == "quota_exhausted":
-            return self.policy.quota_rest_seconds
+            return self.policy.quota_backoff_seconds
         if kind in ("unauthorized", "rejected"):
             return UNAUTHORIZED_BACKOFF_SECONDS
-        return min(self.policy.rest_seconds * 2 ** min(failures - 1, 30), self.policy.longest_rest_seconds)
+        return min(self.policy.backoff_seconds * 2 ** min(failures - 1, 30), self.policy.longest_backoff_seconds)
 
     def out_of_quota(self, candidate: Candidate) -> None:
         """Queue its equivalents right after it, and local models last."""

@@ -16,7 +16,7 @@ from hafs.core.errors import HafsError
 from hafs.core.redaction import scrub
 from hafs.providers.provider_error import Kind, ProviderError
 
-LONGEST_WORDS = 200
+LONGEST_TEXT = 200
 _KEY = re.compile(r"(?i)\b(?:sk|pk|rk|key|hf|gsk|xai|ghp|github_pat|AIza)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}|bearer\s+\S+")
 _QUOTA = re.compile(r"quota|credit|billing|spend(ing)? limit|key limit|payment", re.I)
 _RATE = re.compile(r"rate[_ -]?limit|too many requests|per[_ -]?(minute|second|min\b)", re.I)
@@ -32,15 +32,15 @@ _FILTER = re.compile(r"content[_ ]?(filter|policy|management)|moderation|flagged
 
 def one_line(text: object, secrets: tuple[str, ...] = ()) -> str:
     """A host's message for a log: one short line without markup and without anything that looks like a key."""
-    words = scrub(str(text).encode("utf-8", "replace").decode())
+    line = scrub(str(text).encode("utf-8", "replace").decode())
     for secret in secrets:
         if secret:
-            words = words.replace(secret, "[key]")
-    if re.match(r"\s*<(!doctype|html|head|body)", words, re.I):
-        title = re.search(r"<title>(.*?)</title>", words, re.I | re.S)
-        words = f"a web page: {title[1]}" if title else "a web page"
-    words = " ".join(_KEY.sub("[key]", words).split())
-    return words if len(words) <= LONGEST_WORDS else words[: LONGEST_WORDS - 1] + "…"
+            line = line.replace(secret, "[key]")
+    if re.match(r"\s*<(!doctype|html|head|body)", line, re.I):
+        title = re.search(r"<title>(.*?)</title>", line, re.I | re.S)
+        line = f"a web page: {title[1]}" if title else "a web page"
+    line = " ".join(_KEY.sub("[key]", line).split())
+    return line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 1] + "…"
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
@@ -133,32 +133,32 @@ def from_status(status: int, body: object, headers: Mapping[str, str], secrets: 
         headers: By lower-case name.
         secrets: Removed from the text.
     """
-    words, marks = _told(body)
-    said = one_line(words or f"HTTP {status}", secrets)
+    text, marks = _told(body)
+    said = one_line(text or f"HTTP {status}", secrets)
     said = said if str(status) in said else f"{status} {said}"
     wait = retry_after(headers)
     if wait is None and (delay := _DELAY.search(marks)):
         wait = float(delay[1])
     if wait is None:
         wait = retry_after(_headers_within(body))
-    return ProviderError(_kind(status, f"{words} {marks}"), said, retry_after=wait, status=status)
+    return ProviderError(_kind(status, f"{text} {marks}"), said, retry_after=wait, status=status)
 
 
-def _kind(status: int, words: str) -> Kind:
+def _kind(status: int, text: str) -> Kind:
     """The first rule that matches."""
-    quota, filtered = bool(_QUOTA.search(words)), bool(_FILTER.search(words))
+    quota, filtered = bool(_QUOTA.search(text)), bool(_FILTER.search(text))
     rules: tuple[tuple[bool, Kind], ...] = (
-        (status == 402 and "in_flight" in words, "busy"),
+        (status == 402 and "in_flight" in text, "busy"),
         (status == 402, "quota_exhausted"),
-        (status == 429 and bool(_DAILY.search(words)), "quota_exhausted"),
-        (status == 429 and quota and not _RATE.search(words), "quota_exhausted"),
+        (status == 429 and bool(_DAILY.search(text)), "quota_exhausted"),
+        (status == 429 and quota and not _RATE.search(text), "quota_exhausted"),
         (status == 429, "rate_limited"),
         (status in (401, 403) and filtered, "filtered"),
         (status in (401, 403) and quota, "quota_exhausted"),
         (status in (401, 403), "unauthorized"),
         (status in (408, 504), "timeout"),
         (status >= 500, "overloaded"),
-        (status == 413 or bool(_LONG.search(words)), "too_long"),
+        (status == 413 or bool(_LONG.search(text)), "too_long"),
         (filtered, "filtered"),
     )
     for holds, kind in rules:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from hafs.chat import end_tokens
 from hafs.core.errors import HafsError
-from hafs.modeling.generation import rest
+from hafs.modeling.generation import set_for_inference
 from hafs.modeling.generation.decoder import Decoder, Generation, Token
 from hafs.providers.classify import unsent
 from hafs.providers.job import Job
@@ -149,7 +149,7 @@ class Engine:
             from hafs.modeling.adapter.cache import AdapterCache
 
             net = self._load()
-            rest(net)
+            set_for_inference(net)
             self._shelf = AdapterCache(net, keep=self._adapters)
             self._net = net
         self._decoder = self._new_decoder()

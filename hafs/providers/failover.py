@@ -76,14 +76,14 @@ class Failover(Bridged):
         return candidates(self.providers, self.tier)  # type: ignore[arg-type]
 
     def request(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks
     ) -> FailoverRequest:
         """A request that starts now, on the running loop.
 
         Raises:
             InputError: The messages or parameters are not valid text.
         """
-        given = meaningful({**self.parameters, **words, **({"stop": stop} if stop else {})})
+        given = meaningful({**self.parameters, **params, **({"stop": stop} if stop else {})})
         refuse_malformed(messages, given)
         queue = CandidateQueue(
             order=self.order,
@@ -94,20 +94,21 @@ class Failover(Bridged):
             deadline=asyncio.get_running_loop().time() + self.policy.deadline_seconds,
         )
         return FailoverRequest(
-            messages=messages, words=given, queue=queue, policy=self.policy, adapter=self.adapter, callbacks=callbacks
-        )
+            messages=messages, parameters=given, queue=queue, policy=self.policy, adapter=self.adapter,
+            callbacks=callbacks,
+        )  # fmt: skip
 
     async def answer(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
         """The first complete answer."""
-        return await self.request(messages, stop, words, callbacks).whole()
+        return await self.request(messages, stop, params, callbacks).whole()
 
     def pieces(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
         """The answer as a stream; if a provider breaks off, the next one continues."""
-        return self.request(messages, stop, words, callbacks).pieces()
+        return self.request(messages, stop, params, callbacks).pieces()
 
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: Any = None, strict: bool | None = None, **kwargs: Any
@@ -166,12 +167,12 @@ def _unusable(provider: Provider) -> tuple[str, str] | None:
     return None
 
 
-def tokens_of(messages: Sequence[BaseMessage], words: dict[str, Any]) -> int:
+def tokens_of(messages: Sequence[BaseMessage], params: dict[str, Any]) -> int:
     """Estimated tokens of the prompt plus the requested answer."""
     characters = sum(len(m.content) if isinstance(m.content, str) else len(str(m.text)) for m in messages)
-    if words.get("tools"):
-        characters += len(json.dumps(words["tools"], default=str))
-    answer = words.get("max_tokens") or 0
+    if params.get("tools"):
+        characters += len(json.dumps(params["tools"], default=str))
+    answer = params.get("max_tokens") or 0
     return int(characters / CHARACTERS_A_TOKEN) + TOKENS_A_MESSAGE * len(messages) + int(answer)
 
 

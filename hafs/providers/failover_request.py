@@ -49,7 +49,7 @@ class FailoverRequest:
     """Messages, parameters and the attempts so far."""
 
     messages: Sequence[BaseMessage]
-    words: Mapping[str, Any]
+    parameters: Mapping[str, Any]
     """Parameters that the caller set."""
     queue: CandidateQueue
     policy: Policy
@@ -93,7 +93,7 @@ class FailoverRequest:
         try:
             if host.watches:
                 return await self._asked(attempt, Watch(self.policy.first_token_seconds, self.policy.idle_seconds))
-            end, call = Ending(), call_of(attempt, self.messages, self.words, self.adapter)
+            end, call = Ending(), call_of(attempt, self.messages, self.parameters, self.adapter)
             return await gathered(self._parts(self._chunks(call, attempt), attempt, end), end)
         except ProviderError as error:
             if not refuses_to_stream(error):
@@ -101,11 +101,11 @@ class FailoverRequest:
         return await self._asked(attempt)
 
     async def _asked(self, attempt: Attempt, watch: Watch | None = None) -> ChatGeneration:
-        call = call_of(attempt, self.messages, self.words, self.adapter, watch)
-        return await asked(call.model, call.messages, call.words, self.callbacks, **self._run(attempt))
+        call = call_of(attempt, self.messages, self.parameters, self.adapter, watch)
+        return await asked(call.model, call.messages, call.parameters, self.callbacks, **self._run(attempt))
 
     def _chunks(self, call: ProviderCall, attempt: Attempt) -> AsyncIterator[ChatGenerationChunk]:
-        return streamed(call.model, call.messages, call.words, self.callbacks, **self._run(attempt))
+        return streamed(call.model, call.messages, call.parameters, self.callbacks, **self._run(attempt))
 
     async def pieces(self) -> AsyncIterator[ChatGenerationChunk]:
         """The answer as a stream; the first piece with content commits to its provider.
@@ -113,7 +113,7 @@ class FailoverRequest:
         Raises:
             AllProvidersDown: No provider completed an answer in time; `partial` is the text so far.
         """
-        given, sealed = "", "response_format" in self.words
+        given, sealed = "", "response_format" in self.parameters
         how = "restart" if sealed and self.policy.on_cut == "continue" else self.policy.on_cut
         while True:
             candidate = await self._next(given)
@@ -135,7 +135,7 @@ class FailoverRequest:
         if continuation.given and continuation.how == "continue":
             given = continuation.given
             messages += [AIMessage(content=given.rstrip()), HumanMessage(content=go_on(given))]
-        call = call_of(attempt, messages, self.words, self.adapter)
+        call = call_of(attempt, messages, self.parameters, self.adapter)
         end, repetition = Ending(), Repetition()
         async with aclosing(self._parts(self._chunks(call, attempt), attempt, end)) as parts:
             async for part in parts:

@@ -34,29 +34,29 @@ class LangChainChat(Bridged):
         return {**dict(self.inner._identifying_params), "model_name": self.model}
 
     async def answer(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
         """The model's complete answer."""
         try:
-            return await self.inner._agenerate(messages, stop=stop, **self._call(words))
+            return await self.inner._agenerate(messages, stop=stop, **self._call(params))
         except Exception as error:
             raise failure_of(error) from error
 
     async def pieces(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
         """The model's answer as a stream, or in one piece if it cannot stream."""
         try:
-            stream = self.inner._astream(messages, stop=stop, **self._call(words))
+            stream = self.inner._astream(messages, stop=stop, **self._call(params))
             async with aclosing(stream) as chunks:  # type: ignore[type-var]
                 async for chunk in chunks:
                     yield chunk
         except Exception as error:
             raise failure_of(error) from error
 
-    def _call(self, words: dict[str, Any]) -> dict[str, Any]:
+    def _call(self, params: dict[str, Any]) -> dict[str, Any]:
         """The parameters of a call; each package has its own form of tools."""
-        call = dict(words)
+        call = dict(params)
         if tools := call.pop("tools", None):
             choice = {key: call.pop(key) for key in ("tool_choice", "parallel_tool_calls") if key in call}
             with before_sending():

@@ -55,14 +55,14 @@ class LlamaChat(Bridged):
         return {"model_name": self.model, "adapter": str(self.adapter) if self.adapter else None, **self.parameters}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        words = {**self.parameters, **kwargs}
+        params = {**self.parameters, **kwargs}
         return LangSmithParams(
             ls_provider="hafs",
-            ls_model_name=words.get("model", self.model),
+            ls_model_name=params.get("model", self.model),
             ls_model_type="chat",
-            ls_temperature=words.get("temperature", 0.0),
-            ls_max_tokens=words.get("max_tokens") or self.host.max_tokens,
-            ls_stop=stop or words.get("stop") or [],
+            ls_temperature=params.get("temperature", 0.0),
+            ls_max_tokens=params.get("max_tokens") or self.host.max_tokens,
+            ls_stop=stop or params.get("stop") or [],
         )
 
     @cached_property
@@ -103,9 +103,9 @@ class LlamaChat(Bridged):
             template=self.base.own_template(),
         )  # fmt: skip
 
-    def _asked(self, words: dict[str, Any]) -> "LlamaChat":
+    def _asked(self, params: dict[str, Any]) -> "LlamaChat":
         """This model, or the one that the call names."""
-        other = words.pop("model", None)
+        other = params.pop("model", None)
         if other is None or other == self.model:
             return self
         known_model(other)
@@ -145,28 +145,28 @@ class LlamaChat(Bridged):
         )
 
     async def pieces(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
         """The server's answer as a stream."""
         with before_sending():
-            asked, words = self._asked(words), adapted_choice(words)
+            asked, params = self._asked(params), adapted_choice(params)
         async with asked._client_of() as client:
             with before_sending():
-                messages, words, parser = asked._adapted(messages, words)
-            async with aclosing(client.pieces(messages, stop, words)) as stream:  # type: ignore[type-var]
+                messages, params, parser = asked._adapted(messages, params)
+            async with aclosing(client.pieces(messages, stop, params)) as stream:  # type: ignore[type-var]
                 async for chunk in stream:
                     yield asked._named(parser.piece(chunk) if parser else chunk)
 
     async def answer(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
         """The server's complete answer."""
         with before_sending():
-            asked, words = self._asked(words), adapted_choice(words)
+            asked, params = self._asked(params), adapted_choice(params)
         async with asked._client_of() as client:
             with before_sending():
-                messages, words, parser = asked._adapted(messages, words)
-            answer = (await client.answer(messages, stop, words)).generations[0]
+                messages, params, parser = asked._adapted(messages, params)
+            answer = (await client.answer(messages, stop, params)).generations[0]
         return ChatResult(generations=[asked._named(parser.whole(answer) if parser else answer)])
 
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
@@ -191,25 +191,25 @@ class LlamaChat(Bridged):
         return generation
 
     def _adapted(
-        self, messages: Sequence[BaseMessage], words: dict[str, Any]
+        self, messages: Sequence[BaseMessage], params: dict[str, Any]
     ) -> tuple[list[BaseMessage], dict[str, Any], ToolCallParser | None]:
         """The request in the server's format, and a parser of tool calls where the server does not parse them."""
-        form = words.get("response_format") or {}
+        form = params.get("response_format") or {}
         if self.shows_tools:
             asked, parser = list(messages), None
         else:
-            asked, words = prompted(messages, words, self.ends)
-            parser = ToolCallParser() if "grammar" in words else None
+            asked, params = prompted(messages, params, self.ends)
+            parser = ToolCallParser() if "grammar" in params else None
         if form.get("type") == "json_schema":
             asked = system_first(asked, f"Answer in JSON that fits this schema: {json.dumps(schema_of(form))}")
-        return self._plain(asked), words, parser
+        return self._plain(asked), params, parser
 
     def _plain(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Messages without control tokens in their text, as in training."""
         return [_without(message, self.control) for message in messages]
 
 
-def adapted_choice(words: Mapping[str, Any]) -> dict[str, Any]:
+def adapted_choice(params: Mapping[str, Any]) -> dict[str, Any]:
     """A call's parameters with llama.cpp's values of tool_choice: `auto`, `none` or `required`.
 
     It does not support choosing a tool by name; that tool is offered alone, and required.
@@ -217,16 +217,16 @@ def adapted_choice(words: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ProviderError: The chosen tool is not among those offered.
     """
-    choice = words.get("tool_choice")
+    choice = params.get("tool_choice")
     if choice is True or choice == "any":
-        return {**words, "tool_choice": "required"}
+        return {**params, "tool_choice": "required"}
     name = choice["function"]["name"] if isinstance(choice, Mapping) else choice
     if name in (None, False, "auto", "none", "required"):
-        return {**words}
-    named = [tool for tool in words.get("tools") or () if tool["function"]["name"] == name]
+        return {**params}
+    named = [tool for tool in params.get("tools") or () if tool["function"]["name"] == name]
     if not named:
         raise ProviderError("rejected", f"tool_choice names {name!r}, which is not among the tools")
-    return {**words, "tools": named, "tool_choice": "required"}
+    return {**params, "tools": named, "tool_choice": "required"}
 
 
 def _without(message: BaseMessage, control: re.Pattern[str]) -> BaseMessage:

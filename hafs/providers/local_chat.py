@@ -82,19 +82,19 @@ class LocalChat(Bridged):
     # one request ----------------------------------------------------------------------------------------------------
 
     async def pieces(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
         """The answer as a stream."""
-        async with aclosing(self._told(messages, stop, words)) as told:
+        async with aclosing(self._told(messages, stop, params)) as told:
             async for _, chunk in told:
                 yield chunk
 
     async def _told(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any]
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any]
     ) -> AsyncGenerator[tuple[AnswerRequest, ChatGenerationChunk]]:
         """The request as it was read, with each chunk of its answer."""
         with before_sending():
-            if other := words.pop("model", None):
+            if other := params.pop("model", None):
                 known_model(other)
                 self = self.model_copy(update={"model": other})  # noqa: PLW0642
             if not self.engine.ready:
@@ -107,8 +107,8 @@ class LocalChat(Bridged):
                 loop.call_soon_threadsafe(heard.put_nowait, said)
 
         with before_sending():
-            asked = self._request(messages, words)
-            job = self._job(asked, stop or self.stop or [], tell, words)
+            asked = self._request(messages, params)
+            job = self._job(asked, stop or self.stop or [], tell, params)
         try:
             self._submit(job)
             while True:
@@ -142,10 +142,10 @@ class LocalChat(Bridged):
         self.engine.submit(job)
 
     async def answer(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
         """The complete answer."""
-        told = [each async for each in self._told(messages, stop, words)]
+        told = [each async for each in self._told(messages, stop, params)]
         asked, last = told[-1]
         info, ended = last.generation_info or {}, cast("AIMessageChunk", last.message)
         message = asked.message(cast("AIMessageChunk", reduce(add, (chunk.message for _, chunk in told))))
@@ -167,15 +167,15 @@ class LocalChat(Bridged):
             return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
         return structured(self, schema, method=method, include_raw=include_raw)
 
-    def _request(self, messages: Sequence[BaseMessage], words: Mapping[str, Any]) -> AnswerRequest:
+    def _request(self, messages: Sequence[BaseMessage], params: Mapping[str, Any]) -> AnswerRequest:
         try:
-            return answer_request(self.engine.tokenizer, messages, words)
+            return answer_request(self.engine.tokenizer, messages, params)
         except HafsError as error:
             raise ProviderError("rejected", error.fact) from error
 
-    def _job(self, asked: AnswerRequest, stop: Sequence[str], tell: Any, words: dict[str, Any]) -> Job:
+    def _job(self, asked: AnswerRequest, stop: Sequence[str], tell: Any, params: dict[str, Any]) -> Job:
         def word(name: str) -> Any:
-            given = words.get(name)
+            given = params.get(name)
             return getattr(self, name) if given is None else given
 
         timeout = word("timeout")

@@ -74,22 +74,22 @@ def _chunk_of(part: CallPart) -> Any:
     return tool_call_chunk(name=part.name, args=part.arguments, id=identity, index=part.index)
 
 
-def answer_request(tokenizer: Any, messages: Sequence[BaseMessage], words: Mapping[str, Any]) -> AnswerRequest:
+def answer_request(tokenizer: Any, messages: Sequence[BaseMessage], params: Mapping[str, Any]) -> AnswerRequest:
     """A request to the local base.
 
     Args:
         tokenizer: The model's tokenizer.
         messages: The conversation.
-        words: `tools`, `tool_choice`, `parallel_tool_calls` and `response_format` in OpenAI's format.
+        params: `tools`, `tool_choice`, `parallel_tool_calls` and `response_format` in OpenAI's format.
 
     Raises:
         ProviderError: hafs cannot read the model's tool calls, or `tool_choice` names an unknown tool.
         HafsError: The chat template rejects the conversation, or a grammar is needed and cannot be used.
     """
-    form, schema = words.get("response_format") or {}, schema_of(words.get("response_format"))
+    form, schema = params.get("response_format") or {}, schema_of(params.get("response_format"))
     if form.get("type") == "json_schema":
         messages = system_first(messages, f"Answer in JSON that fits this schema: {_json(schema)}")
-    tools, choice = words.get("tools"), _choice(words.get("tool_choice"))
+    tools, choice = params.get("tools"), _choice(params.get("tool_choice"))
     if not tools or choice == "none":
         prompt = render(tokenizer, conversation_of(messages), for_generation=True).tokens
         rules = _rules(tokenizer)
@@ -98,7 +98,7 @@ def answer_request(tokenizer: Any, messages: Sequence[BaseMessage], words: Mappi
     syntax = call_syntax(tokenizer)
     if syntax is None:
         raise ProviderError("rejected", "the chat template writes tool calls in a syntax that hafs cannot parse")
-    several = words.get("parallel_tool_calls") is not False
+    several = params.get("parallel_tool_calls") is not False
     return AnswerRequest(
         prompt=render(tokenizer, calling_conversation_of(messages, tools), for_generation=True).tokens,
         grammar=_calling(tokenizer, syntax, tools, choice, schema, several=several),
@@ -130,8 +130,8 @@ def _calling(
     if frame is None:
         raise ProviderError("rejected", "hafs has no grammar for the tool calls of this model's chat template")
     rules = _rules(tokenizer)
-    words = rules.words_rule(schema, headed=prompted) if choice == "auto" else None
-    return _held(tokenizer, rules.calls(tools, syntax, frame, several=several, words=words))
+    text_rule = rules.text_rule(schema, headed=prompted) if choice == "auto" else None
+    return _held(tokenizer, rules.calls(tools, syntax, frame, several=several, text_rule=text_rule))
 
 
 def _named(tools: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:

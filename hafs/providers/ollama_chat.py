@@ -30,10 +30,10 @@ class OllamaChat(ChatOllama):
         self._warn_of_truncation(result.generations[0].message)
         return result
 
-    def _check(self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any]) -> None:
+    def _check(self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any]) -> None:
         """Build the request once in advance: an error here is not the server's."""
         with before_sending():
-            self._chat_params(messages, stop, **words)
+            self._chat_params(messages, stop, **params)
 
     def _warn_of_truncation(self, message: Any) -> None:
         read = (getattr(message, "usage_metadata", None) or {}).get("input_tokens", 0)

@@ -72,7 +72,7 @@ class OpenAIClient(Bridged):
 
     @property
     def _llm_type(self) -> str:
-        return "hafs-wire"
+        return "hafs-openai-client"
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -81,12 +81,12 @@ class OpenAIClient(Bridged):
     def _key(self) -> str | None:
         return os.environ.get(self.api_key_env) if self.api_key_env else None
 
-    def _asked(self, messages: Sequence[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]) -> bytes:
+    def _asked(self, messages: Sequence[BaseMessage], stop: list[str] | None, params: Mapping[str, Any]) -> bytes:
         asked = {
             "model": self._name(),
             "messages": _as_sent(messages),
             **self.parameters,
-            **words,
+            **params,
             **self.body,
         }
         if stop:
@@ -101,16 +101,16 @@ class OpenAIClient(Bridged):
         return {**headers, "authorization": f"Bearer {key}"} if key else headers
 
     async def _send(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, params: Mapping[str, Any]
     ) -> aiohttp.ClientResponse:
         """The response after its headers; raises for an HTTP error.
 
         Redirects are not followed, so that a key is never sent to another host.
         """
-        response = await self._post(messages, stop, words)
+        response = await self._post(messages, stop, params)
         if response.status == 404 and self.adapter and await self._look_up():
             response.close()
-            response = await self._post(messages, stop, words)
+            response = await self._post(messages, stop, params)
         if response.status == 200:
             return response
         try:
@@ -119,10 +119,10 @@ class OpenAIClient(Bridged):
             response.close()
 
     async def _post(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, params: Mapping[str, Any]
     ) -> aiohttp.ClientResponse:
         with before_sending():
-            content, headers = self._asked(messages, stop, words), self._headers()
+            content, headers = self._asked(messages, stop, params), self._headers()
             url = f"{self.base_url.rstrip('/')}/chat/completions"
             http, proxy = await session(url), proxy_of(url)
         return await http.post(url, data=content, headers=headers, allow_redirects=False, proxy=proxy)
@@ -179,16 +179,16 @@ class OpenAIClient(Bridged):
         return from_status(status if status >= 400 else 500, {"error": error}, {}, self._secrets())
 
     async def answer(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
         """The host's complete answer."""
         if self.watch is not None:
             began = asyncio.get_running_loop().time()
-            events = self._events(messages, stop, words)
+            events = self._events(messages, stop, params)
             async with aclosing(events):
                 return self._read(await joined(events, self._refuse, self.watch, began))
         try:
-            response = await self._send(messages, stop, words)
+            response = await self._send(messages, stop, params)
             try:
                 raw = await body_of(response, LARGEST_ANSWER_BYTES)
             finally:
@@ -211,11 +211,11 @@ class OpenAIClient(Bridged):
         return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
 
     async def pieces(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
         """The host's answer as a stream."""
         numbers = ToolCallNumbers()
-        async with aclosing(self._events(messages, stop, words)) as events:
+        async with aclosing(self._events(messages, stop, params)) as events:
             async for event in events:
                 self._refuse(event)
                 if (chunk := chunk_of(event, numbers)) is not None:
@@ -228,10 +228,10 @@ class OpenAIClient(Bridged):
             raise error
 
     async def _events(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: Mapping[str, Any]
+        self, messages: list[BaseMessage], stop: list[str] | None, params: Mapping[str, Any]
     ) -> AsyncGenerator[dict[str, Any]]:
         """The objects of the host's stream."""
-        asked, began = {"stream": True, "stream_options": {"include_usage": True}, **words}, False
+        asked, began = {"stream": True, "stream_options": {"include_usage": True}, **params}, False
         try:
             response = await self._send(messages, stop, asked)
             try:

@@ -27,11 +27,11 @@ class Policy:
     """Per request, over all providers."""
     calls_per_account: Annotated[int, Field(gt=0)]
     """Per request and account."""
-    rest_seconds: Seconds
+    backoff_seconds: Seconds
     """Backoff of a model after its first failure, unless the host names a time; doubles with each further failure."""
-    longest_rest_seconds: Seconds
+    longest_backoff_seconds: Seconds
     """The longest backoff, unless the host names a time."""
-    quota_rest_seconds: Seconds
+    quota_backoff_seconds: Seconds
     """Backoff of an account whose quota is exhausted, unless the host names a reset time."""
     on_cut: Literal["continue", "restart", "error"]
     """A stream that breaks after its first content: the next candidate continues, restarts, or the error is raised."""

@@ -1,6 +1,6 @@
 """Prompted tools, for models whose chat template has none: described in the prompt, called in grammar-enforced JSON.
 
-messages, words = prompted(messages, words)  tools become system text; earlier calls and their results become text
+messages, params = prompted(messages, params)    tools become system text; calls and results become text
 -> the server's answer                       one call, {"name": ..., "arguments": ...}
 -> ToolCallParser().piece(chunk), .whole(answer)   the same as a LangChain tool call
 
@@ -54,34 +54,35 @@ def knows_tools(tokenizer: Any) -> bool:
 
 
 def prompted(
-    messages: Sequence[BaseMessage], words: Mapping[str, Any], ends: Collection[int]
+    messages: Sequence[BaseMessage], params: Mapping[str, Any], ends: Collection[int]
 ) -> tuple[list[BaseMessage], dict[str, Any]]:
     """The same request without tools.
 
     Args:
         messages: Of any kind.
-        words: `tools` in OpenAI's form; `tool_choice` is auto, none or required, left out it is auto.
+        params: `tools` in OpenAI's form; `tool_choice` is auto, none or required, left out it is auto.
         ends: Tokens that end an answer: a grammar of text without a fixed end must name them to allow them.
 
     Returns:
-        Messages of system, user and assistant alone, and words that hold the answer to a call, or to a call or text.
+        Messages of system, user and assistant alone; parameters that constrain the answer to a call, or to
+        a call or text.
     """
-    words, asked = dict(words), as_text(messages)
-    tools, choice = words.pop("tools", None), words.pop("tool_choice", None)
-    words.pop("parallel_tool_calls", None)
+    params, asked = dict(params), as_text(messages)
+    tools, choice = params.pop("tools", None), params.pop("tool_choice", None)
+    params.pop("parallel_tool_calls", None)
     if not tools or choice in ("none", False):
-        return asked, words
+        return asked, params
     if choice == "required":
-        words["grammar"] = _CALL.format(call=json.dumps(call_schema(tools)))
-        return system_first(asked, description(tools)), words
-    schema = schema_of(words.pop("response_format", None))
-    words["grammar"] = _CALL_OR_WORDS.format(
+        params["grammar"] = _CALL.format(call=json.dumps(call_schema(tools)))
+        return system_first(asked, description(tools)), params
+    schema = schema_of(params.pop("response_format", None))
+    params["grammar"] = _CALL_OR_WORDS.format(
         call=json.dumps(call_schema(tools)),
         words=json.dumps(call_schema([_WORDS])),
         ends=",".join(map(str, sorted(ends))),
         answer=r"/\n(.|\n)+/" if schema is None else f'"\\n" form\nform: %json {json.dumps(schema)}',
     )
-    return system_first(asked, description([*tools, _WORDS])), words
+    return system_first(asked, description([*tools, _WORDS])), params
 
 
 def schema_of(form: Mapping[str, Any] | None) -> dict[str, Any] | None:

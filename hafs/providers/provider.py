@@ -164,13 +164,13 @@ class Provider:
             params: As in `Host.chat`.
         """
         adapter = adapter if self.host.carries_adapters else None
-        words = repr((tier, model, adapter, sorted(params.items())))
-        if words not in self._kept:
+        key = repr((tier, model, adapter, sorted(params.items())))
+        if key not in self._kept:
             if len(self._kept) >= KEPT_MODELS:
                 self._kept.pop(next(iter(self._kept)))
             chosen = model or self.models[tier]
-            self._kept[words] = self.host.chat(chosen, context=self.context[tier], adapter=adapter, **params)
-        return self._kept[words]
+            self._kept[key] = self.host.chat(chosen, context=self.context[tier], adapter=adapter, **params)
+        return self._kept[key]
 
     def load(self) -> None:
         """Load what its first answer would load; nothing if it cannot be used."""

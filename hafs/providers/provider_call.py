@@ -12,7 +12,7 @@ from hafs.providers.classify import before_sending
 from hafs.providers.parse import THINKING
 from hafs.providers.watched_answer import Watch
 
-CALL_WORDS = frozenset({"tools", "tool_choice", "response_format", "stop", "parallel_tool_calls"})
+CALL_PARAMETERS = frozenset({"tools", "tool_choice", "response_format", "stop", "parallel_tool_calls"})
 """Parameters of a call; all others are parameters of the model."""
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 
@@ -23,14 +23,14 @@ class ProviderCall:
 
     model: BaseChatModel
     messages: list[BaseMessage]
-    words: Mapping[str, Any]
+    parameters: Mapping[str, Any]
     """Parameters of the call."""
 
 
 def call_of(
     attempt: Attempt,
     messages: Sequence[BaseMessage],
-    words: Mapping[str, Any],
+    params: Mapping[str, Any],
     adapter: str | None,
     watch: Watch | None = None,
 ) -> ProviderCall:
@@ -39,20 +39,20 @@ def call_of(
     Args:
         attempt: Names the candidate.
         messages: The conversation.
-        words: Parameters that the caller set.
+        params: Parameters that the caller set.
         adapter: Of the expert.
         watch: For a complete answer that is read as a stream: how long the host may be silent.
     """
     candidate = attempt.candidate
     takes = candidate.provider.takes
     given = {}
-    for word, value in words.items():
-        if word not in takes and _RENAMED.get(word) in takes:
-            given[_RENAMED[word]] = value
-        elif word in takes:
-            given[word] = value
+    for name, value in params.items():
+        if name not in takes and _RENAMED.get(name) in takes:
+            given[_RENAMED[name]] = value
+        elif name in takes:
+            given[name] = value
         else:
-            attempt.left_out += (word,)
+            attempt.left_out += (name,)
     watching = {"watch": watch} if watch and candidate.provider.host.watches else {}
     carries = candidate.provider.host.carries_adapters and not candidate.stands_in_for
     attempt.adapter = adapter if carries else None
@@ -61,14 +61,14 @@ def call_of(
             candidate.tier,
             model=candidate.model,
             adapter=attempt.adapter,
-            **{word: value for word, value in given.items() if word not in CALL_WORDS},
+            **{name: value for name, value in given.items() if name not in CALL_PARAMETERS},
             **watching,
         )
     if THINKING not in takes and any(THINKING in message.additional_kwargs for message in messages):
         messages = [_without_thinking(message) for message in messages]
         attempt.left_out += (THINKING,)
-    call = {word: value for word, value in given.items() if word in CALL_WORDS}
-    return ProviderCall(model=model, messages=list(messages), words=call)
+    call = {name: value for name, value in given.items() if name in CALL_PARAMETERS}
+    return ProviderCall(model=model, messages=list(messages), parameters=call)
 
 
 def _without_thinking(message: BaseMessage) -> BaseMessage:

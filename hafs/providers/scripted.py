@@ -135,7 +135,7 @@ class ScriptedChat(Bridged):
         return words[: int(cut[1])] if cut else words
 
     async def pieces(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> AsyncIterator[ChatGenerationChunk]:
         """The answer as a stream of words."""
         count, last = 0, "-"
@@ -148,7 +148,7 @@ class ScriptedChat(Bridged):
         )
 
     async def answer(
-        self, messages: list[BaseMessage], stop: list[str] | None, words: dict[str, Any], callbacks: Callbacks = None
+        self, messages: list[BaseMessage], stop: list[str] | None, params: dict[str, Any], callbacks: Callbacks = None
     ) -> ChatResult:
         """The complete answer."""
         if not self.host.token_seconds and not self.host.faults:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from hafs.providers.provider_error import ProviderError
 
-ANEW = "\n\n[the answer was interrupted and starts again]\n\n"
+RESTART_NOTICE = "\n\n[the answer was interrupted and starts again]\n\n"
 SHORTEST_QUOTE, LONGEST_QUOTE = 24, 120
 """Limits of the quote in characters: complete last lines of at least the first; never more than the second."""
 _OPEN, _CLOSE = "<last>", "</last>"
@@ -114,7 +114,7 @@ class StreamContinuation:
             raise _unjoined()
         self.ended, self._joined, self.answer = "restarted", True, self._held
         inside_code = len(_FENCE.findall(self.given)) % 2
-        return ("\n```" if inside_code else "") + ANEW + self._held
+        return ("\n```" if inside_code else "") + RESTART_NOTICE + self._held
 
     def _join(self, text: str) -> str:
         self._joined = True

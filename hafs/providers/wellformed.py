@@ -8,12 +8,12 @@ from langchain_core.messages import BaseMessage
 from hafs.core.errors import InputError
 
 
-def refuse_malformed(messages: Sequence[BaseMessage], words: Mapping[str, Any] | None = None) -> None:
+def refuse_malformed(messages: Sequence[BaseMessage], params: Mapping[str, Any] | None = None) -> None:
     """Raise for messages and parameters with a lone surrogate.
 
     Args:
         messages: The conversation.
-        words: Parameters: tools, stop, ...
+        params: Of the answer: tools, stop, ...
 
     Raises:
         InputError: One of them has one; the first is named.
@@ -23,9 +23,9 @@ def refuse_malformed(messages: Sequence[BaseMessage], words: Mapping[str, Any] |
         if not isinstance(said, str) or getattr(message, "tool_calls", None):
             said = message.model_dump()
         _refuse(said, f"message {number} ({message.type})")
-    for word, value in (words or {}).items():
+    for name, value in (params or {}).items():
         if not isinstance(value, int | float):
-            _refuse(value, word)
+            _refuse(value, name)
 
 
 def refuse_malformed_text(text: str, what: str) -> None:

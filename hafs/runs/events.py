@@ -103,7 +103,7 @@ def _whole(stage: dict[str, Any], *keys: str) -> bool:
 
 _LARGEST = 1e15
 _NUMBERS = ("time", "total", "to", "step", "epoch", "epochs", "loss", "accuracy", "grad_norm", "lr", "rate", "tokens")
-_NUMBERS += ("supervised", "seconds", "row_tokens", "best", "exit_code", "pid", "process_began")
+_NUMBERS += ("supervised", "seconds", "micro_batch_tokens", "row_tokens", "best", "exit_code", "pid", "process_began")
 _TEXTS = ("stage", "prompt", "answer", "checkpoint", "why", "error", "signal", "host", "folder", "best_stage")
 _FITS = dict.fromkeys(_NUMBERS, _number) | dict.fromkeys(_TEXTS, _text) | {"samples": _ids, "stages": _stages}
 _NEEDED = {

@@ -40,8 +40,8 @@ class Survival:
         return f"survived   {', '.join(parts)}; {self.seconds_lost:.0f} s lost"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def survival(events: Iterable[Mapping[str, Any]]) -> Survival:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from hafs.council.chat_model import Council
 from hafs.server.asked import Asked
 from hafs.server.dialect import Conclusion, Event, Writer
-from hafs.server.failures import refused
+from hafs.server.failures import as_api_error
 
 T = TypeVar("T")
 ANSWERED_BY = "x-hafs-answered-by"
@@ -98,7 +98,7 @@ async def _events(first: Any, stream: AsyncIterator[Any], writer: Writer, done: 
             end = Conclusion(usage=usage, metadata=metadata, called=called)
             yield _sent(writer.end(end))
     except Exception as error:
-        yield _sent(writer.broken(refused(error)))
+        yield _sent(writer.broken(as_api_error(error)))
     finally:
         done(end)
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from hafs.providers.parse import THINKING
+from hafs.server.api_error import ApiError
 from hafs.server.asked import Asked, read, translated
 from hafs.server.blocks import Block, Blocks, Change, blocks_of
 from hafs.server.dialect import Conclusion, Dialect, Event, Writer
-from hafs.server.refusal import Refusal
 
 STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -44,7 +44,7 @@ class Messages(Dialect):
         """The request as one to chat completions.
 
         Raises:
-            Refusal: 400, hafs does not support this kind of block or tool.
+            ApiError: 400, hafs does not support this kind of block or tool.
         """
         asked = read(MessagesRequest, body)
         system = [{"role": "system", "content": _text_of(asked.system)}] if asked.system else []
@@ -60,10 +60,10 @@ class Messages(Dialect):
         )
         return question, MessagesWriter(model=asked.model)
 
-    def refused(self, refusal: Refusal) -> dict[str, Any]:
+    def error_body(self, error: ApiError) -> dict[str, Any]:
         """An error in Anthropic's schema."""
-        kind = ERRORS.get(refusal.status, "invalid_request_error")
-        return {"type": "error", "error": {"type": kind, "message": refusal.message}}
+        kind = ERRORS.get(error.status, "invalid_request_error")
+        return {"type": "error", "error": {"type": kind, "message": error.message}}
 
 
 def _text_of(content: Any) -> str:
@@ -74,7 +74,7 @@ def _text_of(content: Any) -> str:
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     if "input_schema" not in tool:
-        raise Refusal(400, f"tools: {tool.get('type') or tool.get('name')!r} is a tool of Anthropic's own servers")
+        raise ApiError(400, f"tools: {tool.get('type') or tool.get('name')!r} is a tool of Anthropic's own servers")
     function = {"name": tool["name"], "parameters": tool["input_schema"]}
     return {"type": "function", "function": function | {"description": tool.get("description") or ""}}
 
@@ -117,7 +117,7 @@ def _add(kept: dict[str, Any], part: Mapping[str, Any]) -> None:
             function = {"name": part["name"], "arguments": json.dumps(part.get("input") or {})}
             kept.setdefault("tool_calls", []).append({"id": part["id"], "type": "function", "function": function})
         case other:
-            raise Refusal(400, f"messages: there is no content of type {other!r}", param="messages")
+            raise ApiError(400, f"messages: there is no content of type {other!r}", param="messages")
 
 
 def _image(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,9 +156,9 @@ class MessagesWriter(Writer):
         yield _named({"type": "message_delta", "delta": delta, "usage": _usage(end.usage), "receipt": end.receipt})
         yield _named({"type": "message_stop"})
 
-    def broken(self, refusal: Refusal) -> Iterable[Event]:
+    def broken(self, error: ApiError) -> Iterable[Event]:
         """The event `error`."""
-        yield _named(Messages().refused(refusal))
+        yield _named(Messages().error_body(error))
 
     def _message(self, content: list[Any], usage: Mapping[str, Any]) -> dict[str, Any]:
         return {

@@ -18,14 +18,14 @@ from starlette.routing import Route
 from hafs.council.chat_model import Council
 from hafs.server.answer import ANSWERED_BY, respond
 from hafs.server.anthropic_messages import Messages
+from hafs.server.api_error import ApiError
 from hafs.server.chat_completions import ChatCompletions, Completions
 from hafs.server.chat_page import page, rendered
 from hafs.server.desk import Desk, RequestLimits
 from hafs.server.dialect import Conclusion, Dialect
 from hafs.server.embeddings import embeddings
-from hafs.server.failures import refused
+from hafs.server.failures import as_api_error
 from hafs.server.observed import FACTS, AccessLog, Metrics, Observed
-from hafs.server.refusal import Refusal
 from hafs.server.responses import Responses
 from hafs.server.users import Users
 
@@ -127,9 +127,9 @@ def _answering(desk: Desk, dialect: Dialect, metrics: Metrics) -> Endpoint:
 
             return await respond(request, chosen, question, writer, done=done)
         except Exception as error:
-            refusal = refused(error)
-            facts |= {"error": refusal.body["error"]["code"]}
-            return JSONResponse(dialect.refused(refusal), status_code=refusal.status, headers=refusal.headers)
+            failed = as_api_error(error)
+            facts |= {"error": failed.body["error"]["code"]}
+            return JSONResponse(dialect.error_body(failed), status_code=failed.status, headers=failed.headers)
 
     return answered
 
@@ -145,8 +145,8 @@ def _metrics(desk: Desk, metrics: Metrics) -> Endpoint:
     async def told(request: Request) -> Response:
         try:
             desk.admit(request)
-        except Refusal as refusal:
-            return refusal.response()
+        except ApiError as error:
+            return error.response()
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
     return told
@@ -158,7 +158,7 @@ def _admitted(desk: Desk, answer: Callable[[Request, Desk], Awaitable[Any]]) -> 
             desk.admit(request)
             return JSONResponse(await answer(request, desk))
         except Exception as error:
-            return refused(error).response()
+            return as_api_error(error).response()
 
     return answered
 
@@ -170,8 +170,8 @@ def _page(desk: Desk) -> Endpoint:
         try:
             desk.admit_host(request)
             return page(desk)
-        except Refusal as refusal:
-            return refusal.response()
+        except ApiError as error:
+            return error.response()
 
     return shown
 
@@ -200,4 +200,4 @@ async def _embeddings(request: Request, desk: Desk) -> Any:
 
 
 async def _no_such_path(request: Request, error: Any) -> Response:
-    return Refusal(error.status_code, f"there is no {request.method} {request.url.path}").response()
+    return ApiError(error.status_code, f"there is no {request.method} {request.url.path}").response()

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hafs.council.chat_model import MODEL
 from hafs.providers.parameters import FURTHER
-from hafs.server.refusal import Refusal
+from hafs.server.api_error import ApiError
 
 OF_THE_REQUEST = frozenset(
     {"model", "messages", "stream", "stream_options", "n", "stop", "max_tokens", "max_completion_tokens"}
@@ -68,14 +68,14 @@ class Asked(BaseModel):
         """The messages as LangChain's.
 
         Raises:
-            Refusal: One of them is not a message, or the question is empty.
+            ApiError: One of them is not a message, or the question is empty.
         """
         try:
             messages = convert_to_messages([_plain(message) for message in self.messages])
         except (ValueError, KeyError, TypeError, NotImplementedError) as error:
-            raise Refusal(400, f"messages: {str(error).splitlines()[0]}", param="messages") from error
+            raise ApiError(400, f"messages: {str(error).splitlines()[0]}", param="messages") from error
         if not any(_says_something(message) for message in messages):
-            raise Refusal(400, "messages: the question is empty", param="messages")
+            raise ApiError(400, "messages: the question is empty", param="messages")
         return messages
 
 
@@ -110,27 +110,27 @@ def read(kind: type[Body], body: bytes) -> Body:
     """Parse a request body.
 
     Raises:
-        Refusal: 400, the body does not fit the schema; the message names the first error.
+        ApiError: 400, the body does not fit the schema; the message names the first error.
     """
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        raise _refused(error) from error
+        raise _api_error(error) from error
 
 
 def translated(**fields: Any) -> Asked:
     """A request of another API as one to chat completions; fields that are None are left out.
 
     Raises:
-        Refusal: 400, a field has a value that hafs does not support.
+        ApiError: 400, a field has a value that hafs does not support.
     """
     try:
         return Asked.model_validate({name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:
-        raise _refused(error) from error
+        raise _api_error(error) from error
 
 
-def _refused(error: ValidationError) -> Refusal:
+def _api_error(error: ValidationError) -> ApiError:
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"])) or None
-    return Refusal(400, f"{where or 'the body'}: {first['msg']}", param=where)
+    return ApiError(400, f"{where or 'the body'}: {first['msg']}", param=where)

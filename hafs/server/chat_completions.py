@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hafs.council.chat_model import MODEL
 from hafs.providers.parse import THINKING
+from hafs.server.api_error import ApiError
 from hafs.server.asked import Asked, StreamOptions, read, translated
 from hafs.server.dialect import Conclusion, Dialect, Event, Writer
-from hafs.server.refusal import Refusal
 
 
 def usage_of(usage: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -78,9 +78,9 @@ class ChatWriter(Writer):
             yield Event(self._head("chat.completion.chunk") | {"choices": [], "usage": usage_of(end.usage)})
         yield Event("[DONE]")
 
-    def broken(self, refusal: Refusal) -> Iterable[Event]:
+    def broken(self, error: ApiError) -> Iterable[Event]:
         """The error instead of the end."""
-        yield Event(refusal.body)
+        yield Event(error.body)
 
     def _chunk(self, delta: Mapping[str, Any], finish: str | None = None, logprobs: Any = None) -> dict[str, Any]:
         choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
@@ -134,7 +134,7 @@ class Completions(Dialect):
         fields = prompted.model_dump(exclude={"prompt", "stream_options"})
         for field_name in ("suffix", "echo"):
             if fields.get(field_name):
-                raise Refusal(400, f"{field_name}: the council answers questions, it does not complete texts")
+                raise ApiError(400, f"{field_name}: the council answers questions, it does not complete texts")
         prompt = prompted.prompt if isinstance(prompted.prompt, str) else prompted.prompt[0]
         question = translated(**fields, messages=[{"role": "user", "content": prompt}])
         usage = bool(prompted.stream_options and prompted.stream_options.include_usage)

@@ -22,8 +22,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from hafs.core.pages import render
+from hafs.server.api_error import ApiError
 from hafs.server.desk import Desk
-from hafs.server.refusal import Refusal
 
 ASSEMBLY = frozenset({"asm", "ca65", "asar", "65816", "65c816", "snes"})
 """Names of a fence's language that Pygments has no lexer for, or another machine's."""
@@ -74,12 +74,12 @@ async def rendered(request: Request, desk: Desk) -> dict[str, str]:
     """The HTML of the answer in the request's body.
 
     Raises:
-        Refusal: The body is not UTF-8, or too long.
+        ApiError: The body is not UTF-8, or too long.
     """
     try:
         text = (await desk.body(request)).decode()
     except UnicodeDecodeError as error:
-        raise Refusal(400, "the text is not UTF-8") from error
+        raise ApiError(400, "the text is not UTF-8") from error
     return {"html": as_html(text)}
 
 

@@ -11,9 +11,9 @@ from starlette.requests import Request
 
 from hafs.core.loopback import is_loopback
 from hafs.council.chat_model import MODEL, Council
+from hafs.server.api_error import ApiError
 from hafs.server.dialect import Conclusion
 from hafs.server.observed import cost_of
-from hafs.server.refusal import Refusal
 from hafs.server.users import User, Users
 
 BODY_SECONDS = 30
@@ -61,7 +61,7 @@ class Desk:
         Without keys, requests that other web pages cause are rejected.
 
         Raises:
-            Refusal: 401 or 403.
+            ApiError: 401 or 403.
         """
         key = key_of(request)
         if self.token is not None and hmac.compare_digest(key.encode(), self.token.encode()):
@@ -69,28 +69,28 @@ class Desk:
         if user := self.users.of(key) if self.users else None:
             return user
         if self.token is not None or self.users is not None:
-            raise Refusal(401, "the request has no valid token", code="invalid_api_key")
+            raise ApiError(401, "the request has no valid token", code="invalid_api_key")
         self.admit_host(request)
         origin = request.headers.get("origin")
         if origin and origin not in self.cors and urlsplit(origin).netloc != request.url.netloc:
-            raise Refusal(403, f"the web page {origin} is not in cors=[...]", code="forbidden_origin")
+            raise ApiError(403, f"the web page {origin} is not in cors=[...]", code="forbidden_origin")
         return None
 
     def admit_host(self, request: Request) -> None:
         """Without a token, reject requests to host names other than localhost, against DNS rebinding.
 
         Raises:
-            Refusal: 403.
+            ApiError: 403.
         """
         open_to_all = self.token is None and self.users is None
         if open_to_all and not is_loopback(request.url.hostname or ""):
-            raise Refusal(403, "without a token only requests to localhost are answered", code="forbidden_host")
+            raise ApiError(403, "without a token only requests to localhost are answered", code="forbidden_host")
 
     def council_of(self, model: str) -> Council:
         """The whole council, or one of its experts alone.
 
         Raises:
-            Refusal: 404, there is no such model.
+            ApiError: 404, there is no such model.
         """
         for name in (model, self.aliases.get(model), self.aliases.get(ANY_NAME)):
             if name in (MODEL, "council"):
@@ -98,7 +98,9 @@ class Desk:
             for expert in self.council.panel.experts.values():
                 if name in (expert.name, expert.model):
                     return self._by_name.setdefault(expert.name, self.council.alone(expert.name))
-        raise Refusal(404, f"there is no model {model!r}; /v1/models lists them", param="model", code="model_not_found")
+        raise ApiError(
+            404, f"there is no model {model!r}; /v1/models lists them", param="model", code="model_not_found"
+        )
 
     def models(self) -> list[dict[str, Any]]:
         """The council, each expert and each alias; with the fields of OpenAI's and of Anthropic's lists."""
@@ -110,13 +112,13 @@ class Desk:
         """Take a place among the requests in progress, and count the request of a user.
 
         Raises:
-            Refusal: 429, all places are taken, or a limit of the user is reached.
+            ApiError: 429, all places are taken, or a limit of the user is reached.
         """
         most = self.limits.max_requests
         if self.busy >= most:
-            raise Refusal(429, f"{most} requests are being answered", code="too_many_requests", retry_after=1)
+            raise ApiError(429, f"{most} requests are being answered", code="too_many_requests", retry_after=1)
         if user and self.users and (reached := self.users.book.enter(user)):
-            raise Refusal(
+            raise ApiError(
                 429, f"the limit of {user.name!r} is reached: {reached} per day", kind="insufficient_quota",
                 code="insufficient_quota", retry_after=self.users.book.seconds_left(),
             )  # fmt: skip
@@ -133,7 +135,7 @@ class Desk:
         """The request's body.
 
         Raises:
-            Refusal: 413 or 408.
+            ApiError: 413 or 408.
         """
         limit, parts, size = self.limits.max_body_bytes, [], 0
         try:
@@ -142,9 +144,9 @@ class Desk:
                     parts.append(part)
                     size += len(part)
                     if size > limit:
-                        raise Refusal(413, f"the body is longer than {limit} bytes", code="request_too_large")
+                        raise ApiError(413, f"the body is longer than {limit} bytes", code="request_too_large")
         except TimeoutError as error:
-            raise Refusal(408, f"the body did not arrive within {BODY_SECONDS} s") from error
+            raise ApiError(408, f"the body did not arrive within {BODY_SECONDS} s") from error
         return b"".join(parts)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from hafs.server.api_error import ApiError
 from hafs.server.asked import Asked
-from hafs.server.refusal import Refusal
 
 
 class Event(NamedTuple):
@@ -78,7 +78,7 @@ class Writer(ABC):
         """The events after the last part."""
 
     @abstractmethod
-    def broken(self, refusal: Refusal) -> Iterable[Event]:
+    def broken(self, error: ApiError) -> Iterable[Event]:
         """The events of a stream that ends in an error."""
 
 
@@ -90,9 +90,9 @@ class Dialect(ABC):
         """The request, and what words its answer.
 
         Raises:
-            Refusal: 400, the body is not a request.
+            ApiError: 400, the body is not a request.
         """
 
-    def refused(self, refusal: Refusal) -> dict[str, Any]:
+    def error_body(self, error: ApiError) -> dict[str, Any]:
         """The body of an error."""
-        return refusal.body
+        return error.body

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from hafs.council.router.encoder import Encoder
+from hafs.server.api_error import ApiError
 from hafs.server.asked import read
-from hafs.server.refusal import Refusal
 
 
 class EmbeddingsRequest(BaseModel):
@@ -27,15 +27,15 @@ async def embeddings(body: bytes, encoder: Encoder | None) -> dict[str, Any]:
     """The answer: a unit vector per text, of 384 numbers with the shipped encoder; computed in a thread.
 
     Raises:
-        Refusal: 400, the body is not a request, or the vectors have other dimensions; 404, there is no encoder.
+        ApiError: 400, the body is not a request, or the vectors have other dimensions; 404, there is no encoder.
     """
     if encoder is None:
-        raise Refusal(404, "the router has no encoder; router=cascade has one", code="model_not_found")
+        raise ApiError(404, "the router has no encoder; router=cascade has one", code="model_not_found")
     asked = read(EmbeddingsRequest, body)
     texts = [asked.input] if isinstance(asked.input, str) else asked.input
     vectors_ND, tokens = await asyncio.to_thread(_computed, encoder, texts)
     if asked.dimensions not in (None, vectors_ND.shape[1]):
-        raise Refusal(400, f"dimensions: the vectors have {vectors_ND.shape[1]}", param="dimensions")
+        raise ApiError(400, f"dimensions: the vectors have {vectors_ND.shape[1]}", param="dimensions")
     data = [
         {"object": "embedding", "index": index, "embedding": _told(vector_D, asked.encoding_format)}
         for index, vector_D in enumerate(vectors_ND)

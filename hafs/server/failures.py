@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 
 from hafs.core.errors import AllProvidersDown, HafsError, InputError
-from hafs.server.refusal import Refusal
+from hafs.server.api_error import ApiError
 
 _log = logging.getLogger(__name__)
 PERMANENT: Mapping[str, str] = {
@@ -24,30 +24,30 @@ PASSED_ON = frozenset({400, 413, 415, 422})
 USUAL_WAIT_SECONDS = 5
 
 
-def refused(error: Exception) -> Refusal:
+def as_api_error(error: Exception) -> ApiError:
     """The answer to a client, without a traceback and without a secret."""
-    if isinstance(error, Refusal):
+    if isinstance(error, ApiError):
         return error
     if isinstance(error, AllProvidersDown):
         return _unanswered(error)
     if isinstance(error, InputError):
-        return Refusal(400, error.fact, param="messages")
+        return ApiError(400, error.fact, param="messages")
     if isinstance(error, HafsError):
-        return Refusal(500, error.fact, kind="server_error", code="configuration")
+        return ApiError(500, error.fact, kind="server_error", code="configuration")
     _log.error("a request failed", exc_info=error)
-    return Refusal(500, "hafs failed to answer; its log says why", kind="server_error", code="internal_error")
+    return ApiError(500, "hafs failed to answer; its log says why", kind="server_error", code="internal_error")
 
 
-def _unanswered(error: AllProvidersDown) -> Refusal:
+def _unanswered(error: AllProvidersDown) -> ApiError:
     """400, 413, 415 or 422: the request will never be answered. 429: a limit is reached. 503: anything else."""
     causes = [cause for cause in error.causes if cause not in UNASKED]
     statuses = [status for attempt in error.attempts if (status := attempt.get("status"))]
     rejected_unsaid = "rejected" in causes and not statuses
     if causes and set(causes) <= PERMANENT.keys() and set(statuses) <= {*PASSED_ON, 403} and not rejected_unsaid:
         passed_on = [status for status in statuses if status in PASSED_ON]
-        return Refusal(passed_on[-1] if passed_on else 400, error.fact, code=PERMANENT[causes[0]])
+        return ApiError(passed_on[-1] if passed_on else 400, error.fact, code=PERMANENT[causes[0]])
     wait = math.ceil(error.retry_after) if error.retry_after else USUAL_WAIT_SECONDS
     if causes and set(causes) <= LIMITED:
         code = "insufficient_quota" if "quota_exhausted" in causes else "rate_limit_exceeded"
-        return Refusal(429, error.fact, kind=code, code=code, retry_after=wait)
-    return Refusal(503, error.fact, kind="server_error", code="all_providers_down", retry_after=wait)
+        return ApiError(429, error.fact, kind=code, code=code, retry_after=wait)
+    return ApiError(503, error.fact, kind="server_error", code="all_providers_down", retry_after=wait)

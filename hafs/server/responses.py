@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hafs.council.chat_model import MODEL
 from hafs.providers.parse import THINKING
+from hafs.server.api_error import ApiError
 from hafs.server.asked import Asked, read, translated
 from hafs.server.blocks import Block, Blocks, Change, blocks_of
 from hafs.server.dialect import Conclusion, Dialect, Event, Writer
-from hafs.server.refusal import Refusal
 
 STORED = ("previous_response_id", "conversation", "background", "prompt")
 """Fields that ask for something stored on OpenAI's servers."""
@@ -45,13 +45,13 @@ class Responses(Dialect):
         """The request as one to chat completions.
 
         Raises:
-            Refusal: 400, it asks for something that is stored, or for a tool of OpenAI's own servers.
+            ApiError: 400, it asks for something that is stored, or for a tool of OpenAI's own servers.
         """
         asked = read(ResponsesRequest, body)
         extra = {name: value for name, value in (asked.model_extra or {}).items() if name not in IGNORED}
         for name in STORED:
             if extra.pop(name, None):
-                raise Refusal(400, f"{name}: responses are not stored; send the whole conversation", param=name)
+                raise ApiError(400, f"{name}: responses are not stored; send the whole conversation", param=name)
         system = [{"role": "system", "content": asked.instructions}] if asked.instructions else []
         said = asked.input
         messages = [{"role": "user", "content": said}] if isinstance(said, str) else list(_messages(said))
@@ -69,7 +69,7 @@ class Responses(Dialect):
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     if tool.get("type") != "function":
-        raise Refusal(400, f"tools: {tool.get('type')!r} is a tool of OpenAI's own servers", param="tools")
+        raise ApiError(400, f"tools: {tool.get('type')!r} is a tool of OpenAI's own servers", param="tools")
     return {"type": "function", "function": {key: value for key, value in tool.items() if key != "type"}}
 
 
@@ -105,7 +105,7 @@ def _messages(items: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
                 pending = {}
             yield _result(item) if kind == "function_call_output" else _message(item)
         else:
-            raise Refusal(400, f"input: there is no item of type {kind!r}", param="input")
+            raise ApiError(400, f"input: there is no item of type {kind!r}", param="input")
     if pending:
         yield {"role": "assistant", **pending}
 
@@ -134,7 +134,7 @@ def _content(part: Mapping[str, Any]) -> dict[str, Any]:
         case "input_image":
             return {"type": "image_url", "image_url": {"url": part.get("image_url")}}
         case other:
-            raise Refusal(400, f"input: there is no content of type {other!r}", param="input")
+            raise ApiError(400, f"input: there is no content of type {other!r}", param="input")
 
 
 @dataclass(kw_only=True)
@@ -169,10 +169,10 @@ class ResponsesWriter(Writer):
         body = self._ended(self.blocks.all, end)
         yield self._event(f"response.{body['status']}", response=body)
 
-    def broken(self, refusal: Refusal) -> Iterable[Event]:
+    def broken(self, error: ApiError) -> Iterable[Event]:
         """The event `error`."""
-        told = refusal.body["error"]
-        yield self._event("error", code=told["code"], message=refusal.message, param=told["param"])
+        told = error.body["error"]
+        yield self._event("error", code=told["code"], message=error.message, param=told["param"])
 
     def _event(self, name: str, /, **facts: Any) -> Event:
         self._count += 1

@@ -3,7 +3,7 @@
 One step, with gradient accumulation, in order:
 
     samples of the whole effective batch arrive
-    packed into sequences of at most `row_tokens` tokens      packing.pack
+    packed into sequences of at most `micro_batch_tokens` tokens      packing.pack
     for each packed sequence: forward, loss / supervised tokens of the step, backward
         out of memory: clear the gradients, halve the micro-batch size, repeat with the same samples
     gradients are summed over devices and clipped
@@ -49,7 +49,7 @@ class FineTuningModule(Resumable):
         net: A causal language model of transformers, possibly wrapped by PEFT, in train mode.
         optimizer: Makes the optimizer from the trainable parameters.
         seed: Seed of all random numbers.
-        row_tokens: Maximum tokens of one forward pass (micro-batch size).
+        micro_batch_tokens: Maximum tokens of one forward pass (micro-batch size).
         max_grad_norm: Gradients above this norm are scaled down to it; None: not clipped.
         run: Where checkpoints and events go.
         tokenizer: The model's tokenizer, for callbacks that generate.
@@ -65,7 +65,7 @@ class FineTuningModule(Resumable):
         *,
         optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
         seed: int,
-        row_tokens: int,
+        micro_batch_tokens: int,
         max_grad_norm: float | None,
         run: Run,
         tokenizer: Any,
@@ -74,7 +74,9 @@ class FineTuningModule(Resumable):
         scales_loss: bool = False,
         router_aux_loss: float | None = None,
     ) -> None:
-        super().__init__(net, optimizer=optimizer, row_tokens=row_tokens, run=run, stop=stop, scales_loss=scales_loss)
+        super().__init__(
+            net, optimizer=optimizer, micro_batch_tokens=micro_batch_tokens, run=run, stop=stop, scales_loss=scales_loss
+        )
         self.automatic_optimization = False
         self.seed, self.max_grad_norm = seed, max_grad_norm
         self.compute_dtype, self.tokenizer = compute_dtype, tokenizer
@@ -220,7 +222,7 @@ class FineTuningModule(Resumable):
             return pair_nats(self.net, packed)
 
     def rows(self, samples: Sequence[Sample]) -> Sequence[PackedSequence]:
-        """Pack samples into sequences of at most `row_tokens` tokens."""
+        """Pack samples into sequences of at most `micro_batch_tokens` tokens."""
         lengths = [len(sample.tokens) for sample in samples]
         groups = pack(lengths, self.micro_batch_size.tokens, at_least=min(self.devices.world, len(samples)))
         if pairs := [each for each in samples if isinstance(each, AnswerPair)]:

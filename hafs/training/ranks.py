@@ -32,11 +32,11 @@ class Ranks:
         world: Number of ranks, including this one.
         stop: Receives a stop request when a rank is lost.
         folder: The run's folder.
-        words: Overrides for the ranks that this process starts.
+        overrides: Overrides for the ranks that this process starts.
     """
 
-    def __init__(self, world: int, *, stop: StopSignals, folder: Path, words: Sequence[str]) -> None:
-        self.world, self.stop, self.folder, self.words = world, stop, folder, words
+    def __init__(self, world: int, *, stop: StopSignals, folder: Path, overrides: Sequence[str]) -> None:
+        self.world, self.stop, self.folder, self.overrides = world, stop, folder, overrides
         self.children: list[subprocess.Popen[bytes]] = []
         self.lost: str | None = None
         """Description of the rank that was lost; None while all are running."""
@@ -68,7 +68,7 @@ class Ranks:
             MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_free_port()), NODE_RANK="0", LOCAL_RANK="0",
             WORLD_SIZE=str(self.world),
         )  # fmt: skip
-        command = [sys.executable, "-m", "hafs.train", *self.words]
+        command = [sys.executable, "-m", "hafs.train", *self.overrides]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C waits for a listener
         try:
             for local in range(1, self.world):

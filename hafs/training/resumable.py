@@ -29,7 +29,7 @@ class Resumable(pl.LightningModule):
     Args:
         net: A causal language model of transformers, possibly wrapped by PEFT, in train mode.
         optimizer: Makes the optimizer from the trainable parameters.
-        row_tokens: Initial maximum tokens of one forward pass (micro-batch size).
+        micro_batch_tokens: Initial maximum tokens of one forward pass (micro-batch size).
         run: Where checkpoints and events go.
         stop: Stop requests by signal.
         scales_loss: Whether products are computed in fp16.
@@ -40,7 +40,7 @@ class Resumable(pl.LightningModule):
         net: Any,
         *,
         optimizer: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer],
-        row_tokens: int,
+        micro_batch_tokens: int,
         run: Run,
         stop: StopSignals,
         scales_loss: bool = False,
@@ -48,7 +48,7 @@ class Resumable(pl.LightningModule):
         super().__init__()
         self.net: Any = net
         self.make_optimizer, self.run, self.stop = optimizer, run, stop
-        self.micro_batch_size = MicroBatchSize(row_tokens, on_shrink=self._note_shrink)
+        self.micro_batch_size = MicroBatchSize(micro_batch_tokens, on_shrink=self._note_shrink)
         self.loss_scale = LossScale(enabled=scales_loss, on_shrink=self._note_smaller_scale)
         self.best = BestEpoch(run.checkpoints)
         self.decides = "loss"
@@ -126,7 +126,7 @@ class Resumable(pl.LightningModule):
             "cursor": vars(self.cursor).copy(),
             "trained": {name: p.detach() for name, p in self.trainable().items()},
             "optimizer": optimizer.state_dict(),
-            "row_tokens": self.micro_batch_size.tokens,
+            "micro_batch_tokens": self.micro_batch_size.tokens,
             "loss_scale": self.loss_scale.state(),
             "stopped": trainer.should_stop,
             "rollbacks": len(self.rollbacks),
@@ -180,7 +180,7 @@ class Resumable(pl.LightningModule):
         self.run.event(kind, **facts)
 
     def _note_shrink(self, tokens: int, reason: str) -> None:
-        self.event("out_of_memory", total=self.cursor.total, row_tokens=tokens, reason=reason)
+        self.event("out_of_memory", total=self.cursor.total, micro_batch_tokens=tokens, reason=reason)
 
     def _note_smaller_scale(self, scale: float) -> None:
         self.event("loss_scale", total=self.cursor.total, scale=scale)
@@ -198,7 +198,8 @@ class Resumable(pl.LightningModule):
             for name, value in state["trained"].items():
                 parameters[name].copy_(value)
         self.cursor = Cursor(**state["cursor"])
-        self.micro_batch_size.resume(state["row_tokens"])
+        tokens = state["row_tokens"] if "row_tokens" in state else state["micro_batch_tokens"]  # its name in 0.1
+        self.micro_batch_size.resume(tokens)
         self.loss_scale.restore(state.get("loss_scale", {}))
         self._resume_optimizer = state["optimizer"]
         self.held_out, self.held_out_at = state["held_out"], tuple(state["held_out_at"]) or None

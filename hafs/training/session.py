@@ -16,7 +16,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from hafs.config import build
-from hafs.config.hydra_command import typed_words
+from hafs.config.hydra_command import typed_overrides
 from hafs.core import malloc_tuning
 from hafs.core.errors import ConfigError
 from hafs.core.launched import rank, was_launched
@@ -146,18 +146,18 @@ class Training:
         Raises:
             ConfigError: There are several devices, and the command line to start their processes is unknown.
         """
-        words = typed_words()
+        overrides = typed_overrides()
         if self.config.trainer.get("num_nodes", 1) > 1 and not was_launched():
             raise ConfigError(
                 f"trainer.num_nodes={self.config.trainer.num_nodes}, and this process was not started by a launcher",
                 hint="torchrun --nnodes=N --nproc-per-node=DEVICES ... -m hafs.train ..., or srun, on each machine",
             )
-        if self.world > 1 and words is None and not was_launched():
+        if self.world > 1 and overrides is None and not was_launched():
             raise ConfigError(
                 "several devices need one process each, and this process was not started as hafs train",
                 hint="start it with torchrun, or trainer.devices=1",
             )
-        return Ranks(self.world, stop=self.stop, folder=self.run.folder, words=words or ())
+        return Ranks(self.world, stop=self.stop, folder=self.run.folder, overrides=overrides or ())
 
     def load(self, values: Any) -> None:
         """Load the base model, attach the adapter, and record the run's config and hashes."""
@@ -194,7 +194,8 @@ class Training:
             net,
             optimizer=lambda parameters: build(config.optimizer, parameters=parameters),
             seed=config.seed,
-            row_tokens=config.micro_batch_tokens or (plan.row_limit if plan else components.dataset.max_length),
+            micro_batch_tokens=config.micro_batch_tokens
+            or (plan.micro_batch_limit if plan else components.dataset.max_length),
             max_grad_norm=config.max_grad_norm,
             router_aux_loss=config.router_aux_loss,
             compute_dtype=dtype if full and dtype != torch.float32 else None,

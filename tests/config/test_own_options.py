@@ -58,6 +58,7 @@ def test_short_files_of_other_groups_are_whole_options(here):
     put(here, "stage/brief.yaml", "epochs: 1\n")  # its rate is the base option's: 5e-5 has to stay a number
     put(here, "stage/soft.yaml", "defaults: [main, _self_]\nepochs: 7\n")
     put(here, "experiment/recipe.yaml", "adapter: {r: 3}\n")
+    put(here, "policy/brief.yaml", "calls: 3\n")
     put(here, "provider/shed.yaml", "host: {base_url: 'http://127.0.0.1:1/v1'}\nmodels: {coding: m}\n")
     config = compose("train", ["dataset=loaf", "model=mine", "stage=gentle,brief,soft", "experiment=recipe"])
     check(config)
@@ -69,6 +70,9 @@ def test_short_files_of_other_groups_are_whole_options(here):
     assert config.stages.brief.lr == 5e-5
     assert (config.stages.gentle.lr, config.stages.soft.epochs, config.adapter.r) == (1e-4, 7, 3)
     assert build(compose("ask", ["provider=shed"]).providers.shed).models["reasoning"] == "m"
+    council = compose("ask", ["policy=brief"])
+    check(council, unused=("council",))
+    assert build(council.policy).calls == 3
 
 
 @pytest.mark.parametrize(

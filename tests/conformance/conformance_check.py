@@ -32,7 +32,7 @@ from hafs.modeling import model_parts
 from hafs.modeling.adapter import Lora
 from hafs.modeling.adapter_check import check_adapter
 from hafs.modeling.base_model import Hub, Model
-from hafs.modeling.generation import at_rest
+from hafs.modeling.generation import for_inference
 from hafs.modeling.generation.decoder import Decoder, Generation
 from hafs.modeling.loss import token_loss
 from hafs.modeling.packing import packed_sequence, supervised_states
@@ -221,7 +221,7 @@ class Recording(Decoder):
 
 def _generation(verdict: Verdict, theirs: Any, ours: Any, samples: list[Sample]) -> None:
     prompts = [samples[0].tokens.tolist()[:21], samples[2].tokens.tolist()[:12]]
-    with step("crash"), at_rest(ours):
+    with step("crash"), for_inference(ours):
         rows = [Generation(prompt, adapter=None, limit=8) for prompt in prompts]
         decoder = Recording(ours, ends=(), rows=2)
         decoder.seen = []

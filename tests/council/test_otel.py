@@ -62,7 +62,7 @@ def test_each_part_of_an_answer_is_a_nested_span(seat, spans, mode):
 
 
 def test_a_failed_attempt_is_a_span_with_an_error(seat, spans):
-    seat("expert=general", "provider.scripted.host.faults=[overloaded]", "policy.rest_seconds=0.01").invoke(TWO)
+    seat("expert=general", "provider.scripted.host.faults=[overloaded]", "policy.backoff_seconds=0.01").invoke(TWO)
     attempts = [span for span in spans() if span.name == "scripted/scripted"]
     assert [span.status.is_ok for span in attempts] == [False, True]
 

@@ -14,7 +14,7 @@ from hafs.config import build, compose
 from hafs.core.errors import ConfigError
 from hafs.council.assembly import council
 from hafs.council.expert import Expert
-from hafs.council.router import NOBODY, Method, Router, picked
+from hafs.council.router import NO_EXPERT, Method, Router, picked
 from hafs.council.router.encoder import Encoder
 from hafs.council.router.llm import label_sets, read_scores
 from hafs.council.router.routing_report import calibration_error, fit, measure
@@ -109,8 +109,8 @@ def test_a_default_that_is_a_specialist_sits_on_panels_like_any_other(panel):
 
 
 def test_a_router_sure_that_no_expert_is_meant_picks_the_default_expert(panel):
-    found = route(fixed({NOBODY: 0.9, "yaze": 0.1}), "?", part(panel, "debug", "yaze"))
-    assert (found.picked, found.decided_by, found.nobody) == (("debug",), "fixed", 0.9)
+    found = route(fixed({NO_EXPERT: 0.9, "yaze": 0.1}), "?", part(panel, "debug", "yaze"))
+    assert (found.picked, found.decided_by, found.no_expert) == (("debug",), "fixed", 0.9)
     assert set(found.scores) == {"debug", "yaze"}
 
 
@@ -257,7 +257,7 @@ def test_embedding_learns_a_new_expert_from_its_file_alone(panel, tmp_path, monk
         system=None, max_tokens=9, deadline_seconds=9,
     )  # fmt: skip
     monkeypatch.setenv("HAFS_CACHE", str(tmp_path))
-    made = router("embedding", "router.method.rows=null", "router.method.lessons=null")
+    made = router("embedding", "router.method.rows=null", "router.method.training_questions=null")
     with_cook = replace(panel, experts={**panel.experts, "cook": cook})
     found = route(made, "How long does a cake stay in the oven?", with_cook)
     assert max(found.scores, key=found.scores.get) == "cook"

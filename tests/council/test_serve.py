@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from hafs.core.errors import ConfigError, InputError
-from hafs.server.failures import refused as answer_of
+from hafs.server.failures import as_api_error as answer_of
 from hafs.server.listen import bound, token_of
 
 ONE = "How do I use lda and sta in a subroutine?"
@@ -235,7 +235,7 @@ def test_half_a_surrogate_pair_is_the_clients_own_error(served, seat):
 def test_a_status_tells_the_client_whether_to_ask_again(served, fault, status, code):
     address = served(
         f"provider.scripted.host.faults=[{fault}]", "provider.scripted.host.repeat_faults=true",
-        "policy.rest_seconds=7", "policy.longest_rest_seconds=7",
+        "policy.backoff_seconds=7", "policy.longest_backoff_seconds=7",
     )  # fmt: skip
     got = ask(address)
     assert error(got, status)["code"] == code

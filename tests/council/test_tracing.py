@@ -69,7 +69,7 @@ def test_router_experts_attempts_and_synthesizer_are_nested_runs(seat, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_an_attempt_that_fails_is_a_run_that_failed(seat, mode):
     tree = Tree()
-    words = ["expert=general", "provider.scripted.host.faults=[overloaded]", "policy.rest_seconds=0.01"]
+    words = ["expert=general", "provider.scripted.host.faults=[overloaded]", "policy.backoff_seconds=0.01"]
     ask(seat(*words), mode, ONE, callbacks=[tree])
     [_, expert] = tree.roots[0].child_runs
     first, second = expert.child_runs
@@ -80,7 +80,7 @@ def test_an_attempt_that_fails_is_a_run_that_failed(seat, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_an_attempt_that_was_too_slow_is_ended(seat, mode):
     tree = Tree()
-    words = ["expert=general", "provider.scripted.host.faults=[hang]", "policy.rest_seconds=0.01"]
+    words = ["expert=general", "provider.scripted.host.faults=[hang]", "policy.backoff_seconds=0.01"]
     words += ["policy.first_token_seconds=0.2", "policy.deadline_seconds=1.5", "policy.attempt_seconds=0.2"]
     with pytest.raises(Exception, match=r"no (complete )?answer|no provider"):
         ask(seat(*words, "provider.scripted.host.repeat_faults=true"), mode, ONE, callbacks=[tree])

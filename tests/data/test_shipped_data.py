@@ -135,8 +135,8 @@ def test_no_lesson_comes_near_a_held_out_question():
 
     _, held = dealt(read_rows(str(DATA / "routing.jsonl")), 0.2, seed=7)
     questions = [shingled(row.question) for row in held]
-    lessons = [shingled(row.question) for row in read_rows(str(DATA / "routing_lessons.jsonl"))]
-    nearest = max(len(one & other) / len(one | other) for one in lessons for other in questions)
+    training_questions = [shingled(row.question) for row in read_rows(str(DATA / "routing_lessons.jsonl"))]
+    nearest = max(len(one & other) / len(one | other) for one in training_questions for other in questions)
     assert nearest < 0.5, f"Jaccard {nearest:.2f}"
 
 

@@ -127,7 +127,7 @@ def test_the_likelihood_of_experts_and_base_is_that_of_their_own_evaluation(at):
 
 def test_a_row_that_nobody_answered_is_missing_and_not_zero(at):
     broken = ["provider=scripted", "provider.scripted.host.faults=[null,null,overloaded]",
-              "provider.scripted.host.repeat_faults=true", "policy.calls=1", "policy.rest_seconds=0.05"]  # fmt: skip
+              "provider.scripted.host.repeat_faults=true", "policy.calls=1", "policy.backoff_seconds=0.05"]  # fmt: skip
     config = compose("evaluate", [*broken, COUNCIL, "router=keyword", "draws=200", "rows=6"])
     check(config, Settings)
     evaluate(config)

@@ -33,9 +33,9 @@ NAME = "tiny-asm-v1"
 def go(command, *overrides):
     """Run a command with its overrides, as typed, in this process."""
     config = compose(command, list(overrides))
-    door = importlib.import_module("hafs.train" if command == "train" else f"hafs.commands.{command}")
-    check(config, door.Settings, unused=getattr(door, "UNUSED", ("router",) if command == "register" else ()))
-    return getattr(door, command)(config)
+    module = importlib.import_module("hafs.train" if command == "train" else f"hafs.commands.{command}")
+    check(config, module.Settings, unused=getattr(module, "UNUSED", ("router",) if command == "register" else ()))
+    return getattr(module, command)(config)
 
 
 class Cut(Exception):

@@ -117,7 +117,7 @@ def test_again_and_again_it_goes_down_to_one_sample_a_row_and_then_says_what_to_
     with pytest.raises(HafsError, match="with a single sample") as error:
         run(*ONE_STAGE)
     assert "dataset.max_length" in error.value.hint
-    sizes = [e["row_tokens"] for e in events(rows / "outputs/run", "out_of_memory")]
+    sizes = [e["micro_batch_tokens"] for e in events(rows / "outputs/run", "out_of_memory")]
     assert sizes == sorted(sizes, reverse=True)
     assert len(sizes) >= 3
 

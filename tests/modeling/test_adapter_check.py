@@ -5,7 +5,7 @@ from test_guard import loaded, small
 from hafs.core.errors import ConfigError
 from hafs.modeling.adapter import Lora, lora
 from hafs.modeling.adapter_check import check_adapter
-from hafs.modeling.generation import rest
+from hafs.modeling.generation import set_for_inference
 from hafs.modeling.generation.decoder import Generation, decode
 from hafs.training.module import set_dropout
 
@@ -94,7 +94,7 @@ def test_the_adapter_of_fused_experts_is_loaded_again(tmp_path):
 def test_answers_of_the_base_and_of_an_adapter_that_trains_whole_modules_do_not_mix(tmp_path):
     net = attached(loaded(small("llama"), tmp_path), modules_to_save=["lm_head", "input_layernorm"])
     prompts = [[5, 6, 7, 8], [9, 10, 11], [12, 13]]
-    rest(net)
+    set_for_inference(net)
     with net.disable_adapter():
         base = [said(net, prompt, "default") for prompt in prompts]
     with torch.no_grad():

@@ -4,7 +4,7 @@ from generation_nets import PROMPTS, conversation, loaded
 
 from hafs.chat import end_tokens, render
 from hafs.modeling import model_parts
-from hafs.modeling.generation import Generation, Sampling, answer, at_rest, decode, rest
+from hafs.modeling.generation import Generation, Sampling, answer, decode, for_inference, set_for_inference
 from hafs.modeling.generation.admission import Admission, cache_bytes_per_token
 from hafs.modeling.generation.decoder import Decoder
 from hafs.modeling.kv_cache import STRIDE, KVCache, rounded
@@ -21,7 +21,7 @@ def rows_of(tokenizer, limit=24, names=NAMES, **rule):
 
 
 def said(net, tokenizer, rows, concurrency):
-    with at_rest(net):
+    with for_inference(net):
         for _ in decode(net, rows, ends=end_tokens(tokenizer), concurrency=concurrency):
             pass
     return [row.said for row in rows]
@@ -41,7 +41,7 @@ def of_transformers(net, tokenizer, row):
     ends = end_tokens(tokenizer)
     settings = GenerationConfig(do_sample=False, max_new_tokens=row.limit, eos_token_id=ends, pad_token_id=ends[0])
     ids = torch.tensor([row.prompt])
-    with at_rest(net), net.disable_adapter() if row.adapter is None else nullcontext():
+    with for_inference(net), net.disable_adapter() if row.adapter is None else nullcontext():
         out = net.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings)
     base.set_attn_implementation(before)
     net.set_adapter("a0")
@@ -93,7 +93,7 @@ def test_scores_over_four_bits_are_bit_for_bit_those_of_a_row_alone():
     before, found = torch.get_num_threads(), []
     torch.set_num_threads(2)
     try:
-        with at_rest(net):
+        with for_inference(net):
             for groups in ([rows_of(tokenizer, limit=6)[:3]], [[row] for row in rows_of(tokenizer, limit=6)[:3]]):
                 seen.clear()
                 for group in groups:
@@ -138,7 +138,7 @@ def test_an_end_token_ends_its_row_alone_and_the_limit_says_length(tiny):
     rows = rows_of(tokenizer)
     free = said(net, tokenizer, rows_of(tokenizer), concurrency=5)
     end = free[1][5]
-    with at_rest(net):
+    with for_inference(net):
         list(decode(net, rows, ends=[end], concurrency=5))
     for row, before in zip(rows, free, strict=True):
         cut = before.index(end) if end in before else len(before)
@@ -153,7 +153,7 @@ def test_a_dropped_row_frees_its_slot_and_disturbs_nobody(tiny):
     decoder = Decoder(net, ends=end_tokens(tokenizer), rows=4)
     for row in rows:
         decoder.add(row)
-    with at_rest(net):
+    with for_inference(net):
         for step in range(200):
             if step == 3:
                 decoder.drop(rows[0])
@@ -196,7 +196,7 @@ def test_at_rest_no_4_bit_layer_repacks_its_weights():
     from bitsandbytes.nn import Linear4bit
 
     net = torch.nn.Sequential(Linear4bit(4, 4), torch.nn.Dropout()).eval()
-    rest(net)
+    set_for_inference(net)
     assert [module.training for module in net] == [True, False]
 
 
@@ -207,7 +207,7 @@ def test_rows_are_admitted_as_their_cache_fits(tiny):
     room = rounded(max(len(row.prompt) + row.limit for row in rows))
     expected = said(net, tokenizer, rows_of(tokenizer), concurrency=5)
     seen = []
-    with at_rest(net):
+    with for_inference(net):
         decoder = Decoder(net, ends=end_tokens(tokenizer), rows=5)
         decoder.admission = Admission(2 * room)
         for row in rows:
@@ -223,7 +223,7 @@ def test_a_cache_counts_the_bytes_that_its_tokens_take(tiny):
     net, _ = tiny
     kv_cache, decoder = KVCache(), model_parts.decoder_of(net)
     kv_cache.begin_packed([(kv_cache.open(), STRIDE)])
-    with at_rest(net), torch.no_grad():
+    with for_inference(net), torch.no_grad():
         ids = torch.arange(STRIDE)[None]
         decoder(input_ids=ids, position_ids=ids, use_cache=False, kv_cache=kv_cache)
     held = sum(x.numel() * x.element_size() for x in (*kv_cache._keys.values(), *kv_cache._values.values()))
@@ -245,7 +245,7 @@ def test_where_memory_runs_out_fewer_rows_go_on_and_nothing_is_lost_or_said_twic
         return real(self, ids, *of)
 
     monkeypatch.setattr(Decoder, "_pass", limited)
-    with at_rest(net):
+    with for_inference(net):
         for row, token in decode(net, rows, ends=end_tokens(tokenizer), concurrency=5):
             told.setdefault(id(row), []).extend([] if token is None else [token])
     assert [row.said for row in rows] == expected
@@ -257,7 +257,7 @@ def test_memory_that_runs_out_for_a_single_row_is_an_error(tiny, monkeypatch):
     net, tokenizer = tiny
     out = torch.OutOfMemoryError("CUDA out of memory")
     monkeypatch.setattr(Decoder, "_pass", lambda *_: (_ for _ in ()).throw(out))
-    with at_rest(net), pytest.raises(torch.OutOfMemoryError):
+    with for_inference(net), pytest.raises(torch.OutOfMemoryError):
         list(decode(net, rows_of(tokenizer)[:1], ends=end_tokens(tokenizer)))
 
 

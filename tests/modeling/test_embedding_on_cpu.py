@@ -9,11 +9,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hafs.config import build, compose
 from hafs.data.samples import Sample
-from hafs.evaluation.rows import GPU_ROW_TOKENS, row_tokens_of
+from hafs.evaluation.rows import GPU_TOKENS, micro_batch_tokens_of
 from hafs.modeling import likelihood
 from hafs.modeling.base_model import keep_on_cpu
 from hafs.modeling.loss import TokenLoss
-from hafs.planning.plan_builder import Proposal
+from hafs.planning.plan_builder import PlanBuilder
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ def test_evaluation_computes_where_the_head_is_and_not_where_the_embedding_is(un
     monkeypatch.setattr(likelihood, "token_loss", noted)
     samples = [Sample(str(n), np.arange(5, 5 + n, dtype=np.int32), np.ones(n, dtype=bool)) for n in (6, 9)]
     with MetaCanBeRead():
-        found = likelihood.likelihoods(net, samples, row_tokens=64)
+        found = likelihood.likelihoods(net, samples, micro_batch_tokens=64)
     assert [each.tokens for each in found] == [5, 8]
     assert where == [{"meta"}, {"meta"}]
-    assert row_tokens_of(net) == GPU_ROW_TOKENS
+    assert micro_batch_tokens_of(net) == GPU_TOKENS
 
 
 def test_what_was_looked_up_goes_to_where_the_ids_are():
@@ -90,7 +90,9 @@ def test_what_was_looked_up_goes_to_where_the_ids_are():
 
 def test_a_plan_counts_what_it_spares(here):
     words = ["model=qwen14b", "hardware=rtx5060ti_16gb", "calibration=null"]
-    plain, spared = (Proposal(compose("plan", [*words, *more])).plan for more in ([], ["model.embedding_on_cpu=true"]))
+    plain, spared = (
+        PlanBuilder(compose("plan", [*words, *more])).plan for more in ([], ["model.embedding_on_cpu=true"])
+    )
     kept = {term.name: term for term in spared.terms}["not quantized"]
     assert "the embedding in CPU memory" in kept.why
     same_row = spared.row.tokens == plain.row.tokens

@@ -19,7 +19,7 @@ from hafs.planning import plan_terminal
 from hafs.planning.architecture import described
 from hafs.planning.memory import trained_parameters
 from hafs.planning.memory.resident import weights
-from hafs.planning.plan_builder import Proposal
+from hafs.planning.plan_builder import PlanBuilder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 NF4 = Quant(name="nf4", bits=4, type="nf4", double=True)
@@ -64,7 +64,7 @@ def logits(net):
 
 def setup_of(folder, **changes):
     config = compose("plan", ["model=tiny", "quant=nf4", "adapter=lora", "adapter.r=4", "hardware=rtx5060ti_16gb"])
-    return replace(Proposal(config).plan.asked.setup, **changes)
+    return replace(PlanBuilder(config).plan.asked.setup, **changes)
 
 
 def test_experts_are_quantized_where_asked_and_the_model_stays_itself(folder):
@@ -106,14 +106,14 @@ def test_the_plan_says_what_stays_in_16_bits_and_what_an_adapter_reaches(monkeyp
     shown = {}
     for experts in ("false", "true"):
         out = io.StringIO()
-        proposal = Proposal(compose("plan", [*words, f"+quant.experts={experts}"]))
-        plan_terminal.show(proposal.plan, Console(file=out, width=200))
+        builder = PlanBuilder(compose("plan", [*words, f"+quant.experts={experts}"]))
+        plan_terminal.show(builder.plan, Console(file=out, width=200))
         shown[experts] = out.getvalue()
     assert "19,110,297,600 x 2 bytes: tensors of experts, which +quant.experts=true quantizes too" in shown["false"]
     assert "not the experts (+adapter.target_parameters=[mlp.experts.down_proj" in shown["false"]
     assert "parameters of linear layers and experts" in shown["true"]
     assert "not the experts (which are quantized)" in shown["true"]
-    named = Proposal(compose("plan", ["model=qwen3_coder_30b", *words[1:]]))
+    named = PlanBuilder(compose("plan", ["model=qwen3_coder_30b", *words[1:]]))
     assert "mlp.experts.gate_up_proj (704,643,072 parameters)" in plan_terminal.facts(named.plan)["lora"]
     less = weights(named.plan.asked.shapes, replace(named.plan.asked.setup, quantized_experts=True))
     assert sum(t.bytes for t in less) < 0.4 * sum(

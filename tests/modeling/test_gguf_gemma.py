@@ -162,6 +162,6 @@ def test_the_real_one_has_transformers_perplexity_on_a_long_sample():
     del theirs, logits
     net = model.load(quant=build(config.quant), dtype=torch.float32, device=torch.device("cpu"))
     sample = Sample("license", np.array(ids, np.int32), np.arange(len(ids)) > 0)
-    (found,) = likelihoods(net, [sample], row_tokens=2048)
+    (found,) = likelihoods(net, [sample], micro_batch_tokens=2048)
     assert found.nats / found.tokens == pytest.approx(expected, abs=1e-4)
     assert 5 < np.exp(expected) < 15

@@ -7,7 +7,7 @@ import torch
 
 from hafs.modeling import model_parts
 from hafs.modeling.base_model import Hub, Model
-from hafs.modeling.generation import at_rest
+from hafs.modeling.generation import for_inference
 from hafs.modeling.generation.decoder import Decoder, Generation
 from hafs.modeling.quantization import Quant
 
@@ -62,7 +62,7 @@ def test_an_answer_that_grows_long_has_a_pass_of_its_own(nets):
     prompts = [[7, 8, 9, 10], list(range(20, 50)), [5, 6], list(range(60, 80))]
     limits = [6, 6, 6, 8]
     rows = [Generation(prompt, adapter=None, limit=limit) for prompt, limit in zip(prompts, limits, strict=True)]
-    with at_rest(ours):
+    with for_inference(ours):
         decoder = Decoder(ours, ends=())
         for row in rows:
             decoder.add(row)

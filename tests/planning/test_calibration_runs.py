@@ -12,9 +12,9 @@ from hafs.commands.plan import UNUSED, Settings
 from hafs.config import check, compose
 from hafs.core import records
 from hafs.planning.calibration import Calibration, applied, keep, load
-from hafs.planning.calibration_runs import _quoted, judged, training_words
+from hafs.planning.calibration_runs import _quoted, judged, training_overrides
 from hafs.planning.memory import COMES_AND_GOES, staying
-from hafs.planning.plan_builder import Proposal
+from hafs.planning.plan_builder import PlanBuilder
 
 TINY = ["model=tiny", "dataset=jsonl", "dataset.path=rows.jsonl", "quant=nf4", "adapter.r=4"]
 
@@ -25,10 +25,10 @@ def rows(here):
     return here
 
 
-def proposal(*words):
+def builder(*words):
     config = compose("plan", [*TINY, *words])
     check(config, Settings, unused=UNUSED)
-    return Proposal(config)
+    return PlanBuilder(config)
 
 
 def typed(monkeypatch, capsys, *words):
@@ -48,7 +48,7 @@ def test_real_steps_are_kept_and_the_next_plan_uses_and_names_them(rows, monkeyp
     assert found.of == "tiny, nf4, lora4"
     low, usual, high = found.efficiency
     assert 0 < low < usual < high <= 1
-    before, after = proposal("calibration=null").plan, proposal("calibration=mine.json").plan
+    before, after = builder("calibration=null").plan, builder("calibration=mine.json").plan
     assert after.constants.source == f"calibrated on {found.date} with tiny, nf4, lora4"
     assert after.asked.hardware.efficiency == found.efficiency != before.asked.hardware.efficiency
     assert after.total - before.total == found.context_bytes - before.constants.context_bytes
@@ -65,16 +65,16 @@ def told(found, *, seconds, reserved=0):
 
 def test_a_calibrated_plan_of_what_was_measured_says_what_was_measured(rows):
     words = ["experiment=none", "stage=main", "stage.main.samples=64", "stage.main.batch_size=64"]
-    assumed = proposal(*words, "calibration=null").plan
+    assumed = builder(*words, "calibration=null").plan
     seconds = assumed.row.tokens / 150.0
     keep(rows / "mine.json", judged(assumed, told(assumed, seconds=seconds), assumed.total + 50_000_000))
-    again = proposal(*words, "calibration=mine.json").plan
+    again = builder(*words, "calibration=mine.json").plan
     assert again.total == assumed.total + 50_000_000
     assert again.duration.tokens_per_second == pytest.approx(150.0, rel=0.01)
 
 
 def test_on_a_gpu_the_allocators_slack_is_measured(rows):
-    assumed = proposal("hardware=rtx3090_24gb", "model.gradient_checkpointing=true", "calibration=null").plan
+    assumed = builder("hardware=rtx3090_24gb", "model.gradient_checkpointing=true", "calibration=null").plan
     moving = sum(term.bytes for term in assumed.terms if term.name in COMES_AND_GOES)
     found = judged(assumed, told(assumed, seconds=1.0, reserved=staying(assumed.terms) + int(1.25 * moving)), 0)
     assert found.slack == pytest.approx(0.25, abs=0.001)
@@ -89,7 +89,7 @@ def test_values_that_were_changed_reach_the_measured_training(rows):
         "quant.double=false",
     ]  # fmt: skip
     config = compose("plan", [*TINY, *changed])
-    measured = compose("train", training_words(config))
+    measured = compose("train", training_overrides(config))
     assert measured.dataset.path == [str(rows / "rows.jsonl")]
     for key in (
         "model.weights",
@@ -102,7 +102,7 @@ def test_values_that_were_changed_reach_the_measured_training(rows):
         assert _at(measured, key) == _at(config, key), key
     for key in ("r", "use_dora", "lora_dropout", "target_modules"):
         assert measured.adapter[key] == config.adapter[key], key
-    full = compose("train", training_words(compose("plan", [*TINY[:-1], "adapter=none", "quant=none"])))
+    full = compose("train", training_overrides(compose("plan", [*TINY[:-1], "adapter=none", "quant=none"])))
     assert full.adapter.name == "full"
     assert _quoted("it's") == r"'it\'s'"
 
@@ -141,4 +141,4 @@ def test_a_damaged_calibration_is_as_good_as_none_and_refused_where_it_is_named(
         assert "a.json is damaged" in capsys.readouterr().err
         code, _, err = typed(monkeypatch, capsys, *TINY, "calibration=a.json")
         assert (code, err.splitlines()[-2]) == (2, "hafs: calibration file 'a.json' contains no measurement")
-        assert "assumed" in applied(proposal("calibration=null").hardware, rows / "a.json")[1].source
+        assert "assumed" in applied(builder("calibration=null").hardware, rows / "a.json")[1].source

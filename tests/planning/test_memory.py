@@ -11,7 +11,7 @@ from hafs.modeling.adapter import lora
 from hafs.modeling.attention import NAME
 from hafs.modeling.kernel_limits import SHORT
 from hafs.planning.architecture import architecture_of, described, entries
-from hafs.planning.memory import Constants, Setup, attention_a_layer, kept_a_layer, terms, total, trained_parameters
+from hafs.planning.memory import Constants, Setup, attention_per_layer, kept_per_layer, terms, total, trained_parameters
 from hafs.planning.workload import SequenceShape
 
 SETUP = Setup(
@@ -120,7 +120,7 @@ def test_activations_of_a_layer_are_what_autograd_keeps(dtype, width, architectu
         )  # fmt: skip
         found.append(saved_bytes(adapter.attach(net).train().get_base_model(), 4, length)[0])
     row, setup = rows_of(4, length), replace(SETUP, rank=8, product_bytes=width)
-    planned = kept_a_layer(known, setup, row) + attention_a_layer(known, setup, row)
+    planned = kept_per_layer(known, setup, row) + attention_per_layer(known, setup, row)
     assert planned == pytest.approx((found[1] - found[0]) / 2, rel=0.03)
 
 
@@ -133,7 +133,7 @@ def test_full_training_keeps_more_since_norms_learn_and_autocast_copies(autocast
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             found.append(saved_bytes(net.train(), 4, length)[0])
     row, setup = rows_of(4, length), replace(SETUP, rank=None, bits=None, product_bytes=width)
-    planned = kept_a_layer(known, setup, row) + attention_a_layer(known, setup, row)
+    planned = kept_per_layer(known, setup, row) + attention_per_layer(known, setup, row)
     assert planned == pytest.approx((found[1] - found[0]) / 2, rel=0.03)
 
 

@@ -13,7 +13,7 @@ from hafs.commands.plan import UNUSED, Settings
 from hafs.config import check, compose
 from hafs.core.errors import ConfigError
 from hafs.modeling.hardware.detect import cards
-from hafs.planning.plan_builder import Proposal
+from hafs.planning.plan_builder import PlanBuilder
 
 CARDS = ["rtx5060ti_16gb", "rtx4060ti_16gb", "rtx3090_24gb", "rtx4090_24gb", "l40s_48gb", "a100_80gb", "h100_80gb"]
 HARDWARE = [*CARDS, "h200", "t4_16gb", "apple_m_series", "cpu", "local"]
@@ -23,7 +23,7 @@ ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 def planned(*words):
     config = compose("plan", [*words, "calibration=null"])
     check(config, Settings, unused=UNUSED)
-    return Proposal(config)
+    return PlanBuilder(config)
 
 
 def typed(*words, here):
@@ -67,14 +67,14 @@ def test_a_14b_in_four_bits_fits_16_gb_and_a_32b_does_not(here):
     ],
 )
 def test_every_proposal_fits_when_its_overrides_are_typed(words, here):
-    proposal = planned(*words)
-    fits = proposal.fits()
+    builder = planned(*words)
+    fits = builder.fits()
     assert fits
     for fit in fits:
         again = planned(*[word for word in words if word.split("=")[0] not in _keys(fit)], *fit.overrides).plan
         assert again.verdict == "feasible", fit.overrides
         assert again.total == pytest.approx(fit.plan.total, rel=0.02), fit.overrides
-        assert fit.times == pytest.approx(again.duration.usual / proposal.plan.duration.usual, rel=0.1)
+        assert fit.times == pytest.approx(again.duration.usual / builder.plan.duration.usual, rel=0.1)
 
 
 def _keys(fit):
@@ -82,9 +82,9 @@ def _keys(fit):
 
 
 def test_full_training_of_a_quantized_base_is_planned_without_quantization_and_says_so(here):
-    proposal = planned("model=qwen1_5b", "adapter=none", "hardware=h200")
-    assert "quant=none" in proposal.note
-    assert proposal.plan.asked.quant == "none"
+    builder = planned("model=qwen1_5b", "adapter=none", "hardware=h200")
+    assert "quant=none" in builder.note
+    assert builder.plan.asked.quant == "none"
 
 
 def test_without_a_stage_there_is_nothing_to_plan(here):

@@ -20,9 +20,9 @@ POLICY = {
     "slow_tokens_per_second": 8.0,
     "calls": 8,
     "calls_per_account": 2,
-    "rest_seconds": 0.1,
-    "longest_rest_seconds": 1.0,
-    "quota_rest_seconds": 3600.0,
+    "backoff_seconds": 0.1,
+    "longest_backoff_seconds": 1.0,
+    "quota_backoff_seconds": 3600.0,
     "on_cut": "continue",
 }
 NO_LIMITS = {

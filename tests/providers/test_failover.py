@@ -67,7 +67,7 @@ def test_an_error_that_would_repeat_is_not_retried(fault):
 
 def test_a_provider_in_backoff_is_skipped_by_the_next_request():
     first, second = scripted(faults=["rate_limited"], repeat_faults=True), scripted(name="second")
-    model = chain(first, second, rest_seconds=30.0, longest_rest_seconds=30.0)
+    model = chain(first, second, backoff_seconds=30.0, longest_backoff_seconds=30.0)
     assert outcomes(model.invoke("Why?")) == ["rate_limited", "answered"]
     for mode in MODES:
         assert outcomes(ask(model, mode)) == ["answered"]
@@ -170,7 +170,7 @@ def test_the_deadline_of_the_whole_is_kept():
 
 
 def test_a_backoff_longer_than_the_deadline_is_not_waited_for():
-    model = chain(scripted(faults=["overloaded"], repeat_faults=True), rest_seconds=9.0, longest_rest_seconds=9.0)
+    model = chain(scripted(faults=["overloaded"], repeat_faults=True), backoff_seconds=9.0, longest_backoff_seconds=9.0)
     began = time.monotonic()
     with pytest.raises(AllProvidersDown):
         model.invoke("Why?")

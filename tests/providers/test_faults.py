@@ -53,7 +53,7 @@ def rotation(server):
     "fault", [f for f in FAULTS if f not in {"400_context", "filtered", "307", "404_model", *TIMED}] + ["refused"]
 )
 def test_an_account_in_backoff_is_not_called(server, fault):
-    model = both(server, fault, rest_seconds=20.0, longest_rest_seconds=20.0)
+    model = both(server, fault, backoff_seconds=20.0, longest_backoff_seconds=20.0)
     model.invoke("Why?")
     server.calls.clear()
     for mode in MODES:

@@ -137,7 +137,7 @@ def test_errors_of_the_local_base_cause_no_backoff(ledger, here_only, tmp_path, 
 
 def test_an_error_on_our_side_ends_no_backoff(server, ledger):
     """Our own error says nothing about it: neither ill, nor well again."""
-    model = chain(remote(server.url("ok")), ledger=ledger, rest_seconds=0.3)
+    model = chain(remote(server.url("ok")), ledger=ledger, backoff_seconds=0.3)
     ledger.back_off(model.providers[0].host.account, "m", lambda _: 0.05, "overloaded", "")
     with pytest.raises(AllProvidersDown):
         model.bind(temperature=2**70).invoke("Why?")
@@ -149,7 +149,7 @@ def test_a_call_cut_short_by_the_deadline_causes_no_backoff(ledger):
     slow = scripted(name="slow", first_token_seconds=9)
     late = scripted(name="late", first_token_seconds=9)
     times = {"deadline_seconds": 1.5, "first_token_seconds": 1.0, "attempt_seconds": 1.0}
-    times |= {"rest_seconds": 30.0, "longest_rest_seconds": 30.0}
+    times |= {"backoff_seconds": 30.0, "longest_backoff_seconds": 30.0}
     model = chain(slow, late, ledger=ledger, calls_per_account=1, **times)
     with pytest.raises(AllProvidersDown) as error:
         model.invoke("Why?")

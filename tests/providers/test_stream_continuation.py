@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from hafs.core.errors import AllProvidersDown
 from hafs.providers.provider_error import ProviderError
 from hafs.providers.scripted import Scripted
-from hafs.providers.stream_continuation import ANEW, StreamContinuation, go_on
+from hafs.providers.stream_continuation import RESTART_NOTICE, StreamContinuation, go_on
 
 GIVEN = "The routine loads A from $7E0010 and "
 CODE = "mul16:\n" + "    asl a\n" * 4 + "    clc\n    adc $10\n" * 3 + "    asl a\n" * 4 + "    rts\n"
@@ -105,7 +105,7 @@ def test_a_restart_with_other_words_is_announced_and_complete():
         return [piece async for piece in model.astream("Why?")]
 
     pieces = asyncio.run(asked())
-    assert "".join(piece.text for piece in pieces) == CODE[:60] + ANEW + TABLE
+    assert "".join(piece.text for piece in pieces) == CODE[:60] + RESTART_NOTICE + TABLE
     assert pieces[-1].response_metadata["ended"] == "restarted"
     kinds = [attempt["outcome"] for attempt in pieces[-1].response_metadata["attempts"]]
     assert kinds == ["cut", "unjoined", "answered"]
@@ -113,7 +113,7 @@ def test_a_restart_with_other_words_is_announced_and_complete():
 
 def test_a_restart_inside_a_code_block_closes_it_first():
     continuation = StreamContinuation("Like this:\n```asm\nlda $10\n", "restart")
-    assert continuation.feed("No: like that.") == "\n```" + ANEW + "No: like that."
+    assert continuation.feed("No: like that.") == "\n```" + RESTART_NOTICE + "No: like that."
     assert continuation.answer == "No: like that."
 
 
@@ -128,7 +128,9 @@ def test_a_json_document_never_restarts_inside_itself():
 def joined(given, how, pieces):
     continuation = StreamContinuation(given, how)
     text = "".join(map(continuation.feed, pieces)) + continuation.end()
-    assert continuation.answer == (given + text if continuation.ended == "continued" else text.rpartition(ANEW)[2])
+    assert continuation.answer == (
+        given + text if continuation.ended == "continued" else text.rpartition(RESTART_NOTICE)[2]
+    )
     return text, continuation.ended
 
 
@@ -156,8 +158,8 @@ def test_a_restart_is_seamless_where_it_says_the_same_and_announced_where_not(si
     for told, expected in (
         (GIVEN + "stores it.", ("stores it.", "continued")),
         (GIVEN, ("", "continued")),
-        ("The code is wrong.", (ANEW + "The code is wrong.", "restarted")),
-        (GIVEN[:12], (ANEW + GIVEN[:12], "restarted")),
+        ("The code is wrong.", (RESTART_NOTICE + "The code is wrong.", "restarted")),
+        (GIVEN[:12], (RESTART_NOTICE + GIVEN[:12], "restarted")),
     ):
         assert joined(GIVEN, "restart", [told[i : i + size] for i in range(0, len(told), size)]) == expected
 

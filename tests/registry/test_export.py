@@ -50,8 +50,8 @@ def put(here, *model_words, quant="none", **fields):
     folder = make_run(here, evaluated=False)
     recorded = records.read_record(folder / "run.json")
     chosen = compose("train", [*model_words, f"quant={quant}"])
-    for noun in ("model", "quant"):
-        recorded["config"][noun] = OmegaConf.to_container(chosen[noun], resolve=True)
+    for group in ("model", "quant"):
+        recorded["config"][group] = OmegaConf.to_container(chosen[group], resolve=True)
     durable.commit(folder / "adapter", lambda draft: train_adapter(draft, chosen.model, **fields))
     records.write_record(folder / "run.json", recorded)
     run = finished_run("hyrule-asm-v1")

@@ -169,3 +169,17 @@ def test_a_users_gate_of_01_still_rules_over_the_renamed_metric(here, capsys):
     check(config)
     assert build(config.gate).rules == {"eos_rate": {"min": 0.9}}
     assert "gate.ended is now gate.eos_rate" in capsys.readouterr().err
+
+
+def test_a_users_policy_and_router_of_01_keep_their_values_under_the_new_keys(here, capsys):
+    """A file that builds on a shipped option has both keys; the one that the user wrote counts."""
+    (here / "conf/policy").mkdir(parents=True)
+    (here / "conf/policy/mine.yaml").write_text("defaults: [default, _self_]\nrest_seconds: 7\n")
+    config = compose(
+        "ask", ["policy=mine", "policy.quota_rest_seconds=60", "router=embedding", "router.method.lessons=null"]
+    )
+    check(config, unused=("council", "experts", "providers"))
+    policy = build(config.policy)
+    assert (policy.backoff_seconds, policy.quota_backoff_seconds, policy.longest_backoff_seconds) == (7, 60, 300)
+    assert config.router.method.training_questions is None
+    assert "policy.rest_seconds is now policy.backoff_seconds" in capsys.readouterr().err

@@ -134,14 +134,14 @@ def test_the_search_for_a_micro_batch_starts_at_the_plan_s_and_not_at_a_whole_st
     limit = 90
     monkeypatch.setattr("hafs.training.session.preflight.planned", lambda *of: with_limit(planned(*of), limit))
     run("stage=warmup", "stage.warmup.batch_size=8", "callbacks.micro_batch.probe=true")
-    assert [e["row_tokens"] for e in events(here / "outputs/run", "micro_batch")] == [limit]
+    assert [e["micro_batch_tokens"] for e in events(here / "outputs/run", "micro_batch")] == [limit]
     assert max(tried) <= limit
 
 
 def with_limit(plan, tokens):
     from dataclasses import replace
 
-    return replace(plan, row_limit=tokens)
+    return replace(plan, micro_batch_limit=tokens)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def module(config):
         net,
         optimizer=partial(torch.optim.SGD, lr=0.1),
         seed=7,
-        row_tokens=1024,
+        micro_batch_tokens=1024,
         max_grad_norm=None,
         run=SimpleNamespace(
             event=lambda kind, **facts: made.events.append((kind, facts)), checkpoints=Checkpoints(Path("checkpoints"))
@@ -69,9 +69,9 @@ def module(config):
     return made
 
 
-def gradients(module, samples, row_tokens):
+def gradients(module, samples, micro_batch_tokens):
     module.zero_grad(set_to_none=True)
-    module.micro_batch_size.tokens = row_tokens
+    module.micro_batch_size.tokens = micro_batch_tokens
     loss, _ = module._gradients(samples)
     return float(loss.nats), {name: p.grad.clone() for name, p in module.trainable().items()}
 
@@ -82,11 +82,11 @@ def apart(a, b):
     return max(float((a[name] - b[name]).abs().max()) for name in a) / scale
 
 
-@pytest.mark.parametrize("row_tokens", [1, 40, 50, 70])
-def test_packed_and_unpacked_steps_have_the_same_loss_and_gradients(module, samples, row_tokens):
+@pytest.mark.parametrize("micro_batch_tokens", [1, 40, 50, 70])
+def test_packed_and_unpacked_steps_have_the_same_loss_and_gradients(module, samples, micro_batch_tokens):
     """A row of every sample by itself against all in one row, and what lies between."""
     packed_loss, packed = gradients(module, samples, 1024)
-    loss, split = gradients(module, samples, row_tokens)
+    loss, split = gradients(module, samples, micro_batch_tokens)
     assert loss == pytest.approx(packed_loss, rel=1e-6)
     assert apart(packed, split) < 1e-6
 

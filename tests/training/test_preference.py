@@ -51,14 +51,14 @@ def preferring(module, loss, **changed):  # noqa: F811
     return module
 
 
-@pytest.mark.parametrize("row_tokens", [1000, 60, 1])
+@pytest.mark.parametrize("micro_batch_tokens", [1000, 60, 1])
 @pytest.mark.parametrize("loss", ["dpo", "orpo"])
-def test_loss_and_gradients_are_trls_however_the_pairs_are_packed(module, pairs, loss, row_tokens):  # noqa: F811
+def test_loss_and_gradients_are_trls_however_the_pairs_are_packed(module, pairs, loss, micro_batch_tokens):  # noqa: F811
     preferring(module, loss)
-    module.micro_batch_size.tokens = row_tokens
+    module.micro_batch_size.tokens = micro_batch_tokens
     total, rows = module._gradients(pairs)
     golden = GOLDEN[loss]
-    assert rows == {1000: 1, 60: 2, 1: 4}[row_tokens]
+    assert rows == {1000: 1, 60: 2, 1: 4}[micro_batch_tokens]
     assert float(total.nats) / 4 == pytest.approx(golden["loss"], rel=1e-5)
     assert float(total.margin) / 4 == pytest.approx(golden["margin"], rel=1e-3, abs=1e-6)
     ours = trl_pairs.sketch(module.trainable())

@@ -227,7 +227,7 @@ def test_the_micro_batch_is_found_by_trying_and_holds_for_the_run(rows, monkeypa
     monkeypatch.setattr(FineTuningModule, "loss_of", limited)
     run("stage=warmup,main", "callbacks.micro_batch.probe=true", "stage.main.epochs=1", "name=small")
     folder = rows / "outputs/small"
-    found = [e["row_tokens"] for e in events(folder, "micro_batch")]
+    found = [e["micro_batch_tokens"] for e in events(folder, "micro_batch")]
     assert len(found) == 1
     assert found[0] <= 150
     first_step = json.loads((folder / "events.jsonl").read_text().split('"event":"step"')[0].splitlines()[-2])

@@ -5,7 +5,7 @@ Methods differ in `score` alone; what follows from scores is decided here, once:
 * one expert at or above its own threshold answers alone;
 * several at or above `multi_threshold` answer together, the best first, at most `most` of them; a generalist
   (`Panel.generalists`) never answers together with others;
-* where the method is sure that the question is for none of the panel (`NOBODY`), the default expert answers;
+* where the method is sure that the question is for none of the panel (`NO_EXPERT`), the default expert answers;
 * with none of these, the router abstains and the default expert answers.
 
 The default expert is any expert of the panel. Being the default changes nothing else about it.
@@ -26,10 +26,10 @@ from hafs.core.errors import ConfigError
 from hafs.council.expert import Expert
 from hafs.council.router.follow_up import is_short
 
-__all__ = ["NOBODY", "Method", "Panel", "Router", "Routing", "picked"]
+__all__ = ["NO_EXPERT", "Method", "Panel", "Router", "Routing", "picked"]
 
 _log = logging.getLogger(__name__)
-NOBODY = ""
+NO_EXPERT = ""
 """The key in a method's scores for how sure it is that no expert of the panel should answer."""
 MOST_TURNS = 8
 """The number of texts that are searched for the question that a follow-up belongs to."""
@@ -75,7 +75,7 @@ class Routing:
     decided_by: str
     """The router that decided, or `default`."""
     seconds: float
-    nobody: float = 0.0
+    no_expert: float = 0.0
     """How sure the router is that no expert of the panel should answer, in [0, 1]."""
     turns_back: int = 0
     """How many follow-ups came after the question that decided; 0: the last text decided."""
@@ -99,7 +99,7 @@ class Method(ABC):
 
     @abstractmethod
     async def score(self, question: str, panel: Panel) -> "Mapping[str, Any] | Routing | None":
-        """Scores by expert, and of `NOBODY`, anything in [0, 1]; what is left out counts as 0.
+        """Scores by expert, and of `NO_EXPERT`, anything in [0, 1]; what is left out counts as 0.
 
         None, or an exception: it abstains.
         """
@@ -148,24 +148,24 @@ class Router:
     async def consider(self, question: str, panel: Panel) -> Routing:
         """Its own decision; `picked` is empty if it abstains."""
         began = time.perf_counter()
-        scores, nobody, notes = dict.fromkeys(panel.experts, 0.0), 0.0, ()
+        scores, no_expert, notes = dict.fromkeys(panel.experts, 0.0), 0.0, ()
         try:
             given = await self.method.score(shortened(question), panel)
             if isinstance(given, Routing):
                 return given
             if given:
                 scores = {name: sane(given.get(name)) for name in panel.experts}
-                nobody = sane(given.get(NOBODY))
+                no_expert = sane(given.get(NO_EXPERT))
         except Exception as error:  # errors of models, files or networks do not prevent an answer
             if missing := missing_extra(error):  # but a missing package does
                 raise missing from error
             _log.debug("router %s abstains", self.name, exc_info=True)
             notes = (f"{self.name}: {type(error).__name__}",)
-        chosen = picked(scores, panel, nobody)
+        chosen = picked(scores, panel, no_expert)
         left_out = max((score for name, score in scores.items() if name not in chosen), default=0.0)
         return Routing(
             scores=scores, picked=chosen if left_out <= self.doubt else (), decided_by=self.name,
-            seconds=time.perf_counter() - began, nobody=nobody, notes=notes,
+            seconds=time.perf_counter() - began, no_expert=no_expert, notes=notes,
         )  # fmt: skip
 
     async def route(self, question: str | Sequence[str], panel: Panel) -> Routing:
@@ -202,15 +202,15 @@ class Router:
             return is_short(text)
 
 
-def picked(scores: Mapping[str, float], panel: Panel, nobody: float = 0.0) -> tuple[str, ...]:
+def picked(scores: Mapping[str, float], panel: Panel, no_expert: float = 0.0) -> tuple[str, ...]:
     """Who answers at these scores, ordered by score; empty: the router abstains.
 
     Args:
         scores: Of every expert of the panel.
         panel: The experts, and from which scores on they answer.
-        nobody: How sure the method is that none of them should.
+        no_expert: How sure the method is that none of them should answer.
     """
-    if nobody >= panel.multi_threshold:
+    if no_expert >= panel.multi_threshold:
         return (panel.default,)
     ranked = sorted(panel.experts, key=lambda name: -scores[name])  # stable: the panel's order breaks ties
     several = [name for name in ranked if scores[name] >= panel.multi_threshold]

@@ -36,7 +36,7 @@ class Cascade(Method):
         return await first.method.follows(text) if first else await super().follows(text)
 
     async def score(self, question: str, panel: Panel) -> Routing:
-        """The decision of the first router that is sure; else the last scores, with nobody picked."""
+        """The decision of the first router that is sure; else the last scores, without a picked expert."""
         seconds, notes, told = (
             0.0,
             [],

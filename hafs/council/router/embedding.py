@@ -5,7 +5,7 @@ are not held out. The model is one multinomial logistic regression (L2) over the
 its classes are the sets of experts that occur. An expert's score is the summed probability of the sets that contain it.
 The weights for the shipped experts and each of their subsets are shipped; for another panel they are fitted when the
 router is first asked, and kept in the cache. A question for an expert outside of the panel is learned as a question for
-the other experts or for nobody, so the router chooses from a subset as it does from the whole panel.
+the other experts or for none of them, so the router chooses from a subset as it does from the whole panel.
 
 A new expert, of which no labelled question tells, is a new file with a few examples: its score says how much nearer the
 question is to one of them than to anything else that is known.
@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from hafs.council.expert import Expert
-from hafs.council.router import NOBODY, Method, Panel
+from hafs.council.router import NO_EXPERT, Method, Panel
 from hafs.council.router.classifier import kept, logistic
 from hafs.council.router.encoder import Encoder
 from hafs.council.router.follow_up import FollowUps
@@ -55,7 +55,7 @@ class Embedding(Method):
     encoder: Encoder
     follow_ups: str | None
     """A file of texts labelled `follow_up` or `question`; None: short texts are follow-ups."""
-    lessons: str | None
+    training_questions: str | None
     """A routing file that is used for training as a whole."""
     rows: str | None
     """A routing file of which a part is held out."""
@@ -104,7 +104,7 @@ class Embedding(Method):
         return await asyncio.to_thread(self.probabilities, question, panel)
 
     def probabilities(self, question: str, panel: Panel) -> dict[str, float]:
-        """The probability of each expert, and of nobody."""
+        """The probability of each expert, and of `NO_EXPERT`."""
         familiar, strangers = self.known(panel)
         vectors_1D = self.encoder.vectors([question])
         scores = self._classified(question, vectors_1D, familiar)
@@ -126,7 +126,7 @@ class Embedding(Method):
         chances_S = np.exp(self.sharpness * (logits_S - logits_S.max()))
         chances_S /= chances_S.sum()
         scores = {name: float(chances_S[[name in who for who in learned.sets]].sum()) for name in experts}
-        return scores | {NOBODY: float(chances_S[[not who for who in learned.sets]].sum())}
+        return scores | {NO_EXPERT: float(chances_S[[not who for who in learned.sets]].sum())}
 
     def _near(self, vectors_1D: np.ndarray, familiar: Experts, strangers: Experts) -> dict[str, float]:
         """The score of each expert that no labelled question names: is the nearest text one of its examples?"""
@@ -156,7 +156,7 @@ class Embedding(Method):
             return self._learned[key]
 
     def sets(self, experts: Experts) -> list[frozenset[str]]:
-        """The sets of experts that occur, in the order of the classifier's columns; an empty one is nobody."""
+        """The sets of experts that occur, in the order of the classifier's columns; an empty one is `NO_EXPERT`."""
         return sorted({who for _, who in self.examples(experts)}, key=sorted)
 
     def made_of(self, experts: Experts) -> tuple[Any, ...]:
@@ -183,7 +183,7 @@ class Embedding(Method):
 
     def _told(self) -> tuple[list[Row], frozenset[str]]:
         """The labelled questions outside of the held-out part, and the experts that they name."""
-        return _told(self.lessons, self.rows, self.held_out, self.seed)
+        return _told(self.training_questions, self.rows, self.held_out, self.seed)
 
     def _features(self, texts: Sequence[str], vectors_ND: np.ndarray, experts: Experts) -> np.ndarray:
         """float64[N, F]: the vector, keyword scores, their products in pairs, and a one."""
@@ -204,6 +204,11 @@ def nearness(close_N: np.ndarray, own_N: np.ndarray) -> float:
 
 
 @cache
-def _told(lessons: str | None, rows: str | None, held_out: float, seed: int) -> tuple[list[Row], frozenset[str]]:
-    told = [*(read_rows(lessons) if lessons else ()), *(dealt(read_rows(rows), held_out, seed=seed)[0] if rows else ())]
+def _told(
+    training_questions: str | None, rows: str | None, held_out: float, seed: int
+) -> tuple[list[Row], frozenset[str]]:
+    told = [
+        *(read_rows(training_questions) if training_questions else ()),
+        *(dealt(read_rows(rows), held_out, seed=seed)[0] if rows else ()),
+    ]
     return told, frozenset().union(*(row.experts for row in told))

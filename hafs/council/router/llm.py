@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from langchain_core.messages import HumanMessage, SystemMessage
 from pydantic import Field
 
-from hafs.council.router import NOBODY, Method, Panel
+from hafs.council.router import NO_EXPERT, Method, Panel
 
 MOST_LABELS = 64
 NONE = "general"
@@ -56,8 +56,8 @@ class Llm(Method):
         chances = await scorer(messages, [",".join(label) for label in labels], adapter=self.adapter)
         told = list(zip(labels, chances, strict=True))
         scores = {name: sum((chance for label, chance in told if name in label), 0.0) for name in panel.experts}
-        nobody = sum((chance for label, chance in told if not set(label) & panel.experts.keys()), 0.0)
-        return scores | {NOBODY: nobody}
+        no_expert = sum((chance for label, chance in told if not set(label) & panel.experts.keys()), 0.0)
+        return scores | {NO_EXPERT: no_expert}
 
 
 def label_sets(panel: Panel) -> list[tuple[str, ...]]:

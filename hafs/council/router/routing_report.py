@@ -93,7 +93,7 @@ async def fit(router: Router, panel: Panel, rows: Sequence[Row]) -> Panel:
     scored = [(row.experts, await router.consider(row.question, panel)) for row in rows]
 
     def right(candidate: Panel) -> int:
-        chosen = ((who, picked(found.scores, candidate, found.nobody)) for who, found in scored)
+        chosen = ((who, picked(found.scores, candidate, found.no_expert)) for who, found in scored)
         return sum(who == set(experts or (panel.default,)) for who, experts in chosen)
 
     best, count = panel, right(panel)

@@ -20,23 +20,23 @@ class Leave(Exception):
     """End the conversation."""
 
 
-def expert(session: ChatSession, words: str) -> str:
+def expert(session: ChatSession, argument: str) -> str:
     """NAME,... lets only these experts answer; auto: the router chooses."""
-    names = [] if words == "auto" else _names(words)
-    if words:
+    names = [] if argument == "auto" else _names(argument)
+    if argument:
         session.choose_experts(names)
     among = ", ".join(session.whole.panel.experts)
     return f"experts: {', '.join(session.only)}" if session.only else f"experts: the router chooses among {among}"
 
 
-def provider(session: ChatSession, words: str) -> str:
+def provider(session: ChatSession, argument: str) -> str:
     """NAME,... asks these providers, in this order."""
-    if words:
-        session.choose_providers(_names(words))
+    if argument:
+        session.choose_providers(_names(argument))
     return f"providers: {', '.join(session.providers())}"
 
 
-def why(session: ChatSession, words: str) -> str:
+def why(session: ChatSession, argument: str) -> str:
     """Who answered the last question, and the router's scores."""
     routing = session.receipt.get("routing")
     if not routing:
@@ -49,7 +49,7 @@ def why(session: ChatSession, words: str) -> str:
     return "\n".join([*parts, timeline(session.receipt), totals(session.receipt)])
 
 
-def cost(session: ChatSession, words: str) -> str:
+def cost(session: ChatSession, argument: str) -> str:
     """Tokens and cost of this conversation."""
     known, unknown = session.conversation.cost()
     turns = session.conversation.turns
@@ -58,11 +58,11 @@ def cost(session: ChatSession, words: str) -> str:
     return f"{len(turns)} answers, {read} tokens in, {written} out, ${known:.4f}{rest}"
 
 
-def save(session: ChatSession, words: str) -> str:
+def save(session: ChatSession, argument: str) -> str:
     """FILE is where the conversation is written as Markdown."""
     if not session.conversation.turns:
         raise ConfigError("nothing was asked yet")
-    path = Path(words or f"{session.conversation.name or 'conversation'}.md").expanduser()
+    path = Path(argument or f"{session.conversation.name or 'conversation'}.md").expanduser()
     try:
         durable.write_text(path, session.conversation.markdown())
     except OSError as error:
@@ -70,38 +70,38 @@ def save(session: ChatSession, words: str) -> str:
     return f"wrote {path}"
 
 
-def name(session: ChatSession, words: str) -> str:
+def name(session: ChatSession, argument: str) -> str:
     """NAME becomes the name of the conversation; without one it is shown."""
-    if words:
-        _store(session).rename(session.conversation, words)
+    if argument:
+        _store(session).rename(session.conversation, argument)
         session.save()
     return f"conversation: {session.conversation.name or 'not named yet'}"
 
 
-def conversations(session: ChatSession, words: str) -> str:
+def conversations(session: ChatSession, argument: str) -> str:
     """The saved conversations, the latest first."""
     names = _store(session).names()
     return "\n".join(names[:20]) or "no conversation is saved yet"
 
 
-def open_(session: ChatSession, words: str) -> str:
+def open_(session: ChatSession, argument: str) -> str:
     """NAME is the saved conversation to continue; last: the one used last."""
-    session.conversation = _store(session).open(words)
+    session.conversation = _store(session).open(argument)
     return f"{session.conversation.name}: {len(session.conversation.turns)} answers so far"
 
 
-def new(session: ChatSession, words: str) -> str:
+def new(session: ChatSession, argument: str) -> str:
     """Begin another conversation."""
     session.conversation, session.receipt = Conversation(), {}
     return "a new conversation"
 
 
-def retry(session: ChatSession, words: str) -> str:
+def retry(session: ChatSession, argument: str) -> str:
     """Ask the last question again."""
     raise Again(session.undo())
 
 
-def help_(session: ChatSession, words: str) -> str:
+def help_(session: ChatSession, argument: str) -> str:
     """This list."""
     width = max(map(len, COMMANDS))
     lines = [f"  /{each:<{width}}  {command.__doc__}" for each, command in COMMANDS.items()]
@@ -109,7 +109,7 @@ def help_(session: ChatSession, words: str) -> str:
     return "\n".join([*lines, keys])
 
 
-def quit_(session: ChatSession, words: str) -> str:
+def quit_(session: ChatSession, argument: str) -> str:
     """Leave; the conversation is saved."""
     raise Leave
 
@@ -146,8 +146,8 @@ def run(session: ChatSession, line: str) -> str:
     return COMMANDS[word](session, rest.strip())
 
 
-def _names(words: str) -> list[str]:
-    return [each for each in words.replace(",", " ").split() if each]
+def _names(argument: str) -> list[str]:
+    return [each for each in argument.replace(",", " ").split() if each]
 
 
 def _store(session: ChatSession) -> Conversations:

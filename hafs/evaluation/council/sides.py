@@ -11,13 +11,13 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from hafs.core.errors import AllProvidersDown
 from hafs.evaluation.metrics import Said
-from hafs.evaluation.rows import EvaluationRow, row_tokens_of
+from hafs.evaluation.rows import EvaluationRow, micro_batch_tokens_of
 from hafs.evaluation.subject import Subject
 from hafs.modeling.adapter.lora_forward import Share, chosen
 from hafs.modeling.likelihood import Likelihood, likelihoods
 from hafs.providers.local import Local
 
-AT_ONCE = 16
+CONCURRENCY = 16
 """Concurrent requests of one side; each has a deadline, so they must not queue for long."""
 _ENDED = {"finish_reason": "stop"}
 _MESSAGES = {"system": SystemMessage, "assistant": AIMessage, "tool": partial(ToolMessage, tool_call_id="0")}
@@ -69,7 +69,7 @@ def answered(
     told: Sequence[Any] = [None] * len(questions)
     if limit:
         told = side.batch(
-            [question.messages for question in questions], {"max_concurrency": AT_ONCE}, return_exceptions=True,
+            [question.messages for question in questions], {"max_concurrency": CONCURRENCY}, return_exceptions=True,
             max_tokens=limit, temperature=0.0,
         )  # fmt: skip
     seconds = time.perf_counter() - began
@@ -139,4 +139,4 @@ def likely(
 
 def _under(net: Any, name_of: Callable[[Path | None], str | None], *, folder: Path | None, samples: Any):
     with chosen([Share(name_of(folder), slice(None))]):
-        return likelihoods(net, samples, row_tokens=row_tokens_of(net))
+        return likelihoods(net, samples, micro_batch_tokens=micro_batch_tokens_of(net))

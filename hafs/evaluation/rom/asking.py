@@ -6,7 +6,7 @@ from typing import Any
 from hafs.chat import Message
 from hafs.evaluation.rom.suite import ANSWER_TOKENS, AskTasks
 
-AT_ONCE = 16
+CONCURRENCY = 16
 """Concurrent requests."""
 
 
@@ -15,10 +15,10 @@ def of_net(net: Any, tokenizer: Any, *, concurrency: int, max_new_tokens: int) -
 
     def ask(prompts: Sequence[str]) -> Sequence[str | None]:
         from hafs.evaluation.rows import answers
-        from hafs.modeling.generation import at_rest
+        from hafs.modeling.generation import for_inference
 
         asked = [(Message(role="user", content=prompt),) for prompt in prompts]
-        with at_rest(net):
+        with for_inference(net):
             limit = max(max_new_tokens, ANSWER_TOKENS)
             return [given.answer for given in answers(net, tokenizer, asked, limit, concurrency, lambda *_: None)]
 
@@ -34,7 +34,7 @@ def of_chat(chat: Any, *, max_new_tokens: int) -> AskTasks:
     """
 
     def ask(prompts: Sequence[str]) -> Sequence[str | None]:
-        replies = chat.batch(list(prompts), {"max_concurrency": AT_ONCE}, return_exceptions=True,
+        replies = chat.batch(list(prompts), {"max_concurrency": CONCURRENCY}, return_exceptions=True,
                              max_tokens=max(max_new_tokens, ANSWER_TOKENS), temperature=0.0)  # fmt: skip
         return [None if isinstance(reply, BaseException) else str(reply.text) for reply in replies]
 

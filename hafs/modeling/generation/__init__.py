@@ -18,10 +18,10 @@ __all__ = [
     "Token",
     "active_adapter",
     "answer",
-    "at_rest",
     "decode",
+    "for_inference",
     "prompt_of",
-    "rest",
+    "set_for_inference",
 ]
 
 
@@ -49,19 +49,19 @@ def prompt_of(conversation: Conversation) -> Conversation:
 
 
 @contextmanager
-def at_rest(net: Any) -> Iterator[None]:
+def for_inference(net: Any) -> Iterator[None]:
     """Inference for a while: no dropout, no checkpointing.
 
     4-bit layers stay in train mode: some CPUs repack their weights otherwise, and training would go on differently.
     """
-    rest(net)
+    set_for_inference(net)
     try:
         yield
     finally:
         net.train()
 
 
-def rest(net: Any) -> None:
+def set_for_inference(net: Any) -> None:
     """Inference from now on: no dropout, no checkpointing, and no repacked weights."""
     from bitsandbytes.nn import Linear4bit
 
@@ -121,7 +121,7 @@ def _answers(
     longest_first = sorted(rows, key=lambda row: -len(row.prompt))
     index = {id(row): i for i, row in enumerate(rows)}
     pieces = [Pieces(tokenizer) for _ in rows] if on_token else []
-    with at_rest(net):
+    with for_inference(net):
         for row, token in decode(net, longest_first, ends=end_tokens(tokenizer), concurrency=batch):
             if on_token and (piece := pieces[index[id(row)]].add(token)):
                 on_token(index[id(row)], piece)

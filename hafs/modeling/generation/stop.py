@@ -11,7 +11,7 @@ class StopWords:
     """
 
     def __init__(self, words: Sequence[str]) -> None:
-        self.words = [word for word in words if word]
+        self.sequences = [word for word in words if word]
         self.found = False
         self._held = ""
 
@@ -20,7 +20,7 @@ class StopWords:
         if self.found:
             return ""
         self._held += text
-        places = [at for word in self.words if (at := self._held.find(word)) >= 0]
+        places = [at for word in self.sequences if (at := self._held.find(word)) >= 0]
         if places:
             self.found = True
             return self._give(min(places))
@@ -36,9 +36,9 @@ class StopWords:
 
     def _doubtful(self) -> int:
         """Characters at the end that a stop word may begin with."""
-        longest = max((len(word) for word in self.words), default=0)
+        longest = max((len(word) for word in self.sequences), default=0)
         for count in range(min(longest - 1, len(self._held)), 0, -1):
             tail = self._held[-count:]
-            if any(word.startswith(tail) for word in self.words):
+            if any(word.startswith(tail) for word in self.sequences):
                 return count
         return 0

@@ -1,7 +1,7 @@
 """Peak memory of a training step as a sum of terms, each computed from exact shapes.
 
-held       weights, scales, adapter, gradients, optimizer: from the first step to the last
-passing    activations, loss, unpacked weights: they come and go with each row
+resident   weights, scales, adapter, gradients, optimizer: from the first step to the last
+transient  activations, loss, unpacked weights: they come and go with each packed sequence
 here       what the allocator keeps beyond them, and the libraries or the driver
 """
 
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from hafs.planning.architecture import Architecture
 from hafs.planning.memory.resident import RECLAIMED, trained, weights
 from hafs.planning.memory.setup import Constants, Setup, Term, adapted, adapted_experts, total, trained_parameters
-from hafs.planning.memory.transient import attention_a_layer, kept_a_layer, passing
+from hafs.planning.memory.transient import attention_per_layer, kept_per_layer, transient_terms
 from hafs.planning.workload import SequenceShape
 
 __all__ = [
-    "Constants", "Setup", "Term", "adapted", "adapted_experts", "attention_a_layer", "kept_a_layer", "staying", "terms",
-    "total", "trained_parameters",
+    "Constants", "Setup", "Term", "adapted", "adapted_experts", "attention_per_layer", "kept_per_layer", "staying",
+    "terms", "total", "trained_parameters",
 ]  # fmt: skip
 
 COMES_AND_GOES = (
@@ -33,7 +33,7 @@ RAGGED_SLACK = 0.07
 
 def terms(shapes: Architecture, setup: Setup, row: SequenceShape, constants: Constants) -> list[Term]:
     """The terms of a training step's peak memory."""
-    moving = passing(shapes, setup, row)
+    moving = transient_terms(shapes, setup, row)
     stays = [*weights(shapes, setup), *trained(shapes, setup)]
     if setup.device == "cpu":
         libraries = _libraries(setup, constants)
@@ -61,13 +61,13 @@ def _libraries(setup: Setup, constants: Constants) -> Term:
 
 
 def _heap(shapes: Architecture, setup: Setup, row: SequenceShape, moving: Sequence[Term], constants: Constants) -> Term:
-    """What the C library's heap keeps between its holes, where it is as in `heap.py`: see docs/explanation/planning.md.
+    """What malloc keeps in fragments where it is tuned as in `malloc_tuning.py`: see docs/explanation/planning.md.
 
     With checkpointing a layer's memory lies free while the loss is at work, which does not fit into its pieces.
     """
     slack = constants.slack + (RAGGED_SLACK if row.ragged and setup.product_bytes == 2 else 0)
     holes = slack * total(moving)
-    holes += kept_a_layer(shapes, setup, row) if setup.checkpointing else 0
+    holes += kept_per_layer(shapes, setup, row) if setup.checkpointing else 0
     return Term(name="heap", bytes=int(holes), why="memory that the C library's allocator fragments")
 
 

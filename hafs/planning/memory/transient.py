@@ -16,7 +16,7 @@ OUTLIER_COLUMNS = 0.6
 """Share of an input's columns with an outlier (above 6, as in bitsandbytes) in some row of 1,024 tokens, SmolLM2."""
 
 
-def kept_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
+def kept_per_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
     """Bytes of activations that one decoder layer keeps for its backward pass."""
     T, D, width = row.tokens, shapes.hidden, shapes.intermediate
     b, heads_d, groups_d = setup.product_bytes, shapes.heads * shapes.head_dim, shapes.kv_heads * shapes.head_dim
@@ -47,7 +47,7 @@ def _norms_are_fused(setup: Setup) -> bool:
     return setup.device == "cuda" and setup.product_bytes == 2 and setup.rank is not None
 
 
-def attention_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
+def attention_per_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> int:
     """Probabilities of samples that take the explicit product, on a CPU; elsewhere only a sum for each query.
 
     On a CPU the samples of a row are attended to one by one, so the attended of a long one is held twice: its own
@@ -59,7 +59,7 @@ def attention_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) ->
     return int(explicit + row.long_tokens * shapes.heads * (4 + setup.product_bytes * shapes.head_dim))
 
 
-def passing(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[Term]:
+def transient_terms(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[Term]:
     """Activations of the forward pass, and the larger of the loss and one layer's backward pass."""
     loss = [Term(name="loss", bytes=_loss(shapes, setup, row), why=f"{row.supervised:,} positions in chunks")]
     backward = _of_a_layer(shapes, setup, row)
@@ -76,7 +76,7 @@ def _of_all_layers(shapes: Architecture, setup: Setup, row: SequenceShape) -> li
     if setup.checkpointing:
         kept, why = layers * T * shapes.hidden * b, f"{T:,} tokens: the input of each of {layers} layers"
     else:
-        layer = kept_a_layer(shapes, setup, row)
+        layer = kept_per_layer(shapes, setup, row)
         kept, why = layers * layer, f"{T:,} tokens x {layers} layers x {layer // T:,} bytes"
     inputs = _inputs_of_8_bits(shapes, setup, row)
     last = 2 * b if _norms_are_fused(setup) else 4 + b  # the last norm's input and result
@@ -103,7 +103,7 @@ def _copies_of_experts(shapes: Architecture, setup: Setup) -> list[Term]:
 
 def _of_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[Term]:
     """Memory of one layer in the backward pass."""
-    again = Term(name="layer again", bytes=kept_a_layer(shapes, setup, row), why="activations of one layer")
+    again = Term(name="layer again", bytes=kept_per_layer(shapes, setup, row), why="activations of one layer")
     return [
         *([again, _attention(shapes, setup, row, 1)] if setup.checkpointing else []),
         *([] if setup.rank is None else [_dequantized_beside(shapes, setup, row)]),
@@ -113,7 +113,7 @@ def _of_a_layer(shapes: Architecture, setup: Setup, row: SequenceShape) -> list[
 
 def _attention(shapes: Architecture, setup: Setup, row: SequenceShape, layers: int) -> Term:
     kind = "probabilities" if setup.device == "cpu" else "one sum per query"
-    size = layers * attention_a_layer(shapes, setup, row)
+    size = layers * attention_per_layer(shapes, setup, row)
     return Term(name="attention", bytes=size, why=f"{kind}, samples of up to {row.longest:,} tokens")
 
 

@@ -110,16 +110,18 @@ class Remote:
         done = self._try("backend", "features", target)
         return done.returncode == 0 and '"Hashes": []' not in done.stdout and '"Hashes": null' not in done.stdout
 
-    def _run(self, *words: str) -> None:
-        done = self._try(*words)
+    def _run(self, *arguments: str) -> None:
+        done = self._try(*arguments)
         if done.returncode:
             raise BackupError(
-                f"rclone {words[0]} {words[1]} -> {words[2]} failed: {_why(done.stderr)}",
+                f"rclone {arguments[0]} {arguments[1]} -> {arguments[2]} failed: {_why(done.stderr)}",
                 hint="run the same command again to resume; rclone config sets up remotes",
             )
 
-    def _try(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["rclone", *words], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    def _try(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["rclone", *arguments], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
 
 
 def _why(said: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from hafs.core.errors import RunError
 from hafs.modeling import hardware
 from hafs.modeling.base_model import quiet_libraries
-from hafs.modeling.generation import rest
+from hafs.modeling.generation import set_for_inference
 from hafs.registry.export.source import Source
 
 
@@ -46,7 +46,7 @@ def as_trained(source: Source) -> Any:
     net = source.model.load(quant=source.quant, dtype=dtype, device=device)
     net.config._attn_implementation = "sdpa"
     net = put_on(net, source.folder)
-    rest(net)
+    set_for_inference(net)
     return net
 
 

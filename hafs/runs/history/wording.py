@@ -22,8 +22,8 @@ _SAY = {
     "save_failed": lambda e: f"no checkpoint: {e.get('why')}",
     "resumed": lambda e: f"continued from {e.get('checkpoint')}",
     "skipped": lambda e: f"step skipped: {e.get('why')}",
-    "out_of_memory": lambda e: f"out of memory, retried with sequences of {e.get('row_tokens')} tokens",
-    "micro_batch": lambda e: f"sequences of {e.get('row_tokens')} tokens fit in memory",
+    "out_of_memory": lambda e: f"out of memory, retried with sequences of {_sequence_tokens(e)} tokens",
+    "micro_batch": lambda e: f"sequences of {_sequence_tokens(e)} tokens fit in memory",
     "rehearsed": lambda e: f"rehearsed the longest batch: {e.get('tokens')} tokens, {duration(e.get('seconds'))}",
     "rollback": lambda e: (
         f"rollback from step {e.get('total'):,} to {e.get('to'):,}, learning rate x {number(e.get('rate'))}: "
@@ -40,6 +40,11 @@ _SAY = {
     "finished": lambda e: f"finished: held-out loss {number(e.get('loss'))} after {e.get('best_stage')}",
     "ended": lambda e: f"ended: {e.get('error')}",
 }
+
+
+def _sequence_tokens(event: Mapping[str, Any]) -> Any:
+    """Tokens of a packed sequence; 0.1 wrote them under another name."""
+    return event.get("micro_batch_tokens", event.get("row_tokens"))
 
 
 def is_trouble(event: Mapping[str, Any]) -> bool:

@@ -37,4 +37,4 @@ class MicroBatch(pl.Callback):
             module.try_out([split[i] for i in longest])
         out_of_memory.free_cache()
         module.micro_batch_size.found = True
-        module.event("micro_batch", row_tokens=module.micro_batch_size.tokens)
+        module.event("micro_batch", micro_batch_tokens=module.micro_batch_size.tokens)

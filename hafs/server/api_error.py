@@ -6,7 +6,7 @@ LONGEST_CLIENT_WAIT = 60
 """The longest Retry-After that OpenAI's clients respect, in seconds; above it they choose their own delay."""
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """A request that is not answered."""
 
     def __init__(
