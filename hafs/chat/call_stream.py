@@ -1,7 +1,7 @@
 """Reads tool calls from an answer while it is generated: text and parts of calls can be passed on as they come.
 
-A part is passed on once it cannot become anything else. What the stream cannot tell early, it tells at the end, from
-the complete answer (`call_parser.parse`).
+A part is passed on once it cannot become anything else. What the stream cannot decide early, it decides at the end,
+from the complete answer (`call_parser.parse`).
 """
 
 import json
@@ -135,7 +135,7 @@ class CallStream:
         return True
 
     def _rest(self) -> list[str | CallPart]:
-        """What only the complete answer tells."""
+        """The parts that only the complete answer decides."""
         whole = parse(self.text, self.syntax, self.tools)
         calls = whole.calls if self.several else whole.calls[:1]
         late = [

@@ -11,7 +11,7 @@
     hafs evaluate 'council={asm: RUN, yaze: RUN}'           experts whose runs are not registered
 
 Every difference has a paired bootstrap 95 % interval. Writes evaluation.json, an HTML page and every row to the run's
-folder; `hafs register` reads the verdict. Exit codes: 0 the gate passed, 4 the gate refused, 2 user error.
+folder; `hafs register` reads the verdict. Exit codes: 0 the gate passed, 4 the gate did not pass, 2 user error.
 """
 
 from collections.abc import Callable

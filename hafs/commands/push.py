@@ -29,7 +29,7 @@ def push(config: DictConfig) -> None:
     """Upload, and print where it is.
 
     Raises:
-        ConfigError: There is no model, no export, no address, or the hub refused.
+        ConfigError: There is no model, no export, no address, or the hub rejected the upload.
     """
     from hafs.core.errors import ConfigError
     from hafs.registry.hub_upload import repository, upload

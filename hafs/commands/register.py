@@ -2,12 +2,12 @@
 
     hafs register name=hyrule-asm-v1                          requires that the gate passed (hafs evaluate)
     hafs register name=my-run under=hyrule-asm-v2             under a name other than the run's
-    hafs register name=hyrule-asm-v1 force=true               even if the gate refused; the record says so
+    hafs register name=hyrule-asm-v1 force=true               even if the gate did not pass; the record says so
     hafs register mixture=triforce-moe of=[hyrule-asm,yaze-sage] router=cascade
                                                               for hafs ask mixture=triforce-moe
 
 The adapter is copied to the registry with its config, its metrics and a model card. It answers only after
-`hafs promote`. Exit codes: 0 registered, 4 the gate refused the run, 2 user error.
+`hafs promote`. Exit codes: 0 registered, 4 the gate did not pass, 2 user error.
 """
 
 from typing import TypedDict

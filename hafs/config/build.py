@@ -51,7 +51,7 @@ def renew(node: Any) -> list[str]:
 
 
 def refuse_foreign(node: Any, where: str = "") -> None:
-    """Refuse a `_target_` outside the allowlist.
+    """Reject a `_target_` outside the allowlist.
 
     Args:
         node: Checked together with all nodes inside it.
@@ -82,7 +82,7 @@ def refuse_foreign(node: Any, where: str = "") -> None:
 def _may_be_called(target: str) -> bool:
     """Whether the name is a public function or class of a module in the group map, or a class of a few libraries.
 
-    What such a module only imports (`hafs.core.durable.os.system`, `torch.optim.adam.torch.load`) is refused.
+    What such a module only imports (`hafs.core.durable.os.system`, `torch.optim.adam.torch.load`) is rejected.
     """
     if not _NAME.fullmatch(target):
         return False

@@ -24,7 +24,7 @@ _SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AIza[
 _REMEDIES = ("did you mean", "known:", "set ", "for example", "name its environment variable")
 """How the second half of a problem begins, where it says what to do."""
 _RUNTIME = {"parameters"}
-"""What `build` is given as an object: an optimizer's parameters."""
+"""Arguments that `build` gets as objects: an optimizer's parameters."""
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
@@ -98,7 +98,7 @@ def _missing_keys(config: DictConfig) -> set[str]:
 
 
 def refuse_secrets(config: DictConfig) -> None:
-    """Refuse a config with a plain-text secret, before Hydra writes it into the folders of a sweep.
+    """Reject a config with a plain-text secret, before Hydra writes it into the folders of a sweep.
 
     Raises:
         ConfigError: One line per secret.
@@ -120,7 +120,7 @@ def _secrets(config: DictConfig) -> list[str]:
 
 
 def refuse_typed(arguments: Iterable[str]) -> None:
-    """Refuse arguments that must not reach Hydra, which writes them to disk and acts on its own nodes.
+    """Reject arguments that must not reach Hydra, which writes them to disk and acts on its own nodes.
 
     Raises:
         ConfigError: An argument contains a plain-text secret, sets a `_target_` of Hydra's, or is not UTF-8.
@@ -214,7 +214,7 @@ def _values(given: Mapping[str, Any], hints: Mapping[str, Any], prefix: str) -> 
 
 
 def _mismatch(value: Any, hint: Any) -> str | None:
-    """Why the value has the wrong type, in pydantic's words; None if it is valid or cannot be checked."""
+    """Why the value has the wrong type, as pydantic says it; None if it is valid or cannot be checked."""
     adapter = _adapter(hint)
     if adapter is None:
         return None

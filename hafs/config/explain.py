@@ -125,7 +125,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def explain(error: Exception, command: str, overrides: Sequence[str]) -> HafsError | None:
-    """One clear error for what Hydra, YAML or the file system refused, or a missing extra; None for anything else."""
+    """One clear error for an error of Hydra, YAML or the file system, or a missing extra; None for anything else."""
     if missing := missing_extra(error):
         return missing
     for cause in causes(error):

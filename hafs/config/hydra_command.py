@@ -62,7 +62,7 @@ def job_folder() -> Path | None:
 
 
 def typed_overrides() -> list[str] | None:
-    """The words of this job, for another process that is to do the same one; None where no command is at work."""
+    """The overrides of this job, for another process that runs the same job; None if no command is running."""
     if not HydraConfig.initialized():
         return None
     if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -183,7 +183,7 @@ def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Pa
     guard_hydra()
     for line in unread_options():
         print(f"hafs: {line}", file=sys.stderr)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints tracebacks itself and exits with 1
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints tracebacks itself and exits with 1
     for library in ("hydra", "bitsandbytes"):  # they repeat our errors, and recommend a package that is not needed
         logging.getLogger(library).setLevel(logging.CRITICAL)
     failure: BaseException | None = None

@@ -39,7 +39,7 @@ def guard_hydra() -> None:
 
 
 def refuse_in_hydra(node: DictConfig) -> None:
-    """Refuse classes in the `hydra` node that do not belong there.
+    """Reject classes in the `hydra` node that do not belong there.
 
     Raises:
         ConfigError: A `_target_` or a logging config names anything else.

@@ -44,7 +44,7 @@ loaded: dict[str, Path] = {}
 
 
 class OwnOptions(FileConfigSource):
-    """A folder of options in which a file may leave out what hafs knows. Files that no group reads are refused."""
+    """A folder of options in which a file may leave out keys with defaults. Files that no group reads are rejected."""
 
     @staticmethod
     def scheme() -> str:
@@ -55,7 +55,7 @@ class OwnOptions(FileConfigSource):
         """Read one option and complete it.
 
         Raises:
-            ConfigError: The file is not YAML, does not hold keys, or leaves out a key that only its owner can give.
+            ConfigError: The file is not YAML, does not hold keys, or leaves out a key without a default.
         """
         path = Path(self.path, self._normalize_file_name(config_path))
         group = Path(config_path).parent.as_posix()

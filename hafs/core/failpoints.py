@@ -12,7 +12,7 @@ _armed: dict[str, list[tuple[str, str]]] = {}
 
 
 def arm(places: str) -> None:
-    """Arm the places that `places` name, and no others; `@THING` is optional."""
+    """Arm these places, and no others; `@THING` is optional."""
     _armed.clear()
     for word in places.split():
         place, action = word.rsplit(":", 1)
@@ -21,7 +21,7 @@ def arm(places: str) -> None:
 
 
 def failpoint(name: str, thing: str = "") -> None:
-    """Die or fail here, if a test armed this place.
+    """End the process or raise an error, if a test armed this place.
 
     Args:
         name: Of the place.

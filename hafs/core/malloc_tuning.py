@@ -34,7 +34,7 @@ def restart_without_caches() -> None:
     os.environ[TUNABLES] = f"{said}:{CACHES_OFF}".lstrip(":")
     try:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    except OSError:  # no memory for a new image: continue without tuning
+    except OSError:  # no memory for a new process image: continue without tuning
         return
 
 

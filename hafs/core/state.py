@@ -1,4 +1,4 @@
-"""What hafs cannot make again: quota and conversations; the registry and measurements of this machine."""
+"""Folders of files that hafs cannot rebuild: quota and conversations; the registry and measurements of this machine."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ def state_folder() -> Path:
 
 
 def data_folder() -> Path:
-    """Of the registry and of measurements: `$HAFS_STATE`, else the platform's data folder of this user."""
+    """The folder of the registry and of measurements: `$HAFS_STATE`, else the platform's data folder of this user."""
     from platformdirs import user_data_path
 
     base = os.environ.get("HAFS_STATE")

@@ -14,8 +14,8 @@ from hafs.registry.registry import Mixture, Record, Registry
 def mixed(config: DictConfig, name: str) -> DictConfig:
     """The config with the panel and the router of a mixture.
 
-    An expert option whose adapter is of a model's family speaks for it, with all that was typed of it; a model that no
-    option is for becomes an expert of its record, known to routers by its specialization alone.
+    An expert option whose adapter is of a model's family stands for it, with all its overrides; a model without an
+    option becomes an expert from its record, which routers know by its specialization alone.
 
     Args:
         config: Of `hafs ask` or `hafs serve`; it stays as it is.

@@ -12,7 +12,7 @@ from hafs.core import durable
 from hafs.council.router import Routing
 
 BILLED = ("answered", "cut", "unjoined", "timeout")
-"""Outcomes of calls for which a host may ask money: the model had begun to answer."""
+"""Outcomes of calls that a host may charge for: the model had begun to answer."""
 
 
 @dataclass(kw_only=True)

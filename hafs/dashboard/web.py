@@ -18,7 +18,7 @@ _TEMPLATES = "dashboard/templates"
 
 
 def refuse_public(host: str) -> None:
-    """Refuse an address that other machines can reach.
+    """Reject an address that other machines can reach.
 
     Raises:
         ConfigError: The address is not a loopback address.

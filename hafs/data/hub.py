@@ -19,7 +19,7 @@ _PART = re.compile(r"[/._-]")
 
 
 class HubName(NamedTuple):
-    """What `hf://[datasets/]owner/name[@revision][/folder]` says."""
+    """The parts of `hf://[datasets/]owner/name[@revision][/folder]`."""
 
     repo: str
     revision: str | None
@@ -35,7 +35,7 @@ def hub_name(text: str) -> HubName:
     named = text.removeprefix(PREFIX).removeprefix("datasets/").rstrip("/")
     found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.+))?", named)
     if found is None:
-        raise DataError(f"{text!r} is no dataset of the hub", hint="dataset.path=hf://owner/name")
+        raise DataError(f"{text!r} is not a dataset on the hub", hint="dataset.path=hf://owner/name")
     return HubName(found[1], found[2], found[3] or "")
 
 
@@ -62,7 +62,7 @@ def hub_files(text: str, *, split: str, revision: str | None) -> list[Path]:
     try:
         listed = HfApi().list_repo_files(name.repo, **wanted)
     except (RepositoryNotFoundError, HfHubHTTPError) as error:
-        fact = f"the hub does not give {text!r}: {_first_line(error)}"
+        fact = f"the hub does not provide {text!r}: {_first_line(error)}"
         raise DataError(fact, hint="is the name right? private datasets need HF_TOKEN") from error
     except Exception as error:  # no connection, or offline mode: the library's errors for them have no common class
         listed, offline = _kept(text, name.repo, wanted, error), True
@@ -71,7 +71,7 @@ def hub_files(text: str, *, split: str, revision: str | None) -> list[Path]:
     try:
         folder = snapshot_download(name.repo, allow_patterns=patterns, local_files_only=offline, **wanted)
     except Exception as error:  # as above
-        fact = f"{text!r} is not wholly in the cache, and the hub does not give the rest: {_first_line(error)}"
+        fact = f"{text!r} is not wholly in the cache, and the hub does not provide the rest: {_first_line(error)}"
         raise DataError(fact, hint="run again; finished files are kept") from error
     return [Path(folder) / each for each in chosen]
 

@@ -75,7 +75,7 @@ def prepare(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> Prep
 
 
 def report(dataset: Dataset, tokenizer: Any, *, seed: int, cache: Path) -> DataReport:
-    """Do the work of `prepare` and return its report; a refusal is stored in `DataReport.refusal`, not raised.
+    """Do the work of `prepare` and return its report; its field `refusal` says why training would refuse the data.
 
     Raises:
         DataError: A file does not exist or is empty.

@@ -121,7 +121,7 @@ def read_lines(path: Path, notes: list[str]) -> Iterator[Line]:
 
     Args:
         path: The file.
-        notes: Tolerated oddities are appended to this list.
+        notes: Tolerated irregularities are appended to this list.
 
     Raises:
         FileProblem: UTF-16 or UTF-32, a damaged or truncated file, or a file that cannot be read.
@@ -175,7 +175,7 @@ def _joined(held: list[bytes], piece: bytes, size: int) -> bytes | None:
 
 
 def refuse_wide(head: bytes) -> None:
-    """Refuse text that is not UTF-8 but UTF-16 or UTF-32.
+    """Reject text that is UTF-16 or UTF-32.
 
     Raises:
         FileProblem: It is.

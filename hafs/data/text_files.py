@@ -82,7 +82,7 @@ def _parts(line: str) -> list[str]:
 
 
 def _ranks(lines: Sequence[str], border: re.Pattern[str]) -> list[int]:
-    """How good a place each line is to begin a piece: 2 a routine or section, 1 after an empty line, 0 anywhere else.
+    """The rank of each line as the start of a piece: 2 a routine or section, 1 after an empty line, 0 anywhere else.
 
     Comments directly above a routine belong to it.
     """

@@ -124,7 +124,7 @@ def _answers(outcome: Outcome, count: int) -> Table | None:
 
 
 def _with_verdict(answer: str, check: RowCheck | None, place: int) -> Text:
-    """An answer, and what the check says of it."""
+    """An answer, and the verdict of the check."""
     if check is None:
         return Text(_clipped(answer))
     verdict = ("right", "green") if check.sides[place] else ("wrong", "red")

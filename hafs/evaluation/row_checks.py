@@ -1,4 +1,4 @@
-"""Says of single rows whether each side's answer is right, where a metric can say so."""
+"""Decides for single rows whether each side's answer is right, where a metric can."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,11 +6,11 @@ from typing import NamedTuple
 from hafs.evaluation.metrics import Metric, Said
 
 CHECKS = ("executes", "tool_calls_same", "repairs", "diagnosis", "assembles")
-"""Metrics that say of one answer whether it is right, the most telling first."""
+"""Metrics that decide whether one answer is right, the most informative first."""
 
 
 class RowCheck(NamedTuple):
-    """What one metric says of one row."""
+    """The verdict of one metric on one row."""
 
     name: str
     sides: tuple[bool, bool]

@@ -1,8 +1,8 @@
 """Arguments of a chat template, written into the template itself, so that every caller renders the same text.
 
-A template reads variables that its caller may set (`enable_thinking`), and the clock (`strftime_now`). What a run was
-trained with must hold wherever its template is rendered: in training, in serving, in every export. So both become text
-of the template: a variable is set in its first line, and a date takes the place of the clock.
+A template reads variables that its caller may set (`enable_thinking`), and the clock (`strftime_now`). The values of
+training must apply wherever the template is rendered: in training, in serving, in every export. So both become text of
+the template: a variable is set in its first line, and a date takes the place of the clock.
 """
 
 import re
@@ -13,21 +13,21 @@ from typing import Any
 from hafs.core.errors import ConfigError
 
 DAY = "2026-01-01"
-"""The date that templates write, where none is given."""
+"""The date that templates write if none is given."""
 _CLOCK = re.compile(r"strftime_now\(\s*(?:'([^']*)'|\"([^\"]*)\")\s*\)")
 _RESERVED = {"messages", "tools", "documents", "add_generation_prompt", "strftime_now", "raise_exception"}
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 def fixed(template: str, arguments: Mapping[str, Any]) -> str:
-    """A template that needs no arguments and no clock.
+    """The template with its arguments and the date filled in.
 
     Args:
         template: In Jinja's language.
-        arguments: Values of its variables; `date` (2026-01-01) is what it writes for today.
+        arguments: Values of its variables; `date` (2026-01-01) replaces the current date.
 
     Raises:
-        ConfigError: The template knows no such variable, or the date is none.
+        ConfigError: The template has no such variable, or the date is not valid.
     """
     given = dict(arguments)
     day = _date(given.pop("date", DAY))

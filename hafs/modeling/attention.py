@@ -1,9 +1,10 @@
-"""Attention inside a packed row: every sample sees itself alone, and nothing is computed across a border.
+"""Attention in a packed sequence: each sample attends only to itself, and nothing is computed across a border.
 
-A row is several samples end to end. transformers would build one dense block-causal mask over the row, and pay for
-every pair of tokens in it; here each sample is attended to by itself (on CUDA in one variable-length flash call).
+A packed sequence is several samples end to end. transformers would build one dense block-causal mask over it, and
+compute every pair of its tokens; here each sample is computed by itself (on CUDA in one variable-length flash call).
 
-Legend: `B` batch (always 1: a row), `H` query heads, `G` key-value heads, `T` tokens, `D` head width, `n` one sample.
+Legend: `B` batch (always 1: a packed sequence), `H` query heads, `G` key-value heads, `T` tokens, `D` head width, `n`
+one sample.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,13 +39,13 @@ def _flash(
 
 
 def _flash_runs_on(q_HTd: torch.Tensor, v_GTd: torch.Tensor, borders: Borders, rule: AttentionRule) -> bool:
-    """Whether one variable-length call can do it: windows it knows, and no more."""
+    """Whether one variable-length call is enough: it supports windows and no other rule."""
     whole = replace(rule, reach=rule.reach._replace(window=None))
     return flash_supports(q_HTd) and q_HTd.shape[-1] == v_GTd.shape[-1] and whole.plain(borders.longest)
 
 
 def _product_type(x: torch.Tensor) -> torch.dtype:
-    """The type to attend in: autocast's, where it is on; the rotation of queries and keys left them in float32."""
+    """The type of the products: autocast's, if it is on; the rotation leaves queries and keys in float32."""
     kind = x.device.type
     known = torch.amp.is_autocast_available(kind)
     return torch.get_autocast_dtype(kind) if known and torch.is_autocast_enabled(kind) else x.dtype
@@ -75,25 +76,26 @@ def packed_attention(
     is_causal: bool | None = None,
     **more: object,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention within each sample of one row; registered with transformers under `NAME`.
+    """Causal attention within each sample of a packed sequence; registered with transformers under `NAME`.
 
     Args:
         module: The attention layer.
-        query_BHTd: Queries of one row.
+        query_BHTd: Queries of one packed sequence.
         key_BGTd: Keys; `G` divides `H`.
         value_BGTd: Values.
         attention_mask: How far back a token sees, from `rule.mask_interface`; None: to its sample's beginning.
         scaling: What scores are multiplied with before the softmax.
-        borders: Where samples begin, then the row's length: `[0, n1, n1 + n2, ...]`. None: the row is one sample.
+        borders: Where samples begin, then the sequence's length: `[0, n1, n1 + n2, ...]`. None: the sequence is one
+            sample.
             As `Borders` they are copied to the device once for all layers.
-        kv_cache: In generation, where earlier keys and values are kept; it then says who attends to what.
+        kv_cache: In generation, the earlier keys and values; it then decides which tokens attend to which.
         dropout: Share of the attention weights that are dropped.
         softcap: Bound of the scores.
         s_aux: A score of each head that takes part in the softmax and has no value.
         position_bias: Added to the scores, `[1, H, T, T]`.
         sliding_window: A window for layers whose model makes no mask.
         is_causal: Only True, or nothing, is possible.
-        more: What nobody may ask for.
+        more: Not supported; anything in it is an error.
 
     Returns:
         The attended values, `[B, T, H, d]`, and None in place of attention weights.

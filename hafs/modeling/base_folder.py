@@ -1,7 +1,7 @@
 """The files of a base model: their location and their SHA-256.
 
 Hashes are computed from the bytes, never taken from a name. A file that hafs did not write is hashed once; a note in
-the cache keeps the result as long as size, times and inode stay the same.
+the cache keeps the result until size, times or inode change.
 """
 
 import hashlib

@@ -135,19 +135,21 @@ def _checkpointed(net: Any) -> None:
 
 
 KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "1"}
-"""Kernels that oneDNN keeps for CPUs, and those that torch (ideep) keeps once more, with their scratch memory. Every
-row length needs some of its own; with 1,024 each, the default, a run's resident memory grew by 17 MB per step
-(docs/explanation/log.md)."""
+"""Kernels that oneDNN keeps for CPUs, and those that torch (ideep) keeps once more, with their scratch memory.
+
+Every sequence length needs its own; with 1,024 each, the default, a run's resident memory grew by 17 MB per step
+(docs/explanation/log.md).
+"""
 
 
 def bound_kernels() -> None:
-    """Bound both caches before the first kernel; values that the environment holds stay."""
+    """Limit both caches before the first kernel; values from the environment are kept."""
     for name, capacity in KERNELS.items():
         os.environ.setdefault(name, capacity)
 
 
 def keep_on_cpu(embedding: Any) -> None:
-    """Hold an embedding in CPU memory wherever its model goes; it looks up there and sends what it found."""
+    """Keep an embedding in CPU memory when its model moves; it looks up there and sends the result."""
     embedding.to("cpu")
     embedding._apply = lambda *_, **__: embedding  # what `.to()` of the whole model calls for each of its parts
     embedding.forward = lambda ids: _look_up(embedding, ids)

@@ -1,4 +1,4 @@
-"""The cache of prepared bases: made once, checked when a process first uses one, made again where damaged.
+"""The cache of prepared bases: made once, checked at the first use in each process, rebuilt if damaged.
 
 The check compares every file with the SHA-256 in the folder's manifest: 0.18 s for a base of 135 M parameters in 16
 bits on a CPU with SHA instructions, once per process.
@@ -17,7 +17,7 @@ _checked: dict[Path, tuple[Stamp, dict[str, str]]] = {}  # intact folders: how t
 
 
 def cache_folder() -> Path:
-    """Where hafs keeps what it can make again: `$HAFS_CACHE`, else `hafs` in the user's cache folder."""
+    """Where hafs keeps what it can rebuild: `$HAFS_CACHE`, else `hafs` in the user's cache folder."""
     base = os.environ.get("HAFS_CACHE")
     return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hafs"
 
@@ -57,7 +57,7 @@ def _make(target: Path, damage: str, label: str, make: Callable[[Path], object])
 
 
 def _damage(target: Path) -> str:
-    """What is wrong with a folder, in words; empty if it is intact. Files that look as before are not read again."""
+    """What is wrong with a folder; empty if it is intact. Files with the same size and times are not read again."""
     if not target.exists():
         return "it is missing"
     stamp = _stamp(target)

@@ -1,4 +1,4 @@
-"""Causal attention of one sample, by whichever way is fastest for its length and device.
+"""Causal attention of one sample, by the fastest method for its length and device.
 
 Legend: `H` query heads, `G` key-value heads, `r` rows of a group's heads, `n` tokens of the sample, `d` head width.
 """

@@ -1,8 +1,9 @@
 """Fused kernels for a model on an NVIDIA GPU: RMSNorm from torch, rotary positions and SwiGLU from liger-kernel.
 
 transformers computes each of them in many small kernels, which read and write all activations again. A part is replaced
-only if its class computes the plain formula, which is tried on a few numbers; `guard` then compares the model's logits.
-liger-kernel is optional (`pip install 'hafs[gpu]'`). Results are those of transformers up to the rounding of 16 bits.
+only if its class computes the plain formula, which is checked on a few numbers; `guard` then compares the model's
+logits. liger-kernel is optional (`pip install 'hafs[gpu]'`). Results are those of transformers up to the rounding of 16
+bits.
 """
 
 import sys
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 _HALF = (torch.bfloat16, torch.float16)
 _FUSED = "_hafs_fused"
 _IN_USE = [True]
-"""A list of one, for all threads: the backward pass recomputes in threads of its own."""
+"""A list of one, for all threads: the backward pass recomputes in its own threads."""
 
 
 def use_gpu_kernels(net: torch.nn.Module) -> dict[str, int]:

@@ -85,7 +85,7 @@ def has_state(decoder: torch.nn.Module) -> bool:
 
 
 def _failed(trial: "_Trial", mode: RunMode) -> tuple[str, str] | None:
-    """Where and why a mode is wrong; None if it is right, and then the model keeps this mode."""
+    """Where and why a mode is wrong; None if it is right; the model then keeps this mode."""
     if mode.attention == "own":
         use_transformers_attention(trial.net, NAME)
     model_parts.set_run_mode(trial.net, mode)

@@ -1,4 +1,4 @@
-"""Sizes that decide how this package's kernels work, and so what memory they take; apart, for who only plans."""
+"""Sizes that decide how this package's kernels work and how much memory they take; a plan reads them without torch."""
 
 SHORT = 512
 """Samples up to this many tokens take the explicit product on a CPU, whose backward is twice as fast as SDPA's there;

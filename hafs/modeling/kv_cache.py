@@ -1,7 +1,7 @@
-"""Keys and values of many answers in the making, one slot each, and attention over them.
+"""The KV cache of many answers that are generated concurrently, one slot each, and attention over it.
 
-No row is padded: a prompt goes through the model beside others in one packed row, and from then on its answer is one
-row of a batch, whatever the lengths of its neighbours. Rows come and go between two passes.
+Nothing is padded: a prompt goes through the model with others in one packed sequence, and from then on its answer is
+one row of a batch, whatever the lengths of the other rows. Rows begin and end between two passes.
 
 Legend: `B` rows, `H` query heads, `G` key-value heads, `r` query heads of one of these, `T` tokens of a pass, `S` room
 of a slot, `d` head width.
@@ -18,17 +18,17 @@ from hafs.modeling.causal_attention import for_each_head, one_sample
 from hafs.modeling.rule_attention import ruled
 
 STRIDE = 64
-"""Rooms are multiples of it, so that a sum over keys is taken in the same order however long the neighbours are."""
+"""Rooms are multiples of it, so that a sum over keys has the same order however long the other rows are."""
 
 
 class Span(NamedTuple):
-    """Tokens of a packed row that belong to one slot."""
+    """Tokens of a packed sequence that belong to one slot."""
 
     slot: int
     past: int
-    """Tokens that the slot holds already."""
+    """Tokens that are in the slot already."""
     count: int
-    """Tokens that come now."""
+    """New tokens of this pass."""
 
 
 class KVCache:
@@ -68,13 +68,13 @@ class KVCache:
         self.lengths.pop()
 
     def clear(self) -> None:
-        """Drop every slot and give the memory back."""
+        """Drop every slot and free the memory."""
         self.__init__()
 
     # one pass -------------------------------------------------------------------------------------------------------
 
     def begin_packed(self, counts: Sequence[tuple[int, int]]) -> list[Span]:
-        """Plan a pass over one packed row of (slot, tokens) pairs."""
+        """Plan a pass over one packed sequence of (slot, tokens) pairs."""
         self._spans = [Span(slot, self.lengths[slot], count) for slot, count in counts]
         self._make_room(len(self.lengths), max(span.past + span.count for span in self._spans))
         for span in self._spans:
@@ -84,7 +84,7 @@ class KVCache:
     def begin_step(self, device: torch.device) -> torch.Tensor:
         """Plan a pass over one token of every slot; returns the tokens' positions, `[B, 1]`.
 
-        A single slot gets a neighbour that nobody reads: products of one row round otherwise than those of more.
+        A single slot gets a second row that is ignored: products of one row round differently from those of several.
         """
         self._spans = None
         places = self.lengths if len(self.lengths) > 1 else [*self.lengths, 0]
@@ -103,7 +103,7 @@ class KVCache:
         """Store the new keys and values of a layer and attend; `[B, T, H, d]`.
 
         Raises:
-            UnknownAttention: The rule has a bias, which knows nothing of earlier tokens.
+            UnknownAttention: The rule has a bias, which does not cover earlier tokens.
         """
         if rule.bias_HTS is not None:
             raise UnknownAttention("the attention has a position bias, which the KV cache does not support")
@@ -135,7 +135,7 @@ class KVCache:
         return out_BGrd.reshape(B, 1, H, v_BG1d.shape[3])
 
     def _within_reach(self, keys, values, reach: Reach):
-        """What the newest token of each row sees, cut out of the cache: a window costs what it is wide."""
+        """The keys and values that the newest token of each row attends to; the cost of a window is its width."""
         assert self._places is not None
         rows_B, positions_B = self._places
         count = min(size for size in reach if size)
@@ -196,7 +196,7 @@ def _after(q_HTd: torch.Tensor, k_GSd: torch.Tensor, v_GSd: torch.Tensor, past: 
 
 
 def _step_by_hand(q_BGrd, k_BGSd, v_BGSd, mask_B11S, rule: AttentionRule) -> torch.Tensor:
-    """Attention of one token of each row, its scores at hand."""
+    """Attention of one token of each row, with explicit scores."""
     scores_BGrS = torch.matmul(q_BGrd, k_BGSd.transpose(2, 3)).float() * rule.scale
     if rule.softcap is not None:
         scores_BGrS = torch.tanh(scores_BGrS / rule.softcap) * rule.softcap

@@ -1,6 +1,6 @@
-"""What a model thinks of given answers: the loss of each sample, many samples a forward pass.
+"""The likelihood of given answers under a model: the loss of each sample, many samples per forward pass.
 
-Legend: `T` tokens of a row, `N` supervised positions, `D` hidden width, `V` vocabulary.
+Legend: `T` tokens of a packed sequence, `N` supervised positions, `D` hidden width, `V` vocabulary.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ def likelihoods(net: Any, samples: Sequence[Sample], *, micro_batch_tokens: int)
     """The likelihood of each sample, in their order.
 
     Args:
-        net: A causal language model at rest, possibly wrapped by PEFT.
+        net: A causal language model set for inference, possibly wrapped by PEFT.
         samples: Token ids and which of them count.
-        micro_batch_tokens: Tokens of one forward pass; halved where memory runs out.
+        micro_batch_tokens: Tokens of one forward pass; halved if memory runs out.
 
     Raises:
         HafsError: A single sample does not fit in memory.
@@ -53,7 +53,7 @@ def likelihoods(net: Any, samples: Sequence[Sample], *, micro_batch_tokens: int)
 
 
 def _within_memory(net: Any, samples: Sequence[Sample]) -> list[Likelihood] | None:
-    """The likelihood of each sample of one row; None where memory ran out and the row can be halved."""
+    """The likelihood of each sample of one packed sequence; None if memory ran out and the sequence can be halved."""
     try:
         return _of_row(net, samples)
     except (RuntimeError, MemoryError) as error:
@@ -62,7 +62,7 @@ def _within_memory(net: Any, samples: Sequence[Sample]) -> list[Likelihood] | No
         if len(samples) == 1:
             fact = f"out of memory with a single sample of {len(samples[0].tokens)} tokens"
             raise HafsError(fact, hint="use a smaller model, or quant=nf4 in the run") from None
-    out_of_memory.free_cache()  # outside the handler: the error holds on to what failed
+    out_of_memory.free_cache()  # outside the handler: the error keeps the failed tensors alive
     return None
 
 

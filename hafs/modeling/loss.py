@@ -1,4 +1,4 @@
-"""Cross entropy straight from hidden states: the full logits of a step are never held.
+"""Cross entropy directly from hidden states: the full logits of a step are never in memory.
 
 Legend: `N` supervised positions, `D` hidden width, `V` vocabulary, `C` one chunk of positions.
 """
@@ -13,7 +13,7 @@ from hafs.modeling.kernel_limits import GPU_LOSS_CHUNK_BYTES, LOSS_CHUNK_BYTES
 
 
 class TokenLoss(NamedTuple):
-    """What one forward pass says about its supervised tokens; a sum, so parts of a step add up exactly."""
+    """The loss and accuracy of one forward pass over its supervised tokens; sums, so parts of a step add up exactly."""
 
     nats: torch.Tensor
     """Scalar: summed negative log likelihood, in nats."""
@@ -38,7 +38,7 @@ class TokenLoss(NamedTuple):
 
 
 def _room(chunk: int, weight_VD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and float32 probabilities of one chunk, for all chunks of a row, in a single piece.
+    """Logits and float32 probabilities of one chunk, in one block that all chunks of a packed sequence share.
 
     On a CPU the piece of a full chunk is larger than what the C library keeps in its heap (32 MiB), so it goes back to
     the system and leaves no holes among the activations.
@@ -51,7 +51,7 @@ def _room(chunk: int, weight_VD: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 
 def _softmax(logits_CV: torch.Tensor, probs_CV: torch.Tensor) -> None:
-    """Softmax in float32; in place where a row is read before it is written, for torch would copy the logits."""
+    """Softmax in float32; in place if each row is read before it is written; torch would copy the logits."""
     if probs_CV.device.type in ("cpu", "cuda"):
         torch.softmax(probs_CV.copy_(logits_CV), -1, out=probs_CV)
     else:
@@ -59,7 +59,7 @@ def _softmax(logits_CV: torch.Tensor, probs_CV: torch.Tensor) -> None:
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Takes the gradients while a chunk's probabilities are at hand (the idea of Liger Kernel, arXiv 2410.10989)."""
+    """Computes gradients while a chunk's probabilities are in memory (the idea of Liger Kernel, arXiv 2410.10989)."""
 
     @staticmethod
     def forward(ctx, hidden_ND, weight_VD, bias_V, target_N, chunk, head):

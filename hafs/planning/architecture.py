@@ -21,12 +21,12 @@ from hafs.planning.config_names import NEEDED, in_llamas_words
 from hafs.planning.leaf import CATALOGUE, Kind, Leaf
 
 COUNTED_AS = 5
-"""Grows when `counting` counts otherwise, so that what the cache holds is counted again."""
+"""Increased when `counting` changes, so that cached shapes are counted again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What a plan has to know of a model."""
+    """What a plan needs to know about a model."""
 
     hidden: int
     layers: int
@@ -87,7 +87,7 @@ class Architecture:
 
 
 def architecture_of(model: Model) -> Architecture:
-    """The shapes of a model; loads no weights and asks no network.
+    """The shapes of a model; loads no weights and uses no network.
 
     Raises:
         ConfigError: Its config is not on this machine.

@@ -16,10 +16,10 @@ CPU_SLACK, GPU_SLACK = 0.03, 0.08
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """One machine's own figures."""
+    """The figures of one machine."""
 
     title: str
-    """Of the hardware that was measured."""
+    """Title of the measured hardware."""
     date: str
     of: str
     """What was trained."""

@@ -1,4 +1,4 @@
-"""Measuring this machine with a few real steps: what share of the peak training reaches, and what its memory needs."""
+"""Measures this machine with a few real steps: the share of the peak that training reaches, and its memory."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def calibrate(config: DictConfig) -> Calibration:
     """Train a few steps, compare with what would be planned from the peak, and keep the result.
 
     Raises:
-        ConfigError: The hardware is not this machine's, or what is measured has no place to be kept.
+        ConfigError: The hardware is not this machine's, or the measurements cannot be stored.
         RunError: The training failed.
     """
     path = calibration_path(config.calibration)
@@ -62,7 +62,7 @@ def _writable(path: Path) -> None:
 
 
 def planned(config: DictConfig, overrides: Sequence[str]) -> Plan:
-    """The plan of the training that was measured, from what is assumed.
+    """The plan of the measured training, with the assumed constants.
 
     Args:
         config: Of the plan command; its hardware counts.
@@ -74,7 +74,7 @@ def planned(config: DictConfig, overrides: Sequence[str]) -> Plan:
 
 
 def judged(plan: Plan, events: Sequence[Event], resident: int) -> Calibration:
-    """The constants with which a plan would have said what was measured.
+    """The constants with which the plan would have predicted the measurement.
 
     Args:
         plan: Of the training, from what is assumed.
@@ -149,7 +149,7 @@ def _quoted(value: Any) -> str:
 
 
 def _train(overrides: Sequence[str], folder: Path) -> int:
-    """Peak bytes of a training in a process of its own."""
+    """Peak memory in bytes of a training in a separate process."""
     root = str(Path(__file__).resolve().parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     if Path("conf").is_dir():  # a model of one's own

@@ -1,7 +1,7 @@
 """How long a run takes: counted FLOPs and bytes, the hardware's rates, and a stated efficiency with its range.
 
-Legend as in `memory.py`. A product with a `[out, in]` weight costs `2 x out x in` FLOPs a token; a frozen weight needs
-two products a token in training (forward, gradient of the input), a trained one three.
+Legend as in `memory.py`. A product with a `[out, in]` weight costs `2 x out x in` FLOPs per token; a frozen weight
+needs two products per token in training (forward, gradient of the input), a trained one three.
 """
 
 import math
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 START = {"cpu": 12.0, "cuda": 25.0, "mps": 20.0}
 """Seconds before the first step that do not depend on the model: libraries, data, the driver."""
 LOADING = 0.5e9
-"""Bytes of weights a second, read and quantized."""
+"""Bytes of weights that are read and quantized per second."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredSpeed:
+class AnswersPerStage:
     """Answers that are generated after each stage."""
 
     answers: int
@@ -33,24 +33,24 @@ class MeasuredSpeed:
 
 @dataclass(frozen=True, kw_only=True)
 class Duration:
-    """Seconds of a run, at best, as a rule and at worst, and what they are spent on."""
+    """The best, usual and worst duration of a run in seconds, and its parts."""
 
     best: float
     usual: float
     worst: float
     parts: Mapping[str, float]
-    """As a rule: start, training, measuring, answering."""
+    """Of the usual duration: start, training, measuring, answering."""
     tokens: int
     """Trained, over all stages and epochs."""
     steps: int
     flops: float
     """Of training."""
     tokens_per_second: float
-    """In training, as a rule."""
+    """In training, for the usual duration."""
 
 
 def flops_per_token(shapes: Architecture, setup: Setup, load: Workload) -> float:
-    """Of training, averaged over all tokens, supervised or not."""
+    """FLOPs per token of training, averaged over all tokens, supervised or not."""
     full, again = setup.rank is None, setup.checkpointing
     linear = shapes.worked_parameters * ((6 if full else 4) + (2 if again else 0))
     branch = 0
@@ -63,14 +63,14 @@ def flops_per_token(shapes: Architecture, setup: Setup, load: Workload) -> float
 
 
 def attention_flops(shapes: Architecture, setup: Setup, load: Workload) -> float:
-    """Of one forward pass, a token: scores and their sum, over the part of the sample that is seen."""
-    seen = load.squares / load.tokens  # mean length that a token finds itself in
+    """Per token of one forward pass: scores and their sum, over the part of the sample that is seen."""
+    seen = load.squares / load.tokens  # mean length of a token's sample
     causal = 1.0 if setup.device == "cpu" else 0.5  # the explicit product also computes what the mask hides
     return 4 * seen * causal * shapes.heads * shapes.head_dim * shapes.layers
 
 
 def evaluation_flops_per_token(shapes: Architecture, setup: Setup, load: Workload) -> float:
-    """Of a forward pass."""
+    """Per token of one forward pass."""
     head = load.supervised * shapes.vocab * shapes.hidden * 2
     return 2 * shapes.worked_parameters + attention_flops(shapes, setup, load) + head
 
@@ -83,7 +83,7 @@ def estimate(
     hardware: Hardware,
     *,
     micro_batch_tokens: int,
-    shown: MeasuredSpeed,
+    shown: AnswersPerStage,
 ) -> Duration:
     """How long all stages take, measuring included."""
     rate = hardware.rate(setup.product_bytes)
@@ -143,7 +143,7 @@ def _update_bytes(shapes: Architecture, setup: Setup) -> float:
     return trained_parameters(shapes, setup) * (16 if setup.eight_bit_optimizer else 28)
 
 
-def _answering(shapes: Architecture, setup: Setup, hardware: Hardware, shown: MeasuredSpeed, *, rounds: int) -> float:
+def _answering(shapes: Architecture, setup: Setup, hardware: Hardware, shown: AnswersPerStage, *, rounds: int) -> float:
     """Each decoding step reads all weights once, for 16 concurrent answers."""
     steps = math.ceil(shown.answers / 16) * shown.max_new_tokens * rounds
     stored = shapes.linear_parameters * ((setup.bits or 8 * setup.product_bytes) / 8)

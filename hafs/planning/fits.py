@@ -1,4 +1,4 @@
-"""The nearest configurations that fit: few changes first, then little time, each as overrides to paste."""
+"""The most similar configurations that fit: few changes first, then the fastest; each as overrides to paste."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,16 +29,16 @@ class Fit:
     """A configuration that fits."""
 
     overrides: tuple[str, ...]
-    """What to type after the overrides that were typed."""
+    """Overrides to add to the command."""
     plan: Plan
     times: float
-    """How long it takes, as a multiple of what was asked."""
+    """Its duration, as a multiple of the requested configuration's."""
     note: str = ""
-    """What is given up."""
+    """The drawback."""
 
 
 Change = tuple[tuple[str, ...], PlanRequest, str]
-"""Overrides, what they lead to, and what is given up."""
+"""Overrides, their effect, and the drawback."""
 
 
 def nearest(plan: Plan, *, models: Sequence[Option], cards: Sequence[Hardware], most: int = 6) -> list[Fit]:

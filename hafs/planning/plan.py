@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hafs.modeling.hardware import GIB, Hardware
 from hafs.planning import duration, memory
 from hafs.planning.architecture import Architecture
-from hafs.planning.duration import Duration, MeasuredSpeed
+from hafs.planning.duration import AnswersPerStage, Duration
 from hafs.planning.memory import Constants, Setup, Term
 from hafs.planning.workload import SequenceShape, Workload, fullest_sequence, fullest_step
 
@@ -22,7 +22,7 @@ Verdict = Literal["feasible", "marginal", "infeasible"]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRequest:
-    """A configuration, as far as a plan looks at it."""
+    """The parts of a configuration that a plan uses."""
 
     model: str
     shapes: Architecture
@@ -36,14 +36,14 @@ class PlanRequest:
     hardware: Hardware
     micro_batch_tokens: int | None
     """As configured; None: `max_length` on a CPU, on a GPU what fits."""
-    shown: MeasuredSpeed
+    shown: AnswersPerStage
     precision: str
     """Which type products are computed in, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What was asked, and the answer."""
+    """A plan, and the configuration that it is for."""
 
     asked: PlanRequest
     row: SequenceShape
@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def headroom(self) -> float:
-        """Free share of the memory; negative: so much is missing."""
+        """Free share of the memory; negative: the missing share."""
         return 1 - self.total / self.capacity
 
     @property
@@ -82,12 +82,12 @@ class Plan:
         return memory.trained_parameters(self.asked.shapes, self.asked.setup)
 
     def usd(self, seconds: float) -> float | None:
-        """Rent of the hardware for so long; None where nothing is rented."""
+        """Rent of the hardware for this duration; None if it is not rented."""
         price = self.asked.hardware.usd_per_hour
         return None if price is None else price * seconds / 3600
 
     def kwh(self, seconds: float) -> float:
-        """Energy of the device for so long."""
+        """Energy of the device for this duration."""
         return self.asked.hardware.watts * seconds / 3.6e6
 
     def as_dict(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def make(asked: PlanRequest, constants: Constants) -> Plan:
 
 
 def _row_limit(asked: PlanRequest, constants: Constants) -> tuple[int, str]:
-    """Tokens that a row may hold, decided as the run will decide, and why."""
+    """Tokens of a packed sequence, chosen as the run will choose them, and why."""
     if asked.micro_batch_tokens:
         return asked.micro_batch_tokens, "micro_batch_tokens"
     if asked.hardware.device == "cpu":
@@ -170,12 +170,12 @@ def _fits(asked: PlanRequest, limit: int, constants: Constants) -> bool:
 
 
 def gib(count: float) -> str:
-    """Bytes in GiB, for people."""
+    """Bytes as text, in GiB."""
     return f"{count / GIB:,.2f}"
 
 
 def spell(seconds: float) -> str:
-    """A duration for people."""
+    """A duration as text."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

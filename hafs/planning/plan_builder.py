@@ -1,4 +1,4 @@
-"""From a composed config to a plan, and to what could be done instead; used by `hafs plan` and before a run."""
+"""Builds a plan from a composed config, and finds configurations that fit; used by `hafs plan` and before a run."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from hafs.modeling.quantization import Quant, bitsandbytes
 from hafs.modeling.weights import Converted, cache_folder
 from hafs.planning import calibration, plan, plan_terminal
 from hafs.planning.architecture import architecture_of
-from hafs.planning.duration import MeasuredSpeed
+from hafs.planning.duration import AnswersPerStage
 from hafs.planning.fits import Fit, Option, nearest
 from hafs.planning.memory import Setup
 from hafs.planning.plan import PlanRequest
@@ -75,13 +75,13 @@ class PlanBuilder:
         )
 
     def fits(self) -> list[Fit]:
-        """What could be done instead, if it does not fit well."""
+        """Configurations that fit, if this one does not fit well."""
         if self.plan.verdict == "feasible":
             return []
         return nearest(self.plan, models=catalogue_options(self.config.model), cards=cards())
 
     def show(self, console: Console) -> None:
-        """Print it all."""
+        """Print the plan."""
         if self.note:
             console.print(self.note)
         plan_terminal.show(self.plan, console)
@@ -102,7 +102,7 @@ def asked(
     product_bytes: Literal[2, 4],
     precision: str,
 ) -> PlanRequest:
-    """What a plan has to know of the chosen components."""
+    """What a plan needs to know about the chosen components."""
     return PlanRequest(
         model=model.name,
         shapes=architecture_of(model),
@@ -115,7 +115,7 @@ def asked(
         stages=stages,
         hardware=hardware,
         micro_batch_tokens=config.micro_batch_tokens,
-        shown=MeasuredSpeed(
+        shown=AnswersPerStage(
             answers=max(config.show.measured, config.show.prompts), max_new_tokens=config.show.max_new_tokens
         ),
         precision=precision,
@@ -125,7 +125,7 @@ def asked(
 def setup(
     config: DictConfig, model: Model, quant: Quant, adapter: Adapter, hardware: Hardware, product_bytes: Literal[2, 4]
 ) -> Setup:
-    """The part of a config that decides about memory."""
+    """The part of a config that determines memory."""
     lora = adapter.config if isinstance(adapter, Lora) else {}
     targets = lora.get("target_modules") or "all-linear"
     return Setup(
@@ -147,7 +147,7 @@ def setup(
 
 
 def trainable(adapter: Adapter, quant: Quant) -> tuple[Quant, str]:
-    """The storage form that can be trained, and a word about it where it is not the one that was chosen."""
+    """The storage form that can be trained, and a note if it is not the chosen one."""
     if not isinstance(adapter, Full) or not quant.bits:
         return quant, ""
     unquantized = bitsandbytes(name="none", bits=None, type=None, double=None)
@@ -168,14 +168,14 @@ def product_type(wish: str, hardware: Hardware) -> tuple[Literal[2, 4], str]:
 
 
 def tokenizer_name(model: Model) -> str:
-    """What the model's tokenizer will call itself."""
+    """The `name_or_path` of the model's tokenizer."""
     if isinstance(model.weights, Hub):
         return model.weights.repo
     return str(model.weights.place) if isinstance(model.weights, Converted) else model.name
 
 
 def as_workload(found: Size, stages: "Sequence[Stage]") -> Workload:
-    """A dataset's size as a plan takes it."""
+    """A dataset's size as a plan needs it."""
     lengths = trained_lengths(found.lengths, found.rejected, stages)
     train = round(found.train * len(lengths) / max(1, len(found.lengths)))
     return workload(lengths, train=train, val=found.val, supervised=found.supervised, source=found.source)
@@ -210,7 +210,7 @@ def catalogue_options(like: DictConfig) -> list[Option]:
 
 
 def family(repo: str) -> str:
-    """What the repositories of one model in several sizes have in common: `Qwen/Qwen2.5-Coder` of the 14B's."""
+    """The common part of the repository names of one model in several sizes: `Qwen/Qwen2.5-Coder` of the 14B's."""
     return re.split(r"-\d+(?:\.\d+)?[Bb]\b", repo)[0]
 
 

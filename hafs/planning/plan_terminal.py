@@ -1,4 +1,4 @@
-"""A plan for people: where the memory goes, how long it takes, and what fits instead."""
+"""Prints a plan: the parts of the memory, the duration, and what fits instead."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ def _memory(plan: Plan) -> Table:
 
 
 def facts(plan: Plan) -> dict[str, str]:
-    """What a plan says besides its table, by subject."""
+    """The facts of a plan that are not in its table, by subject."""
     asked, spent = plan.asked, plan.duration
     low, usual, high = asked.hardware.efficiency
     found = {
@@ -63,7 +63,7 @@ def facts(plan: Plan) -> dict[str, str]:
 
 
 def reach(plan: Plan) -> str:
-    """What of a mixture of experts gets an adapter."""
+    """Which parts of a mixture of experts get an adapter."""
     shapes, setup = plan.asked.shapes, plan.asked.setup
     linear = sorted({leaf.name.rsplit(".", 1)[-1] for leaf in adapted(shapes, setup)})
     more = {leaf.name.split(".*.")[-1]: leaf.times * each for leaf, each in adapted_experts(shapes, setup)}
@@ -80,7 +80,7 @@ def reach(plan: Plan) -> str:
 
 
 def show_fits(fits: Sequence[Fit], console: Console) -> None:
-    """Print what fits instead, as words to add to the command."""
+    """Print what fits instead, as overrides to add to the command."""
     if not fits:
         console.print("no similar configuration fits: choose a smaller model or larger hardware")
         return
@@ -101,7 +101,7 @@ def show_fits(fits: Sequence[Fit], console: Console) -> None:
 
 
 def show_sweep(plans: Sequence[dict], console: Console) -> None:
-    """Print the plans of a sweep, one a line."""
+    """Print the plans of a sweep, one per line."""
     table = Table(title="plans", title_justify="left")
     for name in ("hardware", "model", "adapter"):
         table.add_column(name)

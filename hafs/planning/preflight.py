@@ -1,7 +1,8 @@
-"""What is looked at in front of a run, so that it fails in its first seconds or not at all.
+"""Checks before a run, so that it fails in its first seconds or not at all.
 
-The plan comes first; then what would end the run later: disk, memory and who holds it, a torch that does not know the
-GPU, answers without an end, a logger without its key. The longest batch is run for real by `callbacks/rehearsal.py`.
+The plan comes first; then what would end the run later: disk space, memory and the processes that use it, a torch build
+without the GPU's architecture, answers without an end token, a logger without its key. The longest batch is run for
+real by `callbacks/rehearsal.py`.
 """
 
 import os
@@ -29,16 +30,16 @@ from hafs.planning.plan import Plan, gib, spell
 from hafs.planning.workload import trained_lengths, workload
 
 LOOKED_AT = 64
-"""Samples whose end is looked at."""
+"""Number of samples whose end is checked."""
 FEW = 0.02
-"""Share of supervised tokens below which a run says so."""
+"""Share of supervised tokens below which a note is printed."""
 LOGGER_KEYS = {"WandbLogger": "WANDB_API_KEY", "NeptuneLogger": "NEPTUNE_API_TOKEN", "CometLogger": "COMET_API_KEY"}
 
 
 def planned(
     config: DictConfig, components: Any, data: Prepared, on: torch.device, chosen: hardware.Choice
 ) -> Plan | None:
-    """The plan of a run whose data are known; None for a model whose shapes are not to be had.
+    """The plan of a run whose data is known; None if the model's shapes cannot be determined.
 
     Args:
         config: Of the training command.
@@ -49,7 +50,7 @@ def planned(
     """
     found, constants = calibration.applied(_hardware(on), calibration.default_path())
     allowed = limit_memory(on)
-    if allowed is not None:  # what the driver and other programs hold is not this run's
+    if allowed is not None:  # memory of the driver and of other programs is not this run's
         found = replace(found, memory_bytes=min(found.memory_bytes, allowed + constants.context_bytes))
     train, report = data.splits["train"], data.report.splits["train"]
     lengths = trained_lengths(train.lengths, train.rejected_lengths, components.stages)
@@ -81,7 +82,7 @@ def planned(
 
 
 def _hardware(on: torch.device) -> hardware.Hardware:
-    """What is known of a device: from its driver, or from torch where the driver does not tell (ROCm, containers)."""
+    """What is known about a device: from its driver, or from torch where there is no driver tool (ROCm, containers)."""
     found = detected(on.type)
     if on.type != "cuda" or found.device == "cuda":
         return found
@@ -107,7 +108,7 @@ def lines(found: Plan) -> Iterator[str]:
     largest = sorted(found.terms, key=lambda term: -term.bytes)[:3]
     where = ", ".join(f"{term.name} {gib(term.bytes)}" for term in largest)
     yield f"memory     {gib(found.total)} of {gib(found.capacity)} GiB, {found.verdict}: {where}, ..."
-    yield f"row        {found.row.tokens:,} tokens per micro-batch: {found.micro_batch_why}"
+    yield f"sequence   {found.row.tokens:,} tokens per micro-batch: {found.micro_batch_why}"
     share = asked.load.supervised
     yield f"tokens     {spent.tokens:,} in {spent.steps:,} steps, {share:.0%} of them supervised"
     yield (
@@ -136,7 +137,7 @@ def _stored_login() -> bool:
 
 
 def ends(split: Split, tokenizer: Any) -> None:
-    """See that what is learnt includes the end of an answer.
+    """Check that the end of an answer is supervised.
 
     Raises:
         DataError: Nothing is supervised, or a sample's last supervised token does not end it.
@@ -156,7 +157,7 @@ def ends(split: Split, tokenizer: Any) -> None:
 
 
 def warnings(found: Plan) -> Iterator[str]:
-    """What is odd and no reason to stop."""
+    """Notes about settings that are unusual, but no reason to stop."""
     if found.asked.load.supervised < FEW:
         yield f"note       only {found.asked.load.supervised:.1%} of the tokens are supervised"
     if found.verdict != "feasible":
@@ -164,10 +165,10 @@ def warnings(found: Plan) -> Iterator[str]:
 
 
 def disk(found: Plan, folder: Path, *, keep: int) -> None:
-    """See that checkpoints and adapters have room.
+    """Check that there is disk space for checkpoints and adapters.
 
     Raises:
-        RunError: They do not.
+        RunError: There is not enough.
     """
     states = 2 if found.asked.setup.eight_bit_optimizer else 8
     needed = found.trained * ((4 + states) * (keep + 2) + 4 * (len(found.asked.stages) + 2))
@@ -181,7 +182,7 @@ def disk(found: Plan, folder: Path, *, keep: int) -> None:
 
 
 def memory(found: Plan, on: torch.device) -> None:
-    """See that what stays in memory fits into what is free now.
+    """Check that the resident memory fits into the memory that is free now.
 
     Raises:
         RunError: It does not; on a GPU the processes that hold memory are named.
@@ -199,7 +200,7 @@ def memory(found: Plan, on: torch.device) -> None:
 
 
 def _free(on: torch.device) -> tuple[int | None, list[str]]:
-    """Free bytes, and on a GPU who holds the rest; None where the driver does not tell."""
+    """Free bytes, and on a GPU the processes that use the rest; None if the driver does not report it."""
     if on.type != "cuda":
         return psutil.virtual_memory().available, []
     try:
@@ -212,7 +213,7 @@ def _free(on: torch.device) -> tuple[int | None, list[str]]:
 
 
 def build_of_torch(on: torch.device) -> None:
-    """See that this build of torch has code for the GPU.
+    """Check that this build of torch has code for the GPU.
 
     Raises:
         ConfigError: It has none.
@@ -245,7 +246,7 @@ def knows(capability: tuple[int, int], built_for: Sequence[str]) -> bool:
 
 
 def check(found: Plan | None, data: Prepared, tokenizer: Any, on: torch.device, folder: Path, *, keep: int) -> None:
-    """Everything that can be seen before the weights are loaded.
+    """Run all checks that need no weights.
 
     Raises:
         HafsError: What is wrong, with the override that fixes it.

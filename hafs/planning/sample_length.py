@@ -1,4 +1,4 @@
-"""How long a sample may be on a card: the figure by which the shipped models are listed in the manual."""
+"""The longest sample that fits on a GPU; the manual lists it for the shipped models."""
 
 from hafs.modeling.hardware import Hardware
 from hafs.planning.architecture import Architecture

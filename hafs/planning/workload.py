@@ -1,4 +1,4 @@
-"""How much there is to train on: the tokens of a dataset's own report, and what a row of them looks like."""
+"""How much there is to train on: tokens from the dataset's report, and the fullest packed sequence."""
 
 import math
 from collections.abc import Sequence
@@ -27,17 +27,17 @@ class Workload:
     longest: int
     """Tokens of the longest sample."""
     squares: float
-    """Mean square of a sample's tokens: what attention pays for."""
+    """Mean square of a sample's tokens, which determines the cost of attention."""
     supervised: float
     """Share of the tokens that the loss counts."""
     lengths: tuple[int, ...]
-    """Tokens of every training sample, or of as many as stand for all; ascending."""
+    """Tokens of every training sample, or of a representative part; ascending."""
     source: str
     """Where the counts come from."""
 
     @property
     def ragged(self) -> bool:
-        """Whether lengths differ by more than a tenth of their mean, as nearly all data's do."""
+        """Whether lengths differ by more than a tenth of their mean, as in nearly all data."""
         return float(np.std(self.lengths)) > self.tokens / 10
 
     def lost_below(self, max_length: int) -> float:
@@ -95,9 +95,9 @@ class SequenceShape:
     long_tokens: float
     """Tokens of the samples that are longer than that."""
     supervised: int
-    """Positions that meet the vocabulary."""
+    """Positions that are projected to logits."""
     ragged: bool = False
-    """Whether other rows of the run have other lengths."""
+    """Whether the packed sequences of the run differ in length."""
 
 
 def fullest_step(load: Workload, stages: "Sequence[Stage]") -> int:
@@ -107,16 +107,16 @@ def fullest_step(load: Workload, stages: "Sequence[Stage]") -> int:
 
 @lru_cache(maxsize=64)
 def _steps(load: Workload, stages: "tuple[Stage, ...]", *, draws: int = 300) -> np.ndarray:
-    """Tokens of steps as the stages will draw them; a few hundred stand for all."""
+    """Tokens of steps as the stages will draw them; a sample of a few hundred steps."""
     size = max(stage.batch_size for stage in stages)
     steps = min(draws, sum(stage.steps(load.train) for stage in stages))
     return np.random.default_rng(0).choice(np.asarray(load.lengths), (steps, size)).sum(1)
 
 
 def fullest_sequence(load: Workload, stages: "Sequence[Stage]", micro_batch_tokens: int) -> SequenceShape:
-    """The fullest row that packing makes of steps whose rows hold at most `micro_batch_tokens`.
+    """The fullest packed sequence of steps whose sequences hold at most `micro_batch_tokens`.
 
-    Rows are filled evenly (`packing.pack`), so the fullest is seldom quite full.
+    Sequences are filled evenly (`packing.pack`), so even the fullest is seldom full.
     """
     totals = _steps(load, tuple(stages))
     rows = np.ceil(totals / micro_batch_tokens)

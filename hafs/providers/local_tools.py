@@ -1,4 +1,4 @@
-"""What a request to the local provider asks of its answer: tool calls, JSON, and the grammar that holds it to them."""
+"""The form of answer that a request to the local provider requires, and the grammar that enforces it."""
 
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What counts as an answer: finish reason, cost, and checks of incomplete ones."""
+"""Checks of an answer: finish reason, cost, completeness."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -18,7 +18,7 @@ _REASONS = {
     "end_turn": "stop", "stop_sequence": "stop", "complete": "stop", "max_tokens": "length", "model_length": "length",
     "tool_use": "tool_calls", "safety": "content_filter", "refusal": "content_filter",
 }  # fmt: skip
-"""Finish reasons of other hosts in OpenAI's words."""
+"""Finish reasons of other hosts, by OpenAI's names."""
 _FINISH = ("finish_reason", "done_reason", "stop_reason")
 
 

@@ -70,7 +70,7 @@ class Scripted(Host):
 
     @property
     def watches(self) -> bool:
-        """It says that it is silent as a real host would."""
+        """Its silence is reported as that of a real host."""
         return True
 
     def health(self) -> Health:

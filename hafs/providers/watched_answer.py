@@ -74,24 +74,24 @@ def _whole(parts: list[Any]) -> Any:
 
 
 async def joined(
-    events: AsyncIterator[dict[str, Any]], refuse: Callable[[Mapping[str, Any]], None], watch: Watch, began: float
+    events: AsyncIterator[dict[str, Any]], check: Callable[[Mapping[str, Any]], None], watch: Watch, began: float
 ) -> dict[str, Any]:
     """The completion of a stream.
 
     Args:
         events: The objects of the stream; the first call opens it.
-        refuse: Raises an error for an event that reports one.
+        check: Raises an error for an event that reports one.
         watch: How long the host may be silent.
         began: When the call began, on the loop's clock.
 
     Raises:
-        ProviderError: `timeout`, the host was silent for longer; or what `refuse` raises.
+        ProviderError: `timeout`, the host was silent for longer; or what `check` raises.
     """
     loop, answer, alive = asyncio.get_running_loop(), Joined(), False
     try:
         async with asyncio.timeout_at(began + watch.first_token_seconds) as timer:
             async for event in events:
-                refuse(event)
+                check(event)
                 alive = answer.take(event) or alive
                 if alive:
                     timer.reschedule(loop.time() + watch.idle_seconds)

@@ -45,7 +45,7 @@ def upload(registry: Registry, name: str, repo: str, *, form: str, private: bool
         message: Of the commit; None: the model's name.
 
     Raises:
-        ConfigError: There is no such export, or the hub refused.
+        ConfigError: There is no such export, or the hub rejected the upload.
         RegistryError: There is no such model, or its files have changed.
     """
     from huggingface_hub import HfApi

@@ -79,7 +79,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """The rows that figures were taken over; never seen in training or in early stopping."""
+    """The rows that were measured; never seen in training or in early stopping."""
 
     dataset: str
     """Name of the dataset."""
@@ -95,7 +95,7 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """All that an evaluation found: what was measured on what, with which outcome."""
+    """The complete result of an evaluation: what was measured on what, and the verdict."""
 
     name: str
     """Of the run."""

@@ -43,8 +43,8 @@ class Run:
     def begin(self, **facts: Any) -> None:
         """Record the process that trains this run; an error that ends it is recorded too.
 
-        The process is named by host, number and birth, and the run by its folder, so that a reader can tell a live run
-        from a crashed or a copied one.
+        The process is identified by host, process id and start time, and the run by its folder, so that a reader can
+        tell a live run from a crashed or a copied one.
         """
         me = psutil.Process()
         who = {"host": platform.node(), "pid": me.pid, "process_began": me.create_time()}
@@ -152,7 +152,7 @@ class Run:
             failpoint("run.recorded")
 
     def _recorded(self) -> dict[str, Any] | None:
-        """The record; None in a folder where nothing was trained yet.
+        """The record; None in a folder without any training yet.
 
         Raises:
             RunError: The record is damaged or missing, so the config cannot be compared.

@@ -1,4 +1,4 @@
-"""What a run went through and still ended well: counted from its events."""
+"""The interruptions and faults that a run survived, counted from its events."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import Any
 from hafs.core.errors import USER_CAN_FIX
 
 _AT_WORK = ("step", "stage_started", "stage_finished", "finished")
-"""Events after which a start has led back to work."""
+"""Events after which a start has resumed training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Survival:
-    """Over all starts of a run, until now."""
+    """Over all starts of a run so far."""
 
     interruptions: int
     """Starts that did not end by themselves: kills, signals, power cuts, errors."""
     steps_dropped: int
-    """Optimizer steps that were not learnt from."""
+    """Optimizer steps that were not applied."""
     rollbacks: int
     """Returns to an earlier checkpoint."""
     out_of_memory: int
@@ -25,7 +25,7 @@ class Survival:
     damaged: int
     """Checkpoints that were set aside."""
     seconds_lost: float
-    """Of steps that were made again or dropped, and of starts after interruptions until work went on."""
+    """Seconds of steps that were repeated or dropped, and of starts after interruptions until training continued."""
 
     def line(self) -> str:
         """The closing line of a run."""

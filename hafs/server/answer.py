@@ -24,7 +24,7 @@ Done = Callable[[Conclusion | None], None]
 
 
 async def respond(request: Request, council: Council, question: Asked, writer: Writer, *, done: Done) -> Response:
-    """The response of a council, worded by `writer`.
+    """The response of a council, formatted by `writer`.
 
     Raises:
         HafsError: No provider answered, and nothing was sent yet.

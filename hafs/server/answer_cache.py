@@ -11,7 +11,7 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.messages.ai import UsageMetadata
 
 FREE = {"cached": True, "calls": 0, "input_tokens": 0, "output_tokens": 0, "cost": 0.0}
-"""What the receipt of an answer from the cache says."""
+"""The receipt's fields of an answer from the cache."""
 
 
 class AnswerCache(InMemoryCache):

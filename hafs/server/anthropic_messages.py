@@ -127,7 +127,7 @@ def _image(source: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class MessagesWriter(Writer):
-    """Words a message or its events."""
+    """Formats a message or its events."""
 
     model: str
     id: str = field(default_factory=lambda: f"msg_{uuid.uuid4().hex[:24]}")

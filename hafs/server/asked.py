@@ -1,4 +1,4 @@
-"""A request for an answer, in the terms of OpenAI's chat completions; the other APIs are translated into it."""
+"""A request in the form of OpenAI's chat completions; requests of other APIs are translated into it."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar

@@ -44,7 +44,7 @@ class ChatCompletions(Dialect):
 
 @dataclass(frozen=True, kw_only=True)
 class ChatWriter(Writer):
-    """Words the completion or the chunks of one answer, which share an id."""
+    """Formats the completion or the chunks of one answer, which share an id."""
 
     model: str
     usage: bool
@@ -142,7 +142,7 @@ class Completions(Dialect):
 
 
 class CompletionWriter(ChatWriter):
-    """Words a `text_completion`."""
+    """Formats a `text_completion`."""
 
     def whole(self, message: Any, end: Conclusion) -> dict[str, Any]:
         """One choice with a text."""

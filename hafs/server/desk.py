@@ -109,27 +109,27 @@ class Desk:
         return [described(name) for name in names]
 
     def enter(self, user: User | None) -> None:
-        """Take a place among the requests in progress, and count the request of a user.
+        """Admit a request to those in progress, and count it for its user.
 
         Raises:
-            ApiError: 429, all places are taken, or a limit of the user is reached.
+            ApiError: 429, the limit of concurrent requests, or a limit of the user, is reached.
         """
         most = self.limits.max_requests
         if self.busy >= most:
             raise ApiError(429, f"{most} requests are being answered", code="too_many_requests", retry_after=1)
-        if user and self.users and (reached := self.users.book.enter(user)):
+        if user and self.users and (reached := self.users.usage.enter(user)):
             raise ApiError(
                 429, f"the limit of {user.name!r} is reached: {reached} per day", kind="insufficient_quota",
-                code="insufficient_quota", retry_after=self.users.book.seconds_left(),
+                code="insufficient_quota", retry_after=self.users.usage.seconds_left(),
             )  # fmt: skip
         self.busy += 1
 
     def leave(self, user: User | None, end: Conclusion | None) -> None:
-        """Give the place back, and count what the answer took; `end` is None if there was none."""
+        """End a request, and count the usage of its answer; `end` is None if there was none."""
         self.busy -= 1
         if user and self.users and end:
             tokens = int((end.usage or {}).get("total_tokens") or 0)
-            self.users.book.leave(user, tokens=tokens, dollars=cost_of(end))
+            self.users.usage.leave(user, tokens=tokens, dollars=cost_of(end))
 
     async def body(self, request: Request) -> bytes:
         """The request's body.

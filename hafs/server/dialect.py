@@ -1,4 +1,4 @@
-"""What an API must say to be served: how it words a request, an answer, a stream and an error."""
+"""An API that the server offers: how it reads a request, and formats an answer, a stream and an error."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Conclusion:
-    """What is known when an answer ends."""
+    """The facts of an answer at its end."""
 
     usage: Mapping[str, Any] | None = None
     """Of LangChain; None: the tokens were not counted."""
@@ -29,7 +29,7 @@ class Conclusion:
 
     @property
     def finish(self) -> str:
-        """The finish reason in OpenAI's words."""
+        """The finish reason under OpenAI's name."""
         if self.called:
             return "tool_calls"
         said = str(self.metadata.get("finish_reason") or "stop")
@@ -42,7 +42,7 @@ class Conclusion:
 
     @property
     def logprobs(self) -> Any:
-        """Log-probabilities, if the provider told them."""
+        """Log-probabilities, if the provider reported them."""
         return self.metadata.get("logprobs")
 
     @property
@@ -59,7 +59,7 @@ class Conclusion:
 
 
 class Writer(ABC):
-    """Words one answer; a new one for each request."""
+    """Formats one answer; a new one for each request."""
 
     @abstractmethod
     def whole(self, message: Any, end: Conclusion) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def question(self, body: bytes) -> tuple[Asked, Writer]:
-        """The request, and what words its answer.
+        """The request, and the writer of its answer.
 
         Raises:
             ApiError: 400, the body is not a request.

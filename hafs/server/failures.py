@@ -14,13 +14,13 @@ PERMANENT: Mapping[str, str] = {
     "unsupported": "unsupported_parameter",
     "rejected": "invalid_request",
 }
-"""Causes that no repetition changes, with OpenAI's code for each."""
+"""Causes that a retry does not change, with OpenAI's code for each."""
 LIMITED = frozenset({"rate_limited", "quota_exhausted", "busy", "limit"})
-"""Causes that end by themselves: limits of requests, tokens or money."""
+"""Causes that pass with time: limits of requests, tokens or money."""
 UNASKED = frozenset({"no_key", "no_package"})
-"""Causes that say something about the config, and nothing about the request."""
+"""Causes that lie in the config, not in the request."""
 PASSED_ON = frozenset({400, 413, 415, 422})
-"""HTTP statuses of a host that are also true of the request to hafs."""
+"""HTTP statuses of a host that apply to the request to hafs as well."""
 USUAL_WAIT_SECONDS = 5
 
 

@@ -139,7 +139,7 @@ def _content(part: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class ResponsesWriter(Writer):
-    """Words a response or its events."""
+    """Formats a response or its events."""
 
     asked: ResponsesRequest
     id: str = field(default_factory=lambda: f"resp_{uuid.uuid4().hex}")

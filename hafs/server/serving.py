@@ -47,7 +47,7 @@ def application_of(config: DictConfig) -> Any:
     from hafs.providers.otel import trace_from_environment
     from hafs.providers.quota import ledger_path
     from hafs.server.app import RequestLimits, application
-    from hafs.server.users import UsageBook, Users
+    from hafs.server.users import UsageStore, Users
 
     trace_from_environment()
     council = assemble(config)
@@ -56,7 +56,7 @@ def application_of(config: DictConfig) -> Any:
 
         council = council.model_copy(update={"cache": AnswerCache(maxsize=config.cache)})
     council.load()  # also reports missing adapters and keys now, not at the first question
-    book = ledger_path().with_name("usage.sqlite3")
+    usage = ledger_path().with_name("usage.sqlite3")
     folder = council.receipts
     return application(
         council,
@@ -64,7 +64,7 @@ def application_of(config: DictConfig) -> Any:
         limits=RequestLimits(max_body_bytes=config.max_body_bytes, max_requests=config.max_requests),
         cors=config.cors,
         aliases=config.aliases,
-        users=Users(config.users, UsageBook(book)) if config.users else None,
+        users=Users(config.users, UsageStore(usage)) if config.users else None,
         access_log=config.access_log,
         every_minute=partial(tidy, folder, days=config.receipts_days, most=config.receipts_most) if folder else None,
     )

@@ -21,7 +21,7 @@ from hafs.server.listen import SHORTEST_TOKEN
 
 DAY_SECONDS = 86_400
 LOCK_SECONDS = 5.0
-"""How long a request waits for other processes that count."""
+"""How long a request waits for other processes that write."""
 _TABLE = """CREATE TABLE IF NOT EXISTS used (user TEXT, day INTEGER, requests INTEGER, tokens INTEGER, dollars REAL,
     unpriced INTEGER, PRIMARY KEY (user, day))"""
 _ADD = """INSERT INTO used VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (user, day) DO UPDATE SET
@@ -50,7 +50,7 @@ class User:
 
 @dataclass(frozen=True, kw_only=True)
 class DayUsage:
-    """What a user took today."""
+    """The usage of a user today."""
 
     requests: int = 0
     tokens: int = 0
@@ -68,7 +68,7 @@ class DayUsage:
         return next((f"{limit:g} {what}" for used, limit, what in limits if limit is not None and used >= limit), None)
 
 
-class UsageBook:
+class UsageStore:
     """Counts in a SQLite file.
 
     Args:
@@ -98,11 +98,11 @@ class UsageBook:
         return reached
 
     def leave(self, user: User, *, tokens: int, dollars: float | None) -> None:
-        """Count what an answer took; `dollars` is None if its cost is unknown."""
+        """Count the usage of an answer; `dollars` is None if its cost is unknown."""
         self._db.execute(_ADD, (user.name, self._day(), 0, tokens, dollars or 0.0, dollars is None))
 
     def today(self, name: str) -> DayUsage:
-        """What a user took since midnight UTC."""
+        """The usage of a user since midnight UTC."""
         row = self._db.execute(
             "SELECT requests, tokens, dollars, unpriced FROM used WHERE user = ? AND day = ?", (name, self._day())
         ).fetchone()
@@ -125,14 +125,14 @@ class Users:
 
     Args:
         settings: By name.
-        book: Counts their usage.
+        usage: Counts their usage.
 
     Raises:
         ConfigError: A key is not set, too short, or that of two users.
     """
 
-    def __init__(self, settings: Mapping[str, Any], book: UsageBook) -> None:
-        self.book = book
+    def __init__(self, settings: Mapping[str, Any], usage: UsageStore) -> None:
+        self.usage = usage
         self._by_key: dict[bytes, User] = {}
         for name, told in settings.items():
             variable = told["key_env"]

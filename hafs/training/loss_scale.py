@@ -17,7 +17,7 @@ class LossScale:
     powers of two: they change no bit of a gradient that neither overflows nor underflows.
 
     Args:
-        enabled: Whether products are computed in fp16; otherwise the scale is 1 for ever.
+        enabled: Whether products are computed in fp16; otherwise the scale is always 1.
         on_shrink: Called with each smaller scale.
     """
 
@@ -50,7 +50,7 @@ class LossScale:
             self.value, self.steps = min(LARGEST, 2 * self.value), 0
 
     def state(self) -> dict[str, float]:
-        """What a resume needs."""
+        """The state that a resume needs."""
         return {"value": self.value, "steps": self.steps}
 
     def restore(self, state: dict[str, float]) -> None:

@@ -39,7 +39,7 @@ def open_logger(node: Any, run: Run) -> "SafeLogger | None":
 class SafeLogger(Logger):
     """Forwards every call to another logger and catches its errors. `events.jsonl` holds the same metrics.
 
-    Lightning does not see the inner logger's `experiment`, so that it is opened within a guarded call too.
+    Lightning does not see the inner logger's `experiment`, so that it is opened inside a guarded call too.
 
     Args:
         inner: The logger that writes.

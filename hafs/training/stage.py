@@ -42,7 +42,7 @@ class StageRows:
         return part_of(split, self.rows) if self.preference is None else PairSplit(split)
 
     def empty(self, dataset: str) -> ConfigError:
-        """That a dataset has nothing for this stage, in words."""
+        """The error message if a dataset has no rows for this stage."""
         if self.preference is not None:
             fact = f"stage {self.name!r} compares two answers, and {dataset!r} has no pairs of them"
             return ConfigError(fact, hint="rows need prompt, chosen and rejected: docs/how-to/preference.md")
@@ -109,7 +109,7 @@ class Stage(StageRows):
         return self
 
     def told(self, available: int) -> str:
-        """What the stage will do, in one line."""
+        """A description of the stage in one line."""
         steps = self.steps(available)
         small = f"; {steps} steps are too few to change much" if steps < SMALL else ""
         return (
@@ -180,7 +180,7 @@ class FittedStage(StageRows):
         return stage if stage.steps(available) >= self.fewest_steps else None
 
     def why(self, available: int, parameters: int | None) -> str:
-        """What was chosen, and by what."""
+        """The chosen values, and the reasons."""
         stage = self.fit(available, parameters)
         if stage is None:
             return f"{self.name} left out: fewer than {self.fewest_steps} steps with {available} training samples"

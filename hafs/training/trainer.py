@@ -15,16 +15,16 @@ _NAMES = ("auto", "ddp")
 class Unheard(_SignalConnector):
     """Lightning's signal connector, without its handlers.
 
-    Lightning's handler of SIGTERM broadcasts to other processes from where the signal came, and has the loops raise a
-    SystemExit without a code where hafs has already looked: the run would end with exit code 0, unsaved. Its requeueing
-    under SLURM is not needed either: exit code 75 says that the same command continues.
+    Lightning's handler of SIGTERM broadcasts to other processes from where the signal came, and makes the loops raise a
+    SystemExit without a code after hafs has checked for a stop: the run would end with exit code 0, unsaved. Its
+    requeueing under SLURM is not needed either: exit code 75 says that the same command continues.
     """
 
     def register_signal_handlers(self) -> None:
-        """Leave the handlers as they are."""
+        """Do nothing: hafs has its own handlers."""
 
     def teardown(self) -> None:
-        """Nothing was changed, so nothing is put back."""
+        """Do nothing: no handler was replaced."""
 
 
 def with_our_signals(trainer: Any) -> Any:

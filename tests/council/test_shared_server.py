@@ -17,7 +17,7 @@ from hafs.core.errors import ConfigError
 from hafs.council.receipt_folder import tidy
 from hafs.server.answer_cache import AnswerCache
 from hafs.server.app import RequestLimits, application
-from hafs.server.users import DAY_SECONDS, UsageBook, User, Users
+from hafs.server.users import DAY_SECONDS, UsageStore, User, Users
 
 ONE = "How do I use lda and sta in a subroutine?"
 KEYS = {"ADA_KEY": "ada-ada-ada-ada-ada", "BOB_KEY": "bob-bob-bob-bob-bob"}
@@ -38,7 +38,7 @@ def users(tmp_path, monkeypatch):
     books = []
 
     def make(**limits):
-        books.append(UsageBook(tmp_path / "usage.sqlite3"))
+        books.append(UsageStore(tmp_path / "usage.sqlite3"))
         told = {"ada": {"key_env": "ADA_KEY", **NONE, **limits}, "bob": {"key_env": "BOB_KEY", **NONE}}
         return Users(told, books[-1])
 
@@ -73,7 +73,7 @@ def test_tokens_and_dollars_of_answers_are_counted(served, users, limit, price, 
 
 def test_a_new_day_is_a_new_budget(tmp_path):
     now = [10 * DAY_SECONDS - 1.0]
-    book = UsageBook(tmp_path / "usage.sqlite3", clock=lambda: now[0])
+    book = UsageStore(tmp_path / "usage.sqlite3", clock=lambda: now[0])
     user = User(name="ada", requests_per_day=1, tokens_per_day=None, dollars_per_day=None)
     assert [book.enter(user), book.enter(user)] == [None, "1 requests"]
     assert book.seconds_left() == 2
@@ -86,9 +86,9 @@ def test_a_new_day_is_a_new_budget(tmp_path):
 
 COUNT = """
 import sys
-from hafs.server.users import UsageBook, User
+from hafs.server.users import UsageStore, User
 from pathlib import Path
-book = UsageBook(Path(sys.argv[1]))
+book = UsageStore(Path(sys.argv[1]))
 user = User(name="ada", requests_per_day=500, tokens_per_day=None, dollars_per_day=None)
 print(sum(book.enter(user) is None for _ in range(200)))
 """

@@ -139,7 +139,7 @@ def test_kept_rows_are_a_dataset_of_their_own_for_the_stage_verified(rows):
 
 
 def test_contradictory_options_are_refused(rows):
-    with pytest.raises(ConfigError, match="nobody is to answer"):
+    with pytest.raises(ConfigError, match="neither a run nor a provider is given"):
         command()
     with pytest.raises(ConfigError, match="cannot be combined"):
         command("provider=scripted", "name=run")

@@ -1,4 +1,4 @@
-"""Decides who answers. A router scores every expert in [0, 1], may abstain, and raises for a missing package only.
+"""Decides who answers. A router scores every expert in [0, 1], may abstain, and raises only for a missing package.
 
 Methods differ in `score` alone; what follows from scores is decided here, once:
 

@@ -23,7 +23,7 @@ def logistic(features_ND: np.ndarray, classes: Sequence[int], *, strength: float
     Minimizes the mean cross entropy + |w|^2 / (2 strength N) by L-BFGS.
 
     Args:
-        features_ND: What is known of each text.
+        features_ND: The features of each text.
         classes: Of each text, from 0.
         strength: How closely the texts are followed: scikit-learn's C.
     """
@@ -48,7 +48,7 @@ def kept(made_of: Any, make: Callable[[], np.ndarray], shape: tuple[int | None, 
     """An array that is shipped, in the cache, or computed now and cached.
 
     Args:
-        made_of: What the array follows from.
+        made_of: Everything that determines the array.
         make: Makes it.
         shape: What it must have; None: any length.
     """
@@ -81,7 +81,7 @@ def _bytes_of(array: np.ndarray) -> bytes:
 
 
 def name_of(made_of: Any) -> str:
-    """The file's name: a hash of everything that the weights follow from."""
+    """The file's name: a hash of everything that determines the weights."""
     return f"weights-{xxhash.xxh3_64_hexdigest(repr(made_of).encode())}.npy"
 
 

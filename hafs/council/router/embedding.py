@@ -7,8 +7,8 @@ The weights for the shipped experts and each of their subsets are shipped; for a
 router is first asked, and kept in the cache. A question for an expert outside of the panel is learned as a question for
 the other experts or for none of them, so the router chooses from a subset as it does from the whole panel.
 
-A new expert, of which no labelled question tells, is a new file with a few examples: its score says how much nearer the
-question is to one of them than to anything else that is known.
+A new expert that no labelled question names is a new file with a few examples: its score says how much nearer the
+question is to one of them than to any other known text.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Experts = Mapping[str, Expert]
 VERSION = 3  # of what is learned and how
 _CLEARNESS = 20.0
-"""A lead of 0.1 in cosine similarity is a probability of 0.88."""
+"""A difference of 0.1 in cosine similarity is a probability of 0.88."""
 _log = logging.getLogger(__name__)
 
 

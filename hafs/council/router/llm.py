@@ -2,7 +2,7 @@
 
 A host that can score labels by their next-token probabilities is asked for those: every set of experts is a label, an
 expert's score is the summed probability of the sets it is in. Any other model is asked for JSON, under a schema where
-its host takes one, and what it says is read with patience: a label is found or it is not, nothing is raised.
+its host takes one, and its answer is parsed tolerantly: a label is found or it is not, nothing is raised.
 """
 
 import json

@@ -4,8 +4,7 @@
     sides      what each side answers; how likely the rows' own answers are to those that have probabilities
     record     figures, intervals, where the rows went, the answer in one line; show and page as for a run
 
-Beside these there is one side that nobody can ask: each row answered by its own expert, which is what perfect routing
-would say.
+One more side is computed and not asked: each row answered by its own expert, as perfect routing would choose.
 """
 
 import time

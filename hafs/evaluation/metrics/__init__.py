@@ -1,4 +1,4 @@
-"""Metrics: what is counted about the rows of a test split, one file each.
+"""Metrics: what is measured on the rows of a test split, one file each.
 
 A metric looks at one row at a time and says an amount and its weight; the figure over many rows is made of the two
 sums, so one resampling of the rows gives the intervals of all metrics.
@@ -16,7 +16,7 @@ Better = Literal["higher", "lower", "neither"]
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """One row of the test split, and what one model made of it."""
+    """One row of the test split, and one model's answer to it."""
 
     prompt: Conversation
     """All before the last answer."""
@@ -74,7 +74,7 @@ class Metric(ABC):
         """Called with all rows before `parts`: a metric that runs a program does it here, for many rows together."""
 
     def note(self, rows: Sequence[Said]) -> str:
-        """What a reader must know about how these rows were measured; empty: nothing."""
+        """A note about how these rows were measured; empty: none."""
         return ""
 
     def value(self, amount: Any, weight: Any) -> Any:
@@ -82,5 +82,5 @@ class Metric(ABC):
         return amount / weight
 
     def missing(self) -> str:
-        """Why this machine cannot measure it, in words; empty where it can."""
+        """Why this machine cannot measure it; empty if it can."""
         return ""

@@ -1,4 +1,4 @@
-"""Assembles: the code in an answer is code, says the assembler of its dialect."""
+"""Assembles: the assembler of its dialect accepts the code in an answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

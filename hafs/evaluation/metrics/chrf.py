@@ -1,4 +1,4 @@
-"""chrF: the overlap of character n-grams (Popović 2015), counted by `sacrebleu`; kind to code and to word forms."""
+"""chrF: the overlap of character n-grams (Popović 2015), counted by `sacrebleu`."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -16,9 +16,9 @@ class PassAtK(Metric):
     """The mean of `pass_at_k` over the rows that have cases and at least k drawn answers (`samples=` draws them)."""
 
     k: Annotated[int, Field(gt=0)]
-    """Answers that one may look at."""
+    """Number of answers that are looked at."""
     executes: Executes | None
-    """Says which answers are right."""
+    """Decides which answers are right."""
 
     def missing(self) -> str:
         """Whether answers can be run."""

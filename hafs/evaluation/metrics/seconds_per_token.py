@@ -9,7 +9,7 @@ from hafs.evaluation.metrics import Metric, Parts, Said
 class SecondsPerToken(Metric):
     """Generation time divided by tokens; a step's time is divided among the answers of its batch.
 
-    Both sides were timed once: what else the machine did meanwhile is in all rows alike, so there is no interval.
+    Each side is timed once, and other load on the machine affects all rows alike, so there is no interval.
     """
 
     better = "lower"

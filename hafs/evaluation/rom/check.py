@@ -12,12 +12,12 @@ from hafs.evaluation.rom.toolchain import Assembler, DoesNotAssemble
 
 @dataclass(frozen=True, kw_only=True)
 class Executed:
-    """What came of running an answer."""
+    """The result of running an answer."""
 
     right: bool
     """Whether every case holds."""
     why: str = ""
-    """The first thing that is not as it must be, in words; empty: right."""
+    """The first difference from what is required; empty: the answer is right."""
     size: int = 0
     """Bytes of machine code; 0: it does not assemble."""
     steps: int = 0
@@ -40,7 +40,7 @@ def check(
 
     Args:
         source: The code; empty: the answer has none.
-        row: What must hold; None: nothing but that it assembles.
+        row: What must hold; None: it only has to assemble.
         seed: Of the case that is drawn, and of what unset memory and registers hold.
         assembler: Of the code's dialect.
         folder: An empty folder to work in.

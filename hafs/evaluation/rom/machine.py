@@ -42,7 +42,7 @@ class RunEnd:
     """How a run ended."""
 
     problems: list[str]
-    """What is not as the case says, the first difference first; empty: all holds."""
+    """Differences from the case, in order; empty: none."""
     steps: int
     """Instructions until it returned or was stopped."""
     changed: frozenset[int]
@@ -52,7 +52,7 @@ class RunEnd:
 
 
 def failures(code: bytes, case: RomCase) -> list[str]:
-    """Run `code` and list what is not as the case says; empty when all holds. Unset memory and registers are 0."""
+    """Run `code` and list the differences from the case; empty if there are none. Unset memory and registers are 0."""
     return run(code, case).problems
 
 

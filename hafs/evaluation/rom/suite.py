@@ -1,4 +1,4 @@
-"""The suite of ROM-hacking tasks, put to anybody who answers prompts: a model, a council, a provider."""
+"""The suite of ROM-hacking tasks, for anything that answers prompts: a model, a council, a provider."""
 
 import json
 from collections import Counter
@@ -36,7 +36,7 @@ class RomSuite:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskAnswer:
-    """An answer to a task, and what came of running it."""
+    """An answer to a task, and the result of running it."""
 
     task: RomTask
     answer: str | None

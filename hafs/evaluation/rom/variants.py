@@ -18,7 +18,7 @@ RAM = 0x7E0000
 
 
 def drawn(code: bytes, cases: Sequence[RomCase], *, seed: int, ends: Sequence[RunEnd] = ()) -> RomCase | None:
-    """A case that is not among the given ones; None where chance finds none.
+    """A case that is not among the given ones; None if no draw succeeds.
 
     Args:
         code: The routine that is right.

@@ -31,13 +31,13 @@ class SampleRequest(NamedTuple):
 
 
 class Asker:
-    """Keeps `concurrency` requests on their way while the budget allows.
+    """Keeps `concurrency` requests in flight while the budget allows.
 
     Args:
         model: A LangChain chat model, usually a failover chain.
         journal: Gets the answers.
         budget: What may be spent.
-        concurrency: Requests on their way at a time.
+        concurrency: Requests in flight.
         told: Called after each answer.
     """
 

@@ -7,7 +7,9 @@ from hafs.evaluation.sampling.journal import SampledAnswer
 
 
 class Budget:
-    """Counts what was spent. A request starts only if all that are on their way may cost as much as the dearest one.
+    """Counts what was spent.
+
+    A request starts only if the budget covers all requests in flight at the cost of the most expensive answer so far.
 
     Args:
         dollars: Most US dollars; None: no limit.
@@ -39,7 +41,7 @@ class Budget:
         self._counted += 1
 
     def allows(self, on_their_way: int) -> bool:
-        """Whether one more request may start beside those that are on their way."""
+        """Whether one more request may start beside those in flight."""
         if not self._counted and (self.most_dollars is not None or self.most_tokens is not None):
             return on_their_way == 0  # the first answer says what one costs
         dollars, tokens = (each * (on_their_way + 1) for each in self._dearest)

@@ -1,4 +1,4 @@
-"""Says of each sampled answer whether it is right, by the first of several metrics that applies to its prompt."""
+"""Decides for each sampled answer whether it is right, by the first of several metrics that applies to its prompt."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from hafs.evaluation.sampling.prompts import SamplingPrompt
 
 
 class Proof(NamedTuple):
-    """What the check says."""
+    """The verdict of the check."""
 
     right: bool
     check: str
@@ -39,7 +39,7 @@ def usable(metrics: Mapping[str, Metric], order: Sequence[str]) -> dict[str, Met
 def proofs(
     answers: Sequence[SampledAnswer], prompts: Mapping[str, SamplingPrompt], metrics: Mapping[str, Metric]
 ) -> list[Proof]:
-    """What the check says of each answer, in their order. An answer that was cut at its limit is never right.
+    """The verdict on each answer, in their order. An answer that was cut at its limit is never right.
 
     Args:
         answers: The answers.

@@ -34,7 +34,7 @@ def chosen(config: DictConfig, say: Say) -> Sampler:
     """The sampling that the config describes.
 
     Raises:
-        ConfigError: Nobody is to answer, or a check is unknown.
+        ConfigError: No run and no provider is given, or a check is unknown.
         RunError: There is no such run, or it is not finished.
         DataError: The data of the run has changed.
     """
@@ -69,7 +69,9 @@ def chosen(config: DictConfig, say: Say) -> Sampler:
 
 def _refuse_contradictions(config: DictConfig, providers: Sequence[Provider], judge: Judge | None) -> None:
     if config.name is None and not providers:
-        raise ConfigError("nobody is to answer", hint="name=RUN, or provider=openrouter dataset=alttp_asm")
+        raise ConfigError(
+            "neither a run nor a provider is given", hint="name=RUN, or provider=openrouter dataset=alttp_asm"
+        )
     if config.name is not None and providers and judge is None:
         raise ConfigError(
             "name= cannot be combined with provider=",

@@ -18,7 +18,7 @@ _FENCED = re.compile(r"```[^\n]*\n(.*?)```", re.DOTALL)
 
 @dataclass(kw_only=True)
 class KeptRows:
-    """What a sampling yields."""
+    """The results of a sampling."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     """Conversations in OpenAI's format, each with its `origin`."""
@@ -40,7 +40,7 @@ def keep(
 
     Args:
         answers: All answers.
-        proven: What the check says of each.
+        proven: The verdicts on them.
         prompts: By id.
         threshold: Minimum Jaccard similarity (16-byte shingles) of near duplicates; the first one stays.
         apart: Held-out conversations. A row that resembles one would join their group, and move it to training.

@@ -22,7 +22,7 @@ from hafs.evaluation.sampling.prompts import SamplingPrompt
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingPlan:
-    """What is asked, and when it is enough."""
+    """What is asked, and when to stop."""
 
     k: int
     """Most answers to a prompt."""
@@ -31,7 +31,7 @@ class SamplingPlan:
     until_right: bool
     """Ask a prompt again only while it has no right answer."""
     concurrency: int
-    """Requests on their way at a time."""
+    """Requests in flight."""
     dollars: float | None
     tokens: int | None
     threshold: float
@@ -107,7 +107,7 @@ class Sampler:
         return kept
 
     def close(self) -> None:
-        """Close the journal and give the folder free."""
+        """Close the journal and release the folder."""
         self.journal.close()
         self._lock.release()
 

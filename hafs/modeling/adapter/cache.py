@@ -12,7 +12,7 @@ from hafs.modeling.adapter.lora_forward import use_lora_forward
 
 
 class AdapterCache:
-    """The adapters that a base model carries. Not thread-safe.
+    """The adapters that a base model holds. Not thread-safe.
 
     Args:
         base: A loaded base; the adapters' layers are put into it, and it stays the same object.
@@ -26,7 +26,7 @@ class AdapterCache:
         self._count = 0
 
     def name_of(self, folder: Path, in_use: Collection[str | None] = ()) -> str:
-        """The name under which the base carries a folder's adapter, which is loaded if it is not there.
+        """The name under which the base holds a folder's adapter, which is loaded if it is missing.
 
         Args:
             folder: In PEFT's format.
@@ -91,12 +91,12 @@ class AdapterCache:
 
     def _take_off(self, name: str) -> None:
         if self._net is not None and name in self._net.peft_config:
-            with warnings.catch_warnings():  # about the active adapter, which nobody uses here
+            with warnings.catch_warnings():  # about the active adapter, which is not used here
                 warnings.simplefilter("ignore")
                 self._net.delete_adapter(name)
 
     def _settle(self, name: str) -> None:
-        """The branches in the base's own precision, so that no pass converts them; at rest like the base."""
+        """Convert the adapter's matrices to the base's precision, so that no pass does, and set them for inference."""
         use_lora_forward(self._net)
         dtype = self.base.dtype
         for path, module in self._net.named_modules():

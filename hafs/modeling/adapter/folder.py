@@ -1,4 +1,4 @@
-"""An adapter's folder in PEFT's format, read with suspicion: PEFT accepts a wrong base, missing tensors and NaN."""
+"""Reads an adapter's folder in PEFT's format and checks what PEFT accepts: a wrong base, missing tensors, NaN."""
 
 import json
 import re
@@ -11,14 +11,14 @@ from hafs.modeling.adapter.validation import CONFIG, TENSORS, validated
 from hafs.runs.finished import model_name
 
 _OURS = re.compile(r"[0-9a-f]{16}$")
-"""Folders of hafs' own cache are named by what they hold."""
+"""Folders of hafs' own cache are named by their content."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The `adapter_config.json` of a LoRA.
 
     Raises:
-        RunError: There is none, it describes something else, or the folder holds what no adapter holds.
+        RunError: There is none, it is of another type, or the folder has other files.
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -39,12 +39,12 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def scaling(config: Mapping[str, Any], layer: str, rank: int) -> float:
-    """What the branch of a layer is multiplied with, by PEFT's rules.
+    """The scale of a layer's LoRA product, by PEFT's rules.
 
     Args:
         config: The adapter's.
         layer: The layer's name in the base.
-        rank: Of the layer's branch.
+        rank: Of the layer's adapter.
     """
     alpha = _by_pattern(config.get("alpha_pattern") or {}, layer, config["lora_alpha"])
     return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
@@ -61,7 +61,7 @@ def read_tensors(folder: Path) -> dict[str, Any]:
     """The tensors of an adapter.
 
     Raises:
-        RunError: The file is damaged, or holds values that are no numbers.
+        RunError: The file is damaged, or contains NaN or infinity.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -77,7 +77,7 @@ def read_tensors(folder: Path) -> dict[str, Any]:
 
 
 def same_base(folder: Path, config: Mapping[str, Any], ours: str) -> None:
-    """Refuse an adapter whose base has another name, where both names mean something.
+    """Reject an adapter whose base has another name, if both names are known.
 
     Args:
         folder: The adapter's.

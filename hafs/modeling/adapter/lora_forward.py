@@ -1,7 +1,8 @@
-"""The low-rank branch of a LoRA layer in the base's own precision, saving only what the base layer saved anyway.
+"""The LoRA forward of a layer in the base's precision; it saves only what the base layer saves anyway.
 
 PEFT's layers copy their input to float32, keep that copy for the backward pass and mix precisions on the way out. Here
-the branch multiplies in the base's type with float32 master weights (what autocast would do), and keeps no copy.
+the low-rank product is computed in the base's type with float32 master weights (what autocast would do), and keeps no
+copy.
 
 In inference several adapters serve one batch: `chosen` says which tokens take which adapter, for the passes inside it
 and for this thread alone; the net's own active adapter is not touched.
@@ -19,11 +20,11 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 FEW = 32
-"""Up to so many tokens go through every adapter and each takes its own: products of one row round otherwise."""
+"""Up to this many tokens go through every adapter, and each takes its own: products of one row round differently."""
 
 
 class Share(NamedTuple):
-    """Tokens of a pass (all its rows flattened) that take one adapter."""
+    """Tokens of a pass (all its sequences flattened) that use one adapter."""
 
     adapter: str | None
     """Its name in the net; None: the base alone."""
@@ -36,7 +37,7 @@ _SHARES: ContextVar[Sequence[Share] | None] = ContextVar("shares", default=None)
 
 @contextmanager
 def chosen(shares: Sequence[Share] | None) -> Iterator[None]:
-    """Passes in here take their adapters by token; None: the net's active one for all. Without gradients."""
+    """Inside the block, passes select adapters per token; None: the active adapter for all. Without gradients."""
     token = _SHARES.set(shares)
     try:
         yield
@@ -45,12 +46,12 @@ def chosen(shares: Sequence[Share] | None) -> Iterator[None]:
 
 
 def shares_of(adapters: Sequence[str | None], counts: Sequence[int], device: torch.device) -> list[Share]:
-    """The shares of rows laid end to end.
+    """The shares of sequences laid end to end.
 
     Args:
-        adapters: The adapter of each row.
-        counts: The tokens of each row.
-        device: Where the pass happens.
+        adapters: The adapter of each sequence.
+        counts: The tokens of each sequence.
+        device: The device of the pass.
     """
     spans: dict[str | None, list[tuple[int, int]]] = {}
     start = 0
@@ -96,9 +97,9 @@ _CASTS = "_hafs_casts"
 
 @contextmanager
 def cast_once(net: torch.nn.Module, *, enabled: bool = True) -> Iterator[None]:
-    """Convert each adapter weight to the type of products once in here, and not in every pass and recomputation.
+    """Inside the block, convert each adapter weight to the type of products once, not in every pass and recomputation.
 
-    The weights must not change in here. The copies take two bytes per trained parameter.
+    The weights must not change inside the block. The copies take two bytes per trained parameter.
 
     Args:
         net: With `use_lora_forward` applied.
@@ -170,7 +171,7 @@ def _alone(layer: Any, x: torch.Tensor, name: str) -> torch.Tensor:
 
 
 def _is_plain(layer: Any, name: str) -> bool:
-    """Only the textbook form: no DoRA or other variant, no bias in the branch."""
+    """Only plain LoRA: no DoRA or other variant, no bias."""
     return (
         name in layer.lora_A
         and name not in (getattr(layer, "lora_variant", None) or {})
@@ -197,10 +198,10 @@ def sharable(net: torch.nn.Module) -> bool:
 
 
 def use_lora_forward(net: torch.nn.Module) -> int:
-    """Give every LoRA layer of `net` over a linear base the fused branch; variants keep PEFT's own forward within it.
+    """Give every LoRA layer of `net` over a linear layer this forward; variants keep PEFT's own forward inside it.
 
     Returns:
-        How many layers are plain, so that the fused branch does their work.
+        The number of plain layers, which this forward computes.
     """
     layers: list[Any] = [
         module

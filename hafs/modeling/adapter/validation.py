@@ -1,4 +1,4 @@
-"""What an adapter's folder may hold before anything of it is loaded: safetensors, a plain config, and no code.
+"""Checks an adapter's folder before anything of it is loaded: safetensors, a plain config, no code.
 
 Nothing here is executed or unpickled; code that loads an adapter of unknown origin calls `validated` first.
 """
@@ -29,7 +29,7 @@ Empty = Annotated[dict[str, Any], Field(max_length=0)]
 
 
 class _Config(BaseModel):
-    """The fields of PEFT's LoraConfig that say what an adapter is; fields that name code or files must be empty."""
+    """The fields of PEFT's LoraConfig that describe an adapter; fields that name code or files must be empty."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -52,10 +52,10 @@ class _Config(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterFolder:
-    """A folder that holds a LoRA adapter and nothing else that could act."""
+    """A folder that holds a LoRA adapter and nothing executable."""
 
     config: Mapping[str, Any]
-    """What `adapter_config.json` says."""
+    """The content of `adapter_config.json`."""
     shapes: Mapping[str, tuple[int, ...]]
     """Of each tensor."""
     bytes: int
@@ -63,10 +63,10 @@ class AdapterFolder:
 
 
 def validated(folder: Path) -> AdapterFolder:
-    """Look at an adapter's folder without loading it.
+    """Check an adapter's folder without loading it.
 
     Raises:
-        RunError: It holds something that no LoRA adapter holds, or lacks something that every one has.
+        RunError: A part is missing, unexpected or malformed.
     """
     for name in (CONFIG, TENSORS):
         if (folder / name).is_symlink() or not (folder / name).is_file():

@@ -26,17 +26,17 @@ __all__ = [
 
 
 class Answer(NamedTuple):
-    """What a model said."""
+    """A generated answer."""
 
     text: str
     tokens: int
     """Tokens of the answer, its end token not counted."""
     ended: bool
-    """Whether it ended by itself; else it was cut at the limit."""
+    """Whether it ended with an end token; else it was cut at the limit."""
 
     @property
     def finish_reason(self) -> Finish:
-        """Why it ended, in the words of providers."""
+        """Why it ended, as providers report it."""
         return "stop" if self.ended else "length"
 
 
@@ -50,9 +50,9 @@ def prompt_of(conversation: Conversation) -> Conversation:
 
 @contextmanager
 def for_inference(net: Any) -> Iterator[None]:
-    """Inference for a while: no dropout, no checkpointing.
+    """Inference inside the block: no dropout, no checkpointing.
 
-    4-bit layers stay in train mode: some CPUs repack their weights otherwise, and training would go on differently.
+    4-bit layers stay in train mode: some CPUs repack their weights otherwise, and later training steps would differ.
     """
     set_for_inference(net)
     try:
@@ -80,7 +80,7 @@ def answer(
     sampling: Callable[[int], Sampling] | None = None,
     on_token: Callable[[int, str], None] | None = None,
 ) -> list[Answer]:
-    """Answers in the order of the prompts, `batch` of them in the making at any time.
+    """Answers in the order of the prompts, `batch` of them generated concurrently.
 
     Args:
         net: The model, its adapters included.
@@ -98,7 +98,7 @@ def answer(
         except Exception as error:
             if batch == 1 or on_token or not out_of_memory.is_out_of_memory(error):
                 raise
-        batch //= 2  # outside the handler: the error holds on to what did not fit
+        batch //= 2  # outside the handler: the error keeps the failed tensors alive
         out_of_memory.free_cache()
 
 
@@ -137,7 +137,7 @@ class Pieces:
         self._told = 0
 
     def add(self, token: int | None) -> str:
-        """The new text after a token; None: the answer has ended, and what was held back comes out."""
+        """The new text after a token; None: the answer has ended, and the rest is returned."""
         if token is not None:
             self._tokens.append(token)
         text = self._tokenizer.decode(self._tokens, skip_special_tokens=self._skip)

@@ -1,4 +1,4 @@
-"""How many answers may be in the making: as many as their keys and values fit into free memory."""
+"""How many answers are generated concurrently: as many as their keys and values fit into free memory."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -12,14 +12,14 @@ SHARE = 0.7
 
 
 class Admissible(Protocol):
-    """An answer in the making."""
+    """An answer that is being generated."""
 
     prompt: list[int]
     limit: int
 
 
 def cache_bytes_per_token(net: Any) -> int | None:
-    """Bytes of keys and values of one token in all layers; None for a model whose config does not tell."""
+    """Bytes of keys and values of one token in all layers; None if the model's config does not say."""
     base = model_parts.base_of(net)
     config = base.config.get_text_config(decoder=True)
     try:

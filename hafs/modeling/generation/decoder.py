@@ -1,4 +1,4 @@
-"""Continuous batching: rows that begin and end at any step, each with its own adapter or with none.
+"""Continuous batching: answers (rows of the batch) begin and end at any step, each with its own adapter or none.
 
 A step is one pass over the next token of every running row, and one packed pass over the prompts of the rows that join.
 Except for rounding, a row's result does not depend on the other rows (docs/explanation/benchmarks.md), so its answer is
@@ -27,14 +27,14 @@ PROMPT_TOKENS = 4096
 
 
 class Generation:
-    """One answer in the making.
+    """One answer that is being generated.
 
     Args:
         prompt: Its token ids.
         adapter: Name of an adapter that the net holds; None: the base alone.
         limit: Longest answer, in tokens.
         sampling: How its tokens are drawn; greedy where nothing is said.
-        grammar: What the answer is held to; None: nothing.
+        grammar: Constrains the answer; None: no constraint.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Generation:
 
     @property
     def context(self) -> list[int]:
-        """Its prompt and what it said so far."""
+        """Its prompt and the tokens generated so far."""
         return [*self.prompt, *self.said]
 
     def take(self, token: int, ends: frozenset[int]) -> None:
-        """Note the next token; an end token ends the answer and is no part of it."""
+        """Add the next token; an end token ends the answer and is not part of it."""
         if token in ends:
             self.finish = "stop"
             return
@@ -65,7 +65,7 @@ class Generation:
 
 
 class Token(NamedTuple):
-    """What one step gave one row."""
+    """The result of one step for one row."""
 
     row: Generation
     token: int | None
@@ -76,7 +76,7 @@ class Decoder:
     """The rows of one net. Not thread-safe.
 
     Args:
-        net: A model at rest, with its adapters.
+        net: A model set for inference, with its adapters.
         ends: Token ids that end an answer.
         rows: The number of concurrent rows, if their keys and values fit in memory; others wait.
         admitted: Called with rows that stop waiting, before their prompts are read.
@@ -137,14 +137,14 @@ class Decoder:
         return told
 
     def _within_memory(self, work: Callable[[list[Generation]], list[Token]], rows: list[Generation]) -> list[Token]:
-        """Do it; where memory runs out, all rows wait again with what they said, and half as many run from then on."""
+        """Run a step; if memory runs out, all rows wait again with their tokens, and half as many run from then on."""
         try:
             return work(rows)
         except Exception as error:
             begun = [*self.running, *(row for row in rows if row not in self.running)]
             if len(begun) < 2 or not out_of_memory.is_out_of_memory(error):
                 raise
-        self.rows = len(begun) // 2  # outside the handler: the error holds on to what did not fit
+        self.rows = len(begun) // 2  # outside the handler: the error keeps the failed tensors alive
         self.running, self.waiting = [], [*(row for row in begun if not row.finish), *self.waiting]
         for row in begun:
             row.memory = None
@@ -183,7 +183,7 @@ class Decoder:
         return joining
 
     def _runs_alone(self, row: Generation) -> bool:
-        """Whether a row may become so long that positions turn at other speeds, in all rows of its pass."""
+        """Whether a row may become so long that the rotary frequencies change for all rows of its pass."""
         return self.rope_limit is not None and len(row.prompt) + row.limit > self.rope_limit
 
     def _join(self, rows: list[Generation]) -> list[Token]:
@@ -200,7 +200,7 @@ class Decoder:
     def packed(
         self, prompts: Sequence[Sequence[int]], past: Sequence[int], adapters: Sequence[str | None]
     ) -> torch.Tensor:
-        """Hidden states, `[T, D]`, of prompts laid end to end, whose kv_cache were planned; `past`: first positions."""
+        """Hidden states, `[T, D]`, of prompts end to end, planned in the KV cache; `past`: their first positions."""
         ids_T = torch.tensor([token for prompt in prompts for token in prompt], device=self.device)
         places = [torch.arange(n, n + len(p), device=self.device) for n, p in zip(past, prompts, strict=True)]
         return self._pass(ids_T[None], torch.cat(places)[None], adapters, [len(p) for p in prompts])[0]
@@ -268,7 +268,7 @@ class Decoder:
 
 
 def decode(net: Any, rows: Iterable[Generation], *, ends: Iterable[int], concurrency: int = 16) -> Iterator[Token]:
-    """Run rows to their ends; yields every token of every row as it comes."""
+    """Run rows to their ends; yields every token of every row as it is generated."""
     decoder = Decoder(net, ends=ends, rows=concurrency)
     for row in rows:
         decoder.add(row)
@@ -277,7 +277,7 @@ def decode(net: Any, rows: Iterable[Generation], *, ends: Iterable[int], concurr
 
 
 def active_adapter(net: Any) -> str | None:
-    """The adapter that a plain pass through the net takes; None: it has none."""
+    """The adapter that a plain pass through the net uses; None: it has none."""
     from peft import PeftModel
 
     return str(net.active_adapter) if isinstance(net, PeftModel) else None

@@ -1,4 +1,4 @@
-"""Holds an answer to a grammar of llguidance: before each token, those that cannot follow are excluded.
+"""Constrains an answer by a grammar of llguidance: before each token, those that cannot follow are excluded.
 
 Legend: `V` vocabulary.
 """
@@ -36,7 +36,7 @@ class Grammar:
         if self._matcher.is_error():
             raise HafsError(f"the grammar is not usable: {_first_line(self._matcher.get_error())}")
         self.error = ""
-        """Why the grammar could not be followed to its end; empty if all went well."""
+        """Why the grammar could not be followed to its end; empty if it could."""
 
     def restrict(self, logits_V: torch.Tensor) -> None:
         """Set the scores of tokens that cannot follow to minus infinity, in place."""
@@ -53,7 +53,7 @@ class Grammar:
         logits_V.masked_fill_(torch.from_numpy(~allowed).to(logits_V.device), float("-inf"))
 
     def take(self, token: int) -> None:
-        """Note the token that was chosen."""
+        """Add the chosen token."""
         self._matcher.consume_token(token)
 
 

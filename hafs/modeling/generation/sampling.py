@@ -18,7 +18,7 @@ class Sampling:
     top_p: float = 1.0
     """Draw among the most likely tokens that together have this probability."""
     seed: int | None = None
-    """Of the row's random numbers; None: others each time."""
+    """Of the row's random numbers; None: different each time."""
     generator: torch.Generator | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

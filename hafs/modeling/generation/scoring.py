@@ -1,4 +1,4 @@
-"""How likely a model finds each of a few answers: a choice that needs no parsing, whatever the model would say."""
+"""How likely a model finds each of a few answers: a choice among answers without any parsing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ def log_likelihoods(
     """Nats, at most 0, of each answer after the prompt; the prompt is read once.
 
     Args:
-        net: A model at rest.
+        net: A model set for inference.
         prompt: Token ids.
         answers: Token ids of each answer, its end token included if the answer should end there.
         adapter: Name of an adapter that the net holds; None: the base alone.
@@ -51,12 +51,12 @@ def _log_likelihoods(
 
 
 def _alone(reader: Decoder, prompt: Sequence[int], answer: Sequence[int], adapter: str | None) -> float:
-    """One answer, where a prompt's cache serves no more than one."""
+    """One answer, if a prompt's cache can serve only one."""
     hidden_TD = reader.whole([*prompt, *answer[:-1]], adapter)
     logs_TV = torch.log_softmax(reader.logits(hidden_TD[-len(answer) :]), -1)
     return float(logs_TV.gather(1, torch.tensor(answer, device=logs_TV.device)[:, None]).sum())
 
 
 def probabilities(nats: Sequence[float]) -> list[float]:
-    """Log likelihoods as probabilities that add up to 1: what the model would choose, were these all there is."""
+    """Log likelihoods as probabilities that add up to 1: the choice of the model among these answers."""
     return torch.softmax(torch.tensor(nats, dtype=torch.float64), 0).tolist()

@@ -1,4 +1,4 @@
-"""Stop sequences: an answer ends before the first of them, and no part of one is ever given out."""
+"""Stop sequences: an answer ends before the first of them, and no part of one is passed on."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ class StopWords:
     """Watches a growing text.
 
     Args:
-        words: What ends it; empty words are none.
+        sequences: Texts that end it; empty ones are ignored.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.sequences = [word for word in words if word]
+    def __init__(self, sequences: Sequence[str]) -> None:
+        self.sequences = [each for each in sequences if each]
         self.found = False
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """The part of new text that can be given on; sets `found` when a stop word has come."""
+        """The part of new text that can be passed on; sets `found` when a stop sequence is complete."""
         if self.found:
             return ""
         self._held += text
@@ -27,7 +27,7 @@ class StopWords:
         return self._give(len(self._held) - self._doubtful())
 
     def end(self) -> str:
-        """What is still held when the text is over."""
+        """The text that is still held back at the end."""
         return "" if self.found else self._give(len(self._held))
 
     def _give(self, count: int) -> str:
@@ -35,7 +35,7 @@ class StopWords:
         return given
 
     def _doubtful(self) -> int:
-        """Characters at the end that a stop word may begin with."""
+        """Characters at the end that may begin a stop sequence."""
         longest = max((len(word) for word in self.sequences), default=0)
         for count in range(min(longest - 1, len(self._held)), 0, -1):
             tail = self._held[-count:]

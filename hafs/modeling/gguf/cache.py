@@ -86,7 +86,7 @@ def _note(target: Path) -> Path:
 
 
 def _damage(target: Path) -> str:
-    """What is wrong with a file, in words; empty if it is intact. Read through once per process."""
+    """What is wrong with a file; empty if it is intact. It is read once per process."""
     try:
         stat = target.stat()
         if _checked.get(target) == (stat.st_ino, stat.st_size):

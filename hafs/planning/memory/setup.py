@@ -39,7 +39,7 @@ class Setup:
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One term of the peak."""
+    """One term of the peak memory."""
 
     name: str
     bytes: int

@@ -1,8 +1,9 @@
 """Transient memory of a step: activations, attention, the loss, dequantized weights, one layer in the backward pass.
 
-Legend: `T` tokens of the fullest row, `D` hidden width, `V` vocabulary, `N` supervised positions of the row, `b` bytes
-of a product's type. The activations are those that hafs' own kernels keep for the backward pass (`model/attention.py`,
-`model/loss.py`, `adapter/branch.py`); `tests/planning/test_memory.py` counts them in a real forward pass.
+Legend: `T` tokens of the fullest packed sequence, `D` hidden width, `V` vocabulary, `N` supervised positions of the
+row, `b` bytes of a product's type. The activations are those that hafs' own kernels keep for the backward pass
+(`modeling/attention.py`, `modeling/loss.py`, `modeling/adapter/lora_forward.py`); `tests/planning/test_memory.py`
+counts them in a real forward pass.
 """
 
 from dataclasses import replace

@@ -122,7 +122,7 @@ class LoraGguf(Form):
     """The format that accepts any model."""
 
     def refuse(self) -> None:
-        """Refuse an adapter that is not a plain LoRA."""
+        """Reject an adapter that is not a plain LoRA."""
         refuse_whole(self.source, self.instead)
         if extra := more_than_lora(read_config(self.source.folder)):
             fact = f"{self.source.record.name!r} is more than a plain LoRA ({extra}), which llama.cpp cannot load"
@@ -147,7 +147,7 @@ class LoraGguf(Form):
 
 
 def refuse_whole(source: Source, instead: str) -> None:
-    """Refuse a model without an adapter.
+    """Reject a model without an adapter.
 
     Raises:
         ConfigError: Every weight was trained.

@@ -24,7 +24,7 @@ PARAMETERS: Mapping[str, Any] = {
                      "frequency_penalty"), int | float),
     "use_mmap": bool,
 }  # fmt: skip
-"""Ollama's options beside `stop`, with their types (api/types.go); `ollama create` refuses any other."""
+"""Ollama's options beside `stop`, with their types (api/types.go); `ollama create` rejects any other."""
 
 
 @dataclass(frozen=True, kw_only=True)

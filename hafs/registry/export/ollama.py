@@ -21,7 +21,7 @@ class OllamaExport(LoraGguf):
     instead = "ollama.adapter=false"
 
     def refuse(self) -> None:
-        """Refuse an adapter that is not a plain LoRA, and a Modelfile that Ollama would refuse."""
+        """Reject an adapter that is not a plain LoRA, and a Modelfile that Ollama would reject."""
         super().refuse()
         self.text()
 
@@ -54,7 +54,7 @@ class OllamaMergedExport(Gguf):
     """Of the Modelfile."""
 
     def refuse(self) -> None:
-        """Refuse a Modelfile that Ollama would refuse."""
+        """Reject a Modelfile that Ollama would reject."""
         self.text()
 
     def text(self) -> str:

@@ -25,7 +25,7 @@ class Vllm(Form):
     """The adapter's folder and the script that serves it."""
 
     def refuse(self) -> None:
-        """Refuse what vLLM's lora/peft_helper.py refuses, or reads as one rank and one scale for all layers."""
+        """Reject what vLLM's lora/peft_helper.py rejects, or reads as one rank and one scale for all layers."""
         refuse_whole(self.source, "format=merged")
         config = read_config(self.source.folder)
         extra = more_than_lora(config) or next(

@@ -9,7 +9,7 @@ import numpy as np
 class MetricTable:
     """A growing table of floats, ordered by its first column, `total`.
 
-    A row whose `total` is not above the last one's begins a retelling (the run went back to a checkpoint): the rows
+    A row whose `total` is not above the last one's begins a repetition (the run went back to a checkpoint): the rows
     from there on are dropped, and what follows takes their place.
 
     Args:

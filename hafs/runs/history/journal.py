@@ -1,7 +1,7 @@
 """The file `events.jsonl`: read in blocks, then followed as it grows.
 
-A million lines are half a gigabyte, so lines become typed records that leave out what nobody draws (sample ids), and
-records become columns of numbers immediately.
+A million lines are half a gigabyte, so lines become typed records without the fields that no view shows (sample ids),
+and records become columns of numbers immediately.
 """
 
 import os
@@ -62,7 +62,7 @@ class JournalReader:
     def follow(self) -> bool:
         """Read what is new; a file that was replaced or has shrunk is read from its beginning.
 
-        A last line without its end is left for later: it is torn, or still being written.
+        A last line without its newline is read later: it was cut off, or is still being written.
 
         Returns:
             Whether anything was new.
@@ -116,7 +116,7 @@ class JournalReader:
                     self.history.take(event)
 
     def _readable(self, block: bytes) -> Iterator[tuple[bytes, _Line]]:
-        """The lines of a block that are events; a kill tears lines, and a continued run ends them."""
+        """The lines of a block that are events; a kill cuts lines off, and a continued run ends them."""
         for line in block.split(b"\n"):
             try:
                 record = _LINES.decode(line)

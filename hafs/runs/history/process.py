@@ -11,7 +11,7 @@ import psutil
 from hafs.core.errors import RunError
 
 Presence = Literal["alive", "gone", "unknown"]
-_BIRTH_SECONDS = 5.0  # a clock that was set moves a process's birth a little; a number is not used again that fast
+_BIRTH_SECONDS = 5.0  # setting the clock changes a process's start time a little; a process id is not reused that fast
 
 
 def presence(started: Mapping[str, Any] | None, folder: Path) -> Presence:
@@ -51,7 +51,7 @@ def stop(started: Mapping[str, Any] | None, folder: Path) -> None:
     """Ask the run to save and stop; the same command continues it.
 
     Raises:
-        RunError: The process that was noted is not there any more, or may not be asked.
+        RunError: The recorded process no longer exists, or may not be signalled.
     """
     process = _at_work(started, folder, "stopped")
     try:

@@ -112,7 +112,7 @@ class RunHistory:
         self.stage = stage
 
     def heard(self, when: float) -> None:
-        """Record that the run is alive."""
+        """Record a sign of life of the run."""
         self.last_time = when
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -171,7 +171,7 @@ class RunHistory:
 
     def _on_ended(self, event: Mapping[str, Any]) -> None:
         refused = event.get("exit_code") == USER_CAN_FIX and len(self.steps) == self._steps_before
-        if refused and self._state_before in ENDED:  # a start that was refused leaves the run as it was
+        if refused and self._state_before in ENDED:  # a start that ended in an error leaves the run as it was
             self._state = self._state_before
             return
         self._state = ENDINGS.get(event.get("exit_code", 1), "failed")
@@ -186,7 +186,7 @@ class RunHistory:
         """One word: running, paused, finished, stopped, failed, diverged, crashed, silent or empty.
 
         crashed: its process ended without an event. silent: the process is another machine's, or the folder a copy,
-        and nothing was heard for two minutes.
+        and it wrote nothing for two minutes.
         """
         if self.last_time is None:
             return "empty"

@@ -27,13 +27,14 @@ def memory(device: torch.device) -> dict[str, int]:
 def utilization(device: torch.device) -> dict[str, int]:
     """Utilization of the CPU or GPU by all programs since the last call, in percent.
 
-    Empty on a GPU without NVML (`pip install hafs[gpu]`), and where NVML refuses: a part of a GPU (MIG) has none.
+    Empty on a GPU without NVML (`pip install hafs[gpu]`), and where NVML reports an error: a part of a GPU (MIG) has
+    none.
     """
-    if device.type != "cuda":  # Metal tells none
+    if device.type != "cuda":  # Metal reports none
         return {"cpu_percent": round(psutil.cpu_percent())}
     try:
         return {"gpu_percent": torch.cuda.utilization(device)}
-    except Exception:  # NVML's and AMD's errors share no class, and no figure is worth a run
+    except Exception:  # NVML's and AMD's errors have no common class, and a missing figure must not end a run
         return {}
 
 
