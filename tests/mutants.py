@@ -97,7 +97,7 @@ MUTANTS = [
         "hafs/training/resumable.py",
         '        except OSError as error:\n            self.event("save_failed"',
         '        except ZeroDivisionError as error:\n            self.event("save_failed"',
-        f"{DISK} -k refused_save",
+        f"{DISK} -k failed_save",
     ),
     Mutant(
         "a failed event does not end the run",
@@ -296,7 +296,7 @@ MUTANTS = [
         "hafs/training/resumable.py",
         "        self.best.hold(self.cursor, self.trainable())\n",
         "        pass\n",
-        "tests/test_best_epoch.py -k refuses_every",
+        "tests/test_best_epoch.py -k fails_every",
     ),
     Mutant(
         "a second signal",
@@ -466,7 +466,7 @@ MUTANTS = [
         "hafs/registry/registry.py",
         "    if type(old) is not type(new) or old.bytes != new.bytes:\n",
         "    if False:\n",
-        "tests/registry/test_registry.py -k never_given",
+        "tests/registry/test_registry.py -k same_bytes",
     ),
     Mutant(
         "export: the limit",

@@ -119,7 +119,7 @@ def test_it_is_kept_without_checkpoints_and_outlives_their_rotation(rows, measur
     assert whole["loss"] == mine["loss"]
 
 
-def test_a_disk_that_refuses_every_checkpoint_does_not_cost_the_best_epoch(rows, measured, monkeypatch):
+def test_a_disk_that_fails_every_checkpoint_does_not_lose_the_best_epoch(rows, measured, monkeypatch):
     measured(*WORSE)
     run(*FOUR, "name=whole")
 

@@ -68,7 +68,7 @@ def test_a_call_that_is_cut_off_has_told_its_name_and_the_start_of_its_arguments
     assert parts == [(0, "find_tile", ""), (0, None, '{"tile": "0x0')]
 
 
-def test_an_object_that_is_no_call_is_passed_on_before_the_answer_ends():
+def test_an_object_that_is_not_a_call_is_passed_on_before_the_answer_ends():
     stream = CallStream(PROMPTED, TOOLS)
     assert stream.feed('Use {"a": 1} here') == ['Use {"a": 1} here']
 

@@ -37,7 +37,7 @@ def refused(*words):
         (["+trainer.acelerator=cpu"], "trainer has no 'acelerator'"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line_that_names_it(words, said):
+def test_an_impossible_value_is_one_line_that_names_it(words, said):
     lines = refused(*words).splitlines()
     assert any(said in line for line in lines), lines
 
@@ -78,7 +78,7 @@ def test_a_config_may_not_call_what_is_not_on_the_list(target, place):
 
 
 @pytest.mark.parametrize("word", ["+logger.api_key=abc", "+logger.note=sk-abcdefghijklmnop1234", "+model.password=x"])
-def test_a_secret_in_clear_is_refused(word):
+def test_a_secret_in_plain_text_is_rejected(word):
     assert "contains a secret in plain text" in refused(word)
 
 

@@ -37,7 +37,7 @@ def read(*words):
         "name: = x",
     ],
 )
-def test_a_word_that_is_no_override_is_taken_literally(text):
+def test_an_argument_that_is_not_an_override_is_taken_literally(text):
     assert read("router=llm", text, "+expert.asm.x=1") == (["router=llm", "+expert.asm.x=1"], text)
 
 

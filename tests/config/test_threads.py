@@ -80,7 +80,7 @@ def test_the_users_own_options_are_found_from_python(here):
     assert done.stdout.split() == ["mine", "asm"], done.stderr
 
 
-def test_a_failed_word_leaves_their_hydra_too(application):
+def test_a_failed_override_leaves_the_applications_hydra_unchanged(application):
     with pytest.raises(Exception, match="no option 'nobody'"):
         council(["expert=nobody"])
     assert str(getbase()) == "1.2"

@@ -21,24 +21,24 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("host", HERE)
-def test_these_never_leave_the_machine(host):
+def test_these_are_never_sent_to_another_machine(host):
     assert is_loopback(host)
 
 
 @pytest.mark.parametrize("host", ELSEWHERE)
-def test_these_do_however_they_look(host):
+def test_these_are_loopback_in_every_spelling(host):
     assert not is_loopback(host)
 
 
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1.example.com/v1", "http://localhost.example.com/v1", "http://127.0.0.1@example.com/v1"]
 )
-def test_no_key_goes_in_clear_to_a_host_that_looks_like_loopback(url):
+def test_no_key_goes_over_plain_http_to_a_host_that_looks_like_localhost(url):
     assert not stays_here(url)
     with pytest.raises(ConfigError):
         openai_compatible(base_url=url, api_key_env="SOME_KEY", headers={}, adapters=False, body={})
 
 
-def test_a_key_may_go_in_clear_to_loopback_and_encrypted_anywhere():
+def test_a_key_is_sent_over_plain_http_to_localhost_only():
     for url in ("http://127.0.0.1:8000/v1", "http://[::1]:8000/v1", "https://example.com/v1"):
         assert openai_compatible(base_url=url, api_key_env="SOME_KEY", headers={}, adapters=False, body={})

@@ -64,7 +64,7 @@ def test_other_tunables_stay(starts):
     assert starts(*TRAIN, tunables=said) == [said, f"{said}:{malloc_tuning.CACHES_OFF}"]
 
 
-def test_whoever_tunes_the_heap_has_it_so(starts):
+def test_tunables_of_the_environment_are_kept(starts):
     said = "glibc.malloc.arena_max=2"
     assert starts(*TRAIN, tunables=said) == [said]
 

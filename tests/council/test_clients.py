@@ -136,7 +136,7 @@ def test_openai_responses_stream_every_event_in_order(client):
         ({"temperature": 9}, "temperature"),
     ],
 )
-def test_what_a_response_cannot_be_asked_for_is_refused(client, more, said):
+def test_unsupported_fields_of_responses_are_rejected(client, more, said):
     with pytest.raises(openai.BadRequestError, match=said):
         client.responses.create(**{"model": "hafs-council", "input": ONE, **more})
 

@@ -133,7 +133,7 @@ def test_an_answer_streams_as_it_comes(seat):
     assert texts[-1] - texts[0] > 0.2
 
 
-def test_it_is_a_link_of_a_chain(seat):
+def test_it_is_part_of_a_chain(seat):
     assert (seat() | StrOutputParser()).invoke("Hello!") == "A scripted answer to: Hello!"
 
 

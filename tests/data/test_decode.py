@@ -52,7 +52,7 @@ def test_a_last_line_that_breaks_off_is_called_truncated():
     assert decode(b'{"text": "abc"}', ended=False) == {"text": "abc"}
 
 
-def test_colons_within_strings_are_no_duplicate_keys():
+def test_colons_in_strings_are_not_duplicate_keys():
     row = {"text": 'he said "a": and "a": again', "more": [{"k": 1}, {"k": 2}]}
     assert decode(orjson.dumps(row), ended=True) == row
 

@@ -97,7 +97,7 @@ def test_a_wanted_row_of_preference_data_is_an_ordinary_row():
     assert parse({"instruction": "q", "output": "a", "label": 0}).unused == ["label"]
 
 
-def test_keys_that_nobody_reads_are_named_those_inside_turns_too():
+def test_unused_keys_are_named_also_those_inside_turns():
     asked = [{"type": "text", "text": "q", "cache_control": {"type": "x"}}]
     turns = [{"role": "user", "content": asked, "name": "Ann"},
              {"role": "assistant", "content": "a", "refusal": None, "weight": 1, "mood": 0}]  # fmt: skip

@@ -62,7 +62,7 @@ def test_openai_tools_belong_to_both_sides():
         ({"prompt": "q", "chosen": "", "rejected": "b"}, "empty_field"),
     ],
 )
-def test_what_is_no_pair_is_rejected_with_its_reason(row, reason):
+def test_a_row_that_is_not_a_pair_is_rejected_with_its_reason(row, reason):
     found = parse(row)
     assert isinstance(found, Reject)
     assert found.reason == reason

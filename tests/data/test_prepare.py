@@ -247,7 +247,7 @@ def test_rows_of_tools_become_samples_with_their_calls(write, described, tokeniz
     assert sorted(len(split.conversation(place)[0].tools) for place in range(2)) == [1, 2]
 
 
-def test_keys_that_nobody_reads_are_counted_once_in_the_report(write, described, tokenizer, here):
+def test_unused_keys_are_counted_once_in_the_report(write, described, tokenizer, here):
     found = report(described(write(chats(0, 1, None))), tokenizer, seed=1, cache=here / "cache")
     assert found.unused == {"tags": 3}
     again = report(described("rows.jsonl"), tokenizer, seed=1, cache=here / "cache")
@@ -335,7 +335,7 @@ def test_a_split_travels_to_a_worker_as_a_path(write, described, tokenizer, rows
     assert (pickle.loads(packed)[3].tokens == split[3].tokens).all()
 
 
-def test_fractions_that_leave_nothing_to_train_on_are_refused(described):
+def test_fractions_that_leave_nothing_to_train_on_are_rejected(described):
     with pytest.raises(DataError, match="leave nothing to train on"):
         described("x", val_fraction=0.6, test_fraction=0.5)
 

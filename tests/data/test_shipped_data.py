@@ -130,7 +130,7 @@ def shingled(text):
     return {tuple(words[at : at + 3]) for at in range(max(1, len(words) - 2))}
 
 
-def test_no_lesson_comes_near_a_held_out_question():
+def test_no_training_question_is_close_to_a_held_out_question():
     from hafs.council.router.rows import dealt, read_rows
 
     _, held = dealt(read_rows(str(DATA / "routing.jsonl")), 0.2, seed=7)
@@ -140,7 +140,7 @@ def test_no_lesson_comes_near_a_held_out_question():
     assert nearest < 0.5, f"Jaccard {nearest:.2f}"
 
 
-def test_lessons_are_for_the_experts_of_the_sample_and_say_nothing_twice():
+def test_training_questions_are_for_the_experts_of_the_sample_and_never_repeat():
     rows = rows_of("routing_lessons")
     assert {row["output"] for row in rows} == {row["output"] for row in rows_of("routing")}
     assert len({row["instruction"].lower() for row in rows}) == len(rows)

@@ -110,7 +110,7 @@ def test_calls_without_tags_count_only_with_a_known_tool():
     ]  # fmt: skip
 
 
-def test_a_call_that_is_no_json_is_rejected():
+def test_a_call_that_is_not_json_is_rejected():
     row = json.loads(json.dumps(SMOLTALK2))
     row["messages"][1]["content"] = "<tool_call>{'name': 1</tool_call>"
     assert parse(row).reason == "bad_call"

@@ -125,7 +125,7 @@ def test_the_likelihood_of_experts_and_base_is_that_of_their_own_evaluation(at):
         assert both[side]["perplexity"]["value"] == pytest.approx(2.718281828**nats, rel=1e-4)
 
 
-def test_a_row_that_nobody_answered_is_missing_and_not_zero(at):
+def test_a_row_without_an_answer_is_missing_and_not_zero(at):
     broken = ["provider=scripted", "provider.scripted.host.faults=[null,null,overloaded]",
               "provider.scripted.host.repeat_faults=true", "policy.calls=1", "policy.backoff_seconds=0.05"]  # fmt: skip
     config = compose("evaluate", [*broken, COUNCIL, "router=keyword", "draws=200", "rows=6"])
@@ -181,7 +181,7 @@ def test_a_row_that_another_expert_trained_on_is_found(at):
         (["council=7"], "council is [7]"),
     ],
 )
-def test_a_council_that_cannot_be_meant_is_told_before_anything_is_loaded(at, words, said, monkeypatch):
+def test_an_invalid_council_is_an_error_before_anything_is_loaded(at, words, said, monkeypatch):
     monkeypatch.setattr("hafs.modeling.base_model.Model.load", lambda *_, **__: pytest.fail("loaded a model"))
     with pytest.raises(HafsError) as error:
         evaluated(*words)

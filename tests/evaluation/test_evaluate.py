@@ -221,7 +221,7 @@ def test_a_run_without_a_test_split_is_told_how_to_get_one(at):
         evaluated("name=blind")
 
 
-def test_an_adapter_of_no_numbers_or_other_bytes_is_refused(at):
+def test_an_adapter_with_nan_or_other_bytes_is_rejected(at):
     tensors = load_file("outputs/good/adapter/adapter_model.safetensors")
     with Path("outputs/good/adapter/adapter_model.safetensors").open("r+b") as file:
         file.seek(-1, 2)
@@ -250,7 +250,7 @@ def test_an_adapter_of_no_numbers_or_other_bytes_is_refused(at):
         (["name=good", "max_new_tokens=many"], "max_new_tokens is 'many'"),
     ],
 )
-def test_what_cannot_be_meant_is_told_before_anything_is_loaded(at, words, said, monkeypatch):
+def test_contradictory_settings_are_an_error_before_anything_is_loaded(at, words, said, monkeypatch):
     monkeypatch.setattr("hafs.modeling.base_model.Model.load", lambda *_, **__: pytest.fail("loaded a model"))
     with pytest.raises((ConfigError, DataError, RunError)) as error:
         evaluated(*words)
@@ -274,7 +274,7 @@ def test_a_run_of_another_version_is_told_in_one_line(at):
     assert "\n" not in error.value.fact
 
 
-def test_a_fully_trained_run_is_held_against_its_base(at):
+def test_a_fully_trained_run_is_compared_with_its_base(at):
     words = ["adapter=none", "stage.main.samples=16", "stage.main.lr=1e-3"]
     common = [word for word in TRAIN if not word.startswith("adapter.")]
     write("full.jsonl", rows())

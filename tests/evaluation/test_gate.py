@@ -53,7 +53,7 @@ RULES = {"perplexity": {"max_ratio": 0.9}, "rouge_l": {"min": 0.1}, "seconds_a_t
 
 
 @pytest.mark.parametrize("certain", [False, True])
-def test_a_certain_gate_refuses_what_has_too_few_rows_and_every_gate_says_so(certain):
+def test_a_certain_gate_does_not_pass_with_too_few_rows_and_every_gate_says_so(certain):
     why = too_few(66, 1)
     few = replace(figure(8.0, 4.0), low=None, high=None, rows=66, groups=1, unsure=why)
     once = replace(figure(0.2, 0.1), low=None, high=None, groups=80, unsure="measured once: no interval")
@@ -66,7 +66,7 @@ def test_a_certain_gate_refuses_what_has_too_few_rows_and_every_gate_says_so(cer
     assert "too few" not in words[2]
 
 
-def test_a_certain_gate_takes_no_figure_that_was_measured_once_for_a_difference():
+def test_a_certain_gate_does_not_accept_a_figure_that_was_measured_once():
     once = replace(figure(0.2, 0.1), low=None, high=None, groups=80, unsure="measured once: no interval")
     rules = {"seconds_a_token": {"max_increase": 0.0}}
     for certain in (False, True):

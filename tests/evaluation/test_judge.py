@@ -37,7 +37,7 @@ def test_only_verdicts_that_agree_in_both_orders_count(plain, swapped, preferenc
     assert JUDGE.preferences([PAIR], always(plain, swapped)) == [preference]
 
 
-def test_equal_answers_are_a_tie_and_nobody_is_asked():
+def test_equal_answers_are_a_tie_without_a_request():
     same = Pair(request="Q", reference="R", first="lda #1", second=" lda #1\n")
     assert JUDGE.preferences([same], lambda _: pytest.fail("asked")) == [0]
 

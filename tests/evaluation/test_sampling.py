@@ -288,7 +288,7 @@ def test_a_budget_is_never_exceeded_and_a_larger_one_continues(here, limit):
     assert model.most == 8
 
 
-def test_a_budget_in_dollars_is_refused_where_nobody_says_what_an_answer_costs(here):
+def test_a_budget_in_dollars_needs_a_provider_that_reports_costs(here):
     asker, journal = asking(here, Priced(cost="unknown"), dollars=1.0)
     with pytest.raises(ConfigError, match="does not say what an answer costs"):
         asker.ask([SampleRequest(prompt(1), 0)])

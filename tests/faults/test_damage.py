@@ -130,7 +130,7 @@ def test_the_time_of_files_says_nothing(checkpoints):
     assert checkpoints.newest()[0].name == "step-00000003"
 
 
-def test_when_all_are_damaged_it_is_refused_again_and_again_until_somebody_decides(checkpoints):
+def test_when_all_are_damaged_every_start_is_an_error_until_the_user_decides(checkpoints):
     for folder in checkpoints.all():
         truncate(folder / "state.pt", random.Random(1))
     for _ in range(3):
@@ -228,7 +228,7 @@ def test_a_run_without_a_whole_checkpoint_is_refused_with_exit_code_2(rows, undi
     assert_same(run, undisturbed)
 
 
-def test_a_damaged_finished_stage_or_record_is_refused_and_a_copy_mends_it(rows, undisturbed):
+def test_a_damaged_finished_stage_or_record_is_rejected_and_a_copy_fixes_it(rows, undisturbed):
     run, accidents = rows / "outputs/run", seeded(random.randrange(2**32))
     assert train(rows, failpoints="step.done@step-00000008:kill") == -9
     for name in ("stages/01-warmup/adapter/adapter_model.safetensors", "stages/00-base/stage.json", "run.json"):
@@ -262,7 +262,7 @@ def test_a_trained_folder_without_its_record_is_refused_and_a_run_of_the_same_wo
     assert_same(run, undisturbed)
 
 
-def test_lines_of_events_that_were_damaged_are_passed_over(rows, undisturbed):
+def test_damaged_lines_of_events_are_skipped(rows, undisturbed):
     run = rows / "outputs/run"
     assert train(rows, failpoints="step.done@step-00000008:kill") == -9
     with (run / "events.jsonl").open("ab") as file:

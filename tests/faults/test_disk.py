@@ -12,7 +12,7 @@ from hafs.runs.events import Events
 
 
 @pytest.mark.parametrize("number", ["ENOSPC", "EIO", "EROFS"])
-def test_a_refused_save_costs_the_checkpoint_and_never_the_run(rows, undisturbed, number):
+def test_a_failed_save_loses_the_checkpoint_and_never_the_run(rows, undisturbed, number):
     run = rows / "outputs/run"
     places = ("commit.begun@step-00000003", "commit.synced@step-00000006", "commit.sealed@step-00000009")
     assert train(rows, failpoints=" ".join(f"{place}:{number}" for place in places)) == 0, said(rows)[-2000:]
@@ -57,7 +57,7 @@ def test_a_real_limit_on_file_size_leaves_earlier_checkpoints_and_a_later_save_w
 
 
 @pytest.mark.parametrize("logger", ["tensorboard", "csv"])
-def test_a_folder_that_a_logger_cannot_make_costs_its_figures_and_never_the_run(rows, undisturbed, logger):
+def test_a_folder_that_a_logger_cannot_create_loses_its_figures_and_never_the_run(rows, undisturbed, logger):
     run = rows / "outputs/run"
     run.mkdir(parents=True)
     (run / "logs").write_text("in the way")

@@ -84,7 +84,7 @@ def test_a_bad_step_is_never_applied_and_its_samples_are_named(rows, kind, monke
     assert not events(rows / "outputs/run", "rollback")
 
 
-def test_gradients_that_are_no_numbers_under_a_good_loss_are_not_applied(rows, monkeypatch):
+def test_nan_gradients_under_a_good_loss_are_not_applied(rows, monkeypatch):
     backward = FineTuningModule.manual_backward
 
     def spoilt(module, loss):

@@ -60,7 +60,7 @@ def test_ctrl_c_at_another_command_ends_in_a_line(hooked):
     assert (done.returncode, done.stderr) == (130, "hafs: stopped by SIGINT\n")
 
 
-def test_somebody_who_imports_hafs_keeps_their_own_ctrl_c(hooked):
+def test_a_program_that_imports_hafs_keeps_its_own_ctrl_c(hooked):
     code = "import hafs\ntry:\n    import hafs.runs.run_folder\nexcept KeyboardInterrupt:\n    print('mine')"
     done = hooked([sys.executable, "-c", code], at="hafs.runs.run_folder", number=signal.SIGINT)
     assert (done.returncode, done.stdout) == (0, "mine\n")

@@ -170,7 +170,7 @@ def pattern_of(name):
     return next((pattern for pattern in FATES if fnmatch(name, pattern)), None)
 
 
-def test_every_file_that_is_written_has_a_fate_and_every_fate_a_file(lived):
+def test_every_file_that_is_written_is_listed_and_every_listed_file_is_written(lived):
     names = files_in(lived[1])
     assert [name for name in names if pattern_of(name) is None] == []
     assert set(FATES) - {pattern_of(name) for name in names} == set()
@@ -226,18 +226,18 @@ def everything_wrong(pattern, lived, again, capfd, *, long):
 
 
 @pytest.mark.parametrize("pattern", [p for p, (fate, first, *_) in FATES.items() if fate != INFORMS or first in QUICK])
-def test_a_damaged_file_meets_its_fate(pattern, lived, again, capfd):
+def test_a_damaged_file_is_rebuilt_rejected_or_ignored(pattern, lived, again, capfd):
     assert everything_wrong(pattern, lived, again, capfd, long=False) == {}
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("pattern", FATES)
-def test_every_file_of_a_kind_meets_its_fate_under_every_damage_and_command(pattern, lived, again, capfd):
+def test_every_file_of_a_kind_is_handled_alike_under_every_damage_and_command(pattern, lived, again, capfd):
     assert everything_wrong(pattern, lived, again, capfd, long=True) == {}
 
 
-def test_a_home_that_cannot_be_written_refuses_no_plan(again, monkeypatch, capfd):
+def test_a_plan_works_with_a_home_folder_that_cannot_be_written(again, monkeypatch, capfd):
     again()
     for name in ("HOME", "HAFS_CACHE", "HAFS_STATE", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, "/proc/nobody")  # nothing can be made there

@@ -90,7 +90,7 @@ def test_the_run_ends_as_if_memory_had_been_there(rows, place, monkeypatch):
 
 
 @pytest.mark.long
-def test_after_five_hundred_steps_it_is_survived_as_well(rows, monkeypatch):
+def test_out_of_memory_after_five_hundred_steps_is_survived(rows, monkeypatch):
     long = (*ONE_STAGE, "stage.main.epochs=21", "stage.main.batch_size=1", "callbacks.early_stopping=null")
     short_of("backward", shortage := Shortage(at=500, times=1), monkeypatch)
     with pytest.raises(HafsError, match="with a single sample"):  # one sample a step cannot be split
@@ -112,7 +112,7 @@ def test_in_the_optimizers_first_step_the_stage_begins_again(rows, monkeypatch):
     assert (back["to"], back["rate"], back["left_out"]) == (0, 1.0, None)
 
 
-def test_again_and_again_it_goes_down_to_one_sample_a_row_and_then_says_what_to_lower(rows, monkeypatch):
+def test_repeated_halving_ends_at_one_sample_per_sequence_with_a_hint(rows, monkeypatch):
     short_of("backward", Shortage(at=AT, times=99), monkeypatch)
     with pytest.raises(HafsError, match="with a single sample") as error:
         run(*ONE_STAGE)

@@ -167,7 +167,7 @@ def nan_in_main():
     FineTuningModule.on_validation_epoch_end = end
 
 
-def test_a_stage_whose_measurement_is_no_number_is_not_used_and_a_kill_changes_nothing(rows):
+def test_a_stage_whose_held_out_loss_is_nan_is_not_used_and_a_kill_changes_nothing(rows):
     on = "on_worse=continue"
     assert train(rows, on, "name=whole", patch=nan_in_main) == 0, said(rows)[-2000:]
     kept = {e["stage"]: e["kept"] for e in events(rows / "outputs/whole", "stage_finished")}

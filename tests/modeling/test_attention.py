@@ -36,7 +36,7 @@ def test_attention_and_its_gradients_are_those_of_a_block_causal_mask(short, gro
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_a_row_without_borders_is_one_sample():
+def test_a_sequence_without_borders_is_one_sample():
     q = torch.randn(1, 2, 7, 8)
     whole, _ = packed_attention(None, q, q, q, None, scaling=0.3)
     bordered, _ = packed_attention(None, q, q, q, None, scaling=0.3, borders=[0, 7])

@@ -102,7 +102,7 @@ def test_attention_weights_are_dropped_as_often_as_asked():
 
 
 @pytest.mark.parametrize("more", [{"softpick": 2.0}, {"is_causal": False}, {"cu_seq_lens_q": torch.tensor([0, 4])}])
-def test_what_is_not_implemented_is_refused_by_its_name(more):
+def test_features_that_are_not_implemented_are_rejected_by_name(more):
     x = torch.randn(1, 2, 4, 8)
     with pytest.raises(UnknownAttention, match=next(iter(more)) if "is_causal" not in more else "later"):
         packed_attention(Layer(), x, x, x, None, scaling=0.3, **more)

@@ -90,7 +90,7 @@ def test_a_damaged_base_is_noticed_and_prepared_again(tiny, name, damage, capfd)
     assert not capfd.readouterr().err
 
 
-def test_a_truncated_base_is_no_bug_of_hafs_the_run_trains_on_the_one_made_anew(tiny, here, capfd):
+def test_a_truncated_cached_base_is_rebuilt_and_the_run_trains_on_it(tiny, here, capfd):
     write_rows(here / "rows.jsonl")
     weights = tiny.weights.folder() / "model.safetensors"
     whole = weights_sha256(tiny)

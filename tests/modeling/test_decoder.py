@@ -146,7 +146,7 @@ def test_an_end_token_ends_its_row_alone_and_the_limit_says_length(tiny):
         assert row.finish == ("stop" if end in before else "length")
 
 
-def test_a_dropped_row_frees_its_slot_and_disturbs_nobody(tiny):
+def test_a_dropped_row_frees_its_slot_and_does_not_disturb_others(tiny):
     net, tokenizer = tiny
     free = said(net, tokenizer, rows_of(tokenizer), concurrency=5)
     rows = rows_of(tokenizer)
@@ -191,7 +191,7 @@ def test_without_names_the_active_adapter_answers(tiny, names):
     assert by_default == answer(net, tokenizer, prompts, max_new_tokens=8, adapters=names)
 
 
-def test_at_rest_no_4_bit_layer_repacks_its_weights():
+def test_set_for_inference_no_4_bit_layer_repacks_its_weights():
     """bitsandbytes does so in eval mode on some CPUs, and DoRA would take the norms of what it finds there."""
     from bitsandbytes.nn import Linear4bit
 

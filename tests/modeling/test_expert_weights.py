@@ -121,7 +121,7 @@ def test_the_plan_says_what_stays_in_16_bits_and_what_an_adapter_reaches(monkeyp
     )
 
 
-def test_what_cannot_be_had_together_is_refused_in_one_line(folder):
+def test_incompatible_options_are_one_line(folder):
     with pytest.raises(ConfigError, match=r"quant\.experts=true requires 4 bits"):
         bitsandbytes(name="none", bits=None, type=None, double=None, experts=True)
     net = load(folder, replace(NF4, experts=True))

@@ -127,7 +127,7 @@ def base_of(tmp_path):
     return folder
 
 
-def test_a_file_is_written_once_for_the_same_base_and_anew_for_another(kept, tmp_path, monkeypatch):
+def test_a_file_is_written_once_for_the_same_base_and_again_for_another(kept, tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(cache, "write_model", lambda base, target, kind: written.append(target.write_bytes(b"model")))
     base = base_of(tmp_path)
@@ -145,7 +145,7 @@ def test_a_file_is_written_once_for_the_same_base_and_anew_for_another(kept, tmp
     "most, days, left",
     [(5000, 30, {"first", "second"}), (1500, 30, {"second"}), (5000, 7, {"second"}), (600, 0.5, set())],
 )
-def test_files_that_nobody_asks_for_go_and_it_is_said(kept, tmp_path, monkeypatch, capsys, most, days, left):
+def test_unused_files_are_removed_and_reported(kept, tmp_path, monkeypatch, capsys, most, days, left):
     monkeypatch.setattr(cache, "MOST_BYTES", most)
     monkeypatch.setattr(cache, "UNUSED_DAYS", days)
     monkeypatch.setattr(cache, "write_model", lambda base, target, kind: target.write_bytes(bytes(500)))

@@ -60,7 +60,7 @@ def loaded(net, folder, bits=None):
 
 
 @pytest.mark.parametrize("kind", PACKED)
-def test_these_types_are_right_in_packed_rows_and_in_the_cache(kind, tmp_path):
+def test_these_types_are_right_in_packed_sequences_and_in_the_cache(kind, tmp_path):
     net = loaded(small(kind, **PACKED[kind]), tmp_path)
     assert model_parts.run_mode(net) == model_parts.RunMode()
 

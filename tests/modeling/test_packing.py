@@ -15,20 +15,20 @@ def sample(*tokens, supervised=()):
 
 
 @pytest.mark.parametrize("capacity", [1, 7, 10, 64, 1000])
-def test_every_sample_is_in_exactly_one_row_and_no_row_of_several_is_over_full(capacity):
+def test_every_sample_is_in_exactly_one_sequence_and_no_sequence_of_several_is_too_long(capacity):
     lengths = np.random.default_rng(0).integers(1, 60, size=40).tolist()
     rows = pack(lengths, capacity)
     assert sorted(i for r in rows for i in r) == list(range(40))
     assert all(len(r) == 1 or sum(lengths[i] for i in r) <= capacity for r in rows)
 
 
-def test_rows_are_about_equally_full():
+def test_packed_sequences_are_about_equally_full():
     rows = pack([30] * 8, 128)
     assert [len(r) for r in rows] == [4, 4]
     assert len(pack([100] * 9, 1000)) == 1
 
 
-def test_a_row_restarts_positions_and_predicts_nothing_across_a_border():
+def test_a_packed_sequence_restarts_positions_and_predicts_nothing_across_a_border():
     packed = packed_sequence([sample(1, 2, 3, supervised=[0, 2]), sample(4, 5, supervised=[0, 1])])
     assert packed.tokens_T.tolist() == [1, 2, 3, 4, 5]
     assert packed.positions_T.tolist() == [0, 1, 2, 0, 1]
@@ -37,7 +37,7 @@ def test_a_row_restarts_positions_and_predicts_nothing_across_a_border():
     assert packed.target_N.tolist() == [3, 5]
 
 
-def test_supervised_tokens_are_those_that_rows_predict():
+def test_supervised_tokens_are_those_that_packed_sequences_predict():
     samples = [sample(1, 2, 3, supervised=[0, 2]), sample(4, 5, supervised=[0, 1])]
     assert supervised_tokens(samples) == len(packed_sequence(samples).target_N) == 2
 
@@ -52,7 +52,7 @@ class Copies(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_row_moves_in_one_copy_with_the_borders_that_all_layers_use():
+def test_a_packed_sequence_moves_in_one_copy_with_the_borders_that_all_layers_use():
     packed = packed_sequence([sample(1, 2, 3, supervised=[0, 2]), sample(4, 5, supervised=[0, 1])])
     with Copies() as copies:
         moved = packed.to(torch.device("meta"))

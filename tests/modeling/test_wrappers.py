@@ -71,7 +71,7 @@ def test_the_plan_counts_the_tower_and_trains_none_of_it(wrapper, tmp_path, monk
     assert shapes.worked_parameters < shapes.linear_parameters
 
 
-def test_what_is_no_language_model_says_so(tmp_path):
+def test_a_model_that_is_not_a_language_model_is_an_error(tmp_path):
     from transformers import ViTConfig
 
     ViTConfig().save_pretrained(tmp_path)
@@ -79,7 +79,7 @@ def test_what_is_no_language_model_says_so(tmp_path):
         load(tmp_path)
 
 
-def test_a_type_that_transformers_does_not_know_is_no_matter_of_the_network(tmp_path):
+def test_a_type_that_transformers_does_not_know_is_not_blamed_on_the_network(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "nosuch"}')
     with pytest.raises(HafsError, match=r"cannot be read: .*nosuch") as refused:
         load(tmp_path)

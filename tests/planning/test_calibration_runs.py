@@ -129,7 +129,7 @@ def test_only_this_machine_is_measured_and_a_training_that_fails_is_one_line(row
     assert not (rows / "mine.json").exists()
 
 
-def test_a_damaged_calibration_is_as_good_as_none_and_refused_where_it_is_named(rows, monkeypatch, capsys):
+def test_a_damaged_calibration_is_ignored_and_an_error_where_it_is_named(rows, monkeypatch, capsys):
     found = Calibration(title="x", date="2026-01-01", of="y", efficiency=(0.1, 0.2, 0.3), context_bytes=1, slack=0.5)
     keep(rows / "a.json", found)
     keep(rows / "a.json", replace(found, title="other"))

@@ -12,7 +12,7 @@ from hafs.planning.diagnostics import examine, machine
 from hafs.planning.diagnostics.software import bad_releases, differing
 
 
-def test_a_sound_machine_is_told_so_in_time_and_keys_are_never_shown(here):
+def test_a_healthy_machine_is_reported_in_time_and_keys_are_never_shown(here):
     secret = "sk-canary-0123456789abcdef"
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENROUTER_API_KEY": secret, "COLUMNS": "140"}
     command = [sys.executable, "-m", "hafs", "doctor", "json=true", "time_source=null"]
@@ -33,7 +33,7 @@ def test_malware_is_broken_and_old_releases_are_noted():
     assert next(bad_releases({"torch": "2.13.0+cpu"})).state == "ok"
 
 
-def test_versions_are_held_against_the_constraints():
+def test_versions_are_compared_with_the_constraints():
     here = {"torch": "2.13.0+cpu", "tensorboard-data-server": "0.7.1"}
     told = list(differing("# good\ntorch==2.13.0\ntensorboard_data_server==0.7.2  # why\nabsent==1\n", here))
     assert told == ["tensorboard_data_server 0.7.1 (tested: 0.7.2)"]
@@ -45,7 +45,7 @@ def test_a_full_disk_is_broken(here, monkeypatch, free, state):
     assert {one.state for one in machine.disk()} == {state}
 
 
-def test_a_look_that_breaks_is_a_finding(monkeypatch):
+def test_a_check_that_raises_is_a_finding(monkeypatch):
     def torn():
         raise ImportError("libcudart.so.12: cannot open shared object file")
         yield

@@ -71,7 +71,7 @@ def test_an_old_driver_is_asked_for_less(smi):
         "echo 'No devices were found'",
     ],
 )
-def test_a_driver_that_fails_is_no_gpu_and_no_error(smi, said):
+def test_a_driver_that_fails_means_no_gpu_and_no_error(smi, said):
     smi(said, said)
     assert detect.detected().device == "cpu"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu_memory.py"
 
 
-def test_it_makes_real_steps_and_recovers_from_a_row_that_does_not_fit(tmp_path):
+def test_it_makes_real_steps_and_recovers_from_a_sequence_that_does_not_fit(tmp_path):
     out = tmp_path / "lines.json"
     words = ["--device", "cpu", "--models", "tiny", "--tokens", "128,256", "--out", str(out)]
     done = subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, check=False)

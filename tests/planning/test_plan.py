@@ -66,7 +66,7 @@ def test_a_14b_in_four_bits_fits_16_gb_and_a_32b_does_not(here):
         ["model=qwen32b", "hardware=t4_16gb", "dataset.max_length=512"],
     ],
 )
-def test_every_proposal_fits_when_its_overrides_are_typed(words, here):
+def test_every_configuration_that_is_listed_fits_when_its_overrides_are_typed(words, here):
     builder = planned(*words)
     fits = builder.fits()
     assert fits

@@ -161,7 +161,7 @@ def typed(monkeypatch, capsys, *words):
         (["logger=wandb"], _no_key, "logger=tensorboard"),
     ],
 )
-def test_a_failure_is_one_line_and_the_override_of_its_hint_mends_it(rows, monkeypatch, capsys, words, spoil, mends):
+def test_a_failure_is_one_line_and_the_override_of_its_hint_fixes_it(rows, monkeypatch, capsys, words, spoil, mends):
     spoil(monkeypatch)
     code, (fact, hint) = typed(monkeypatch, capsys, *words)
     assert code == 2

@@ -140,7 +140,7 @@ def test_a_thread_that_cannot_start_raises_and_is_retried(monkeypatch, chat):
     assert chat.invoke("Hi").text
 
 
-def test_a_call_that_was_cancelled_stops_nobody(chat):
+def test_a_cancelled_call_stops_no_other(chat):
     chat.invoke("Hi")
     held = threading.Event()
     first = chat.engine.call(lambda *_: held.wait(SOON))

@@ -39,7 +39,7 @@ def fresh(name, prompt):
     return said
 
 
-def test_a_prompt_that_another_adapter_answered_is_computed_anew(names):
+def test_a_prompt_that_another_adapter_answered_is_computed_again(names):
     """On one slot: X with one adapter, Y with the other, X with the other."""
     first, second, _ = names
     ask, x, y = models(names, slots=1), PROMPTS[3], PROMPTS[2]

@@ -86,7 +86,7 @@ def test_every_form_of_an_event_stream_is_read(parts):
     assert streamed(*parts).text == "yes"
 
 
-def test_half_an_object_is_no_answer():
+def test_half_an_object_is_not_an_answer():
     with pytest.raises(AllProvidersDown, match="malformed"):
         streamed(b'data: {"choices": [{"index"\n\n', calls_per_account=1)
 
@@ -158,7 +158,7 @@ def test_an_answer_that_repeats_itself_is_stopped_and_says_so():
         "\n".join(f"    lda ${k:02X}\n    sta $2118\n    nop\n    nop" for k in range(60)),
     ],
 )
-def test_tables_and_numbered_steps_are_no_repetition(text):
+def test_tables_and_numbered_steps_are_not_repetition(text):
     assert not any(repeats(text[:end]) for end in range(64, len(text), 64))
 
 
@@ -170,7 +170,7 @@ def whole(*parts, **words):
         return answer, time.monotonic() - began
 
 
-def test_whoever_does_not_stream_waits_no_longer_for_a_silent_host():
+def test_a_caller_that_does_not_stream_waits_no_longer_for_a_silent_host():
     answer, seconds = whole(event(delta(content="")), 3.0, attempt_seconds=3.0)
     assert outcomes(answer) == ["timeout", "answered"]
     assert seconds < 1.5

@@ -34,7 +34,7 @@ def test_a_template_knows_tools_if_it_shows_them(template, known):
     assert knows_tools(tokenizer) is known
 
 
-def test_calls_and_results_become_text_and_the_rest_stays():
+def test_calls_and_results_become_text_and_other_messages_do_not_change():
     call = {"name": "add", "args": {"a": 1}, "id": "x"}
     more = {"name": "add", "args": {"a": 2}, "id": "y"}
     talk = [

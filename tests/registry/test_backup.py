@@ -57,7 +57,7 @@ def test_a_restored_model_has_every_byte_and_record(registered, capsys):
 
 
 @rclone
-def test_a_mixture_comes_back_with_its_experts(registered, capsys):
+def test_a_mixture_is_restored_with_its_experts(registered, capsys):
     go(register, "mixture=triforce-moe", "of=[hyrule-asm-v1]")
     go(backup, "target=disk", "names=triforce-moe-v1")
     before = Registry.open("mine.toml").entries()
@@ -159,7 +159,7 @@ def test_the_in_memory_remote_without_hashes_is_verified_byte_by_byte(registered
 
 
 @rclone
-def test_a_transfer_killed_halfway_goes_on_and_is_never_taken_for_whole(registered, monkeypatch):
+def test_a_transfer_killed_halfway_resumes_and_never_counts_as_complete(registered, monkeypatch):
     model = registered / "mine/hyrule-asm-v1"
     files = {path.name: path.read_bytes() for path in model.iterdir() if path.name != durable.MANIFEST}
     files["big.bin"] = os.urandom(6 << 20)

@@ -136,7 +136,7 @@ def test_a_rank_stabilized_adapter_keeps_its_scale_in_every_form(here):
         go(export, "model_name=hyrule-asm-v1", f"format={form}")
 
 
-def test_dora_is_merged_and_refused_where_nobody_could_load_it(here, monkeypatch):
+def test_dora_is_merged_and_rejected_for_programs_that_cannot_load_it(here, monkeypatch):
     put(here, "model=tiny", use_dora=True)
     go(export, "model_name=hyrule-asm-v1", "format=ollama", "ollama.adapter=false")
     folder = here / "outputs/exports/hyrule-asm-v1/ollama"

@@ -99,7 +99,7 @@ def test_an_export_is_uploaded_as_what_it_is_and_held_out_rows_never_leave(regis
     assert b"library_name: gguf" in hub.files["README.md"]
 
 
-def test_a_refusal_of_the_hub_is_one_line_with_what_to_do(registered, hub):
+def test_an_error_of_the_hub_is_one_line_with_a_fix(registered, hub):
     hub.status = 403
     with pytest.raises(ConfigError, match="does not let this account write") as told:
         upload(registered, "bread-v1", "owner/repo", form="adapter", private=True, message=None)

@@ -63,7 +63,7 @@ def test_a_promotion_by_hand_counts(registry, make):
     assert registry.revert("hyrule-asm") == ("hyrule-asm-v2", "hyrule-asm-v1")
 
 
-def test_a_name_is_never_given_to_other_bytes(registry, make):
+def test_a_name_always_means_the_same_bytes(registry, make):
     registry.add(*make("hyrule-asm-v1", seed=1))
     with pytest.raises(HafsError, match="names are immutable") as refused:
         registry.add(*make("hyrule-asm-v1", seed=2))

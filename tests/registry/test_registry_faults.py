@@ -127,7 +127,7 @@ def test_a_damaged_file_is_not_written_over_and_a_good_backup_is_named(registry,
     assert "hyrule-asm-v2" in registry.entries()
 
 
-def test_a_lost_file_is_told_and_not_begun_anew(registry, make):
+def test_a_lost_file_is_reported_and_not_replaced_by_an_empty_one(registry, make):
     registry.add(*make("hyrule-asm-v1", seed=1))
     registry.add(*make("hyrule-asm-v2", seed=2))
     registry.path.unlink()

@@ -44,7 +44,7 @@ def test_files_are_readable_as_the_folder_says(tmp_path, make, around, file):
     assert registry.verified(record)
 
 
-def test_a_folder_that_everybody_writes_gets_no_file_that_everybody_writes(tmp_path):
+def test_a_world_writable_folder_gets_no_world_writable_file(tmp_path):
     tmp_path.chmod(0o1777)
     durable.write_text(tmp_path / "a.json", "{}")
     durable.commit(tmp_path / "folder", lambda draft: (draft / "b").write_text(""))

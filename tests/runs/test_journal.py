@@ -28,7 +28,7 @@ def read(folder):
     return journal
 
 
-def test_a_missing_file_is_an_empty_story_until_it_appears(folder):
+def test_a_missing_file_is_an_empty_history_until_it_appears(folder):
     journal = read(folder)
     assert journal.history.status() == "empty"
     assert journal.history.place().done == 0
@@ -86,12 +86,12 @@ def test_a_rollback_goes_to_where_it_says(folder):
     assert history.troubles == 1
 
 
-def test_a_loss_that_is_not_a_number_is_read_as_such(folder):
+def test_a_nan_loss_is_read_as_nan(folder):
     write(folder, step(0), step(1, loss=None), step(2))
     assert [math.isnan(x) for x in read(folder).history.steps["loss"]] == [False, True, False]
 
 
-def test_a_replaced_or_shrunk_file_is_read_anew(folder):
+def test_a_replaced_or_shrunk_file_is_read_from_its_beginning(folder):
     write(folder, *(step(n) for n in range(9)))
     journal = read(folder)
     (folder / "events.jsonl").write_text(step(3) + "\n")
@@ -112,7 +112,7 @@ def test_reading_in_pieces_gives_the_same_as_reading_everything(folder, monkeypa
     assert pieces.place() == whole.place()
 
 
-def test_the_story_knows_stage_epoch_progress_and_time_left(folder):
+def test_the_history_has_stage_epoch_progress_and_time_left(folder):
     history = read(whole_run(folder)).history
     place = history.place()
     assert (place.stage, place.index, place.stages) == ("main", 2, 2)
@@ -145,7 +145,7 @@ def test_running_crashed_and_copied_runs_are_told_apart(folder, tmp_path):
     assert (copy.status(now=1001.0), copy.status(now=9999.0)) == ("running", "silent")
 
 
-def test_a_number_that_another_process_has_now_is_not_the_run(folder):
+def test_a_reused_process_id_is_not_the_run(folder):
     write(folder, started(folder, process_began=12345.0), step(0))
     assert read(folder).history.status() == "crashed"
     with pytest.raises(RunError, match="no process works on it"):

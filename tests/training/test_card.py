@@ -97,7 +97,7 @@ def test_a_process_may_take_what_is_free_minus_a_reserve(card, monkeypatch, wsl2
     assert gpu_memory.limit_memory(card.device) == 15 * GIB - left
 
 
-def test_a_driver_that_does_not_tell_limits_nothing(card, monkeypatch):
+def test_a_driver_that_does_not_report_memory_sets_no_limit(card, monkeypatch):
     def refuses(_):
         raise RuntimeError("CUDA error: operation not supported")
 
@@ -169,7 +169,7 @@ def test_segments_are_expandable_on_native_linux(before_torch):
     assert alloc_settings(before_torch) == {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
 
 
-def test_and_nowhere_else(before_torch, monkeypatch):
+def test_no_other_value_is_accepted(before_torch, monkeypatch):
     monkeypatch.setattr(cuda_allocator.platform, "release", lambda: "6.6.87.2-microsoft-standard-WSL2")
     assert alloc_settings(before_torch) == {}
     monkeypatch.setattr(cuda_allocator.platform, "release", lambda: "6.8.0-45-generic")

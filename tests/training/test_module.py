@@ -91,7 +91,7 @@ def test_packed_and_unpacked_steps_have_the_same_loss_and_gradients(module, samp
     assert apart(packed, split) < 1e-6
 
 
-def test_a_rows_graph_is_gone_before_the_next_row_goes_forward(module, samples, monkeypatch):
+def test_a_sequences_graph_is_freed_before_the_next_forward_pass(module, samples, monkeypatch):
     """Its nodes lie between the tensors that the backward pass gave back, and keep the next row from that room."""
     graphs, alive, loss_of = [], [], FineTuningModule.loss_of
 
@@ -139,7 +139,7 @@ def out_of_memory_above(module, limit, monkeypatch, message="CUDA out of memory.
     monkeypatch.setattr(module, "loss_of", limited)
 
 
-def test_out_of_memory_halves_the_rows_and_keeps_the_steps_samples_and_gradients(module, samples, monkeypatch):
+def test_out_of_memory_halves_the_micro_batch_and_keeps_samples_and_gradients(module, samples, monkeypatch):
     _, whole = gradients(module, samples, 1024)
     module.zero_grad(set_to_none=True)
     module.micro_batch_size.tokens = 1024

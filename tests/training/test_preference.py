@@ -91,7 +91,7 @@ def test_label_smoothing_costs_what_conservative_dpo_says(module, pairs):  # noq
         preference(loss="orpo", beta=0.1, label_smoothing=0.1)
 
 
-def test_out_of_memory_halves_the_rows_and_keeps_whole_pairs(module, pairs, monkeypatch):  # noqa: F811
+def test_out_of_memory_halves_the_micro_batch_and_keeps_whole_pairs(module, pairs, monkeypatch):  # noqa: F811
     preferring(module, "dpo")
     _, whole = gradients(module, pairs, 1000)
     module.zero_grad(set_to_none=True)

@@ -91,7 +91,7 @@ def test_dropout_changes_a_step_and_two_runs_agree(rows):
     assert steps(folders[0])[-1]["loss"] != steps(folders[2])[-1]["loss"]
 
 
-def test_a_stage_that_makes_the_held_out_loss_worse_ends_the_sequence_and_is_not_used(rows, capsys):
+def test_a_stage_that_increases_the_held_out_loss_ends_the_sequence_and_is_not_used(rows, capsys):
     run(*TOO_FAST)
     folder = rows / "outputs/run"
     finished = {e["stage"]: e for e in events(folder, "stage_finished")}
@@ -268,7 +268,7 @@ def test_gradient_checkpointing_changes_no_step(rows):
     assert [s["loss"] for s in plain] == pytest.approx([s["loss"] for s in checkpointed], rel=1e-6)
 
 
-def test_a_loss_that_is_not_a_number_is_not_learnt_from(rows, monkeypatch):
+def test_a_step_with_a_nan_loss_is_not_applied(rows, monkeypatch):
     from hafs.training.module import FineTuningModule
 
     real = FineTuningModule.loss_of
@@ -294,12 +294,12 @@ def test_a_strategy_that_hafs_does_not_know_is_refused_in_one_line(rows, strateg
     assert refused.value.fact == f"trainer.strategy is '{strategy}', and hafs supports auto, ddp"
 
 
-def test_several_devices_are_refused_where_nobody_can_start_their_processes(rows):
+def test_several_devices_are_an_error_if_their_processes_cannot_be_started(rows):
     with pytest.raises(ConfigError, match="not started as hafs train"):
         run("trainer.strategy=ddp", "trainer.devices=2")
 
 
-def test_a_class_that_derives_from_a_known_strategy_is_not_taken_for_it():
+def test_a_subclass_of_a_known_strategy_is_not_accepted():
     class Other(DDPStrategy):
         pass
 

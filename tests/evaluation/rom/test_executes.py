@@ -52,7 +52,7 @@ def test_the_own_routine_of_every_row_is_right_with_any_seed(book):
     assert [row.family for row in book if not run_all(row.code, row, seed=1234).right] == []
 
 
-def test_no_row_is_passed_by_returning_at_once_or_by_what_its_prompt_shows(book):
+def test_no_row_is_passed_by_returning_immediately_or_by_the_code_of_its_prompt(book):
     for row in book:
         for code in (b"", b"\x60", b"\x6b", *row.shown):
             assert not run_all(code, row, seed=99).right, (row.family, code)
@@ -138,7 +138,7 @@ def test_a_thousand_answers_take_at_most_fifteen_seconds_of_two_cores(rows):
         ("```asm\n.repeat 4000\n  nop\n.endrep\n  rts\n```", "bytes long"),
     ],
 )
-def test_what_is_wrong_is_said(rows, answer, why):
+def test_problems_are_reported(rows, answer, why):
     text = next(text for text in rows if text.startswith("Fill "))
     verdict = metric().verdicts([(text, answer, "")])[0]
     assert not verdict.right

@@ -38,7 +38,7 @@ CLOSED = "sandbox.close_off(read=[], write=[sys.argv[1]])\n"
 
 
 @needs_landlock
-def test_a_closed_off_process_uses_its_folder(tmp_path):
+def test_a_sandboxed_process_uses_its_folder(tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     told = python(CLOSED + "p = Path(sys.argv[1]) / 'a'; p.write_text('mine'); print(p.read_text()); p.unlink()", work)
@@ -57,7 +57,7 @@ def test_a_closed_off_process_uses_its_folder(tmp_path):
         "os.link(sys.argv[2], sys.argv[1] + '/copy')",
     ],
 )
-def test_a_closed_off_process_is_refused_everything_else(tmp_path, note, attempt):
+def test_a_sandboxed_process_can_read_and_write_nothing_else(tmp_path, note, attempt):
     work = tmp_path / "work"
     work.mkdir()
     told = python(f"{CLOSED}try:\n    {attempt}\nexcept OSError as e:\n    print(e.strerror)", work, note)
