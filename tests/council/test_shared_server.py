@@ -35,16 +35,16 @@ def users(tmp_path, monkeypatch):
     """Makes users with these limits."""
     for variable, key in KEYS.items():
         monkeypatch.setenv(variable, key)
-    books = []
+    stores = []
 
     def make(**limits):
-        books.append(UsageStore(tmp_path / "usage.sqlite3"))
+        stores.append(UsageStore(tmp_path / "usage.sqlite3"))
         told = {"ada": {"key_env": "ADA_KEY", **NONE, **limits}, "bob": {"key_env": "BOB_KEY", **NONE}}
-        return Users(told, books[-1])
+        return Users(told, stores[-1])
 
     yield make
-    for book in books:
-        book.close()
+    for store in stores:
+        store.close()
 
 
 def test_each_user_has_a_key_and_a_budget(served, users):
@@ -57,7 +57,7 @@ def test_each_user_has_a_key_and_a_budget(served, users):
     assert 0 < int(refused.headers["retry-after"]) <= DAY_SECONDS
     assert refused.headers["x-should-retry"] == "false"
     assert ask(address, KEYS["BOB_KEY"]).status_code == 200
-    assert (kept.book.today("ada").requests, kept.book.today("bob").requests) == (2, 1)
+    assert (kept.usage.today("ada").requests, kept.usage.today("bob").requests) == (2, 1)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -67,30 +67,30 @@ def test_tokens_and_dollars_of_answers_are_counted(served, users, limit, price, 
     kept = users(**limit)
     address = served(f"provider.scripted.price={{{prices}}}", users=kept)
     assert [ask(address, KEYS["ADA_KEY"], stream=stream).status_code for _ in range(2)] == [200, 429]
-    assert kept.book.today("ada").tokens > 5
-    assert (kept.book.today("ada").dollars > 0.5) is bool(price)
+    assert kept.usage.today("ada").tokens > 5
+    assert (kept.usage.today("ada").dollars > 0.5) is bool(price)
 
 
 def test_a_new_day_is_a_new_budget(tmp_path):
     now = [10 * DAY_SECONDS - 1.0]
-    book = UsageStore(tmp_path / "usage.sqlite3", clock=lambda: now[0])
+    store = UsageStore(tmp_path / "usage.sqlite3", clock=lambda: now[0])
     user = User(name="ada", requests_per_day=1, tokens_per_day=None, dollars_per_day=None)
-    assert [book.enter(user), book.enter(user)] == [None, "1 requests"]
-    assert book.seconds_left() == 2
+    assert [store.enter(user), store.enter(user)] == [None, "1 requests"]
+    assert store.seconds_left() == 2
     now[0] += 1
-    assert book.enter(user) is None
-    book.leave(user, tokens=7, dollars=None)
-    assert (book.today("ada").tokens, book.today("ada").unpriced) == (7, 1)
-    book.close()
+    assert store.enter(user) is None
+    store.leave(user, tokens=7, dollars=None)
+    assert (store.today("ada").tokens, store.today("ada").unpriced) == (7, 1)
+    store.close()
 
 
 COUNT = """
 import sys
 from hafs.server.users import UsageStore, User
 from pathlib import Path
-book = UsageStore(Path(sys.argv[1]))
+store = UsageStore(Path(sys.argv[1]))
 user = User(name="ada", requests_per_day=500, tokens_per_day=None, dollars_per_day=None)
-print(sum(book.enter(user) is None for _ in range(200)))
+print(sum(store.enter(user) is None for _ in range(200)))
 """
 
 

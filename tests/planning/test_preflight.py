@@ -32,7 +32,7 @@ def test_the_plan_stands_first_and_a_rehearsal_changes_nothing(rows, capsys):
     short("name=with")
     said = capsys.readouterr().out
     heads = [line.split()[0] for line in said.splitlines() if line.strip()]
-    order = ["model", "precision", "adapter", "memory", "row", "tokens", "time", "stage", "loaded"]
+    order = ["model", "precision", "adapter", "memory", "sequence", "tokens", "time", "stage", "loaded"]
     places = [heads.index(head) for head in order]
     assert places == sorted(places)
     assert said.count("in training") == 2  # the plan's, and the loaded net's

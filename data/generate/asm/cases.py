@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hafs.evaluation.rom.case import RomCase, as_bytes, cells_of
-from hafs.evaluation.rom.case_book import RowCases, key_of
+from hafs.evaluation.rom.case_store import RowCases, key_of
 from hafs.evaluation.rom.machine import SCRATCH, STACK_PAGE, run
 from hafs.evaluation.rom.variants import drawn, observed
 

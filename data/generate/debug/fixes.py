@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hafs.evaluation.rom.case_book import RowCases, key_of
+from hafs.evaluation.rom.case_store import RowCases, key_of
 from hafs.evaluation.rom.check import run_all
 from hafs.evaluation.rom.machine import register, run
 from hafs.evaluation.rom.repair import repaired

@@ -9,7 +9,7 @@ from pydantic import Field
 from hafs.chat import Conversation
 from hafs.evaluation.metrics import Metric, Parts, Said
 from hafs.evaluation.rom.bench import RomJob, check_all
-from hafs.evaluation.rom.case_book import RowCases, key_of, read_book
+from hafs.evaluation.rom.case_store import RowCases, key_of, read_cases
 from hafs.evaluation.rom.check import NO_CODE, Executed
 from hafs.evaluation.rom.fake_editor import FakeEditor, same_effect
 from hafs.evaluation.rom.source import code_of, dialect, guessed_note, is_whole
@@ -44,7 +44,7 @@ class Executes(Metric):
     def missing(self) -> str:
         """Check that the cases can be read and an assembler is installed."""
         try:
-            self._book()
+            self._cases_of_rows()
         except (OSError, ValueError, KeyError) as error:
             return f"the cases of {', '.join(self.cases)} cannot be read ({type(error).__name__})"
         found = [missing(syntax) for syntax in ("ca65", "asar")]
@@ -73,7 +73,7 @@ class Executes(Metric):
 
     def applies(self, said: Said) -> bool:
         """Whether the row has cases for a routine."""
-        return asked_in(said.prompt) in self._book()
+        return asked_in(said.prompt) in self._cases_of_rows()
 
     def verdicts(
         self,
@@ -94,13 +94,13 @@ class Executes(Metric):
         return [self._known[key] if job is not None else NO_CODE for key, job in asked]
 
     def _job(self, prompt: Conversation | str, text: str, syntax: str) -> tuple[tuple[str, str, str], RomJob | None]:
-        row, code = self._book().get(asked_in(prompt)), code_of(text) if is_whole(text) else ""
+        row, code = self._cases_of_rows().get(asked_in(prompt)), code_of(text) if is_whole(text) else ""
         syntax = dialect(syntax, code)
         key = (asked_in(prompt), syntax, code)
         return key, RomJob(source=code, syntax=syntax, row=row, seed=self.seed) if row and code else None
 
-    def _book(self) -> Mapping[str, RowCases | RomTask]:
-        return read_book(tuple(self.cases))
+    def _cases_of_rows(self) -> Mapping[str, RowCases | RomTask]:
+        return read_cases(tuple(self.cases))
 
 
 def _syntax(said: Said) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hafs.core.errors import HafsError
-from hafs.evaluation.rom.case_book import RowCases
+from hafs.evaluation.rom.case_store import RowCases
 from hafs.evaluation.rom.check import Executed, of_json
 from hafs.evaluation.rom.task import RomTask
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hafs.evaluation.rom.case_book import RowCases
+from hafs.evaluation.rom.case_store import RowCases
 from hafs.evaluation.rom.machine import run
 from hafs.evaluation.rom.toolchain import Assembler, DoesNotAssemble
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hafs.evaluation.rom import sandbox
-from hafs.evaluation.rom.case_book import RowCases
+from hafs.evaluation.rom.case_store import RowCases
 from hafs.evaluation.rom.check import Executed, check
 from hafs.evaluation.rom.check_task import check_task
 from hafs.evaluation.rom.source import SYNTAXES

@@ -13,7 +13,7 @@ from hafs.evaluation.metrics import Said
 from hafs.evaluation.metrics.executes import Executes
 from hafs.evaluation.metrics.pass_at_k import PassAtK, pass_at_k
 from hafs.evaluation.rom.bench import RomJob, check_all
-from hafs.evaluation.rom.case_book import key_of, read_book
+from hafs.evaluation.rom.case_store import key_of, read_cases
 from hafs.evaluation.rom.check import run_all
 from hafs.evaluation.rom.toolchain import missing
 
@@ -29,8 +29,8 @@ def metric(**changes):
 def prompts(name="alttp_asm"):
     rows = [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
     texts = {f"{row['instruction']}\n\n{row['input']}".strip(): row for row in rows}
-    book = read_book((str(DATA / f"{name}.cases.jsonl"),))
-    return {text: row for text, row in texts.items() if key_of(text) in book}
+    row_cases = read_cases((str(DATA / f"{name}.cases.jsonl"),))
+    return {text: row for text, row in texts.items() if key_of(text) in row_cases}
 
 
 @pytest.fixture(scope="module")
@@ -39,34 +39,34 @@ def rows():
 
 
 @pytest.fixture(scope="module")
-def book(rows):
-    return [read_book((CASES,))[key_of(text)] for text in rows]
+def row_cases(rows):
+    return [read_cases((CASES,))[key_of(text)] for text in rows]
 
 
-def test_every_row_with_a_routine_that_was_run_has_cases(rows, book):
-    assert len(rows) == len(book) >= 690
+def test_every_row_with_a_routine_that_was_run_has_cases(rows, row_cases):
+    assert len(rows) == len(row_cases) >= 690
     assert all("```asm" in row["output"] for row in rows.values())
 
 
-def test_the_own_routine_of_every_row_is_right_with_any_seed(book):
-    assert [row.family for row in book if not run_all(row.code, row, seed=1234).right] == []
+def test_the_own_routine_of_every_row_is_right_with_any_seed(row_cases):
+    assert [row.family for row in row_cases if not run_all(row.code, row, seed=1234).right] == []
 
 
-def test_no_row_is_passed_by_returning_immediately_or_by_the_code_of_its_prompt(book):
-    for row in book:
+def test_no_row_is_passed_by_returning_immediately_or_by_the_code_of_its_prompt(row_cases):
+    for row in row_cases:
         for code in (b"", b"\x60", b"\x6b", *row.shown):
             assert not run_all(code, row, seed=99).right, (row.family, code)
 
 
-def test_every_row_is_run_at_least_three_times_with_something_else_in_unset_memory(book):
-    for row in book:
+def test_every_row_is_run_at_least_three_times_with_something_else_in_unset_memory(row_cases):
+    for row in row_cases:
         trial = row.trial(7)
         assert len(trial) >= 3
         assert len({noise for _, noise in trial}) == len(trial)
 
 
-def test_a_case_is_drawn_at_scoring_time_for_most_rows_with_inputs(book):
-    drawn = [row for row in book if row.trial(1)[-1][0] != row.trial(2)[-1][0]]
+def test_a_case_is_drawn_at_scoring_time_for_most_rows_with_inputs(row_cases):
+    drawn = [row for row in row_cases if row.trial(1)[-1][0] != row.trial(2)[-1][0]]
     assert len(drawn) >= 200
 
 
@@ -80,19 +80,19 @@ def noticed(rows):
     return sum(told) / len(told)
 
 
-def test_most_single_bit_mutants_of_right_machine_code_are_noticed(book):
-    assert noticed(sorted(book, key=lambda row: row.key)[::90]) >= 0.93
+def test_most_single_bit_mutants_of_right_machine_code_are_noticed(row_cases):
+    assert noticed(sorted(row_cases, key=lambda row: row.key)[::90]) >= 0.93
 
 
 @pytest.mark.long
-def test_at_least_92_percent_of_all_single_bit_mutants_are_noticed(book):
+def test_at_least_92_percent_of_all_single_bit_mutants_are_noticed(row_cases):
     """The goal is 95 %; a sample of 8,728 mutants gave 93.5 %. Some cannot differ: a wait of nops, an unread byte."""
-    assert noticed(book) >= 0.92
+    assert noticed(row_cases) >= 0.92
 
 
 def test_the_short_routines_are_right_with_any_seed_and_their_controls_and_mutants_are_not():
     texts = prompts("first_routines")
-    short = list(read_book((str(DATA / "first_routines.cases.jsonl"),)).values())
+    short = list(read_cases((str(DATA / "first_routines.cases.jsonl"),)).values())
     assert len(texts) == len(short) == 648
     assert [row.family for row in short if not run_all(row.code, row, seed=1234).right] == []
     assert not any(run_all(code, row, seed=9).right for row in short for code in (b"", b"\x60", b"\x6b"))
@@ -153,8 +153,8 @@ def test_a_routine_that_changes_something_else_is_wrong(rows):
 
 
 @needs_ca65
-def test_an_answer_that_hangs_the_assembler_costs_only_itself(book):
-    row = next(iter(book))
+def test_an_answer_that_hangs_the_assembler_costs_only_itself(row_cases):
+    row = next(iter(row_cases))
     hang = ".repeat 100000000\n.repeat 100000000\n nop\n.endrep\n.endrep"
     good = "\n".join(f".byte {byte}" for byte in row.code)
     jobs = [RomJob(source=text, syntax="ca65", row=row, seed=1) for text in (hang, good, good)]

@@ -11,7 +11,7 @@ import real_core
 
 from hafs.evaluation.rom.bus import CGRAM, VRAM, Bus
 from hafs.evaluation.rom.case import RomCase, as_bytes
-from hafs.evaluation.rom.case_book import RowCases, read_book
+from hafs.evaluation.rom.case_store import RowCases, read_cases
 from hafs.evaluation.rom.machine import run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -49,7 +49,7 @@ def cell(end, home):
 def compared(step):
     """Cases that were run, and what differs; cases that poll a port are left out."""
     core, count, wrong = real_core.Core(), 0, []
-    rows = [row for row in read_book((CASES,)).values() if isinstance(row, RowCases)]
+    rows = [row for row in read_cases((CASES,)).values() if isinstance(row, RowCases)]
     for row in list({row.code: row for row in rows}.values())[::step]:
         for case in row.cases:
             if not case.ports:

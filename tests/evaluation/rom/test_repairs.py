@@ -9,7 +9,7 @@ from hafs.chat import Message
 from hafs.evaluation.metrics import Said
 from hafs.evaluation.metrics.diagnosis import parts_of
 from hafs.evaluation.metrics.repairs import Repairs
-from hafs.evaluation.rom.case_book import key_of, read_book
+from hafs.evaluation.rom.case_store import key_of, read_cases
 from hafs.evaluation.rom.repair import repaired
 from hafs.evaluation.rom.toolchain import missing
 
@@ -50,7 +50,7 @@ def test_a_fix_is_applied_where_it_says(prompt, fix, lines):
 @needs_ca65
 def test_the_rows_own_fix_is_right_and_no_other_diagnosis_of_the_sample_is_by_chance():
     metric, told = Repairs(cases=[CASES], seed=7, seconds=5.0, workers=2), rows()
-    asked = [prompt for prompt in told if key_of(prompt) in read_book((CASES,))]
+    asked = [prompt for prompt in told if key_of(prompt) in read_cases((CASES,))]
     assert len(asked) >= 120
 
     def amounts(answers):

@@ -87,7 +87,7 @@ def key_of(prompt: str) -> str:
 
 
 @cache
-def read_book(paths: tuple[str, ...]) -> dict[str, RowCases | RomTask]:
+def read_cases(paths: tuple[str, ...]) -> dict[str, RowCases | RomTask]:
     """The cases in one or more files, by key; of a row whose answer is a patch, a task.
 
     Raises:
