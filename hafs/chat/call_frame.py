@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from hafs.chat.answers import AnswerCutter
-from hafs.chat.call_parser import KEY, LAST, MORE, PROMPTED, TOOL_NAME, VALUE, CallSyntax, written_call
+from hafs.chat.call_parser import KEY, LAST, MORE, PROMPTED, TOOL_NAME, VALUE, CallSyntax, open_ids, written_call
 from hafs.chat.messages import Call
 from hafs.chat.prompted_tools import call_text
 from hafs.chat.template_messages import probe_id
 from hafs.core.errors import HafsError
 
 _ARGUMENTS = re.compile(rf'\{{\s*"{KEY}"\s*:\s*"{VALUE}"\s*\}}')
-ID, NUMBER = "\ue0f1", "\ue0f2"
-"""Stand for a call's id and for its number in the texts of a frame."""
+NUMBER = "\ue0f2"
+"""Stands for a call's number in the texts of a frame, as `ID` for its id."""
 
 
 class CallFrame(NamedTuple):
@@ -73,8 +73,8 @@ def _json(one: str, two: str, twice: str, ids: Sequence[str]) -> CallFrame | Non
     pairs = [(", ", ": "), (",", ":")]
     written = (pair for pair in pairs if f'"{VALUE}"{pair[0]}"{MORE}"{pair[1]}"{LAST}"' in two)
     return CallFrame(
-        _open(start, ids), _numbered(_open(middle, ids)), None if joint is None else _open(joint, ids),
-        _open(one[found.end() :], ids), next(written, None),
+        open_ids(start, ids), _numbered(open_ids(middle, ids)), None if joint is None else open_ids(joint, ids),
+        open_ids(one[found.end() :], ids), next(written, None),
     )  # fmt: skip
 
 
@@ -84,14 +84,9 @@ def _tagged(syntax: CallSyntax, one: str, twice: str, ids: Sequence[str]) -> Cal
     following = twice.partition(VALUE)[2].removeprefix(syntax.end)
     joint = following.partition(TOOL_NAME)[0] if TOOL_NAME in following else None
     return CallFrame(
-        _open(start, ids), _open(syntax.after_name, ids), None if joint is None else _open(joint, ids),
-        _open(closing, ids), (", ", ": "),
+        open_ids(start, ids), open_ids(syntax.after_name, ids), None if joint is None else open_ids(joint, ids),
+        open_ids(closing, ids), (", ", ": "),
     )  # fmt: skip
-
-
-def _open(text: str, ids: Sequence[str]) -> str:
-    """A text whose ids of calls are replaced by a mark."""
-    return re.sub("|".join(map(re.escape, ids)), ID, text)
 
 
 def _numbered(text: str) -> str:

@@ -19,13 +19,16 @@ from typing import Any, Literal, NamedTuple
 from hafs.chat.answers import AnswerCutter
 from hafs.chat.messages import Call, Message
 from hafs.chat.prompted_tools import HEAD, IN_WORDS
-from hafs.chat.template_messages import PROBE_ID
+from hafs.chat.template_messages import PROBE_ID, probe_id
 from hafs.core.errors import HafsError
 
 TOOL_NAME, KEY, VALUE, MORE, LAST = "hafs7tool", "hafs7key", "hafs7value", "hafs7more", "hafs7last"
 """Texts of probe calls."""
 _HARD = {KEY: 'it\'s "quoted" \\ and\ntwo lines', MORE: 3, "list": [1, {"deep": None}], "flag": True}
 _JSON = json.JSONDecoder()
+ID = "\ue0f1"
+"""Stands for a call's id in literal text."""
+_ANY_ID = r"[\w.:-]{1,64}"
 
 
 class CallSyntax(NamedTuple):
@@ -73,12 +76,12 @@ def find_syntax(cutter: AnswerCutter) -> CallSyntax | None:
         twice = written_call(cutter, {KEY: VALUE}, 2)
     except HafsError:
         twice = one  # some templates accept one call per answer
-    tools = [_tool(_HARD)]
+    tools, ids = [_tool(_HARD)], [probe_id(place, cutter.template.form) for place in range(2)]
     try:
         empty = written_call(cutter, {})
     except HafsError:
         empty = ""
-    for syntax in (_object_syntax(one), _named_syntax(one), _tagged_syntax(one, two, twice, empty)):
+    for syntax in (_object_syntax(one), _named_syntax(one, ids), _tagged_syntax(one, two, twice, empty, ids)):
         if syntax is not None and [call.arguments for call in parse(hard, syntax, tools).calls] == [_HARD]:
             return syntax
     return None
@@ -112,15 +115,20 @@ def _object_syntax(text: str) -> CallSyntax | None:
     return None
 
 
-def _named_syntax(text: str) -> CallSyntax | None:
+def _named_syntax(text: str, ids: Sequence[str]) -> CallSyntax | None:
     place = next((place for place, value in _objects(text) if value == {KEY: VALUE}), None)
     if place is None or TOOL_NAME not in text[:place]:
         return None
     before, _, after = text[:place].rpartition(TOOL_NAME)
-    return CallSyntax("named", _last_line(before), after_name=after)
+    return CallSyntax("named", _last_line(before), after_name=open_ids(after, ids))
 
 
-def _tagged_syntax(one: str, two: str, twice: str, empty: str) -> CallSyntax | None:
+def open_ids(text: str, ids: Sequence[str]) -> str:
+    """A literal text whose ids of calls are replaced by a mark."""
+    return re.sub("|".join(map(re.escape, ids)), ID, text)
+
+
+def _tagged_syntax(one: str, two: str, twice: str, empty: str, ids: Sequence[str]) -> CallSyntax | None:
     found = re.fullmatch(rf"(.*){TOOL_NAME}(.*?){KEY}(.*?){VALUE}(.*)", one, re.DOTALL)
     more = re.search(rf"{VALUE}(.*?){MORE}", two, re.DOTALL)
     if found is None or more is None or not found[3]:
@@ -132,8 +140,9 @@ def _tagged_syntax(one: str, two: str, twice: str, empty: str) -> CallSyntax | N
     end = end[: end.rfind(">") + 1] or end.rstrip()
     closing = found[4].removeprefix(end)
     return CallSyntax(
-        "tagged", _last_line(found[1]), after_name=found[2], between=found[3], next_argument=more[1], end=end,
-        empty=empty.partition(TOOL_NAME)[2].removesuffix(closing),
+        "tagged", _last_line(found[1]), after_name=open_ids(found[2], ids), between=found[3], next_argument=more[1],
+        end=end,
+        empty=open_ids(empty.partition(TOOL_NAME)[2].removesuffix(closing), ids),
     )  # fmt: skip
 
 
@@ -198,10 +207,11 @@ def head_pattern(syntax: CallSyntax, names: Collection[str]) -> re.Pattern[str]:
         return re.compile(rf'\{{\s*{next(keys)}\s*:\s*"(?P<name>{listed})"\s*,\s*{next(keys)}\s*:\s*(?=\{{)')
     begins = f"(?<={re.escape(syntax.before[-1])})" if syntax.before else ""
     if syntax.family == "named":
-        after = re.sub(r"\d+", r"\\d+", re.escape(syntax.after_name))
+        after = re.sub(r"\d+", r"\\d+", re.escape(syntax.after_name)).replace(ID, _ANY_ID)
         return re.compile(rf"{begins}(?P<name>{listed}){after}(?=\s*\{{)")
-    empty = f"|(?P<empty>{re.escape(syntax.empty)})" if syntax.empty else ""
-    return re.compile(f"{begins}(?P<name>{listed})(?:{re.escape(syntax.after_name)}{empty})")
+    after, none = (re.escape(text).replace(ID, _ANY_ID) for text in (syntax.after_name, syntax.empty))
+    empty = f"|(?P<empty>{none})" if none else ""
+    return re.compile(f"{begins}(?P<name>{listed})(?:{after}{empty})")
 
 
 def _read_named(text: str, syntax: CallSyntax, schemas: Mapping[str, Any]) -> _Found:

@@ -1,6 +1,7 @@
 """How a chat template ends an answer, found by probing it with an answer as the last turn and with a turn after it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hafs.chat.messages import Call, Conversation, Message
@@ -46,7 +47,9 @@ def find_ending(template: Template) -> AnswerEnding:
     before, _, tail = last.rpartition(_SAID)
     following = _following(template, (asked, said))
     shared = shared_start(template, tail, following) if following is not None else tail
-    text = _closed(template, shared) or (_first(template, tail) if following is not None else "")
+    text = _closed(template, shared, _openers(template, asked))
+    if not text and following is not None:
+        text = _first(template, tail)
     added = "" if text else _opened(template, tail, following)
     token = template.control_pattern.findall(text + added)[-1]
     opening = before[_alike(before, template.write((asked,), True)) :]
@@ -68,8 +71,11 @@ def find_call_ending(template: Template) -> AnswerEnding:
     result = Message(role="tool", content=_NEXT, name=call.name, call_id=call.id)
     tail = template.write((asked, said)).rpartition(_SAID)[2]
     following = template.write((asked, said, result)).rpartition(_NEXT)[0].rpartition(_SAID)[2]
-    shared = template.control_pattern.findall(shared_start(template, tail, following))
-    own, later = template.control_pattern.findall(tail), template.control_pattern.findall(following)
+    closing = _between_calls(template, asked, said)
+    found = template.control_pattern.findall
+    own, later = ([token for token in found(text) if token not in closing] for text in (tail, following))
+    shared = [token for token in found(shared_start(template, tail, following)) if token not in closing]
+    _drop_openers(shared, _openers(template, asked))
     eos = template.tokenizer.eos_token
     for tokens in (shared, [token for token in own if token in later]):
         if tokens:
@@ -112,13 +118,42 @@ def shared_start(template: Template, one: str, other: str, *, tags: bool = False
     return one[:length]
 
 
-def _closed(template: Template, shared: str) -> str:
-    """The text up to EOS, else up to the last control token; empty if other text precedes the first one."""
+def _closed(template: Template, shared: str, openers: Sequence[str]) -> str:
+    """The text up to EOS, else up to the last control token; empty if other text precedes the first one.
+
+    Control tokens at its end that open turns belong to what follows: Command R+ writes another turn after the answer.
+    """
     found = list(template.control_pattern.finditer(shared))
     if not found or shared[: found[0].start()].strip():
         return ""
-    eos = next((each for each in found if each.group() == template.tokenizer.eos_token), found[-1])
-    return shared[: eos.end()]
+    words = [each.group() for each in found]
+    _drop_openers(words, openers)
+    eos = template.tokenizer.eos_token
+    return shared[: found[words.index(eos) if eos in words else len(words) - 1].end()]
+
+
+def _drop_openers(tokens: list[str], openers: Sequence[str]) -> None:
+    """Remove tokens from the end of a list that open turns; one is left."""
+    while len(tokens) > 1 and tokens[-1] in openers:
+        tokens.pop()
+
+
+def _openers(template: Template, asked: Message) -> list[str]:
+    """The control tokens of a generation prompt, without those that close the question."""
+    prompt, question = template.write((asked,), True), template.write((asked,))
+    added = template.control_pattern.findall(prompt[_alike(prompt, question) :])
+    return added or template.control_pattern.findall(prompt.rpartition(_ASKED)[2])[1:]
+
+
+def _between_calls(template: Template, asked: Message, said: Message) -> list[str]:
+    """The control tokens between two calls of one answer, which therefore do not end it."""
+    second = replace(said.calls[0], arguments={"hafs7key": _NEXT}, id="call_hafs7more")
+    try:
+        twice = template.write((asked, replace(said, calls=(*said.calls, second))))
+    except HafsError:  # the template accepts one call per answer
+        return []
+    between = twice.rpartition(_SAID)[2].partition(_NEXT)
+    return template.control_pattern.findall(between[0]) if between[1] else []
 
 
 def _first(template: Template, text: str) -> str:

@@ -3,6 +3,7 @@
 import re
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -88,6 +89,9 @@ class Template:
             return self._in_format(with_call_ids(conversation), generation, self._format)
         except Exception as error:  # templates raise errors of many types: jinja2's, ValueError, TypeError
             roles = ", ".join(message.role for message in conversation)
+            if not conversation[0].tools and self._needs_tools():
+                raise HafsError("the chat template refuses conversations without tools",
+                                hint="use the model's other chat template, or rows with tools") from error  # fmt: skip
             hint = "reorder the roles, or choose a model whose chat template accepts them"
             raise HafsError(f"the chat template refuses a conversation of ({roles}): {error}", hint=hint) from error
 
@@ -120,6 +124,10 @@ class Template:
 
     def _shows_a_question(self) -> bool:
         return "hafs7question" in self._try_write((Message(role="user", content="hafs7question"),))
+
+    def _needs_tools(self) -> bool:
+        asked = Message(role="user", content="hafs7question")
+        return not self._try_write((asked,)) and bool(self._try_write((replace(asked, tools=(TOOL,)),)))
 
     @property
     def has_reasoning_field(self) -> bool:

@@ -10,14 +10,15 @@ from hafs.chat import Conversation, Message, learned_part
 from hafs.data.decode import UnusableRow
 from hafs.data.tool_calls import call_of, calls_of, looks_like_calls, tools_from, tools_of, written_calls
 from hafs.data.training_marks import TURN_MARKS, is_trained_on
-from hafs.data.written_tools import tools_in
+from hafs.data.written_tools import literal, results_in, tools_in
 
 ROLES = {
     "system": "system", "developer": "system",
     "user": "user", "human": "user",
     "assistant": "assistant", "gpt": "assistant", "model": "assistant", "chatgpt": "assistant", "bot": "assistant",
-    "function_call": "assistant", "tool_call": "assistant",
-    "tool": "tool", "function": "tool", "observation": "tool", "function_response": "tool", "tool_response": "tool",
+    "function_call": "assistant", "tool_call": "assistant", "caller": "assistant", "conclusion": "assistant",
+    "tool": "tool", "function": "tool", "observation": "tool", "observations": "tool",
+    "function_response": "tool", "tool_response": "tool",
     "ipython": "tool",
 }  # fmt: skip
 _CALLING = ("function_call", "tool_call")
@@ -45,26 +46,39 @@ def read_chat(value: Any, key: str, row: Mapping[str, Any], unused: list[str], *
         UnusableRow: A turn cannot be read, or the order of roles is invalid.
     """
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise UnusableRow("wrong_type", f"{key!r} is str, expected a list of turns") from None
+        value = literal(value)
     if not isinstance(value, list):
         raise UnusableRow("wrong_type", f"{key!r} is {type(value).__name__}, expected a list of turns")
     if not value:
         raise UnusableRow("empty_field", f"{key!r} is an empty list")
-    messages = [_message(turn, key, place, unused, reasoning) for place, turn in enumerate(value, 1)]
+    turns = [part for turn in value for part in _both_turns(turn)]
+    read = [_message(turn, key, place, unused, reasoning) for place, turn in enumerate(turns, 1)]
+    messages = [part for message in read for part in _each_result(message)]
     if messages[-1].role == "user" and len(messages) > 1:
         unused.append(f"{key}[-1], a question without an answer")
     tools = tools_of(row)
-    if not tools and messages[0].role == "system":
+    if messages[0].role == "system":
         listed, text = tools_in(messages[0].content)
-        if listed:
-            tools, messages = (
-                tools_from(listed, "tools"),
-                [replace(messages[0], content=text)][: bool(text)] + messages[1:],
-            )
+        if listed:  # the chat template writes the tools, so the text does not repeat them
+            tools = tools or tools_from(listed, "tools")
+            messages = [replace(messages[0], content=text)][: bool(text)] + messages[1:]
     return ordered(messages, tools)
+
+
+def _both_turns(turn: Any) -> list[Any]:
+    """A question and its answer that share one object, `{"human": ..., "assistant": ...}`, as two turns."""
+    if isinstance(turn, dict) and len(turn) == 2 and not turn.keys() & {"role", "from", "content", "value"}:
+        roles = [ROLES.get(name.lower()) for name in turn]
+        if set(roles) == {"user", "assistant"}:
+            said = dict(zip(roles, turn.values(), strict=True))
+            return [{"role": role, "content": said[role]} for role in ("user", "assistant")]
+    return [turn]
+
+
+def _each_result(message: Message) -> list[Message]:
+    if message.role != "tool" or "<tool_response>" not in message.content:
+        return [message]
+    return [replace(message, content=text) for text in results_in(message.content)]
 
 
 def _message(turn: object, key: str, place: int, unused: list[str], reasoning: bool) -> Message:
@@ -75,7 +89,7 @@ def _message(turn: object, key: str, place: int, unused: list[str], reasoning: b
     if not isinstance(name, str):
         state = "no role" if name is None else f"a role of type {type(name).__name__}"
         raise UnusableRow("missing_field" if name is None else "wrong_type", f"{where} has {state}")
-    role = ROLES.get(name := name.strip().lower())
+    role = ROLES.get(name := name.strip().lower().replace("-", "_"))
     if role is None:
         raise UnusableRow(
             "unknown_role", f"{where} has the role {name[:40]!r}, expected system, user, assistant or tool"
@@ -106,8 +120,13 @@ def with_reasoning(message: Message, said: Mapping[str, Any], *, keep: bool) -> 
     """An answer with its reasoning, from a field of its own or from tags in the content; or without it."""
     if not keep:
         return replace(message, content=_THOUGHT.sub("", message.content, count=1) or message.content)
-    thought = next((said[key] for key in REASONING if isinstance(said.get(key), str) and said[key].strip()), "")
+    thought = next((said[key] for key in REASONING if is_reasoning(said.get(key))), "")
     return replace(message, reasoning=thought.strip()) if thought else message
+
+
+def is_reasoning(value: object) -> bool:
+    """Whether a value is a thought, and not Nemotron's switch `on` or `off`."""
+    return isinstance(value, str) and value.strip().lower() not in ("", "on", "off")
 
 
 def _word(turn: Mapping[str, Any], key: str) -> str | None:

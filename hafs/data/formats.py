@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from hafs.chat import TEXT_ROLE, Conversation, Message
-from hafs.data.chat_rows import REASONING, is_empty, ordered, read_chat, shown, with_reasoning
+from hafs.data.chat_rows import REASONING, is_empty, is_reasoning, ordered, read_chat, shown, with_reasoning
 from hafs.data.decode import Reject, UnusableRow
 from hafs.data.preference_rows import read_preference, side_of
 from hafs.data.tool_calls import TOOL_KEYS, call_of, tool_keys, tools_of
 from hafs.data.training_marks import reject_unwanted, row_mark_keys
-from hafs.data.written_tools import tools_in, turns_of_chat
+from hafs.data.written_tools import literal, tools_in, turns_of_chat
 
 CHATS = {"messages": "messages", "conversations": "sharegpt", "conversation": "conversation", "dialog": "dialog",
          "dialogue": "dialogue", "chat": "chat"}  # fmt: skip
@@ -27,7 +27,7 @@ PAIRS = {
     "question": ("answer", "response", "output"),
     "query": ("response", "answers", "answer", "output"),
     "problem": ("solution", "answer", "response", "output"),
-    "input": ("output", "response", "target"),
+    "input": ("output", "response", "target", "targets"),
 }
 """Keys of questions, and the keys of answers for each; the first existing one is used."""
 _NAMES = {("instruction", "output"): "instruction", ("prompt", "completion"): "prompt_completion"}
@@ -119,10 +119,12 @@ def _with_written_tools(row: dict[str, Any]) -> dict[str, Any]:
     """The row with the tools that its system message lists as text, if it names none itself."""
     for key in _SYSTEM:
         text = row.get(key)
-        if isinstance(text, str) and not tools_of(row):
+        if isinstance(text, str):
             tools, rest = tools_in(text)
             if tools:
-                return row | {key: rest, "tools": tools}
+                return row | {key: rest} | ({} if tools_of(row) else {"tools": tools})
+            if text.startswith("SYSTEM:"):
+                row = row | {key: text.removeprefix("SYSTEM:").strip()}
     return row
 
 
@@ -130,15 +132,15 @@ def _pair(row: dict[str, Any], key: str, reasoning: bool) -> _Read:
     """A question, its answer and earlier pairs."""
     said = next((each for each in PAIRS[key] if each in row), PAIRS[key][0])
     more = [each for each in _MORE.get(key, ()) if isinstance(row.get(each), str | None) or each == "input"]
-    parts = [_string(row, key), *(_string(row, each, optional=True) for each in more)]
-    asked = "\n\n".join([parts[0], *(part for part in parts[1:] if part.strip())])
+    context = [_string(row, each, optional=True) for each in more]
+    alone = key == "instruction" and row[key] == "" and any(part.strip() for part in context)
+    asked = "\n\n".join(part for part in ("" if alone else _string(row, key), *context) if part.strip())
     turns = [Message(role="user", content=asked), _answer(row, said, reasoning)]
     history, tools = _history(row), tools_of(row)
     conversation = ordered([*history, *turns], tools) if history or tools else tuple(turns)
-    name = _NAMES.get((key, said), f"{key}/{said}")
-    return _Read(
-        name, _with_row_system(row, conversation), (key, said, *more, "history", *REASONING, *_SYSTEM, *TOOL_KEYS)
-    )
+    thoughts = [each for each in REASONING if is_reasoning(row.get(each))]
+    used = (key, said, *more, "history", *thoughts, *_SYSTEM, *TOOL_KEYS)
+    return _Read(_NAMES.get((key, said), f"{key}/{said}"), _with_row_system(row, conversation), used)
 
 
 def _answer(row: dict[str, Any], key: str, reasoning: bool) -> Message:
@@ -157,6 +159,8 @@ def _answer(row: dict[str, Any], key: str, reasoning: bool) -> Message:
 def _history(row: dict[str, Any]) -> list[Message]:
     """Earlier question-answer pairs."""
     pairs = row.get("history") or []
+    if isinstance(pairs, str):
+        pairs = literal(pairs)
     fits = isinstance(pairs, list) and all(
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) and text.strip() for text in pair)
         for pair in pairs
@@ -169,11 +173,10 @@ def _history(row: dict[str, Any]) -> list[Message]:
 
 def _with_row_system(row: dict[str, Any], conversation: Conversation) -> Conversation:
     """Add the row's own system message if the conversation has none."""
-    for key in _SYSTEM:
-        text = _string(row, key, optional=True)
-        if text.strip():
-            return _with_system(conversation, text)
-    return conversation
+    held = row.get("chat_template_kwargs")
+    texts = [_string(row, key, optional=True) for key in _SYSTEM]
+    texts.append(_string(held, "custom_instructions", optional=True) if isinstance(held, dict) else "")  # SmolTalk 2
+    return next((_with_system(conversation, text) for text in texts if text.strip()), conversation)
 
 
 def _with_system(conversation: Conversation, system: str | None) -> Conversation:

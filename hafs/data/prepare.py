@@ -23,7 +23,7 @@ from hafs.data.size import decided_options, files_of, remember
 from hafs.data.store import cached, load_array, release_memory
 
 VERSION = 5  # what decides the training data; a change makes every recorded fingerprint differ
-_LAYOUT = 4  # format of the cache; old entries are ignored after a change
+_LAYOUT = 5  # format of the cache and reading of rows; old entries are ignored after a change
 _VERSION_OF_01 = 2  # in release 0.1
 _SHOWN_TOKENS = 400  # preferred maximum length of the sample in the report
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hafs.chat import Call
 from hafs.data.decode import UnusableRow
-from hafs.data.written_tools import calls_in
+from hafs.data.written_tools import calls_in, tools_listed
 
 _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object", "list": "array"}
 
@@ -35,6 +35,9 @@ def tools_of(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         if isinstance(held, str) and '"tools"' in held:
             held = _parsed(held, key)
         value = next((held[name] for name in names if held.get(name)), None) if isinstance(held, dict) else None
+        if key == "chat_template_kwargs" and value:
+            texts = [value] if isinstance(value, str) else value
+            value = [tool for each in texts for tool in (tools_listed(each) if isinstance(each, str) else [each])]
         if value:
             return tools_from(_parsed(value, key) if isinstance(value, str) else value, key)
     return ()
@@ -43,6 +46,9 @@ def tools_of(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
 def tool_keys(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys of a row that its tools are read from."""
     inside = [key for key, _ in _INSIDE if row.get(key) and tools_of({key: row[key]})]
+    held = row.get("chat_template_kwargs")
+    if isinstance(held, dict) and held.get("custom_instructions"):
+        inside.append("chat_template_kwargs")
     return (*TOOL_KEYS, *inside)
 
 

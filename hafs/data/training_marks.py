@@ -5,8 +5,8 @@ from typing import Any
 
 from hafs.data.decode import Reject, UnusableRow
 
-TURN_MARKS = ("weight", "train", "loss")
-"""Marks of one turn: OpenAI's `weight` (0 or 1), axolotl's `train`, ms-swift's `loss`."""
+TURN_MARKS = ("weight", "train", "loss", "loss_scale")
+"""Marks of one turn: OpenAI's `weight` (0 or 1), axolotl's `train`, ms-swift's `loss` and `loss_scale`."""
 _PARTS = ("train_detail", "training_detail")  # axolotl: marks for parts of an answer
 _ROW_MARKS = ("label", "kto_tag")  # marks of a row in KTO data: TRL and ms-swift, LLaMA-Factory
 

@@ -28,6 +28,7 @@ _LISTS = (
 )
 _HINTS = ("_TOOLS>", "<tools>", "functions", "APIs:")
 _TAGS = re.compile(r"<(tool_call|TOOLCALL)>\s*(.*?)\s*</\1>", re.DOTALL)
+_RESULTS = re.compile(r"<tool_response>(.*?)</tool_response>", re.DOTALL)
 _GLAIVE = re.compile(r"<functioncall>\s*(\{.*\})\s*(?:<\|endoftext\|>)?\s*$", re.DOTALL)
 _GLAIVE_ARGUMENTS = re.compile(r"""("arguments"\s*:\s*)'(.*)'\s*\}\s*$""", re.DOTALL)
 _REACT = re.compile(r"(?:Thought:\s*(.*?)\s*)?Action:\s*(.+?)\s*\nAction Input:\s*(\{.*)", re.DOTALL)
@@ -48,13 +49,24 @@ def tools_in(system: str) -> tuple[list[Any], str]:
     if not any(hint in system for hint in _HINTS):
         return [], system
     for start, end in _LISTS:
-        if begins := start.search(system):
+        for begins in start.finditer(system):  # Hermes mentions its tags before it uses them
             tools, stop = _listed(system, begins.end())
             if tools:
                 closing = end.match(system, stop)
                 rest = system[: begins.start()] + system[closing.end() if closing else stop :]
                 return tools, rest.removeprefix("SYSTEM:").strip()
     return [], system
+
+
+def tools_listed(text: str) -> list[Any]:
+    """The tools of a text that lists them between tags or one per line, as SmolTalk 2 does; else none."""
+    found = tools_in(text)[0] or _listed(text.strip(), 0)[0]
+    return found or [each for line in text.splitlines() if isinstance(each := literal(line.strip()), dict)]
+
+
+def results_in(text: str) -> list[str]:
+    """The results of a tool message, each of which Hermes writes between tags; a text without tags is one."""
+    return [found.strip() for found in _RESULTS.findall(text)] if _RESULTS.sub("", text).strip() == "" else [text]
 
 
 def _listed(text: str, place: int) -> tuple[list[Any], int]:
@@ -91,13 +103,13 @@ def calls_in(text: str, names: Collection[str]) -> Found:
         names: The tools' names; forms without tags count only with one of these.
     """
     if found := _TAGS.findall(text):
-        values = [_value(body) for _, body in found]
+        values = [literal(body) for _, body in found]
         listed = [each for value in values for each in (value if isinstance(value, list) else [value])]
         return Found(listed, _TAGS.sub("", text).strip())
     if "<functioncall>" in text and (glaive := _GLAIVE.search(text)):
-        return Found([_value(_GLAIVE_ARGUMENTS.sub(_quoted, glaive[1]))], text[: glaive.start()].strip())
+        return Found([literal(_GLAIVE_ARGUMENTS.sub(_quoted, glaive[1]))], text[: glaive.start()].strip())
     if "Action Input:" in text and (said := _REACT.search(text)) and said[2].strip() in names:
-        arguments = _value(said[3].strip())
+        arguments = literal(said[3].strip())
         return Found([{"name": said[2].strip(), "arguments": arguments}], (said[1] or "").strip())
     if text.startswith("[") and text.rstrip().endswith("]") and "(" in text:
         calls = _python_calls(text.strip(), names)
@@ -105,12 +117,14 @@ def calls_in(text: str, names: Collection[str]) -> Found:
     return Found([], text)
 
 
-def _value(text: str) -> Any:
-    """A JSON value, or the text itself, which the caller rejects."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
+def literal(text: str) -> Any:
+    """A JSON value, else a Python literal (SmolTalk 2, ms-swift), else the text itself, which the caller rejects."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return text
 
 
 def _quoted(found: re.Match[str]) -> str:

@@ -52,7 +52,9 @@ def test_a_system_message_is_put_in_front_of_rows_without_one():
 SECOND = [{"role": "user", "content": "q2"}, {"role": "assistant", "content": "bad"}]
 
 
-@pytest.mark.parametrize("word", [{"weight": 0}, {"weight": 0.0}, {"train": False}, {"loss": False}])
+@pytest.mark.parametrize(
+    "word", [{"weight": 0}, {"weight": 0.0}, {"train": False}, {"loss": False}, {"loss_scale": 0.0}]
+)
 def test_an_answer_that_says_so_is_context(word):
     first = [CHAT[0], CHAT[1] | word, SECOND[0], SECOND[1]]
     assert [m.learned for m in parse({"messages": first}).conversation] == [True, False, True, True]
@@ -73,7 +75,8 @@ def test_an_answer_that_asks_to_be_learned_is(word):
 
 @pytest.mark.parametrize(("word", "reason"), [
     ({"weight": 0.5}, "unsupported_field"), ({"weight": "0"}, "wrong_type"), ({"train": "no"}, "wrong_type"),
-    ({"loss": -1}, "unsupported_field"), ({"train_detail": [{"begin_offset": 0}]}, "unsupported_field"),
+    ({"loss": -1}, "unsupported_field"), ({"loss_scale": 0.5}, "unsupported_field"),
+    ({"train_detail": [{"begin_offset": 0}]}, "unsupported_field"),
 ])  # fmt: skip
 def test_half_an_answer_is_refused(word, reason):
     found = parse({"messages": [CHAT[0], CHAT[1] | word]})
