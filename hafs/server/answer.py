@@ -41,16 +41,28 @@ async def respond(request: Request, council: Council, question: Asked, writer: W
             await stream.aclose()  # type: ignore[attr-defined]
             return Response(status_code=CLIENT_GONE)
         handed_over = True
-        return _Stream(
-            _events(first, stream, writer, done), media_type="text/event-stream", headers={"cache-control": "no-cache"}
-        )
+        return _Stream(first, stream, writer, done)
     finally:
         if not handed_over:
             done(None)
 
 
 class _Stream(StreamingResponse):
-    """Ends its generator as soon as the client disconnects, which cancels the requests to providers."""
+    """Closes the answer as soon as the client disconnects, which cancels the requests to providers.
+
+    Args:
+        first: The first chunk, which has arrived.
+        answer: An async generator of the others.
+        writer: Words them.
+        done: Called once, also if the client is gone before anything was sent.
+    """
+
+    def __init__(self, first: Any, answer: AsyncIterator[Any], writer: Writer, done: Done) -> None:
+        self.answer, self.done = answer, done
+        self.started = False
+        super().__init__(
+            self._events(first, writer), media_type="text/event-stream", headers={"cache-control": "no-cache"}
+        )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         sending = asyncio.ensure_future(self.stream_response(send))
@@ -65,6 +77,28 @@ class _Stream(StreamingResponse):
             with suppress(asyncio.CancelledError):
                 await gone
             await self.body_iterator.aclose()  # type: ignore[attr-defined]
+            if not self.started:  # closing a generator that has not begun runs none of it
+                await self.answer.aclose()  # type: ignore[attr-defined]
+                self.done(None)
+
+    async def _events(self, first: Any, writer: Writer) -> AsyncIterator[str]:
+        """Server-sent events of an answer whose first chunk has arrived."""
+        self.started = True
+        called, usage, metadata, end = False, None, {}, None
+        try:
+            async with aclosing(self.answer):  # type: ignore[type-var]
+                yield _sent(writer.begin())
+                async for message in _chained(first, self.answer):
+                    usage, metadata = message.usage_metadata or usage, message.response_metadata or metadata
+                    called = called or bool(message.tool_call_chunks)
+                    if text := _sent(writer.part(message)):
+                        yield text
+                end = Conclusion(usage=usage, metadata=metadata, called=called)
+                yield _sent(writer.end(end))
+        except Exception as error:
+            yield _sent(writer.broken(as_api_error(error)))
+        finally:
+            self.done(end)
 
 
 async def _whole(
@@ -80,25 +114,6 @@ async def _whole(
         )
         named = end.answered_by.encode("ascii", "replace").decode()
         return JSONResponse(writer.whole(message, end), headers={ANSWERED_BY: named} if named else None)
-    finally:
-        done(end)
-
-
-async def _events(first: Any, stream: AsyncIterator[Any], writer: Writer, done: Done) -> AsyncIterator[str]:
-    """Server-sent events of an answer whose first chunk has arrived."""
-    called, usage, metadata, end = False, None, {}, None
-    try:
-        async with aclosing(stream):  # type: ignore[type-var]
-            yield _sent(writer.begin())
-            async for message in _chained(first, stream):
-                usage, metadata = message.usage_metadata or usage, message.response_metadata or metadata
-                called = called or bool(message.tool_call_chunks)
-                if text := _sent(writer.part(message)):
-                    yield text
-            end = Conclusion(usage=usage, metadata=metadata, called=called)
-            yield _sent(writer.end(end))
-    except Exception as error:
-        yield _sent(writer.broken(as_api_error(error)))
     finally:
         done(end)
 

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from hafs.core.errors import ConfigError, InputError
+from hafs.server.app import RequestLimits, application
 from hafs.server.failures import as_api_error as answer_of
 from hafs.server.listen import bound, token_of
 
@@ -311,3 +313,30 @@ def test_a_council_that_is_loaded_learns_nothing_at_its_first_question(seat, mon
     before = encoder._loaded.cache_info().misses
     assert made.route("Why does my routine crash, and what about lda?").decided_by in ("embedding", "keyword")
     assert encoder._loaded.cache_info().misses == before
+
+
+async def test_a_client_that_is_gone_before_the_first_byte_gives_its_place_back(seat):
+    limits = RequestLimits(max_body_bytes=10_000, max_requests=1)
+    app = application(seat(), token=None, limits=limits)
+    body = json.dumps({"messages": [{"role": "user", "content": ONE}], "stream": True}).encode()
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/chat/completions", "raw_path": b"", "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1")], "scheme": "http", "server": ("127.0.0.1", 80), "http_version": "1.1",
+    }  # fmt: skip
+    for _ in range(2):  # a second request would be one too many if the first still had its place
+        requests, answering, statuses = [{"type": "http.request", "body": body}], asyncio.Event(), []
+
+        async def receive(requests=requests, answering=answering):
+            if requests:
+                return requests.pop()
+            await answering.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message, answering=answering, statuses=statuses):
+            statuses.append(message.get("status"))
+            answering.set()
+            await asyncio.Event().wait()  # as if the client read nothing
+
+        async with asyncio.timeout(10):
+            await app(dict(scope), receive, send)
+        assert statuses == [200]
