@@ -238,6 +238,7 @@ def test_a_status_tells_the_client_whether_to_ask_again(served, fault, status, c
     address = served(
         f"provider.scripted.host.faults=[{fault}]", "provider.scripted.host.repeat_faults=true",
         "policy.backoff_seconds=7", "policy.longest_backoff_seconds=7",
+        "policy.deadline_seconds=5",  # it does not wait for the end of the backoff
     )  # fmt: skip
     got = ask(address)
     assert error(got, status)["code"] == code
