@@ -7,7 +7,8 @@ from itertools import takewhile
 from typing import Any
 
 from hafs.chat import CallFrame, CallSyntax
-from hafs.chat.call_frame import ID, NUMBER
+from hafs.chat.call_frame import NUMBER
+from hafs.chat.call_parser import ID
 from hafs.chat.prompted_tools import HEAD
 from hafs.providers.prompted_tools import closed
 
