@@ -13,7 +13,7 @@ from test_registration import go, make_run
 from tiny_runs import write_rows
 
 from hafs.commands import backup, register, restore
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.errors import HafsError
 from hafs.registry.backup import remote
 from hafs.registry.registry import Registry
@@ -45,7 +45,8 @@ def lose(here):
 @rclone
 def test_a_restored_model_has_every_byte_and_record(registered, capsys):
     go(backup, "target=disk")
-    assert (registered / "disk/datasets/rows/rows.jsonl").read_bytes() == (registered / "rows.jsonl").read_bytes()
+    (kept,) = registered.glob("disk/datasets/rows/*/rows.jsonl")
+    assert kept.read_bytes() == (registered / "rows.jsonl").read_bytes()
     assert (registered / "disk/runs/hyrule-asm-v1/run.json").exists()
     assert not (registered / "disk/runs/hyrule-asm-v1/checkpoints").exists()
     before, record = digests(registered / "mine/hyrule-asm-v1"), Registry.open("mine.toml").get("hyrule-asm-v1")
@@ -54,6 +55,24 @@ def test_a_restored_model_has_every_byte_and_record(registered, capsys):
     assert digests(registered / "mine/hyrule-asm-v1") == before
     assert Registry.open("mine.toml").get("hyrule-asm-v1") == record
     assert "restored, candidate" in capsys.readouterr().out
+
+
+@rclone
+def test_later_rows_of_the_same_name_replace_none_of_an_earlier_model(registered, capsys):
+    rows = registered / "rows.jsonl"
+    first = rows.read_bytes()
+    go(backup, "target=disk")
+    rows.write_bytes(first + b'{"instruction": "more", "output": "rows"}\n')
+    second, run = rows.read_bytes(), make_run(registered, "hyrule-asm-v2", seed=2)
+    records.write_record(run / "data_report.json", {"files": {"rows.jsonl": durable.hash_file(rows)}})
+    go(register, "name=hyrule-asm-v2")
+    go(backup, "target=disk", "names=hyrule-asm-v2")
+    rows.write_bytes(b"not what either was trained on")
+    capsys.readouterr()
+    go(backup, "target=disk", "names=hyrule-asm-v2")
+    assert "rows.jsonl is gone or has changed since the training" in capsys.readouterr().out
+    kept = {path.read_bytes() for path in registered.glob("disk/datasets/rows/*/rows.jsonl")}
+    assert kept == {first, second}
 
 
 @rclone

@@ -4,7 +4,7 @@
     TARGET/models/NAME/record.toml    its record in the registry
     TARGET/mixtures/NAME/record.toml  a mixture's record; its experts are backed up with it
     TARGET/runs/NAME/...          the run it came from, without checkpoints
-    TARGET/datasets/NAME/...      the source files of its data
+    TARGET/datasets/NAME/HASH/... the source files of its data, by their content: later rows replace no earlier ones
     TARGET/registry.toml          the whole registry
 
 rclone copies incrementally, by hash. Running the command again resumes a copy. hafs verifies every copy by hash, and

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hafs.core import durable
+from hafs.core import durable, records
 from hafs.core.errors import RunError
 from hafs.registry.backup.note import RECORD, noted, place, put
 from hafs.registry.backup.remote import BackupError, Remote
@@ -11,6 +11,8 @@ from hafs.registry.registry import Entry, Mixture, Record, Registry
 from hafs.runs import finished, run_folder
 
 Say = Callable[[str], None]
+REPORT = "data_report.json"
+_HASH = 32  # characters of a content hash that name a folder
 NOT_RUNS = ("checkpoints/**", ".lock", ".*/**", "logs/**")
 
 
@@ -39,12 +41,11 @@ def backup(registry: Registry, remote: Remote, *, names: Sequence[str], delete: 
         remote.copy(str(folder / durable.MANIFEST), target)  # last: a folder without it is incomplete
         put(remote, record)
         say(f"{record.name}: {_size(folder)} verified at {target}")
-        for kind, source in _sources(record, folder):
-            where = remote.at(kind, source.name if kind == "runs" else record.dataset)
+        for source, where in _sources(remote, record, folder, say):
             if (where, source) not in done:
                 done.add((where, source))
-                _copy_source(remote, kind, source, where, delete)
-                say(f"{record.name}: its {kind.removesuffix('s')} {source.name} verified at {where}")
+                _copy_source(remote, source, where, delete)
+                say(f"{record.name}: its {'run' if source.is_dir() else 'data'} {source.name} verified at {where}")
     for mixture in (entry for entry in chosen if isinstance(entry, Mixture)):
         _refuse_other_bytes(remote, mixture)
         put(remote, mixture)
@@ -62,9 +63,9 @@ def _with_experts(registry: Registry, names: Sequence[str]) -> list[Entry]:
     return list(found.values())
 
 
-def _copy_source(remote: Remote, kind: str, source: Path, where: str, delete: bool) -> None:
-    flags = [word for each in NOT_RUNS for word in ("--exclude", each)] if kind == "runs" else []
+def _copy_source(remote: Remote, source: Path, where: str, delete: bool) -> None:
     if source.is_dir():
+        flags = [word for each in NOT_RUNS for word in ("--exclude", each)]
         remote.settle(source, where, *flags, delete=delete)
     else:
         remote.settle(source.parent, where, "--include", f"/{source.name}")
@@ -77,16 +78,33 @@ def _refuse_other_bytes(remote: Remote, entry: Entry) -> None:
         raise BackupError(fact, hint="choose another target=")
 
 
-def _sources(record: Record, folder: Path) -> list[tuple[str, Path]]:
-    """The run and the data files of a model, if they still exist."""
+def _sources(remote: Remote, record: Record, folder: Path, say: Say) -> list[tuple[Path, str]]:
+    """The run and the data files of a model, if they still exist as it was trained on them, and where they go.
+
+    A data file goes to a folder called after its content, so that later rows of the same name replace nothing.
+    """
     run = Path("outputs") / record.run
-    found = [("runs", run)] if record.run and (run / run_folder.RECORD).is_file() else []
+    there = record.run and (run / run_folder.RECORD).is_file()
+    found = [(run, remote.at("runs", run.name))] if there else []
+    for path, digest in _trained_on(folder).items():
+        if Path(path).is_file() and durable.hash_file(Path(path)) == digest:
+            found.append((Path(path), remote.at("datasets", record.dataset, digest[:_HASH])))
+        else:
+            say(f"{record.name}: {path} is gone or has changed since the training, so it is not in this backup")
+    return found
+
+
+def _trained_on(folder: Path) -> dict[str, str]:
+    """The data files of a model, with the hashes that its report recorded or, without a report, those of today."""
     try:
+        report = records.read_record(folder / REPORT, unsealed="") or {}
+        if "files" in report:
+            return dict(report["files"])
         paths = finished.read(folder).config["dataset"]["path"]
-    except (RunError, KeyError, TypeError):
-        return found
+    except (records.Damaged, RunError, KeyError, TypeError):
+        return {}
     listed = [paths] if isinstance(paths, str) else list(paths)
-    return found + [("datasets", Path(path)) for path in listed if Path(path).is_file()]
+    return {path: durable.hash_file(Path(path)) for path in listed if Path(path).is_file()}
 
 
 def _size(folder: Path) -> str:
