@@ -23,6 +23,7 @@ from hafs.core.errors import INTERRUPTED, ConfigError, Interrupted
 from hafs.core.launched import end_with_the_parent, rank, started_by_rank_zero, was_launched
 from hafs.core.malloc_tuning import restart_without_caches
 from hafs.core.signals import CONTINUES, StopNow, listening
+from hafs.core.waiting import waiting
 
 
 class Settings(TypedDict):
@@ -45,9 +46,10 @@ def train(config: DictConfig) -> float:
     """Train all unfinished stages; returns the held-out loss of the best adapter, in nats per token."""
     with listening() as stop:
         stop.obey()
-        from hafs.runs.begun import as_begun, begun_folder
-        from hafs.runs.run_folder import Run
-        from hafs.training.session import Training, chosen
+        with waiting("loading libraries"):
+            from hafs.runs.begun import as_begun, begun_folder
+            from hafs.runs.run_folder import Run
+            from hafs.training.session import Training, chosen
 
         if config.resume == "never" and was_launched() and not started_by_rank_zero():
             raise ConfigError("resume=never would give each launched process a folder of its own", hint="name=NEW")

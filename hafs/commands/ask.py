@@ -15,12 +15,14 @@ standard error and to outputs/council/. Exit codes: 0 answered, 2 user error, 69
 """
 
 import sys
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from hafs.commands.chat import with_continue
 from hafs.config import command
+from hafs.core.waiting import waiting
 from hafs.council.settings import CouncilSettings
 
 if TYPE_CHECKING:
@@ -131,9 +133,11 @@ def _session(council: "Council", config: DictConfig) -> "ChatSession":
 
 def _answer(session: "ChatSession", question: str) -> dict:
     """Print the answer while it streams; returns its receipt."""
-    written = ""
+    written, told = "", iter(session.ask(question))
+    with waiting("asking"):
+        first = next(told, "")
     try:
-        for text in session.ask(question):
+        for text in chain([first], told):
             written += text
             sys.stdout.write(text)
             sys.stdout.flush()

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from pydantic import Field
 
 from hafs.config import command
+from hafs.core.waiting import waiting
 from hafs.council.settings import CouncilSettings
 
 if TYPE_CHECKING:
@@ -73,10 +74,11 @@ def evaluate(config: DictConfig) -> None:
     if hosted := answering(config):
         return rom(config, *hosted, say)
 
-    from hafs.evaluation.choice import measuring, rules, subjects
-    from hafs.evaluation.evaluation import against_base, against_run
-    from hafs.evaluation.evaluation_page import page
-    from hafs.evaluation.evaluation_terminal import refuse, show
+    with waiting("loading libraries"):
+        from hafs.evaluation.choice import measuring, rules, subjects
+        from hafs.evaluation.evaluation import against_base, against_run
+        from hafs.evaluation.evaluation_page import page
+        from hafs.evaluation.evaluation_terminal import refuse, show
 
     how, gate, runs = measuring(config), rules(config), subjects(config)
     outcome = against_base(runs[0], how, gate, say) if len(runs) == 1 else against_run(runs[0], runs[1], how, say)

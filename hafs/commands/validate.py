@@ -42,12 +42,14 @@ def validate(config: DictConfig) -> None:
 
     from hafs.config.hydra_command import typed_overrides
     from hafs.config.next_command import run_name_for, same_data, say_next
+    from hafs.core.waiting import waiting
     from hafs.data import report_files, report_terminal
     from hafs.data.prepare import report
     from hafs.modeling.weights import cache_folder
 
     dataset, model = build(config.dataset), build(config.model)
-    found = report(dataset, model.tokenizer(), seed=config.seed, cache=cache_folder() / "datasets")
+    with waiting("reading the data"):
+        found = report(dataset, model.tokenizer(), seed=config.seed, cache=cache_folder() / "datasets")
     console = Console()
     report_terminal.show(found, console)
     for path in report_files.write(found, Path(config.out)):

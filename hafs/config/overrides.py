@@ -161,10 +161,10 @@ def _own_rows(overrides: Sequence[str]) -> list[str]:
 
 
 def _is_own_data(overrides: Sequence[str]) -> bool:
-    """Whether the rows are the user's, and the size of an epoch is not set by hand."""
+    """Whether the rows are the user's."""
     values = dict(word.lstrip("+~").split("=", 1) for word in overrides if "=" in word)
     own = Path("conf/dataset", f"{values.get('dataset', '')}.yaml").is_file() and conf_is_own()
-    return ("dataset.path" in values or own) and "stages.main.samples" not in values
+    return "dataset.path" in values or own
 
 
 def conf_is_own() -> bool:

@@ -5,8 +5,6 @@ from typing import Any
 from hafs.core.pages import render
 from hafs.data.report import DataReport
 
-_WIDTH, _HEIGHT = 720, 180  # of the histogram, in SVG units
-
 
 def page(report: DataReport) -> str:
     """The report as an HTML page without scripts or external resources."""
@@ -43,22 +41,19 @@ def _facts(report: DataReport) -> list[tuple[str, object]]:
 
 
 def _histogram(report: DataReport) -> dict[str, Any] | None:
-    """Bars in SVG units; None without samples."""
+    """Bars with their heights in percent; None without samples."""
     counts, edges = report.histogram["counts"], report.histogram["edges"]
     if not counts:
         return None
-    step, most = _WIDTH / len(counts), max(counts)
+    most = max(counts)
     bars = [
         {
-            "x": round(place * step, 1),
-            "y": round(_HEIGHT - _HEIGHT * count / most, 1),
-            "width": round(max(1, step - 1), 1),
-            "height": round(_HEIGHT * count / most, 1),
+            "height": round(100 * count / most, 1),
             "told": f"{edges[place]} to {edges[place + 1] - 1} tokens: {count:,}",
         }
         for place, count in enumerate(counts)
     ]
-    return {"bars": bars, "width": _WIDTH, "height": _HEIGHT, "first": edges[0], "last": edges[-1] - 1}
+    return {"bars": bars, "first": edges[0], "last": edges[-1] - 1}
 
 
 def _shares(report: DataReport) -> list[tuple[str, float, str]]:

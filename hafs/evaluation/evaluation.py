@@ -18,6 +18,7 @@ import numpy as np
 
 from hafs.chat import Conversation, template_fingerprint
 from hafs.core.errors import DataError
+from hafs.core.waiting import waiting
 from hafs.data.dataset import Dataset
 from hafs.data.samples import Split
 from hafs.evaluation.figures import figure, figures
@@ -168,13 +169,19 @@ def _questions(split: Split, how: Measuring, say: Say, *, dataset: Dataset) -> Q
 
 def _load(subject: Subject, say: Say) -> SwitchableModel:
     began = time.perf_counter()
-    loaded = SwitchableModel(subject)
+    with waiting(f"loading {subject.base}"):
+        loaded = SwitchableModel(subject)
     seconds = time.perf_counter() - began
     say(f"model      {subject.base} with {subject.adapter.name}, on {loaded.device} in {seconds:.1f} s")
     return loaded
 
 
 def _sheet(label: str, net, tokenizer, questions: Questions, how: Measuring, say: Say) -> Sheet:
+    with waiting(f"measuring {label}"):
+        return _measured(label, net, tokenizer, questions, how, say)
+
+
+def _measured(label: str, net, tokenizer, questions: Questions, how: Measuring, say: Say) -> Sheet:
     began = time.perf_counter()
     general = put_to(net, tokenizer, questions.general, max_new_tokens=0, concurrency=how.concurrency)
     test = put_to(net, tokenizer, questions.test, max_new_tokens=how.max_new_tokens, concurrency=how.concurrency)

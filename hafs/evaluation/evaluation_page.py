@@ -9,7 +9,6 @@ from hafs.evaluation.metrics import Said
 from hafs.evaluation.outcome import Outcome
 from hafs.runs.evaluation_record import Evaluation, Figure
 
-_WIDTH, _ROW, _LEFT = 760, 26, 250  # SVG units
 SHOWN = 200
 """Rows whose answers are on the page; all are in evaluation_rows.jsonl."""
 
@@ -44,8 +43,8 @@ def _figure(name: str, figure: Figure) -> dict[str, Any]:
     }
 
 
-def forest(figures: Mapping[str, Figure], *, one_scale: bool = False) -> dict[str, Any]:
-    """A line for each interval in SVG units, with better to the right and 0 in the middle.
+def forest(figures: Mapping[str, Figure], *, one_scale: bool = False) -> list[dict[str, Any]]:
+    """A line for each interval in percent of its width, with better to the right and 0 in the middle.
 
     Args:
         figures: By name; those without an interval or a good direction are left out.
@@ -53,24 +52,20 @@ def forest(figures: Mapping[str, Figure], *, one_scale: bool = False) -> dict[st
     """
     drawn = {name: f for name, f in figures.items() if f.low is not None and f.better != "neither"}
     widest = max(map(_reach, drawn.values()), default=1.0)
-    lines = [
-        _interval(name, figure, place * _ROW + 14, widest if one_scale else _reach(figure))
-        for place, (name, figure) in enumerate(drawn.items())
-    ]
-    return {"lines": lines, "width": _WIDTH, "height": len(lines) * _ROW + 4, "middle": (_LEFT + _WIDTH) / 2}
+    return [_interval(name, f, widest if one_scale else _reach(f)) for name, f in drawn.items()]
 
 
 def _reach(figure: Figure) -> float:
     return max(abs(figure.low or 0.0), abs(figure.high or 0.0), abs(figure.difference)) or 1.0
 
 
-def _interval(name: str, figure: Figure, top: int, reach: float) -> dict[str, Any]:
-    sign, middle = (1 if figure.better == "higher" else -1), (_LEFT + _WIDTH) / 2
-    scale = sign * (_WIDTH - _LEFT) / 2 / reach * 0.95
-    low, high, at = (
-        round(middle + scale * (value or 0.0), 1) for value in (figure.low, figure.high, figure.difference)
-    )
-    return {"name": name, "kind": judged(figure) or "open", "y": top, "low": low, "high": high, "at": at}
+def _interval(name: str, figure: Figure, reach: float) -> dict[str, Any]:
+    scale = (1 if figure.better == "higher" else -1) * 50 / reach * 0.95
+    low, high, at = (round(50 + scale * (value or 0.0), 1) for value in (figure.low, figure.high, figure.difference))
+    ends = [signed(sign * reach, figure.unit) for sign in ((-1, 1) if figure.better == "higher" else (1, -1))]
+    left, right = min(low, high), max(low, high)
+    kind = judged(figure) or "open"
+    return {"name": name, "kind": kind, "left": left, "width": round(right - left, 1), "at": at, "ends": ends}
 
 
 def row(sides: Sequence[tuple[str, Said]], note: str = "") -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """Prints an evaluation: every figure with its interval, the verdict for each rule, a few answers side by side."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from hafs.core.errors import GateRefused
+from hafs.evaluation.general import NAME as FORGETTING
 from hafs.evaluation.outcome import Outcome
 from hafs.evaluation.row_checks import RowCheck, examples
-from hafs.runs.evaluation_record import Evaluation, Figure
+from hafs.runs.evaluation_record import Evaluation, Figure, Ruling
 
 COLORS = {"better": "green", "worse": "red", "": ""}
 
@@ -143,9 +146,19 @@ def refuse(record: Evaluation) -> None:
     Raises:
         GateRefused: A rule is not met.
     """
-    failed = [ruling.words for ruling in record.verdict.rules if not ruling.passed]
+    failed = [ruling for ruling in record.verdict.rules if not ruling.passed]
     if failed:
         raise GateRefused(
-            f"the gate refuses {record.name!r}: {'; '.join(failed)}",
-            hint=f"train longer, or: hafs register name={record.name} force=true (which its record then states)",
+            f"the gate refuses {record.name!r}: {'; '.join(ruling.words for ruling in failed)}",
+            hint=f"{_advice(failed, record)}; or hafs register name={record.name} force=true, which its record states",
         )
+
+
+def _advice(failed: Sequence[Ruling], record: Evaluation) -> str:
+    """What to change before the next run, by the rules that failed."""
+    metrics = {ruling.metric for ruling in failed}
+    if any(metric in record.metrics and record.metrics[metric].unsure for metric in metrics):
+        return "add rows, or hold out more of them: dataset.test_fraction=0.3, with another name="
+    if metrics == {FORGETTING}:
+        return "train with a lower rate or fewer epochs: stage.main.lr=3e-4 stage.main.epochs=2, with another name="
+    return "train on more rows, or for more epochs: stage.main.epochs=, with another name="

@@ -23,12 +23,23 @@ LOADING = 0.5e9
 """Bytes of weights that are read and quantized per second."""
 
 
+SAVING = 0.2e9
+"""Bytes of a checkpoint per second, written and flushed to disk."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class AnswersPerStage:
-    """Answers that are generated after each stage."""
+class BetweenSteps:
+    """What a run does between steps: answers that it generates, and checkpoints."""
 
     answers: int
+    """Generated before the first stage and after each."""
     max_new_tokens: int
+    epoch_answers: int = 0
+    """Generated after each epoch but a stage's last."""
+    epoch_tokens: int = 0
+    """Longest of those."""
+    save_every: int | None = None
+    """Steps between two checkpoints; None: only at the end of each epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +50,7 @@ class Duration:
     usual: float
     worst: float
     parts: Mapping[str, float]
-    """Of the usual duration: start, training, measuring, answering."""
+    """Of the usual duration: start, training, measuring, answering, saving."""
     tokens: int
     """Trained, over all stages and epochs."""
     steps: int
@@ -83,9 +94,9 @@ def estimate(
     hardware: Hardware,
     *,
     micro_batch_tokens: int,
-    shown: AnswersPerStage,
+    between: BetweenSteps,
 ) -> Duration:
-    """How long all stages take, measuring included."""
+    """How long all stages take, with validations, answers and checkpoints."""
     rate = hardware.rate(setup.product_bytes)
     low, usual, high = hardware.efficiency
     tokens = sum(stage.drawn(load.train) * stage.epochs for stage in stages) * load.tokens
@@ -98,14 +109,16 @@ def estimate(
     unpacking = unpacking_per_token(shapes, setup, hardware, micro_batch_tokens) * tokens
     once = _moved_per_pass(shapes, setup) / hardware.bandwidth * held_out / micro_batch_tokens
     overhead = unpacking + once + steps * _update_bytes(shapes, setup) / hardware.bandwidth
-    answering = _answering(shapes, setup, hardware, shown, rounds=1 + len(stages))
+    answering = _answering(shapes, setup, hardware, between, stages)
+    saving = _saving(shapes, setup, between, stages, steps)
     start = START[setup.device] + _stored(shapes, setup) / LOADING
-    fixed = start + overhead + answering
+    fixed = start + overhead + answering + saving
     parts = {
         "start": start,
         "training": flops / rate / usual + unpacking,
         "measuring": checked / rate / usual + once,
         "answering": answering,
+        "saving": saving,
     }
     work = (flops + checked) / rate
     return Duration(
@@ -143,8 +156,18 @@ def _update_bytes(shapes: Architecture, setup: Setup) -> float:
     return trained_parameters(shapes, setup) * (16 if setup.eight_bit_optimizer else 28)
 
 
-def _answering(shapes: Architecture, setup: Setup, hardware: Hardware, shown: AnswersPerStage, *, rounds: int) -> float:
+def _answering(
+    shapes: Architecture, setup: Setup, hardware: Hardware, between: BetweenSteps, stages: "Sequence[Stage]"
+) -> float:
     """Each decoding step reads all weights once, for 16 concurrent answers."""
-    steps = math.ceil(shown.answers / 16) * shown.max_new_tokens * rounds
+    steps = math.ceil(between.answers / 16) * between.max_new_tokens * (1 + len(stages))
+    epochs = sum(stage.epochs - 1 for stage in stages)
+    steps += math.ceil(between.epoch_answers / 16) * between.epoch_tokens * epochs
     stored = shapes.linear_parameters * ((setup.bits or 8 * setup.product_bytes) / 8)
     return steps * (stored + _moved_per_pass(shapes, setup) + 2 * shapes.vocab * shapes.hidden) / hardware.bandwidth
+
+
+def _saving(shapes: Architecture, setup: Setup, between: BetweenSteps, stages: "Sequence[Stage]", steps: int) -> float:
+    """Parameters and the optimizer's moments, at the end of each epoch, every `save_every` steps, and once to try."""
+    saves = 1 + sum(stage.epochs for stage in stages) + steps // (between.save_every or steps + 1)
+    return saves * trained_parameters(shapes, setup) * (6 if setup.eight_bit_optimizer else 12) / SAVING

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hafs.modeling.hardware import GIB, Hardware
 from hafs.planning import duration, memory
 from hafs.planning.architecture import Architecture
-from hafs.planning.duration import AnswersPerStage, Duration
+from hafs.planning.duration import BetweenSteps, Duration
 from hafs.planning.memory import Constants, Setup, Term
 from hafs.planning.workload import SequenceShape, Workload, fullest_sequence, fullest_step
 
@@ -36,7 +36,7 @@ class PlanRequest:
     hardware: Hardware
     micro_batch_tokens: int | None
     """As configured; None: `max_length` on a CPU, on a GPU what fits."""
-    shown: AnswersPerStage
+    between: BetweenSteps
     precision: str
     """Which type products are computed in, and why."""
 
@@ -140,7 +140,7 @@ def make(asked: PlanRequest, constants: Constants) -> Plan:
             asked.stages,
             asked.hardware,
             micro_batch_tokens=row.tokens,
-            shown=asked.shown,
+            between=asked.between,
         ),
         constants=constants,
     )

@@ -24,7 +24,7 @@ from hafs.modeling.quantization import Quant, bitsandbytes
 from hafs.modeling.weights import Converted, cache_folder
 from hafs.planning import calibration, plan, plan_terminal
 from hafs.planning.architecture import architecture_of
-from hafs.planning.duration import AnswersPerStage
+from hafs.planning.duration import BetweenSteps
 from hafs.planning.fits import Fit, Option, nearest
 from hafs.planning.memory import Setup
 from hafs.planning.plan import PlanRequest
@@ -115,10 +115,21 @@ def asked(
         stages=stages,
         hardware=hardware,
         micro_batch_tokens=config.micro_batch_tokens,
-        shown=AnswersPerStage(
-            answers=max(config.show.measured, config.show.prompts), max_new_tokens=config.show.max_new_tokens
-        ),
+        between=_between(config),
         precision=precision,
+    )
+
+
+def _between(config: DictConfig) -> BetweenSteps:
+    """What the run does between steps."""
+    callbacks = config.get("callbacks") or {}
+    epoch = callbacks.get("generations") or {}
+    return BetweenSteps(
+        answers=max(config.show.measured, config.show.prompts),
+        max_new_tokens=config.show.max_new_tokens,
+        epoch_answers=epoch.get("prompts", 0),
+        epoch_tokens=epoch.get("max_new_tokens", 0),
+        save_every=(callbacks.get("checkpoint") or {}).get("every_steps"),
     )
 
 

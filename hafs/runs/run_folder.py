@@ -134,13 +134,18 @@ class Run:
             )
         self.event("data_changed", before=before["data"], now=data)
 
-    def record(self, config: Any, *, data: str, base: str | None = None) -> None:
+    def chosen(self) -> dict[str, Any] | None:
+        """What was chosen for the stages when the run began; None in a new run, or one of an earlier release."""
+        return (self._recorded() or {}).get("chosen")
+
+    def record(self, config: Any, *, data: str, base: str | None = None, chosen: Any = None) -> None:
         """Record the run's config and hashes.
 
         Args:
             config: The resolved config.
             data: The fingerprint of the prepared data.
             base: SHA-256 over the base's weights; None where it is unknown.
+            chosen: Epochs and rates that the size of the data chose, by stage.
 
         Raises:
             RunError: The base model changed since the run started.
@@ -148,7 +153,7 @@ class Run:
         if before := self._recorded():
             same_base(before.get("base"), base, self.folder)
         if self.writes:
-            records.write_record(self.folder / RECORD, {"config": config, "data": data, "base": base})
+            records.write_record(self.folder / RECORD, {"config": config, "data": data, "base": base, "chosen": chosen})
             failpoint("run.recorded")
 
     def _recorded(self) -> dict[str, Any] | None:

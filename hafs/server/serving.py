@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from hafs.core.errors import ConfigError
+from hafs.core.waiting import waiting
 from hafs.server.listen import bound, run, say_listening, token_of
 
 CONFIG = "HAFS_SERVE_CONFIG"
@@ -55,7 +56,8 @@ def application_of(config: DictConfig) -> Any:
         from hafs.server.answer_cache import AnswerCache
 
         council = council.model_copy(update={"cache": AnswerCache(maxsize=config.cache)})
-    council.load()  # also reports missing adapters and keys now, not at the first question
+    with waiting("loading the models"):
+        council.load()  # also reports missing adapters and keys now, not at the first question
     usage = ledger_path().with_name("usage.sqlite3")
     folder = council.receipts
     return application(

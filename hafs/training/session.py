@@ -21,6 +21,7 @@ from hafs.core import malloc_tuning
 from hafs.core.errors import ConfigError
 from hafs.core.launched import rank, was_launched
 from hafs.core.signals import StopSignals
+from hafs.core.waiting import waiting
 from hafs.data import report_files
 from hafs.data.dataset import Dataset
 from hafs.data.prepare import Prepared, prepare
@@ -41,7 +42,7 @@ from hafs.training.ranks import Ranks
 from hafs.training.result import Result
 from hafs.training.safe_logger import open_logger
 from hafs.training.shown_answers import Shown
-from hafs.training.stage import Stage, fitted, key
+from hafs.training.stage import Stage, choices, fitted, key
 from hafs.training.stage_runner import StageRunner
 from hafs.training.summary import show, summarize
 from hafs.training.trainer import lightning_refuses, refuse_unknown_name, refuse_unknown_strategy, with_our_signals
@@ -113,10 +114,11 @@ class Training:
             raise lightning_refuses(error) from error
         refuse_unknown_strategy(probe)
         self.world = probe.world_size
-        self.tokenizer = self.components.model.tokenizer()
-        self.data: Prepared = prepare(
-            self.components.dataset, self.tokenizer, seed=self.config.seed, cache=cache_folder() / "datasets"
-        )
+        with waiting("reading the data"):
+            self.tokenizer = self.components.model.tokenizer()
+            self.data: Prepared = prepare(
+                self.components.dataset, self.tokenizer, seed=self.config.seed, cache=cache_folder() / "datasets"
+            )
         fingerprints, go_on = self.data.fingerprints(self.run.folder), self.config.on_data_change == "continue"
         self.run.compare_data(self.data.fingerprint, also=fingerprints, accept_changes=go_on)
         if self.run.writes:
@@ -166,7 +168,8 @@ class Training:
         dtype, why = hardware.precision(config.precision, device)
         full = isinstance(components.adapter, Full)  # weights in float32; matrix products in the chosen type
         size = preflight.parameters_of(components.model)
-        stages, chosen_by_size = fitted(components.stages, len(self.data.splits["train"]), size)
+        configured, before = components.stages, self.run.chosen()
+        stages, chosen_by_size = fitted(configured, len(self.data.splits["train"]), size, before=before)
         components = self.components = replace(components, stages=stages)
         plan = preflight.planned(config, components, self.data, device, hardware.Choice(dtype, why))
         name = str(dtype).removeprefix("torch.")
@@ -181,7 +184,8 @@ class Training:
         keep = (config.callbacks.get("checkpoint") or {}).get("keep", 1)  # without it, one per stop
         preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
         began = time.perf_counter()
-        net = components.model.load(quant=components.quant, dtype=torch.float32 if full else dtype, device=device)
+        with waiting(f"loading {components.model.name}"):
+            net = components.model.load(quant=components.quant, dtype=torch.float32 if full else dtype, device=device)
         if costs := run_mode(net).costs:
             self.say(f"run mode   {components.model.name}: {costs}")
         base = weights_sha256(components.model)
@@ -205,7 +209,8 @@ class Training:
             stop=self.stop,
         )
         self._say_if_divided_otherwise(values)
-        self.run.record(values, data=self.data.fingerprint, base=base)
+        picked = choices(configured, stages) | (before or {})
+        self.run.record(values, data=self.data.fingerprint, base=base, chosen=picked)
         if self.logger and self.run.writes:
             self.logger.log_hyperparams(flat(values))
         trained = sum(p.numel() for p in self.module.trainable().values())

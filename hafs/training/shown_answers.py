@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hafs.core.waiting import waiting
 from hafs.data.samples import Split
 from hafs.modeling.generation import answer, prompt_of
 from hafs.training.module import FineTuningModule
@@ -31,6 +32,7 @@ def shown_answers(module: FineTuningModule, held_out: Split, shown: Shown) -> tu
     prompts = [prompt_of(held_out.conversation(i)) for i in range(count)]
     if not prompts:
         return [], 0.0
-    said = answer(module.net, module.tokenizer, prompts, max_new_tokens=shown.max_new_tokens)
+    with waiting(f"answering {len(prompts)} held-out prompts"):
+        said = answer(module.net, module.tokenizer, prompts, max_new_tokens=shown.max_new_tokens)
     module.note_answers(prompts[: shown.prompts], said)
     return [a.text for a in said[: shown.prompts]], sum(a.tokens for a in said) / len(said)

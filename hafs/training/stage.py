@@ -5,7 +5,7 @@ Everything here is a pure function of the stage and the seed, which is what lets
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -191,7 +191,11 @@ class FittedStage(StageRows):
 
 
 def fitted(
-    stages: Sequence[Stage | FittedStage], available: int, parameters: int | None
+    stages: Sequence[Stage | FittedStage],
+    available: int,
+    parameters: int | None,
+    *,
+    before: Mapping[str, Mapping[str, Any] | None] | None = None,
 ) -> tuple[list[Stage], list[str]]:
     """The stages of a run for this much data, and a line for each that was chosen or left out.
 
@@ -199,12 +203,30 @@ def fitted(
         stages: As configured.
         available: Samples in the training split.
         parameters: Of the base model; None: unknown.
+        before: What `choices` gave when the run began. It counts, whatever the data have become.
     """
+    stages, before = [_as_chosen(each, before or {}) for each in stages], before or {}
+    stages = [each for each in stages if before.get(each.name, True) is not None]
     if all(each.fit(available, parameters) is None for each in stages):  # a run of small stages alone leaves none out
         stages = [replace(each, fewest_steps=0) if isinstance(each, FittedStage) else each for each in stages]
     kept = [stage for each in stages if (stage := each.fit(available, parameters)) is not None]
     lines = [each.why(available, parameters) for each in stages if isinstance(each, FittedStage)]
     return kept, [f"chosen     {line}" for line in lines if line]
+
+
+def choices(configured: Sequence[Stage | FittedStage], kept: Sequence[Stage]) -> dict[str, dict[str, Any] | None]:
+    """By stage whose values are chosen by size: its epochs and rate, or None for one that is left out."""
+    found = {stage.name: {"epochs": stage.epochs, "lr": stage.lr} for stage in kept}
+    return {each.name: found.get(each.name) for each in configured if isinstance(each, FittedStage)}
+
+
+def _as_chosen(stage: Stage | FittedStage, before: Mapping[str, Mapping[str, Any] | None]) -> Stage | FittedStage:
+    """The stage with the values that were chosen when the run began."""
+    chosen = before.get(stage.name)
+    if not isinstance(stage, FittedStage) or chosen is None:
+        return stage
+    epochs = chosen["epochs"] if stage.epochs == "auto" else stage.epochs
+    return replace(stage, epochs=epochs, lr=chosen["lr"] if stage.lr == "auto" else stage.lr, fewest_steps=0)
 
 
 def key(*parts: object) -> int:

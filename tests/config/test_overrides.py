@@ -103,9 +103,9 @@ def test_a_folder_with_a_model_is_a_model(here):
     assert rewrite(["model=mine"]) == ["model=hub", "model.weights.repo=mine"]
 
 
-def test_own_rows_are_trained_by_their_size_unless_the_stage_is_sized_by_hand():
+def test_own_rows_are_trained_by_their_size_whatever_else_is_set():
     assert rewrite(["dataset.path=x.jsonl"], demo=True)[-1] == "experiment=own_data"
-    assert rewrite(["dataset.path=x.jsonl", "stage.main.samples=8"], demo=True)[-1] == "experiment=none"
+    assert rewrite(["dataset.path=x.jsonl", "stage.main.samples=8"], demo=True)[-1] == "experiment=own_data"
     assert "experiment=own_data" not in rewrite(["dataset.path=x.jsonl", "experiment=none"], demo=True)
 
 

@@ -150,6 +150,7 @@ def test_the_gate_refuses_planted_cases_and_names_the_rule(at, name, rule):
     with pytest.raises(GateRefused, match=rule) as refusal:
         evaluated(f"name={name}", "max_new_tokens=0", *(["general=known.jsonl"] if name == "forgetful" else []))
     assert refusal.value.exit_code == 4
+    assert ("lower rate" if name == "forgetful" else "more rows") in str(refusal.value.hint)
     failed = [ruling for ruling in record(name).verdict.rules if not ruling.passed]
     assert rule in {ruling.metric for ruling in failed}
     assert all(ruling.low <= ruling.figure <= ruling.high for ruling in failed)
@@ -171,8 +172,9 @@ def test_five_rows_are_too_few_to_say_and_a_certain_gate_refuses_them(at, capsys
     assert "too few to say on perplexity, bits_per_byte, token_accuracy" in told, told
     assert "(5 rows of 5 prompts, at least 30 of 5 needed)" in told, told
     assert "significantly" not in told or "on forgetting;" in told, told  # it has 32 rows of its own
-    with pytest.raises(GateRefused, match=r"perplexity: .* \(too few to say: 5 rows of 5 prompts"):
+    with pytest.raises(GateRefused, match=r"perplexity: .* \(too few to say: 5 rows of 5 prompts") as refusal:
         evaluated("name=good", "max_new_tokens=0", "rows=5", "gate.certain=true", "gate.forgetting=null")
+    assert "dataset.test_fraction=" in str(refusal.value.hint)
 
 
 def test_two_runs_are_compared_without_touching_the_record(at, capsys):

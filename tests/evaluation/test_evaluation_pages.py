@@ -69,10 +69,11 @@ def test_a_page_escapes_every_text_and_loads_nothing(page, least):
 
 def test_better_and_worse_are_drawn_on_their_own_side_of_the_middle():
     text = evaluation_page.page(evaluated())
-    lines = re.findall(r'<line class="(better|worse)" stroke-width="3" x1="([\d.]+)" x2="([\d.]+)"', text)
-    middle = float(re.search(r'<line x1="([\d.]+)"', text).group(1))
+    lines = re.findall(r'class="track (better|worse)"><i style="left:([\d.]+)%;width:([\d.]+)%', text)
     assert [kind for kind, *_ in lines] == ["better", "worse"]
-    assert float(lines[0][1]) > middle > float(lines[1][2])
+    (_, better, _), (_, worse, width) = lines
+    assert float(better) > 50 > float(worse) + float(width)
+    assert re.findall(r"class=end>([^<]+)<", text) == ["-30.0", "+30.0", "-30.0", "+30.0"]  # each says its scale
 
 
 def test_the_page_shows_the_first_rows_and_counts_the_others(monkeypatch):

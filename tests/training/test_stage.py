@@ -1,7 +1,7 @@
 import pytest
 
 from hafs.config import build, compose
-from hafs.training.stage import Stage, fitted, learning_rate, order
+from hafs.training.stage import Stage, choices, fitted, learning_rate, order
 
 
 def stage(**fields):
@@ -86,6 +86,18 @@ def test_a_value_that_is_set_is_kept_and_a_sequence_never_becomes_empty():
     (warmup,), said = fitted(own_data()[:1], 50, None)
     assert warmup.name == "warmup"
     assert "left out" not in "".join(said)
+
+
+def test_what_was_chosen_when_a_run_began_counts_whatever_the_data_become():
+    configured = own_data()
+    kept, _ = fitted(configured, 50, 135_000_000)
+    began = choices(configured, kept)
+    assert began == {"warmup": None, "main": {"epochs": 9, "lr": 1e-3}, "cooldown": None}
+    again, told = fitted(configured, 400, 14_000_000_000, before=began)
+    assert [(s.name, s.epochs, s.lr) for s in again] == [("main", 9, 1e-3)]
+    assert told == []
+    shorter, _ = fitted(configured, 10, 135_000_000, before=began | {"warmup": {"epochs": 1, "lr": 2e-4}})
+    assert [s.name for s in shorter] == ["warmup", "main"]
 
 
 def test_a_stage_says_what_it_trains_on_before_its_epochs_are_chosen():

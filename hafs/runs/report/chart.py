@@ -1,4 +1,7 @@
-"""Where the marks of a figure lie on the page, in SVG units; `templates/chart.html.j2` draws them."""
+"""Where the marks of a figure lie, in thousandths of its width and height; `templates/chart.html.j2` draws them.
+
+The drawing stretches to the width of the page, and the text keeps its size: labels are text beside it.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +13,9 @@ from hafs.runs.history.figures import RunFigure, Series
 
 RUNS = 8
 """Number of run colors in the page's style."""
+FEW = 20
+"""A line of fewer points also shows them: the eye would take it for as many as it has pixels."""
+_SIZE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +30,13 @@ class GridLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """Text at an axis."""
+    """Text at an axis, or at the border of a stage."""
 
-    x: float
-    y: float
+    kind: str
+    """`down` at the left axis, `across` at the lower one, `last` at its right end, or `stage`."""
+    at: float
+    """Percent of the height, or of the width."""
     text: str
-    anchor: str = "start"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +65,10 @@ class Chart:
     warning: str
     absent: str
     """Shown instead of the drawing; empty if there is something to draw."""
-    width: int
     height: int
+    """In pixels; the width is the page's."""
+    margin: int = 0
+    """Characters of the longest label at the left."""
     lines: Sequence[GridLine] = ()
     labels: Sequence[Label] = ()
     marks: Sequence[Mark] = ()
@@ -67,65 +76,64 @@ class Chart:
     """Role and label of each named series, if there are several."""
 
 
-def chart(figure: RunFigure, width: int, height: int) -> Chart:
+def chart(figure: RunFigure, height: int) -> Chart:
     """Lay a figure out.
 
     Args:
         figure: What to draw.
-        width: In SVG units, as `height`.
-        height: Of the drawing, without heading and legend.
+        height: Of the drawing in pixels, without heading and legend.
     """
     named = [(_role(series), series.label) for series in figure.series if series.label and len(series.x)]
-    drawing = {} if figure.empty else _drawing(figure, width, height)
+    drawing = {} if figure.empty else _drawing(figure, height)
     return Chart(
         name=figure.name, title=figure.title, now=figure.now, warning=figure.warning,
-        absent=figure.absent if figure.empty else "", width=width, height=height,
+        absent=figure.absent if figure.empty else "", height=height,
         legend=named if len(named) > 1 else (), **drawing,
     )  # fmt: skip
 
 
-def _drawing(figure: RunFigure, width: int, height: int) -> dict:
+def _drawing(figure: RunFigure, height: int) -> dict:
     y_low, y_high = figure.y_bounds()
     values = ticks(y_low, y_high, max(3, height // 45))
-    left = 12 + 6.6 * max((len(figure.say(value)) for value in values), default=1)
-    room = _Room(left=left, right=width - 8.0, top=8.0, bottom=height - 22.0, x=figure.x_bounds(), y=(y_low, y_high))
+    room = _Room(x=figure.x_bounds(), y=(y_low, y_high))
     lines, labels = _axes(figure, room, values)
     return {
         "lines": lines,
         "labels": labels,
         "marks": [mark for series in figure.series for mark in _marks(series, figure, room)],
+        "margin": 1 + max((len(figure.say(value)) for value in values), default=1),
     }
 
 
 class _Room:
-    """Maps values to SVG units."""
+    """Maps values to thousandths of the drawing."""
 
-    def __init__(self, *, left: float, right: float, top: float, bottom: float, x: Sequence[float], y: Sequence[float]):
-        self.left, self.right, self.top, self.bottom, self.x, self.y = left, right, top, bottom, x, y
+    def __init__(self, *, x: Sequence[float], y: Sequence[float]):
+        self.x, self.y = x, y
 
     def across(self, values: np.ndarray) -> np.ndarray:
-        return self.left + (values - self.x[0]) / (self.x[1] - self.x[0] or 1) * (self.right - self.left)
+        return (values - self.x[0]) / (self.x[1] - self.x[0] or 1) * _SIZE
 
     def down(self, values: np.ndarray) -> np.ndarray:
         share = (values - self.y[0]) / (self.y[1] - self.y[0] or 1)
-        return self.bottom - np.clip(share, 0, 1) * (self.bottom - self.top)
+        return _SIZE * (1 - np.clip(share, 0, 1))
 
 
 def _axes(figure: RunFigure, room: _Room, values: Sequence[float]) -> tuple[list[GridLine], list[Label]]:
     lines, labels = [], []
     for value in values:
         y = float(room.down(np.array(value)))
-        lines.append(GridLine(kind="grid", path=f"M{room.left:.1f} {y:.1f}H{room.right:.1f}"))
-        labels.append(Label(x=_tenth(room.left - 6), y=_tenth(y + 4), text=figure.say(value), anchor="end"))
+        lines.append(GridLine(kind="grid", path=f"M0 {y:.1f}H{_SIZE}"))
+        labels.append(Label(kind="down", at=_tenth(y / 10), text=figure.say(value)))
     for step in ticks(room.x[0], room.x[1], 6):
         if step == round(step):
             x = float(room.across(np.array(step)))
-            anchor = "end" if x > room.right - 20 else "middle"
-            labels.append(Label(x=_tenth(x), y=_tenth(room.bottom + 16), text=f"{step:,.0f}", anchor=anchor))
+            kind = "last" if x > 0.97 * _SIZE else "across"
+            labels.append(Label(kind=kind, at=_tenth(x / 10), text=f"{step:,.0f}"))
     for step, name in figure.borders:
         x = float(room.across(np.array(step)))
-        lines.append(GridLine(kind="border", path=f"M{x:.1f} {room.top}V{room.bottom:.1f}"))
-        labels.append(Label(x=_tenth(x + 4), y=_tenth(room.top + 9), text=name))
+        lines.append(GridLine(kind="border", path=f"M{x:.1f} 0V{_SIZE}"))
+        labels.append(Label(kind="stage", at=_tenth(x / 10), text=name))
     return lines, labels
 
 
@@ -140,7 +148,7 @@ def _marks(series: Series, figure: RunFigure, room: _Room) -> Iterator[Mark]:
     y = room.down(series.y)
     if len(x) > 1 and (series.label or not series.points):
         yield Mark(shape="line", role=role, points=" ".join(_points(x, y)))
-    if series.points or len(x) == 1:
+    if series.points or len(x) < FEW:
         for place, (across, down) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
             told = f"step {series.x[place]:,.0f}: {figure.say(float(series.y[place]))}"
             yield Mark(shape="point", role=role, x=_tenth(across), y=_tenth(down), told=told)

@@ -39,7 +39,7 @@ def body_facts(histories: Sequence[RunHistory]) -> dict[str, Any]:
     if len(histories) == 1:
         return run_facts(histories[0])
     return {
-        "comparison": chart(compared(histories, BUCKETS), 1000, 360),
+        "comparison": chart(compared(histories, BUCKETS), 330),
         "runs": [{"name": run.name, "status": run.status(), "cells": _compared_cells(run)} for run in histories],
     }
 
@@ -91,7 +91,7 @@ def _charts(run: RunHistory) -> tuple[Chart, list[Chart]]:
     drawn = figures(run, BUCKETS)
     names = [*_SMALL, *(name for name in drawn if name.startswith("machine/"))]
     shown = [name for name in names if not (drawn[name].empty and name.endswith("_percent"))]
-    return chart(drawn["train/loss"], 1000, 320), [chart(drawn[name], 480, 170) for name in shown]
+    return chart(drawn["train/loss"], 290), [chart(drawn[name], 140) for name in shown]
 
 
 def _stage(name: str, event: Mapping[str, Any]) -> dict[str, Any]:
