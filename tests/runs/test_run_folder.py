@@ -94,3 +94,12 @@ def test_a_mistyped_path_is_not_an_interruption_survived():
     full_disk = [*worked, {"event": "ended", "exit_code": 2, "time": 4.0}]
     assert survival([*typo * 3, *worked, {"event": "finished"}]).interruptions == 0
     assert survival([*full_disk, *worked, {"event": "finished"}]).interruptions == 1
+
+
+def test_what_the_size_of_the_data_chose_is_in_the_record(here):
+    chosen = {"warmup": None, "main": {"epochs": 9, "lr": 1e-3}}
+    with Run(here / "run") as run:
+        assert run.chosen() is None
+        run.record({}, data="x", chosen=chosen)
+    with Run(here / "run") as again:
+        assert again.chosen() == chosen

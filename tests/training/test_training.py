@@ -156,17 +156,6 @@ def test_changed_data_is_refused_with_both_hashes(rows):
     assert json.loads((rows / "outputs/run/run.json").read_text())["data"] == before
 
 
-def test_epochs_that_the_size_chose_stay_when_the_data_grow(rows):
-    words = ("experiment=own_data", "stage=main", "callbacks.checkpoint.every_steps=1", "stage.main.samples=null")
-    run(*words, "stage.main.batch_size=24", "stage.main.epochs=auto", "stage.main.lr=auto")
-    shutil.rmtree(rows / "outputs/run/stages/01-main")
-    write_rows(rows / "rows.jsonl", count=200)
-    run(*words, "stage.main.batch_size=24", "stage.main.epochs=auto", "stage.main.lr=auto", "on_data_change=continue")
-    before, now = (event["stages"][0] for event in events(rows / "outputs/run", "planned"))
-    assert now["samples"] > 4 * before["samples"]
-    assert (now["epochs"], now["lr"]) == (before["epochs"], before["lr"])
-
-
 def test_a_second_process_on_one_run_folder_is_refused(rows):
     with Run(rows / "outputs/run"), pytest.raises(RunError, match="another process"):
         run()
