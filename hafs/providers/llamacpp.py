@@ -10,13 +10,13 @@ from pydantic import Field
 
 from hafs.config.extras import how_to_install
 from hafs.core.errors import ConfigError
-from hafs.providers.provider import Health, Host
+from hafs.providers.in_process_host import InProcessHost
 
 Positive = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlamaCpp(Host):
+class LlamaCpp(InProcessHost):
     """Models of `conf/model/`, written as GGUF once and served from this process."""
 
     kind: Literal["bf16", "f16", "f32"]
@@ -34,24 +34,9 @@ class LlamaCpp(Host):
         return "~llamacpp"
 
     @property
-    def local(self) -> bool:
-        """Always true."""
-        return True
-
-    @property
-    def in_process(self) -> bool:
-        """Its bases are loaded by this process."""
-        return True
-
-    @property
     def packages(self) -> tuple[str, ...]:
         """The server, and what writes its GGUF files."""
         return ("xllamacpp", "transformers", "gguf")
-
-    @property
-    def carries_adapters(self) -> bool:
-        """Always: each request names its own."""
-        return True
 
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
         """A chat model whose server starts with the first request.
@@ -69,11 +54,3 @@ class LlamaCpp(Host):
         known_model(model)
         folder = adapter_folder(adapter) if adapter else None
         return LlamaChat(host=self, model=model, context=context, adapter=folder, parameters=params)
-
-    def health(self) -> Health:
-        """Whether the server's package is installed, and the models that it can serve."""
-        from hafs.config.tree import options
-
-        if package := self.missing_package():
-            return Health(key="not needed", reachable=False, said=f"{package} is not installed")
-        return Health(key="not needed", reachable=True, models=tuple(options("model")))

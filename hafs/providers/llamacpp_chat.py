@@ -12,13 +12,10 @@ from typing import Any
 from langchain_core.language_models import LangSmithParams
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 
 from hafs.chat import end_tokens
 from hafs.chat.template import control_tokens
-from hafs.providers.bridge import Bridged
 from hafs.providers.classify import before_sending
 from hafs.providers.llamacpp_server import RunningServer, Servers, servers
 from hafs.providers.local_names import known_model
@@ -27,14 +24,14 @@ from hafs.providers.plain_messages import text_of
 from hafs.providers.prompted_tools import ToolCallParser, knows_tools, prompted, schema_of, system_first
 from hafs.providers.provider_error import ProviderError
 from hafs.providers.queue_wait import announced_wait
-from hafs.providers.structured import Method, structured
+from hafs.providers.structured import ConstrainedChat
 from hafs.providers.tracing import Callbacks
 
 _JOINER = "\u2060"
 """An invisible character that breaks up control tokens in user text, which the server would parse as real ones."""
 
 
-class LlamaChat(Bridged):
+class LlamaChat(ConstrainedChat):
     """Answers with the host's server and one adapter; the server starts with the first request."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
@@ -168,20 +165,6 @@ class LlamaChat(Bridged):
                 messages, params, parser = asked._adapted(messages, params)
             answer = (await client.answer(messages, stop, params)).generations[0]
         return ChatResult(generations=[asked._named(parser.whole(answer) if parser else answer)])
-
-    def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
-        """Bind tools in OpenAI's format; without tool support in the chat template (SmolLM2) they are prompted."""
-        if tool_choice is not None:
-            kwargs["tool_choice"] = tool_choice
-        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
-
-    def with_structured_output(
-        self, schema: Any, *, method: Method = "json_schema", include_raw: bool = False, **kwargs: Any
-    ) -> Runnable[Any, Any]:
-        """Answers as objects of a schema, enforced by the server's grammar; see `structured`."""
-        if method == "function_calling":
-            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
-        return structured(self, schema, method=method, include_raw=include_raw)
 
     def _named(self, generation: Any) -> Any:
         if generation.generation_info and generation.generation_info.get("finish_reason"):

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from hafs.providers.in_process_host import InProcessHost
 from hafs.providers.local_names import adapter_folder, known_model, missing_weights
-from hafs.providers.provider import Health, Host
 
 Positive = Annotated[int, Field(gt=0)]
 _ENGINES: dict[tuple[Any, ...], Any] = {}
@@ -19,7 +19,7 @@ _LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Local(Host):
+class Local(InProcessHost):
     """Models of `conf/model/`, loaded into this process on the first request."""
 
     quant: str
@@ -41,24 +41,9 @@ class Local(Host):
         return "~local"
 
     @property
-    def local(self) -> bool:
-        """Always true."""
-        return True
-
-    @property
-    def in_process(self) -> bool:
-        """Its bases are loaded by this process."""
-        return True
-
-    @property
     def packages(self) -> tuple[str, ...]:
         """What loads a base and its adapters."""
         return ("torch", "transformers", "peft", "bitsandbytes")
-
-    @property
-    def carries_adapters(self) -> bool:
-        """Always: each request names its own."""
-        return True
 
     def chat(self, model: str, *, context: int, adapter: str | None, **params: Any) -> Any:
         """A chat model over a base; nothing is loaded yet.
@@ -76,14 +61,6 @@ class Local(Host):
         """Load the bases; adapters are loaded by the requests that name them."""
         for model in models:
             self.engine(model).call(lambda *_: None).result()
-
-    def health(self) -> Health:
-        """The models that it can load."""
-        from hafs.config.tree import options
-
-        if package := self.missing_package():
-            return Health(key="not needed", reachable=False, said=f"{package} is not installed")
-        return Health(key="not needed", reachable=True, models=tuple(options("model")))
 
     def missing_weights(self, models: Sequence[str]) -> str:
         """The first package with weights that is not installed."""

@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from langchain_core.language_models import LangSmithParams
-from langchain_core.language_models.base import LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, run_in_executor
-from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.runnables import run_in_executor
 from pydantic import ConfigDict, Field
 
 from hafs.chat import end_tokens, render
 from hafs.core.errors import HafsError
 from hafs.modeling.generation import Sampling
 from hafs.modeling.generation.scoring import log_likelihoods, probabilities
-from hafs.providers.bridge import Bridged
 from hafs.providers.classify import before_sending
 from hafs.providers.engine import Engine
 from hafs.providers.job import Delta, Job
@@ -31,11 +28,11 @@ from hafs.providers.local_tools import AnswerRequest, answer_request
 from hafs.providers.plain_messages import conversation_of
 from hafs.providers.provider_error import ProviderError
 from hafs.providers.queue_wait import announced_wait
-from hafs.providers.structured import Method, structured
+from hafs.providers.structured import ConstrainedChat
 from hafs.providers.tracing import Callbacks
 
 
-class LocalChat(Bridged):
+class LocalChat(ConstrainedChat):
     """Answers with the host's base and one adapter, batched with other requests.
 
     The last chunk or the message has `finish_reason` and `usage_metadata`.
@@ -151,21 +148,6 @@ class LocalChat(Bridged):
         message = asked.message(cast("AIMessageChunk", reduce(add, (chunk.message for _, chunk in told))))
         message.usage_metadata, message.response_metadata = ended.usage_metadata, dict(info)
         return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
-
-    def bind_tools(
-        self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Tools in any of LangChain's forms; `tool_choice` in OpenAI's."""
-        formed = [convert_to_openai_tool(tool) for tool in tools]
-        return cast("Any", self.bind(tools=formed, **({"tool_choice": tool_choice} if tool_choice else {}), **kwargs))
-
-    def with_structured_output(
-        self, schema: Any, *, method: Method = "json_schema", include_raw: bool = False, **kwargs: Any
-    ) -> Runnable[Any, Any]:
-        """Answers as objects of a schema, enforced by a grammar; see `structured`."""
-        if method == "function_calling":
-            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
-        return structured(self, schema, method=method, include_raw=include_raw)
 
     def _request(self, messages: Sequence[BaseMessage], params: Mapping[str, Any]) -> AnswerRequest:
         try:

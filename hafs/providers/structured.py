@@ -1,6 +1,6 @@
-"""Structured output by `response_format`."""
+"""Structured output by `response_format`, and chat models that constrain their answers by a grammar."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -8,9 +8,10 @@ from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
-from langchain_core.utils.function_calling import convert_to_json_schema
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from hafs.providers.bridge import Bridged
 from hafs.providers.prompted_tools import closed
 from hafs.providers.reply import finish_of
 
@@ -62,3 +63,21 @@ def structured(
     parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
     failed = RunnablePassthrough.assign(parsed=lambda _: None)
     return RunnableMap(raw=answering) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+
+
+class ConstrainedChat(Bridged):
+    """A chat model on this machine: a grammar holds its answers to the tools and to the schema of a request."""
+
+    def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
+        """Bind tools in any of LangChain's forms; `tool_choice` in OpenAI's."""
+        if tool_choice is not None:
+            kwargs["tool_choice"] = tool_choice
+        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
+
+    def with_structured_output(
+        self, schema: Any, *, method: Method = "json_schema", include_raw: bool = False, **kwargs: Any
+    ) -> Runnable[Any, Any]:
+        """Answers as objects of a schema; see `structured`."""
+        if method == "function_calling":
+            return super().with_structured_output(schema, include_raw=include_raw, **kwargs)
+        return structured(self, schema, method=method, include_raw=include_raw)

@@ -1,7 +1,8 @@
 from contextlib import ExitStack
 
 import pytest
-from openai_host import Host, listening
+from loopback_server import listening
+from openai_host import Host
 
 from hafs.council.assembly import council
 from hafs.server.app import RequestLimits, application

@@ -1,13 +1,7 @@
 """A host with OpenAI's chat completions on loopback: calls tools, thinks and fills schemas, as a good model would."""
 
-import asyncio
 import json
-import socket
-import threading
-import time
-from contextlib import contextmanager
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
@@ -76,18 +70,3 @@ class Host:
             yield f"data: {json.dumps(end)}\n\ndata: {json.dumps({'choices': [], 'usage': USAGE})}\n\ndata: [DONE]\n\n"
 
         return StreamingResponse(events(), media_type="text/event-stream")
-
-
-@contextmanager
-def listening(app):
-    """The address of an ASGI application on loopback."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[taken])), daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(10)

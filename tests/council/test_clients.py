@@ -5,7 +5,7 @@ import json
 import httpx
 import openai
 import pytest
-from openai_host import listening
+from loopback_server import listening
 
 from hafs.council.assembly import council
 from hafs.server.app import RequestLimits, application

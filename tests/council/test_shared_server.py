@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from openai_host import listening
+from loopback_server import listening
 
 from hafs.core.errors import ConfigError
 from hafs.council.receipt_folder import tidy

@@ -1,20 +1,15 @@
 """Every fault of a server over HTTP once more, through `hafs serve`: its clients get a complete answer."""
 
-import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
-import time
-from contextlib import contextmanager
 
 import httpx
 import pytest
-import uvicorn
 from chains import POLICY, remote
 from fault_server import ANSWER, FAULTS
+from loopback_server import listening
 
 from hafs.council.assembly import council
 from hafs.providers.policy import Policy
@@ -25,23 +20,10 @@ TIMED = {"hang", "slow_first_token", "drip"}
 PATIENT = {"deadline_seconds": 20.0, "attempt_seconds": 5.0, "first_token_seconds": 5.0, "idle_seconds": 5.0}
 
 
-@contextmanager
 def serving(chosen):
-    """An address where a council answers."""
+    """An address where a council answers, as a context manager."""
     limits = RequestLimits(max_body_bytes=10_000, max_requests=8)
-    server = uvicorn.Server(
-        uvicorn.Config(application(chosen, token=None, limits=limits), port=0, log_level="critical")
-    )
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-    listening.close()
+    return listening(application(chosen, token=None, limits=limits))
 
 
 def answer(address, *, stream):
