@@ -200,7 +200,7 @@ def how_trl_ran(spec: dict[str, Any], micro: int, runs: dict[str, list[Measured]
         f"TRL runs in bf16 without gradient checkpointing and with its defaults otherwise: {micro} x {BATCH // micro} "
         f"samples a step; packed (best fit, {spec['row_tokens']} tokens) {rows} x 1 row, which is {average:.1f} "
         f"samples a step and so more steps; packed evenly, {even} x 1 rows of {capacity} tokens, chosen so that "
-        "a step holds 8 samples like everybody's."
+        "a step holds 8 samples like those of the others."
     )
 
 

@@ -22,7 +22,17 @@ PLAIN = {
     r"\bnumbers that are none\b": "contains NaN or infinity",
     r"\bin clear to\b": "plain HTTP",
     r"\b(tokens|answers|threads|steps|requests|rows) at once\b": "concurrently, or immediately",
-    r"\b(begins?|made|train|starts?) anew\b": "again",
+    r"\banew\b": "again",
+    r"\b(nobody|everybody)('s)?\b": "no request, every user, ...",
+    r"\bon (their|its) way\b": "in flight",
+    r"\bin the making\b": "being generated",
+    r"\bat rest\b": "set for inference, idle",
+    r"\bmore than words\b": "a text search",
+    r"\b(the|a) (whole way|story)\b": "name the steps, history",
+    r"\btold apart\b": "distinguished",
+    r"\bones? own\b|\bone's own\b": "the user's own",
+    r"\b(flops|tokens|bytes|seconds|nats|bits|ms) a (layer|pass|weight|line|question)\b": "per layer",
+    r"\bdisk(s)? (that )?refuses?\b": "cannot write",
 }
 """What reads oddly to an engineer of this field, as a pattern, and what to write."""
 
@@ -128,6 +138,18 @@ def test_what_people_read_is_plain_english(pattern, instead):
         if re.search(pattern, line, re.IGNORECASE) and not re.match(r"keywords|examples|  - ", line)
     ]
     assert not found, f"write {instead!r}:\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(("pattern", "instead"), PLAIN.items())
+def test_names_of_tests_are_plain_english(pattern, instead):
+    names = (
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    )
+    found = [name for name in names if re.search(pattern, name.replace("_", " "))]
+    assert not found, f"write {instead!r}: {found}"
 
 
 def test_every_option_begins_with_a_line_that_says_what_it_is():

@@ -5,7 +5,7 @@
 * `stage.main.lr=` is an alias of `stages.main.lr=`, where the composed stages are; the same holds for `provider.NAME.`
   and `expert.NAME.`. Each file of these groups names its place: `# @package stages.main`.
 * Choosing a model or a dataset switches the demo off: `experiment=sample` sets sizes for the shipped sample on a small
-  CPU, so it applies to another model or dataset only if it is given explicitly. Rows of one's own are trained with
+  CPU, so it applies to another model or dataset only if it is given explicitly. The user's own rows are trained with
   `experiment=own_data`, which chooses epochs and rates by size.
 * `dataset.path=x.jsonl` alone means `dataset=jsonl`; `model=owner/name`, or a folder with a model, means `model=hub`.
 * Prose may contain commas and colons: `specialization=bread: water, salt`.
@@ -41,7 +41,7 @@ PATHS = ("path", "rows", "to", "adapter", "repo", "folder")
 """Keys that hold a path: its value may contain what Hydra's grammar does not accept, such as `=`, `(` or an umlaut."""
 DEMO = "sample"
 OWN_DATA = "own_data"
-"""The experiment for rows of one's own."""
+"""The experiment for the user's own rows."""
 DEMO_COMMANDS = ("train", "plan")
 """Commands that run the demo by default."""
 LEAVES_THE_DEMO = ("model", "dataset")

@@ -6,7 +6,7 @@ becomes whole, and glibc does not find it when the next one of its size is asked
 on a CPU peaks at a fifth less, about the same each time, and as fast (docs/explanation/log.md, 2026-11-29).
 
 What is cut off behind a tensor is a block of 48 bytes, and glibc gives it to the next request for so few: to a part of
-the autograd graph as a rule. With checkpointing the tensors of a layer go and its graph stays, so the memory of the
+the autograd graph in most cases. With checkpointing the tensors of a layer go and its graph stays, so the memory of the
 layer remains in pieces that the next layer's tensors do not fit into. Free blocks of just that size, laid out
 elsewhere, are what glibc looks at first.
 """

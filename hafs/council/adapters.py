@@ -33,7 +33,7 @@ def folder_of(adapter: str, who: str, without: str) -> Path:
 
     Args:
         adapter: A folder, or a name of the registry.
-        who: Wants it, for the error.
+        who: Needs it, for the error.
         without: How to do without it, for the error's hint.
 
     Raises:
@@ -48,7 +48,7 @@ def folder_of(adapter: str, who: str, without: str) -> Path:
         return production(adapter)
     except HafsError as error:
         raise ConfigError(
-            f"{who} wants the adapter {adapter!r}: {error.fact}", hint="; ".join(filter(None, [error.hint, without]))
+            f"{who} needs the adapter {adapter!r}: {error.fact}", hint="; ".join(filter(None, [error.hint, without]))
         ) from error
 
 
@@ -56,7 +56,7 @@ def refuse_another_base(who: str, folder: Path, model: str, *, hint: str) -> Non
     """Compare the base model of the run that trained an adapter with the model that would load it.
 
     Args:
-        who: Wants it, for the error.
+        who: Needs it, for the error.
         folder: Of the adapter.
         model: The provider's.
         hint: With `{theirs}` for the model that the adapter was made for.

@@ -65,7 +65,7 @@ class Split(torch.utils.data.Dataset[Sample]):
     Attributes:
         lengths: int32[N], tokens of each sample.
         supervised: int32[N], supervised tokens of each sample.
-        rejected_lengths: int32[N], tokens of the worse answer and its prompt; 0 for rows that are no pair.
+        rejected_lengths: int32[N], tokens of the worse answer and its prompt; 0 for other rows.
         ids: 16 hex digits for each sample: a hash of its content.
     """
 

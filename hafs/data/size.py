@@ -43,7 +43,7 @@ class Size(NamedTuple):
     source: str
     """Where the numbers come from, for display."""
     rejected: np.ndarray
-    """Tokens of the worse answer and its prompt, per sample; 0 for rows that are no pair."""
+    """Tokens of the worse answer and its prompt, per sample; 0 for other rows."""
 
 
 def decided_options(dataset: Dataset) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def _quoted(found: re.Match[str]) -> str:
 
 
 def _python_calls(text: str, names: Collection[str]) -> list[Any] | None:
-    """Calls in Python's syntax, `[f(a=1), g()]`; None if this is no list of calls of known tools."""
+    """Calls in Python's syntax, `[f(a=1), g()]`; None if this is not a list of calls of known tools."""
     known = sorted(names, key=len, reverse=True)
     for place, name in enumerate(known):  # names may hold spaces, dots and dashes
         text = re.sub(rf"(?<![\w.]){re.escape(name)}\s*\(", f"hafs7f{place}(", text)

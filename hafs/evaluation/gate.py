@@ -14,7 +14,7 @@ class Rule(NamedTuple):
     """A kind of rule: which figure it checks, and on which side of the limit that must be."""
 
     words: str
-    """What is compared with the limit, in words."""
+    """What is compared with the limit."""
     at_most: bool
     of: Callable[[Figure], tuple[float | None, float | None, float | None]]
     """The figure and its interval's ends."""
@@ -111,7 +111,7 @@ class Gate:
 
 
 def _unsure(rule: Rule, found: Figure) -> str:
-    """Why no confident statement is possible, in words; the figure of one side alone needs rows but no interval."""
+    """Why no confident statement is possible; the figure of one side alone needs rows but no interval."""
     if rule.of is _tuned:
         return too_few(found.rows, found.rows if found.groups is None else found.groups)
     return found.unsure

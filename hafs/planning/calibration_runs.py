@@ -152,7 +152,7 @@ def _train(overrides: Sequence[str], folder: Path) -> int:
     """Peak memory in bytes of a training in a separate process."""
     root = str(Path(__file__).resolve().parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    if Path("conf").is_dir():  # a model of one's own
+    if Path("conf").is_dir():  # the user's own models
         (folder / "conf").symlink_to(Path("conf").absolute())
     with (folder / "log.txt").open("w") as log:
         child = subprocess.Popen(

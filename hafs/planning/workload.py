@@ -57,7 +57,7 @@ def trained_lengths(lengths: np.ndarray, rejected: np.ndarray, stages: "Sequence
 
     Args:
         lengths: Of all training samples.
-        rejected: Of the worse answer of each, with its prompt; 0 for samples that are no pair.
+        rejected: Of the worse answer of each, with its prompt; 0 for other samples.
         stages: Of the run. With stages of both kinds, pairs count in full in all of them.
     """
     preferring = [stage.preference is not None for stage in stages]

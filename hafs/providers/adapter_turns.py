@@ -34,8 +34,8 @@ class QueuedCall:
 class AdapterTurns:
     """Who may be answered now; thread-safe.
 
-    While nobody else waits, requests of the running group are admitted immediately. As soon as another group waits, no
-    more are; when the running ones have ended, the next group gets a turn of up to `places` requests.
+    While no other group waits, requests of the running group are admitted immediately. As soon as one waits, no more
+    are; when the running ones have ended, the next group gets a turn of up to `places` requests.
 
     Args:
         places: Concurrent requests.
@@ -85,7 +85,7 @@ class AdapterTurns:
                 self._waiting[self._group] = self._waiting.pop(self._group)  # behind the other groups
             self._group = next(iter(self._waiting))
         elif set(self._waiting) - {self._group}:
-            return  # others wait: nobody joins the running turn
+            return  # others wait: no request joins the running turn
         queue = self._waiting.get(self._group, deque())
         while queue and self._running < self.places:
             ticket = queue.popleft()

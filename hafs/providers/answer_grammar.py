@@ -13,7 +13,7 @@ from hafs.chat.prompted_tools import HEAD
 from hafs.providers.prompted_tools import closed
 
 _ANY_TEXT = r"/(?s:.*)/"
-_ONE_LINE = (", ", ": ")  # a weak model may write white space for ever
+_ONE_LINE = (", ", ": ")  # a weak model may write white space without end
 _MARKS = {ID: "/[A-Za-z0-9]{9}/", NUMBER: "/[0-9]+/"}
 
 

@@ -59,7 +59,7 @@ _ANNOUNCED: ContextVar[QueueWait | None] = ContextVar("queue_wait", default=None
 
 
 def announced_wait() -> QueueWait:
-    """The wait of the call that is being made; one that nobody reads for a call without limits."""
+    """The wait of the call that is being made; one that is not read for a call without limits."""
     return _ANNOUNCED.get() or QueueWait()
 
 

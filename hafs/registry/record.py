@@ -22,7 +22,7 @@ class MetricRecord:
     """higher, lower or neither."""
     unit: str = ""
     unsure: str = ""
-    """Why there is no interval, in words."""
+    """Why there is no interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class GateRecord:
     forced: bool = False
     """Registered although the gate refused it, or without an evaluation."""
     rules: list[str] = field(default_factory=list)
-    """Its rulings, in words."""
+    """Its rulings, as text."""
     date: str = ""
 
 
@@ -104,7 +104,7 @@ class Mixture:
 
     @property
     def described(self) -> str:
-        """Its parts in words."""
+        """Its parts as text."""
         return f"{', '.join(self.experts)} behind the {self.router} router"
 
 

@@ -1,7 +1,7 @@
 """A run that began under an earlier default continues with the same command: it keeps its folder, stages and names.
 
-Rows of one's own were called `jsonl`, and trained with the epochs, rates and warm-up steps of `conf/stage/`. Today the
-file names them, and their size chooses the rest. Values that the command sets stay; `config_changes` checks them.
+The user's own rows were called `jsonl`, and trained with the epochs, rates and warm-up steps of `conf/stage/`. Today
+the file names them, and their size chooses the rest. Values that the command sets stay; `config_changes` checks them.
 """
 
 from collections.abc import Mapping

@@ -40,11 +40,11 @@ class Figure:
     groups: int | None = None
     """Prompts, or families by `split_group`, that these rows belong to; None: not recorded."""
     unsure: str = ""
-    """Why there is no interval, in words; empty where there is one."""
+    """Why there is no interval; empty where there is one."""
     better: Literal["higher", "lower", "neither"]
     """Which direction is good."""
     unit: str = ""
-    """In words: nats, tokens, seconds; empty for a plain number, `share` for a part of one."""
+    """As text: nats, tokens, seconds; empty for a plain number, `share` for a part of one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -215,7 +215,7 @@ def test_invalid_panels_are_refused_in_one_line(seat, tmp_path):
         seat("expert=")
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
         _ = seat("provider=openai").models
-    with pytest.raises(ConfigError, match="expert 'asm' wants the adapter 'hyrule-asm'") as missing:
+    with pytest.raises(ConfigError, match="expert 'asm' needs the adapter 'hyrule-asm'") as missing:
         _ = seat("provider=local").models
     assert "hafs register" in missing.value.hint and "expert.asm.adapter=null" in missing.value.hint
 

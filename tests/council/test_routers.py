@@ -222,7 +222,7 @@ def test_labels_scored_by_the_provider_become_marginal_probabilities(panel):
 
 
 def test_a_router_with_a_missing_adapter_is_refused_before_a_question():
-    with pytest.raises(ConfigError, match="the router wants the adapter 'routing'"):
+    with pytest.raises(ConfigError, match="the router needs the adapter 'routing'"):
         council(["provider=local", "router=trained"]).route("Why?")
     with pytest.raises(ConfigError, match="needs a provider that scores labels"):
         council(["provider=scripted", "router=trained"]).route("Why?")

@@ -128,7 +128,7 @@ def test_all_providers_down_is_503_streamed_or_not(served):
         assert "scripted" in told["message"]
 
 
-def test_a_stream_that_breaks_for_good_ends_in_an_error_and_not_in_done(served):
+def test_a_stream_that_no_provider_continues_ends_in_an_error_and_not_in_done(served):
     faults = "provider.scripted.host.faults=[cut_after_3,failed,failed,failed,failed]"
     text = ask(served(faults, "provider.scripted.host.repeat_faults=true"), stream=True).text
     events = [line.removeprefix("data: ") for line in text.splitlines() if line]
@@ -186,7 +186,7 @@ def test_other_addresses_need_a_token_and_a_port_in_use_is_reported(monkeypatch)
         ("ask", [""], 2, "the question is empty"),
         ("ask", ["why?", "expert=asmm"], 2, "expert has no option 'asmm'"),
         ("ask", ["why?", "provider=openai"], 2, "OPENAI_API_KEY"),
-        ("ask", ["lda sta rts", "provider=local", "router=keyword"], 2, "wants the adapter 'hyrule-asm'"),
+        ("ask", ["lda sta rts", "provider=local", "router=keyword"], 2, "needs the adapter 'hyrule-asm'"),
         ("ask", ["why?", "provider=scripted", "provider.scripted.host.faults=[rejected,rejected]"], 69, "scripted"),
         ("serve", ["host=0.0.0.0"], 2, "holds no token"),
     ],

@@ -115,7 +115,7 @@ def test_likelihoods_and_answers_are_those_of_lm_evals_own_model(tasks):
 
 @real
 @pytest.mark.filterwarnings("ignore")
-def test_tasks_of_ones_own_are_scored_by_document(tasks):
+def test_tasks_of_the_user_are_scored_by_document(tasks):
     from hafs.evaluation.harness import scores
 
     net, tokenizer = tiny()

@@ -105,7 +105,7 @@ def test_an_expert_in_one_file_is_routed_to_and_answers(example):
     assert "scripted answer" in typed(script, "ask", *shlex.split(asked))
 
 
-def test_a_metric_of_ones_own_is_measured_beside_the_shipped_ones(example, monkeypatch):
+def test_a_metric_of_the_user_is_measured_beside_the_shipped_ones(example, monkeypatch):
     folder = example("own_metric")
     text = (folder / "README.md").read_text()
     (name, words), *_ = commands_in(text.replace("HAFS_PLUGINS=brevity ", ""))

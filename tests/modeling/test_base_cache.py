@@ -173,7 +173,7 @@ def test_a_damaged_gguf_file_is_written_again(tiny, what, damage, capfd):
     assert path.read_bytes() == before
 
 
-def test_the_recorded_hash_is_of_the_bytes_that_are_loaded_even_of_a_folder_of_ones_own(tiny, here):
+def test_the_recorded_hash_is_of_the_bytes_that_are_loaded_even_from_a_folder_of_the_user(tiny, here):
     own = here / "own"
     own.mkdir()
     for path in tiny.weights.folder().iterdir():

@@ -86,7 +86,7 @@ def test_an_account_in_backoff_is_not_called(server, fault):
         ("hang", "timeout"),
     ],
 )
-def test_a_fault_is_told_apart(server, fault, outcome):
+def test_faults_are_distinguished(server, fault, outcome):
     assert outcomes(both(server, fault).invoke("Why?"))[0] == outcome
 
 

@@ -123,7 +123,7 @@ def call(index=None, call_id=None, name=None, arguments=None):
 
 @pytest.mark.parametrize("ids", [("a", "b"), (None, None)])
 @pytest.mark.parametrize("indexed", [True, False])
-def test_deltas_of_tool_calls_without_index_or_id_are_told_apart(ids, indexed):
+def test_deltas_of_tool_calls_without_index_or_id_are_distinguished(ids, indexed):
     deltas = []
     for number, call_id in enumerate(ids):
         index = number if indexed else None

@@ -125,7 +125,7 @@ def test_an_adapter_trained_after_its_evaluation_is_not_registered(rows):
         go(register, "name=hyrule-asm-v1")
 
 
-def test_other_bytes_want_another_name_and_a_name_is_proposed(rows):
+def test_other_bytes_need_another_name_and_a_name_is_proposed(rows):
     make_run(rows, "some_run-lora16")
     go(register, "name=some_run-lora16")
     go(register, "name=some_run-lora16")

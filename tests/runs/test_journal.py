@@ -131,7 +131,7 @@ def test_a_stage_that_was_not_kept_is_not_the_best(folder):
     assert read(folder).history.best == 3.0
 
 
-def test_running_crashed_and_copied_runs_are_told_apart(folder, tmp_path):
+def test_running_crashed_and_copied_runs_are_distinguished(folder, tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     began = __import__("psutil").Process(child.pid).create_time()
     write(folder, started(folder, pid=child.pid, process_began=began), step(0))

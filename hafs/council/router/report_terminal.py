@@ -15,7 +15,7 @@ def show_report(name: str, report: Report) -> None:
     console = Console(highlight=False)
     console.print(f"router {name}, {report.rows} questions: {report.exact:.1%} exactly right{several}", soft_wrap=True)
     console.print(f"Brier {report.brier:.3f}, calibration error {report.calibration_error:.3f} (0 is best, of both)")
-    console.print(f"{report.median_ms:.2f} ms a question (median), {report.slowest_ms:.1f} ms at most")
+    console.print(f"{report.median_ms:.2f} ms per question (median), {report.slowest_ms:.1f} ms at most")
     table = Table("decided by", "questions", "right", box=None)
     for who, (count, share) in report.decided_by.items():
         table.add_row(who, str(count), f"{share:.0%}")

@@ -26,7 +26,7 @@ def of_net(net: Any, tokenizer: Any, *, concurrency: int, max_new_tokens: int) -
 
 
 def of_chat(chat: Any, *, max_new_tokens: int) -> AskTasks:
-    """Answers of a chat model; a failed request is no answer.
+    """Answers of a chat model; a failed request has no answer.
 
     Args:
         chat: It takes `batch`, as all of LangChain's chat models do.

@@ -28,7 +28,7 @@ class RowCases:
     code: bytes
     """Machine code of the row's own answer."""
     shown: tuple[bytes, ...]
-    """Machine code of routines that the prompt shows: repeating one is no answer."""
+    """Machine code of routines that the prompt shows: repeating one does not count as an answer."""
     cases: tuple[RomCase, ...]
     """At least one."""
     most_bytes: int

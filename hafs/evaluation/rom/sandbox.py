@@ -1,6 +1,6 @@
 """Limits for a process that handles hostile input: a few folders, some memory, files of some size, nothing else.
 
-Landlock (Linux 5.13 and later) refuses every other file, to this process and to all that it starts. libc has no names
+Landlock (Linux 5.13 and later) denies every other file to this process and to all that it starts. libc has no names
 for its calls, so they are made by number; the bits are those of linux/landlock.h. The packages for it on PyPI are
 development versions.
 """
@@ -50,14 +50,14 @@ def limit(*, memory: int, file_size: int) -> None:
 
 
 def close_off(*, read: Sequence[Path | str], write: Sequence[Path | str]) -> None:
-    """Refuse this process, for good, all files but these.
+    """Deny this process all files except these, permanently.
 
     Args:
         read: Files and folders that may be read and executed; missing ones are left out.
         write: Folders in which anything is allowed but execution.
 
     Raises:
-        OSError: The kernel refused.
+        OSError: The kernel rejected the rules.
     """
     system = ctypes.CDLL(None, use_errno=True)
     rights = _ALL_FILES | sum(bit for version, bit in _ADDED.items() if version <= _version())
