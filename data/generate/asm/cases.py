@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hafs.evaluation.rom.case import RomCase, as_bytes, cells_of
 from hafs.evaluation.rom.case_store import RowCases, key_of
-from hafs.evaluation.rom.machine import SCRATCH, STACK_PAGE, run
+from hafs.evaluation.rom.machine import SCRATCH, STACK_PAGE, register, run
 from hafs.evaluation.rom.variants import drawn, observed
 
 from .row import Row
@@ -77,7 +77,17 @@ def pinned(code: bytes, case: RomCase, *, whole: bool) -> RomCase:
     if whole:
         told = cells_of(out) | set(SCRATCH) | set(STACK_PAGE)
         out |= {home: bus.cells[home] for home in sorted(end.changed - told) if 0x7E0000 <= home < 0x800000}
-    return replace(case, mem={**mem, **case.mem}, out=out)
+    return replace(case, mem={**mem, **case.mem}, out=out, end={**_switched(code, case), **case.end})
+
+
+def _switched(code: bytes, case: RomCase) -> dict[str, int]:
+    """Decimal mode and the interrupt flag, where the routine leaves them the same whatever they were."""
+    found = {}
+    for name in ("dec", "irq"):
+        ends = {register(run(code, replace(case, regs={**case.regs, name: on})).cpu, name) for on in (0, 1)}
+        if len(ends) == 1:
+            found[name] = ends.pop()
+    return found
 
 
 def _filled(code: bytes, case: RomCase) -> RomCase:

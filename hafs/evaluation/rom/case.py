@@ -9,10 +9,10 @@ from hafs.evaluation.rom.bus import Bus, Screen
 
 @dataclass(frozen=True, kw_only=True)
 class RomCase:
-    """One call of a routine. Register widths, D, the data bank and the stack must come back as they were."""
+    """One call of a routine. It gives back widths, D, data bank, stack, decimal mode and the interrupt flag."""
 
     regs: Mapping[str, int] = field(default_factory=dict)
-    """Registers (a x y d db) and flags (n v m i dec z c; `i` is the index width) on entry; m and i start at 1."""
+    """Registers (a x y d db) and flags (n v m i dec irq z c; `i` is the index width) on entry; m and i start at 1."""
     mem: Mapping[int, bytes | int] = field(default_factory=dict)
     """Address to the bytes (or the one byte) that lie there on entry."""
     out: Mapping[int, bytes | int] = field(default_factory=dict)

@@ -13,7 +13,9 @@ ORIGIN = 0x8000
 RETURN = 0xFFF0
 STACK = 0x1FC
 STEPS = 30_000
-FLAG_BITS = {"n": 0x80, "v": 0x40, "m": 0x20, "i": 0x10, "dec": 0x08, "z": 0x02, "c": 0x01}
+FLAG_BITS = {"n": 0x80, "v": 0x40, "m": 0x20, "i": 0x10, "dec": 0x08, "irq": 0x04, "z": 0x02, "c": 0x01}
+KEPT = ("m", "i", "d", "db", "dec", "irq")
+"""Registers and flags that a routine gives back as they were."""
 SCRATCH = range(0x7E0000, 0x7E0010)
 """The direct page's first bytes, which the game and the samples use as scratch: free to every routine."""
 STACK_PAGE = range(0x7E0100, 0x7E0200)
@@ -71,7 +73,7 @@ def run(
     """
     program = code if isinstance(code, Program) else Program(code=code)
     cpu = _prepared(program, case, seed)
-    before = {name: register(cpu, name) for name in ("m", "i", "d", "db")}
+    before = {name: register(cpu, name) for name in KEPT}
     cells = dict(cpu.bus.cells)
     try:
         taken = _finish(cpu, case.stop, steps)
@@ -83,6 +85,7 @@ def run(
             _store(cpu, frame)
             cells |= {home: cpu.bus.cells[home] for home in cells_of(frame.mem)}
             _call(cpu, frame, program, seed + number)
+            before["irq"] = register(cpu, "irq")
             taken += _finish(cpu, frame.stop, steps)
             problems = [f"frame {number}: {problem}" for problem in _held(cpu, frame, before)]
     except CrashError as error:
@@ -149,10 +152,12 @@ def _call(cpu: Cpu, case: RomCase, program: Program, seed: int) -> None:
 def _unset(cpu: Cpu, chance: random.Random, case: RomCase) -> None:
     """What a caller may have left in the registers; widths, D, the data bank and decimal mode are agreed on.
 
+    Interrupts may be off (`irq` is 1) or on, and must be so on return.
+
     A flag that the routine must answer in starts as the wrong answer, so that no answer is right by luck.
     """
     cpu.a, cpu.x, cpu.y = (chance.getrandbits(16) for _ in range(3))
-    for name in ("n", "v", "z", "c"):
+    for name in ("n", "v", "z", "c", "irq"):
         cpu.flag(FLAG_BITS[name], 1 - case.end[name] if name in case.end else chance.getrandbits(1))
 
 

@@ -85,9 +85,17 @@ def test_most_single_bit_mutants_of_right_machine_code_are_noticed(row_cases):
 
 
 @pytest.mark.long
-def test_at_least_92_percent_of_all_single_bit_mutants_are_noticed(row_cases):
-    """The goal is 95 %; a sample of 8,728 mutants gave 93.5 %. Some cannot differ: a wait of nops, an unread byte."""
-    assert noticed(row_cases) >= 0.92
+def test_at_least_94_percent_of_all_single_bit_mutants_are_noticed(row_cases):
+    """A sample of 9,448 mutants gave 95.1 %. Some cannot differ: a wait of nops, an unread byte, a free flag."""
+    assert noticed(row_cases) >= 0.94
+
+
+@pytest.mark.parametrize("stray", [b"\xf8", b"\x78", b"\x58", b"\xe2\x08", b"\xc2\x04"])
+def test_a_routine_that_leaves_decimal_mode_or_interrupts_changed_is_wrong(stray):
+    short = next(iter(read_cases((str(DATA / "first_routines.cases.jsonl"),)).values()))
+    verdict = run_all(short.code[:-1] + stray + short.code[-1:], short, seed=5)
+    assert not verdict.right
+    assert "irq is" in verdict.why or "dec is" in verdict.why
 
 
 def test_the_short_routines_are_right_with_any_seed_and_their_controls_and_mutants_are_not():
