@@ -19,10 +19,15 @@ from hafs.chat.template_messages import (
 )
 from hafs.core.errors import HafsError
 
-_CHANGES = re.compile(
-    r"\.\s*(lower|upper|title|format|replace)\s*\(|\|\s*(lower|upper|title|capitalize|replace|indent)\b"
-    r"|\bcontent\s*\[\s*[-:\d]"
+_CASE = re.compile(
+    r"([\w.\[\]'\"]*)\s*(?:\.\s*(?:lower|upper|title|capitalize)\s*\(|\|\s*(?:lower|upper|title|capitalize)\b)"
 )
+_REPLACES = re.compile(r"[.|]\s*replace\s*\(\s*(?:'([^']+)'|\"([^\"]+)\")?")
+_CUTS = re.compile(
+    r"\bcontent\s*\[\s*[-:\d]|(?<!['\")])\s*\|\s*indent\b"
+    r"|(?<!['\"])\.\s*format\s*\(|\.\s*format\s*\([^)]*content"
+)
+_NO_CONTENT = re.compile(r"(?:role|type|mode|effort|key|value)(?:['\"]\])?$")
 _METHOD = re.compile(r"\.\s*(?:l?r?split|startswith|endswith|partition|count|find)\s*\(\s*(?:'([^']*)'|\"([^\"]*)\")")
 _WITHIN = re.compile(r"(?:'([^'\n]*)'|\"([^\"\n]*)\")\s+(?:not\s+)?in\s+([\w.]+(?:\[[^\]]*\])*(?:\.\w+)*)")
 _NO_TEXT = re.compile(r"^(?:message|messages\[[^\]]*\]|msg|m|item|tool\w*|loop\.\w+|function|call|param\w*|\w*_block)$")
@@ -211,11 +216,18 @@ class Template:
 
 
 def _looks_for(template: str) -> Sequence[str] | None:
-    if _CHANGES.search(template):
+    """Strings that the template searches for in messages; None if it may transform messages that have none of them."""
+    if _CUTS.search(template) or any(not _NO_CONTENT.search(found) for found in _CASE.findall(template)):
         return None
-    found = [one or other for one, other in _METHOD.findall(template)]
+    found = [one or other for one, other in (*_METHOD.findall(template), *_REPLACES.findall(template))]
     found += [one or other for one, other, where in _WITHIN.findall(template) if not _NO_TEXT.match(where)]
-    return tuple(dict.fromkeys(part for part in found if part)) if "" not in found else None
+    if "" in found:
+        return None
+    return tuple(dict.fromkeys(each for part in found for each in (part, _unescaped(part))))
+
+
+def _unescaped(literal: str) -> str:
+    return literal.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t").replace("\\\\", "\\")
 
 
 def _as_parts(content: Any) -> Any:

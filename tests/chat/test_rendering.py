@@ -353,3 +353,53 @@ def test_reasoning_goes_where_the_template_puts_it(with_template, tokenizer):
     assert shows_reasoning(opened)
     for conversation in (beside, inline):
         assert learned(opened, render(opened, conversation)) == ["r\n</think>\n\na<|im_end|>"]
+
+
+CASES = (
+    "{% for m in messages %}<|im_start|>{{ m.role | lower }}\n{{ m.content.replace('/think', '') }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+STRIPS_LINES = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.lstrip('\n') }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def written(own, conversation):
+    return own.apply_chat_template([{"role": m.role, "content": m.content} for m in conversation], tokenize=False)
+
+
+def test_a_template_that_changes_roles_or_replaces_words_is_followed(with_template):
+    own = with_template(CASES)
+    for conversation in [
+        chat("Hi", "Hello"),
+        chat("/think Hi", "Hello"),
+        chat("Hi", "so /think"),
+        chat("A B", "C"),
+    ] * 3:
+        assert own.decode(render(own, conversation).tokens) == written(own, conversation)
+
+
+def test_a_template_that_strips_some_white_space_is_followed_whatever_came_before(with_template):
+    own = with_template(STRIPS_LINES)
+    for conversation in [chat("a", "  LDA #$01")] * 6 + [chat("a", "\n\n  STA $10"), chat("\nb", " c\n")]:
+        assert own.decode(render(own, conversation).tokens) == written(own, conversation)
+
+
+def test_a_long_text_of_the_template_is_encoded_once(with_template, monkeypatch):
+    own = with_template("{{ 'You are kind. ' * 50 }}" + CASES.replace(".replace('/think', '')", "[:90]"))
+    render(own, chat("a", "b"))
+    from hafs.chat.renderer import Renderer
+
+    texts = []
+    encode = Renderer.ids
+    monkeypatch.setattr(
+        Renderer, "ids", lambda self, each, *, plain: texts.extend(each) or encode(self, each, plain=plain)
+    )
+    rows = [chat(f"question {number}", f"answer {number}") for number in range(60)]
+    for row in rows:
+        assert own.decode(render(own, row).tokens) == written(own, row)
+    assert sum("You are kind." in text for text in texts) <= 2 * 40
+    texts.clear()
+    render_many(own, rows)
+    assert not any("You are kind." in text for text in texts)
