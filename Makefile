@@ -55,6 +55,7 @@ bench-train: setup  ## hafs beside TRL and beside a bare loop, in one run
 
 bench-data: setup  ## checking, deduplicating and splitting 34,500 rows
 	$(BIN)/python benchmarks/data_speed.py
+	$(BIN)/python benchmarks/data_speed.py --exact
 
 bench-dashboard: setup  ## opening a journal of a million lines
 	$(BIN)/python benchmarks/dashboard_open.py

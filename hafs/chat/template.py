@@ -24,7 +24,7 @@ _CASE = re.compile(
 )
 _REPLACES = re.compile(r"[.|]\s*replace\s*\(\s*(?:'([^']+)'|\"([^\"]+)\")?")
 _CUTS = re.compile(
-    r"\bcontent\s*\[\s*[-:\d]|(?<!['\")])\s*\|\s*indent\b"
+    r"\bcontent(?:['\"]\])?\s*\[\s*[-:\d]|(?<!['\")])\s*\|\s*indent\b"
     r"|(?<!['\"])\.\s*format\s*\(|\.\s*format\s*\([^)]*content"
 )
 _NO_CONTENT = re.compile(r"(?:role|type|mode|effort|key|value)(?:['\"]\])?$")
