@@ -13,7 +13,7 @@ route                     scores of all experts; one, several, or the default ex
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -106,11 +106,10 @@ class CouncilRequest:
         if isinstance(merged, str):
             return AIMessage(merged)
         try:
-            async with (
-                self._part("synthesizer", self.council.synthesizer.name, self._deadline) as (part, run),
-                asyncio.timeout_at(self._deadline),
-            ):
-                return await self._call(self.council.merger, with_conversation(merged, self.messages), part, run)  # type: ignore[arg-type]
+            with self._part("synthesizer", name := self.council.synthesizer.name, self._deadline) as part:
+                async with self._step("synthesizer", name) as run, asyncio.timeout_at(self._deadline):
+                    asked = with_conversation(merged, self.messages)
+                    return await self._call(self.council.merger, asked, part, run)  # type: ignore[arg-type]
         except AllProvidersDown:
             return next(iter(answers.values()))
 
@@ -155,14 +154,14 @@ class CouncilRequest:
     async def _alone(self, name: str, limit: float | None = None) -> AIMessage:
         """An expert's answer; `limit` is its latest time on the loop's clock, beside its own deadline."""
         expert = self.council.expert(name)
-        async with self._part("expert", name, limit := self._limit(expert, limit)) as (part, run):
-            async with asyncio.timeout_at(limit):
+        with self._part("expert", name, limit := self._limit(expert, limit)) as part:
+            async with self._step("expert", name) as run, asyncio.timeout_at(limit):
                 return await self._call(self.council.models[name], self._asked(expert), part, run)
 
     async def _streamed_alone(self, name: str) -> AsyncIterator[ChatGenerationChunk]:
         expert = self.council.expert(name)
-        async with self._part("expert", name, limit := self._limit(expert)) as (part, run):
-            async with asyncio.timeout_at(limit):
+        with self._part("expert", name, limit := self._limit(expert)) as part:
+            async with self._step("expert", name) as run, asyncio.timeout_at(limit):
                 async for chunk in self._pieces_of(self.council.models[name], self._asked(expert), part, run):
                     yield chunk
 
@@ -200,13 +199,11 @@ class CouncilRequest:
         begun, merger = False, self.council.merger
         assert merger is not None
         try:
-            async with (
-                self._part("synthesizer", self.council.synthesizer.name, self._deadline) as (part, run),
-                asyncio.timeout_at(self._deadline),
-            ):
-                async for chunk in self._pieces_of(merger, with_conversation(merged, self.messages), part, run):
-                    begun = True
-                    yield chunk
+            with self._part("synthesizer", name := self.council.synthesizer.name, self._deadline) as part:
+                async with self._step("synthesizer", name) as run, asyncio.timeout_at(self._deadline):
+                    async for chunk in self._pieces_of(merger, with_conversation(merged, self.messages), part, run):
+                        begun = True
+                        yield chunk
         except AllProvidersDown:
             if begun:
                 raise
@@ -242,11 +239,12 @@ class CouncilRequest:
         if usage:
             self.usage = add_usage(self.usage, usage)
 
-    @asynccontextmanager
-    async def _part(
-        self, kind: Literal["expert", "synthesizer"], name: str, limit: float
-    ) -> AsyncIterator[tuple[Part, Step]]:
-        """The part of the receipt about an expert or the synthesizer, and its run, whether it answers or fails."""
+    def _step(self, kind: str, name: str) -> AbstractAsyncContextManager[Step]:
+        return step(self.callbacks, kind, name, {"question": self._question()})
+
+    @contextmanager
+    def _part(self, kind: Literal["expert", "synthesizer"], name: str, limit: float) -> Iterator[Part]:
+        """The part of the receipt about an expert or the synthesizer, whether it answers or fails."""
         seconds = round(limit - asyncio.get_running_loop().time(), 2)
         began = time.perf_counter()
         part = Part(name=name)
@@ -256,8 +254,7 @@ class CouncilRequest:
         else:
             self.receipt.synthesizer = part
         try:
-            async with step(self.callbacks, kind, name, {"question": self._question()}) as run:
-                yield part, run
+            yield part
         except TimeoutError as error:
             part.outcome = f"no answer within {seconds:g} s"
             raise AllProvidersDown(f"{kind} {name!r} gave {part.outcome}") from error

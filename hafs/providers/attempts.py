@@ -44,6 +44,11 @@ class Attempt:
     settled: bool = False
     """Whether the ledger has recorded the answer."""
 
+    @property
+    def queue(self) -> QueueWait | None:
+        """Its wait, if the host is in this process and so has a queue of hafs."""
+        return self.wait if self.candidate.provider.host.in_process else None
+
     def facts(self) -> dict[str, Any]:
         """The call as an entry of the receipt."""
         facts: dict[str, Any] = {

@@ -26,14 +26,27 @@ async def within(
         limit: The time, on the loop's clock, until which a host may take. Time that the work spends in a queue of hafs
             from now on is added.
         why: What did not come in time, for the error.
-        wait: Tells when the work is in a queue.
+        wait: Tells when the work is in a queue; None: it never is.
         latest: The latest time, queue or not.
 
     Raises:
         ProviderError: `timeout`, the result was not there in time.
     """
-    wait = wait or QueueWait()
-    began, waited = now(), wait.seconds
+    began, waited = now(), wait.seconds if wait else 0.0
+    try:
+        if wait is not None:
+            return await _queued(work, limit, wait, latest)
+        async with asyncio.timeout_at(_finite(min(limit, latest))):
+            return await work
+    except TimeoutError as error:
+        queued = wait.seconds - waited if wait else 0.0
+        before = f", after {queued:.1f} s in the queue" if queued >= 0.05 else ""
+        raise ProviderError("timeout", f"{why} in {max(0.0, now() - began - queued):.1f} s{before}") from error
+
+
+async def _queued(work: Awaitable[T], limit: float, wait: QueueWait, latest: float) -> T:
+    """The result of some work that may wait in a queue of hafs: `limit` moves by the time in the queue."""
+    waited = wait.seconds
 
     def reached() -> float:
         return latest if wait.waiting else min(latest, limit + wait.seconds - waited)
@@ -43,14 +56,9 @@ async def within(
             timer.reschedule(_finite(reached()))
 
     timer = asyncio.timeout_at(_finite(reached()))
-    try:
-        async with timer:
-            with announced(wait), wait.watched(change):
-                return await work
-    except TimeoutError as error:
-        queued = wait.seconds - waited
-        before = f", after {queued:.1f} s in the queue" if queued >= 0.05 else ""
-        raise ProviderError("timeout", f"{why} in {max(0.0, now() - began - queued):.1f} s{before}") from error
+    async with timer:
+        with announced(wait), wait.watched(change):
+            return await work
 
 
 def _finite(time: float) -> float | None:

@@ -71,24 +71,25 @@ class FailoverRequest:
         while True:
             candidate = await self._next()
             with self._attempt(candidate) as attempt:
-                work, limit, latest = self._generation(attempt), self._limit(candidate), self.queue.deadline
-                generation = await within(work, limit, "no complete answer", wait=attempt.wait, latest=latest)
+                others, latest = self.queue.others(candidate), self.queue.deadline
+                work, limit = self._generation(attempt, others), self._limit(others)
+                generation = await within(work, limit, "no complete answer", wait=attempt.queue, latest=latest)
                 attempt.count(getattr(generation.message, "usage_metadata", None), cost_of(generation))
                 attempt.served(generation.generation_info or {})
                 check_ending(finish_of(generation), has_content(generation.message))
                 refuse_broken_calls(generation)
                 attempt.ended(now())
                 self._sign(attempt, generation)
-                return ChatResult(generations=[generation])
+                return ChatResult.model_construct(generations=[generation])  # validated as a part of it already
 
-    async def _generation(self, attempt: Attempt) -> ChatGeneration:
+    async def _generation(self, attempt: Attempt, others: bool) -> ChatGeneration:
         """One candidate's complete answer.
 
         While another candidate could answer, the answer is read as a stream, because only a stream shows that a host is
         alive. So hafs leaves a hanging host after `first_token_seconds`, as it does when the caller streams.
         """
         host = attempt.candidate.provider.host
-        if host.local or not self.queue.others(attempt.candidate):
+        if host.local or not others:
             return await self._asked(attempt)
         try:
             if host.watches:
@@ -193,7 +194,7 @@ class FailoverRequest:
                 else:
                     limit, why = now() + policy.idle_seconds, "no further token"
                 try:
-                    chunk = await within(anext(chunks), limit, why, wait=attempt.wait, latest=self.queue.deadline)
+                    chunk = await within(anext(chunks), limit, why, wait=attempt.queue, latest=self.queue.deadline)
                 except StopAsyncIteration:
                     return
                 count += 1
@@ -244,11 +245,10 @@ class FailoverRequest:
             candidate = attempt.candidate
             self.queue.ledger.leave(candidate.account, candidate.model, tokens=sum(attempt.tokens or ()), well=True)
 
-    def _limit(self, candidate: Candidate) -> float:
+    def _limit(self, others: bool) -> float:
         """The deadline of a complete answer: the attempt's while another candidate is available, else the request's."""
-        if self.queue.others(candidate):
-            return min(now() + self.policy.attempt_seconds, self.queue.deadline)
-        return self.queue.deadline
+        latest = self.queue.deadline
+        return min(now() + self.policy.attempt_seconds, latest) if others else latest
 
     def _run(self, attempt: Attempt) -> dict[str, Any]:
         """The name and metadata of an attempt's traced run."""

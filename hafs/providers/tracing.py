@@ -7,7 +7,7 @@ await asked(model, messages, call, callbacks)   a model's public `ainvoke`, as a
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,27 +90,27 @@ class Step:
             return context.copy()
 
 
-@asynccontextmanager
-async def step(callbacks: Callbacks, kind: str, name: str, inputs: Mapping[str, Any]) -> AsyncIterator[Step]:
+def step(callbacks: Callbacks, kind: str, name: str, inputs: Mapping[str, Any]) -> AbstractAsyncContextManager[Step]:
     """A part of an answer as a run.
 
     Args:
-        callbacks: Of the parent run.
+        callbacks: Of the parent run; None: not traced, and no run is created.
         kind: router, expert or synthesizer.
         name: The part's name.
         inputs: The inputs of the run.
     """
-    if callbacks is None:
-        yield Step(callbacks=None)
-        return
-    metadata = {**callbacks.metadata, "hafs": kind}
+    return nullcontext(Step(callbacks=None)) if callbacks is None else _run(callbacks, kind, name, inputs)
+
+
+@asynccontextmanager
+async def _run(callbacks: AsyncCallbackManager, kind: str, name: str, inputs: Mapping[str, Any]) -> AsyncIterator[Step]:
     begun = AsyncCallbackManager(
         handlers=callbacks.handlers,
         inheritable_handlers=callbacks.inheritable_handlers,
         parent_run_id=callbacks.parent_run_id,
         tags=[*callbacks.tags, f"hafs:{kind}"],
         inheritable_tags=callbacks.inheritable_tags,
-        metadata=metadata,
+        metadata={**callbacks.metadata, "hafs": kind},
         inheritable_metadata=callbacks.inheritable_metadata,
     )
     run = await begun.on_chain_start(None, dict(inputs), name=f"{kind} {name}")

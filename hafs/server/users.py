@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic does not check Python 3.11's own TypedDict when it is nested
 
+from hafs.core import durable, records
 from hafs.core.errors import ConfigError
 from hafs.server.listen import SHORTEST_TOKEN
 
@@ -69,7 +70,7 @@ class DayUsage:
 
 
 class UsageStore:
-    """Counts in a SQLite file.
+    """Counts in a SQLite file. A damaged file is renamed, which is reported, and counting starts from zero.
 
     Args:
         path: The file; its folder is made.
@@ -79,10 +80,15 @@ class UsageStore:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute(_TABLE)
+        with durable.lock(path.with_suffix(".lock")):  # one of several processes sets a damaged file aside
+            try:
+                self._db = _opened(path)
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):  # locked, or the folder cannot be written
+                    raise
+                _set_aside(path)
+                records.say_damaged(path, error, "the usage of this day is counted from zero")
+                self._db = _opened(path)
 
     def enter(self, user: User) -> str | None:
         """Count a request; returns the limit that is reached, and then the request is not counted."""
@@ -118,6 +124,26 @@ class UsageStore:
 
     def _day(self) -> int:
         return int(self.clock() // DAY_SECONDS)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute(_TABLE)
+        if (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(found)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _set_aside(path: Path) -> None:
+    path.replace(path.with_name(f"{path.name}.damaged"))
+    for end in ("-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 class Users:
