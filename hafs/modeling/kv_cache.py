@@ -20,6 +20,9 @@ from hafs.modeling.rule_attention import ruled
 STRIDE = 64
 """Rooms are multiples of it, so that a sum over keys has the same order however long the other rows are."""
 
+FEW = 4
+"""The keys of so many rows are stored row by row, which takes less time than one store by index."""
+
 
 class Span(NamedTuple):
     """Tokens of a packed sequence that belong to one slot."""
@@ -42,6 +45,7 @@ class KVCache:
         self._spans: Sequence[Span] | None = None
         self._places: tuple[torch.Tensor, torch.Tensor] | None = None
         self._mask_B11S: torch.Tensor | None = None
+        self._added_mask: torch.Tensor | None = None
 
     def open(self) -> int:
         """A new empty slot, the last."""
@@ -92,7 +96,7 @@ class KVCache:
         self._make_room(len(places), max(self.lengths) + 1)
         room = rounded(max(self.lengths) + 1)
         mask_BS = torch.arange(room, device=device)[None] <= positions_B[:, None]
-        self._mask_B11S = mask_BS[:, None, None]
+        self._mask_B11S, self._added_mask = mask_BS[:, None, None], None
         self._places = (torch.arange(len(places), device=device), positions_B)
         self.lengths = [length + 1 for length in self.lengths]
         return positions_B[:, None]
@@ -119,8 +123,13 @@ class KVCache:
         assert self._places is not None and self._mask_B11S is not None
         rows_B, positions_B = self._places
         keys, values = self._keys[layer], self._values[layer]
-        keys[rows_B, :, positions_B] = k_BG1d[:, :, 0]
-        values[rows_B, :, positions_B] = v_BG1d[:, :, 0]
+        if len(self.lengths) <= FEW:
+            for row, length in enumerate(self.lengths):
+                keys[row, :, length - 1] = k_BG1d[row, :, 0]
+                values[row, :, length - 1] = v_BG1d[row, :, 0]
+        else:
+            keys[rows_B, :, positions_B] = k_BG1d[:, :, 0]
+            values[rows_B, :, positions_B] = v_BG1d[:, :, 0]
         (B, H, _, d), G, S = q_BH1d.shape, keys.shape[1], self._mask_B11S.shape[-1]
         q_BGrd = q_BH1d.reshape(B, G, H // G, d)  # the heads of a group are rows that read its keys once: 6x as fast
         if rule.reach.covers(S):
@@ -130,9 +139,18 @@ class KVCache:
         if rule.softcap is not None or rule.sinks_H is not None:
             out_BGrd = _step_by_hand(q_BGrd, k_BGSd, v_BGSd, mask_B11S, rule)
         else:
-            mask_B1rS = mask_B11S.expand(B, 1, H // G, k_BGSd.shape[2])
+            mask_B1rS = self._added(mask_B11S, q_BGrd).expand(B, 1, H // G, k_BGSd.shape[2])
             out_BGrd = F.scaled_dot_product_attention(q_BGrd, k_BGSd, v_BGSd, attn_mask=mask_B1rS, scale=rule.scale)
         return out_BGrd.reshape(B, 1, H, v_BG1d.shape[3])
+
+    def _added(self, mask_B11S: torch.Tensor, q_BGrd: torch.Tensor) -> torch.Tensor:
+        """The mask as what is added to the scores, made once for all layers; what attention makes of it otherwise."""
+        if mask_B11S is not self._mask_B11S:
+            return mask_B11S
+        if self._added_mask is None or self._added_mask.dtype != q_BGrd.dtype:
+            blank = torch.zeros(mask_B11S.shape, dtype=q_BGrd.dtype, device=q_BGrd.device)
+            self._added_mask = blank.masked_fill_(~mask_B11S, float("-inf"))
+        return self._added_mask
 
     def _within_reach(self, keys, values, reach: Reach):
         """The keys and values that the newest token of each row attends to; the cost of a window is its width."""

@@ -17,6 +17,7 @@ from hafs.chat import end_tokens
 from hafs.core.errors import HafsError
 from hafs.modeling.generation import set_for_inference
 from hafs.modeling.generation.decoder import Decoder, Generation, Token
+from hafs.modeling.generation.fast_step import FastStep, fast_step_of
 from hafs.providers.classify import unsent
 from hafs.providers.job import Job
 from hafs.providers.provider_error import ProviderError
@@ -24,6 +25,7 @@ from hafs.providers.provider_error import ProviderError
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_NOT_TRIED = object()
 IDLE_SECONDS = 5.0
 """The thread ends after this long without work; the base stays loaded."""
 
@@ -51,6 +53,7 @@ class Engine:
         self._tokenizer: Any = None
         self._net: Any = None
         self._decoder: Any = None
+        self._fast: Any = _NOT_TRIED
         self._ends: list[int] = []
         atexit.register(self.close)
 
@@ -155,7 +158,12 @@ class Engine:
         self._decoder = self._new_decoder()
 
     def _new_decoder(self) -> Decoder:
-        return Decoder(self._net, ends=self._ends, rows=self._rows, admitted=self._admitted)
+        return Decoder(self._net, ends=self._ends, rows=self._rows, admitted=self._admitted, fast_step=self._fast_step)
+
+    def _fast_step(self) -> FastStep | None:
+        if self._fast is _NOT_TRIED:
+            self._fast = fast_step_of(self._net)
+        return self._fast
 
     def _admitted(self, rows: Sequence[Generation]) -> None:
         for row in rows:

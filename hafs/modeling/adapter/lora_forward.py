@@ -131,7 +131,7 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
     if shares is not None and not args and not kwargs:
         return _shared(layer, x, shares)
     name = layer.active_adapters[0] if len(layer.active_adapters) == 1 else ""
-    if args or kwargs or layer.disable_adapters or layer.merged or not _is_plain(layer, name):
+    if args or kwargs or layer.disable_adapters or layer.merged or not is_plain(layer, name):
         return type(layer).forward(layer, x, *args, **kwargs)
     base = layer.get_base_layer()(x)
     x_TI = layer.lora_dropout[name](x).flatten(0, -2)
@@ -149,7 +149,7 @@ def _shared(layer: Any, x: torch.Tensor, shares: Sequence[Share]) -> torch.Tenso
     for name, tokens in shares:
         if name is None or name not in layer.lora_A:
             continue
-        if not _is_plain(layer, name):
+        if not is_plain(layer, name):
             out_TO[tokens] = _alone(layer, x_TI[tokens], name)
             continue
         a, b = layer.lora_A[name].weight.to(x.dtype), layer.lora_B[name].weight.to(x.dtype)
@@ -170,7 +170,7 @@ def _alone(layer: Any, x: torch.Tensor, name: str) -> torch.Tensor:
         layer._active_adapter = active
 
 
-def _is_plain(layer: Any, name: str) -> bool:
+def is_plain(layer: Any, name: str) -> bool:
     """Only plain LoRA: no DoRA or other variant, no bias."""
     return (
         name in layer.lora_A
@@ -210,4 +210,4 @@ def use_lora_forward(net: torch.nn.Module) -> int:
     ]
     for layer in layers:
         layer.forward = MethodType(_forward, layer)
-    return sum(all(_is_plain(layer, name) for name in layer.lora_A) for layer in layers)
+    return sum(all(is_plain(layer, name) for name in layer.lora_A) for layer in layers)

@@ -8,7 +8,7 @@ Legend: `B` rows, `T` tokens, `D` width, `V` vocabulary.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -17,7 +17,9 @@ from hafs.core.errors import HafsError
 from hafs.modeling import model_parts, out_of_memory
 from hafs.modeling.adapter.lora_forward import Share, chosen, sharable, shares_of
 from hafs.modeling.generation.admission import Admission
+from hafs.modeling.generation.fast_step import FastStep
 from hafs.modeling.generation.grammar import Grammar
+from hafs.modeling.generation.products import NotProduct
 from hafs.modeling.generation.sampling import Sampling, next_tokens
 from hafs.modeling.kv_cache import KVCache
 
@@ -80,13 +82,16 @@ class Decoder:
         ends: Token ids that end an answer.
         rows: The number of concurrent rows, if their keys and values fit in memory; others wait.
         admitted: Called with rows that stop waiting, before their prompts are read.
+        fast_step: Returns the fast step of the net, if it has one; called with the first step after a prompt.
     """
 
     def __init__(
         self, net: Any, *, ends: Iterable[int], rows: int = 16,
         admitted: Callable[[Sequence[Generation]], None] = lambda _: None,
+        fast_step: Callable[[], FastStep | None] = lambda: None,
     ) -> None:  # fmt: skip
         self.net, self.ends, self.rows, self._admitted = net, frozenset(ends), rows, admitted
+        self._fast_step = fast_step
         self.model, self.head, self.cache = (
             model_parts.decoder_of(net),
             model_parts.head(net),
@@ -211,8 +216,15 @@ class Decoder:
         places_B1 = self.kv_cache.begin_step(self.device)
         rows = (self.running * 2)[: len(places_B1)]  # a single row is doubled, see `begin_step`
         ids_B1 = torch.tensor([[row.said[-1]] for row in rows], device=self.device)
-        hidden_B1D = self._pass(ids_B1, places_B1, [row.adapter for row in rows], [1] * len(rows))
-        return self._take(self.running, self.logits(hidden_B1D[:, 0])[: len(self.running)])
+        logits_BV = self._step_logits(ids_B1, places_B1, [row.adapter for row in rows])
+        return self._take(self.running, logits_BV[: len(self.running)])
+
+    def _step_logits(self, ids_B1: torch.Tensor, places_B1: torch.Tensor, adapters: Sequence[str | None]):
+        if self.sharable and (fast := self._fast_step()) is not None:
+            with suppress(NotProduct):  # an adapter that is more than two matrices; nothing is stored yet
+                return fast.logits(fast.hidden(ids_B1, places_B1, self.kv_cache, adapters))
+        hidden_B1D = self._pass(ids_B1, places_B1, adapters, [1] * len(adapters))
+        return self.logits(hidden_B1D[:, 0])
 
     def _one_by_one(self, rows: Sequence[Generation]) -> list[Token]:
         """The next token of each answer, each from its own forward pass."""
