@@ -23,13 +23,13 @@ def hafs_nets(folders: list[str]):
     from hafs.config import build, compose
     from hafs.modeling import hardware
     from hafs.modeling.adapter.cache import AdapterCache
-    from hafs.modeling.generation import rest
+    from hafs.modeling.generation import set_for_inference
 
     config = compose("train", ["model=smollm2_135m", "quant=nf4"])
     device = torch.device("cpu")
     dtype, _ = hardware.precision("auto", device)
     net = build(config.model).load(quant=build(config.quant), dtype=dtype, device=device).requires_grad_(False)
-    rest(net)
+    set_for_inference(net)
     shelf = AdapterCache(net)
     return net, [shelf.name_of(Path(folder)) for folder in folders]
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
-import httpx
 
 from hafs.core.errors import HafsError
 from hafs.core.redaction import scrub
@@ -82,15 +82,14 @@ def from_error(error: BaseException, secrets: tuple[str, ...] = ()) -> ProviderE
     """The `ProviderError` for any exception."""
     if isinstance(error, ProviderError | HafsError | UnicodeEncodeError):
         return unsent(error, secrets)
-    if isinstance(error, TimeoutError | httpx.ReadTimeout | httpx.WriteTimeout | asyncio.TimeoutError):
+    if isinstance(error, TimeoutError | asyncio.TimeoutError) or _of_httpx(error, "ReadTimeout", "WriteTimeout"):
         return ProviderError("timeout", one_line(error, secrets) or "no answer in time")
     if isinstance(error, aiohttp.ClientConnectorError):
         number = error.os_error.errno or 0  # negative when a name does not resolve
         reason = os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
         return ProviderError("unreachable", one_line(f"{error.host}:{error.port}: {reason}", secrets))
-    if isinstance(
-        error, httpx.TransportError | aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | ConnectionError
-    ):
+    broken = aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | ConnectionError
+    if isinstance(error, broken) or _of_httpx(error, "TransportError"):
         return ProviderError("unreachable", one_line(error, secrets) or type(error).__name__)
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
@@ -98,6 +97,12 @@ def from_error(error: BaseException, secrets: tuple[str, ...] = ()) -> ProviderE
         headers = {str(k).lower(): str(v) for k, v in dict(getattr(response, "headers", {}) or {}).items()}
         return from_status(status, {"message": str(error)}, headers, secrets)
     return ProviderError("failed", one_line(f"{type(error).__name__}: {error}", secrets))
+
+
+def _of_httpx(error: BaseException, *names: str) -> bool:
+    """Whether httpx raised an error; not if it is not imported yet, which takes 0.2 s."""
+    httpx = sys.modules.get("httpx")
+    return httpx is not None and isinstance(error, tuple(getattr(httpx, name) for name in names))
 
 
 def unsent(error: Exception, secrets: tuple[str, ...] = ()) -> ProviderError:

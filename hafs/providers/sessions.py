@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import httpx
 
 from hafs.core.loopback import stays_here
+
+if TYPE_CHECKING:
+    import ssl
 
 CONNECT_SECONDS = 10.0
 LONGEST_LINE_BYTES = 2**20
@@ -38,13 +41,20 @@ async def session(url: str) -> aiohttp.ClientSession:
         await anext(_KEEPERS[loop])
     if near not in sessions:
         sessions[near] = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=True if near else httpx.create_ssl_context()),
+            connector=aiohttp.TCPConnector(limit=0, ssl=True if near else _certificates()),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=LONGEST_LINE_BYTES,
             trust_env=False,  # it would read ~/.netrc on every request; proxies are looked up here
         )
     return sessions[near]
+
+
+def _certificates() -> "ssl.SSLContext":
+    """Those that httpx trusts; importing it takes 0.2 s, with its own command line."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 async def _closing_with(loop: asyncio.AbstractEventLoop) -> AsyncIterator[None]:

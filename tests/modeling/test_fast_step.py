@@ -7,7 +7,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from hafs.chat import end_tokens, render
 from hafs.modeling.attention import NAME
-from hafs.modeling.generation import Generation, at_rest, fast_step
+from hafs.modeling.generation import Generation, fast_step, for_inference
 from hafs.modeling.generation.decoder import Decoder
 from hafs.modeling.generation.fast_step import fast_step_of
 
@@ -28,7 +28,7 @@ def scores_of(net, tokenizer, step, rows, *, limit=8):
     for text, name in rows:
         prompt = render(tokenizer, conversation(text), for_generation=True).tokens
         decoder.add(Generation(prompt, adapter=name, limit=limit))
-    with at_rest(net):
+    with for_inference(net):
         while decoder:
             decoder.step()
     return {prompt: torch.stack(scores) for prompt, scores in found.items()}
@@ -36,7 +36,7 @@ def scores_of(net, tokenizer, step, rows, *, limit=8):
 
 def the_same_way(net, monkeypatch):
     """The fast step of a net, and how often it was used."""
-    with at_rest(net):
+    with for_inference(net):
         step = fast_step_of(net)
     assert step is not None
     used, hidden = [], step.hidden
@@ -73,7 +73,7 @@ def test_over_four_bits_it_is_within_rounding_and_no_row_depends_on_the_others(m
 
 def test_an_adapter_that_is_more_than_two_matrices_takes_the_model_s_own_step():
     net, tokenizer = loaded("tiny", use_dora=True)
-    with at_rest(net):
+    with for_inference(net):
         step = fast_step_of(net)
     assert step is not None
     rows = [(PROMPTS[0], "a0"), (PROMPTS[1], "a1")]

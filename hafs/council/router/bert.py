@@ -80,19 +80,36 @@ def load(folder: Path) -> Bert:
     Raises:
         ValueError: It is another architecture than this module computes.
     """
-    from safetensors.numpy import load_file
-
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for key, value in _SUPPORTED.items():
         if config.get(key, value) != value:
             raise ValueError(f"{folder}: {key} is {config[key]!r}, expected {value!r}")
-    weights = {name.removeprefix("bert."): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
     return Bert(
-        weights={name: np.asarray(tensor, np.float32) for name, tensor in weights.items() if tensor.dtype.kind == "f"},
+        weights={name.removeprefix("bert."): tensor for name, tensor in mapped(folder / "model.safetensors").items()},
         layers=config["num_hidden_layers"],
         heads=config["num_attention_heads"],
         epsilon=config["layer_norm_eps"],
     )
+
+
+_FLOATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
+
+
+def mapped(file: Path) -> dict[str, np.ndarray]:
+    """The float tensors of a safetensors file, in float32, as views of the file: what is not read takes no memory.
+
+    Of the word embeddings, half of the encoder, a question reads a few rows.
+    """
+    whole = np.memmap(file, np.uint8, "r")
+    size = int.from_bytes(whole[:8].tobytes(), "little")
+    header = json.loads(whole[8 : 8 + size].tobytes())
+    found = {}
+    for name, facts in header.items():
+        if name != "__metadata__" and facts["dtype"] in _FLOATS:
+            begin, end = (8 + size + offset for offset in facts["data_offsets"])
+            tensor = whole[begin:end].view(_FLOATS[facts["dtype"]]).reshape(facts["shape"])
+            found[name] = np.asarray(tensor, np.float32)
+    return found
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:

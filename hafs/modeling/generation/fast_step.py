@@ -130,7 +130,7 @@ def fast_step_of(net: Any) -> FastStep | None:
     """The fast step of a model; None where it cannot be used, or would not compute what the model does.
 
     Args:
-        net: A model at rest, as loaded.
+        net: A model as loaded, set for inference.
     """
     decoder, head = model_parts.decoder_of(net), model_parts.head(net)
     if not _knows(net, decoder, head):

@@ -8,6 +8,7 @@ Legend: `N` tokens, `I`/`O` width in and out.
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from ctypes import c_int64, c_void_p
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from peft.tuners.lora import LoraLayer
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 """`x_NI -> out_NO`."""
+Sum = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""`out_NO, x_NI -> out_NO`."""
 BLOCK = 32
 """The kernel for 4 bits takes outputs in blocks of this many."""
 FEW = 32
@@ -57,14 +60,24 @@ def laid_out(weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> Product:
     return lambda x_NI: product(x_NI, packed, bias_O, "none", [], "")
 
 
+def added_to(weight_IO: torch.Tensor) -> Sum:
+    """The sum of a matrix and a product with a weight, rounded once; laid out like that of `laid_out`."""
+    if weight_IO.dtype != torch.bfloat16 or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return lambda out_NO, x_NI: torch.addmm(out_NO, x_NI, weight_IO)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight_IO.T.contiguous(), 2)
+    product = torch.ops.mkldnn._linear_pointwise.binary
+    return lambda out_NO, x_NI: product(x_NI, out_NO, packed, None, "add")
+
+
 def _in_four_bits(layer: Any) -> bool:
     from bitsandbytes.functional import has_avx512bf16
     from bitsandbytes.nn import Linear4bit
 
-    if not isinstance(layer, Linear4bit) or layer.weight.quant_state is None or not has_avx512bf16():
+    weight: Any = layer.weight
+    if not isinstance(layer, Linear4bit) or weight.quant_state is None or not has_avx512bf16():
         return False
-    state, whole = layer.weight.quant_state, layer.in_features % layer.weight.quant_state.blocksize == 0
-    return state.dtype == torch.bfloat16 and layer.out_features % BLOCK == 0 and whole
+    whole = layer.out_features % BLOCK == 0 and layer.in_features % weight.quant_state.blocksize == 0
+    return weight.quant_state.dtype == torch.bfloat16 and whole
 
 
 def _four_bits(layers: Sequence[Any]) -> Product:
@@ -76,15 +89,37 @@ def _four_bits(layers: Sequence[Any]) -> Product:
     weight = torch.cat([data for data, _ in packed])
     scales = torch.cat([state.absmax for _, state in packed], 1).contiguous()
     state = packed[0][1]
-    shape = [len(weight), layers[0].in_features]
     bias_O = _bias_of(layers, [weight.new_empty(layer.out_features, 0, dtype=torch.bfloat16) for layer in layers])
-    multiply, code, blocksize = torch.ops.bitsandbytes.gemv_4bit.default, state.code, state.blocksize
+    multiply = _kernel(weight, scales, state)
 
     def product(x_NI: torch.Tensor) -> torch.Tensor:
         if len(x_NI) > FEW:
             return F.linear(x_NI, torch.cat([_weight_of(layer) for layer in layers]), bias_O)
-        out_NO = multiply(x_NI, weight, shape, scales, code, blocksize)
+        out_NO = multiply(x_NI)
         return out_NO if bias_O is None else out_NO.add_(bias_O)
+
+    return product
+
+
+def _kernel(weight: torch.Tensor, scales: torch.Tensor, state: Any) -> Product:
+    """The kernel of bitsandbytes, without the checks of its operator, which take longer than a small product."""
+    from bitsandbytes.cextension import lib
+
+    width_out, width_in = len(weight), 2 * weight.shape[1]
+    run = getattr(lib, f"gemv_4bit_inference_cpu_{state.quant_type}_bf16", None)
+    if run is None:
+        operator, shape = torch.ops.bitsandbytes.gemv_4bit.default, [width_out, width_in]
+        return lambda x_NI: operator(x_NI, weight, shape, scales, state.code, state.blocksize)
+    sizes, block = (c_int64(width_out), c_int64(width_in)), c_int64(state.blocksize)
+    at_weight, at_scales = c_void_p(weight.data_ptr()), c_void_p(scales.data_ptr())
+
+    def product(x_NI: torch.Tensor) -> torch.Tensor:
+        assert weight is not None and scales is not None  # they live as long as this function
+        x_NI = x_NI.contiguous()
+        out_NO = x_NI.new_empty(len(x_NI), width_out)
+        at_x, at_out = c_void_p(x_NI.data_ptr()), c_void_p(out_NO.data_ptr())
+        run(c_int64(len(x_NI)), *sizes, at_x, at_weight, at_scales, at_out, block, sizes[1], sizes[0])
+        return out_NO
 
     return product
 
@@ -94,8 +129,9 @@ def _weight_of(layer: Any) -> torch.Tensor:
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn import Linear4bit
 
-    if isinstance(layer, Linear4bit) and layer.weight.quant_state is not None:
-        return dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+    weight: Any = layer.weight
+    if isinstance(layer, Linear4bit) and weight.quant_state is not None:
+        return dequantize_4bit(weight.data, weight.quant_state)
     if type(layer) is torch.nn.Linear:
         return layer.weight.data
     raise NotProduct(type(layer).__name__)
