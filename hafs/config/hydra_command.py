@@ -31,6 +31,7 @@ from hafs.core.errors import BY_CTRL_C, FAILURE, OUR_BUG, USER_CAN_FIX, ConfigEr
 from hafs.core.launched import rank
 from hafs.core.redaction import scrub
 from hafs.core.signals import raise_at_ctrl_c, stop_is_an_error
+from hafs.core.thread_waiting import ProcessorUse, sleep_if_busy
 
 
 class SweepFolder(Callback):
@@ -125,8 +126,10 @@ def _job(
 
     An error of a single job goes into `outcome`, not through Hydra, which would print a message of its own first.
     """
+    begun = ProcessorUse.now()
 
     def job(config: DictConfig) -> Any:
+        sleep_if_busy(begun, ProcessorUse.now())
         try:
             with stop_is_an_error():
                 drop_unchosen(config, HydraConfig.get().overrides.task)
