@@ -12,7 +12,7 @@ def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 def contents(seed: int) -> dict[str, bytes]:
-    """File name to bytes: five datasets, lessons for routers, the description of the tools, and the routines' cases.
+    """File name to bytes: five datasets, questions that train routers, the tools of the editor, the routines' cases.
 
     The cases hold machine code, so that they are left out where there is no assembler.
     """
@@ -31,7 +31,7 @@ def contents(seed: int) -> dict[str, bytes]:
         "yaze_tools.jsonl": _lines(yaze.records(seed)),
         "debug.jsonl": _lines(debug.records(seed)),
         "routing.jsonl": _lines(routing.records(seed)),
-        "routing_lessons.jsonl": _lines(routing.lessons(seed)),
+        "routing_training_questions.jsonl": _lines(routing.training_questions(seed)),
         "routing_follow_ups.jsonl": _lines(routing.follow_ups(seed)),
         "yaze_api.json": yaze.api_text().encode(),
     }

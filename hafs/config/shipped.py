@@ -3,6 +3,8 @@
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_RENAMED = {"routing_lessons.jsonl": "routing_training_questions.jsonl"}
+"""Files of release 0.1, which a router in the user's `./conf` may name until 0.3."""
 
 
 def conf_folder() -> Path:
@@ -13,6 +15,7 @@ def conf_folder() -> Path:
 
 def shipped(name: str, edition: str | None = None) -> str:
     """The path of a file in the shipped `data/`; of its edition, `rows.asar.jsonl` for `asar`, where it has one."""
+    name = _RENAMED.get(name, name)
     stem, _, suffix = name.rpartition(".")
     if edition and Path(own := shipped(f"{stem}.{edition}.{suffix}")).exists():
         return own

@@ -27,7 +27,7 @@ COUNTS = {
     "yaze_tools": 500,
     "debug": 320,
     "routing": 400,
-    "routing_lessons": 2898,
+    "routing_training_questions": 2898,
 }
 needs_ca65 = pytest.mark.skipif(
     not (shutil.which("ca65") and shutil.which("ld65")), reason="ca65 and ld65 (cc65) are not installed"
@@ -135,13 +135,13 @@ def test_no_training_question_is_close_to_a_held_out_question():
 
     _, held = dealt(read_rows(str(DATA / "routing.jsonl")), 0.2, seed=7)
     questions = [shingled(row.question) for row in held]
-    training_questions = [shingled(row.question) for row in read_rows(str(DATA / "routing_lessons.jsonl"))]
+    training_questions = [shingled(row.question) for row in read_rows(str(DATA / "routing_training_questions.jsonl"))]
     nearest = max(len(one & other) / len(one | other) for one in training_questions for other in questions)
     assert nearest < 0.5, f"Jaccard {nearest:.2f}"
 
 
 def test_training_questions_are_for_the_experts_of_the_sample_and_never_repeat():
-    rows = rows_of("routing_lessons")
+    rows = rows_of("routing_training_questions")
     assert {row["output"] for row in rows} == {row["output"] for row in rows_of("routing")}
     assert len({row["instruction"].lower() for row in rows}) == len(rows)
     assert not any("{" in row["instruction"] for row in rows)

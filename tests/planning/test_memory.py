@@ -1,4 +1,4 @@
-"""Terms of the peak: held against what torch and bitsandbytes really keep."""
+"""Terms of the peak: compared with what torch and bitsandbytes really keep."""
 
 import gc
 from dataclasses import replace

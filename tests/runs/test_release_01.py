@@ -10,6 +10,7 @@ from tiny_runs import events, run, write_rows
 
 from hafs.config import build, check, compose, conf_folder
 from hafs.config.earlier import current, current_overrides
+from hafs.config.shipped import shipped
 from hafs.core import records
 from hafs.core.errors import RunError
 from hafs.planning import calibration
@@ -183,3 +184,4 @@ def test_a_users_policy_and_router_of_01_keep_their_values_under_the_new_keys(he
     assert (policy.backoff_seconds, policy.quota_backoff_seconds, policy.longest_backoff_seconds) == (7, 60, 300)
     assert config.router.method.training_questions is None
     assert "policy.rest_seconds is now policy.backoff_seconds" in capsys.readouterr().err
+    assert shipped("routing_lessons.jsonl") == shipped("routing_training_questions.jsonl")

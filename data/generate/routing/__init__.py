@@ -1,11 +1,11 @@
 """The routing sample: a question and the experts who should answer it."""
 
 from ..dice import Dice
-from .lessons import follow_ups, lessons
 from .questions import QUESTIONS
 from .slots import decorate, fill
+from .training_questions import follow_ups, training_questions
 
-__all__ = ["EXPERTS", "QUESTIONS", "follow_ups", "lessons", "records"]
+__all__ = ["EXPERTS", "QUESTIONS", "follow_ups", "records", "training_questions"]
 
 EXPERTS = ("asm", "debug", "general", "yaze")
 SHARES = {

@@ -24,7 +24,7 @@ JOINED = {
 TRIES = 200
 
 
-def lessons(seed: int) -> list[dict[str, str]]:
+def training_questions(seed: int) -> list[dict[str, str]]:
     """Rows as in `routing.jsonl`: each question as written, once more as somebody types it, and the joined ones."""
     rows: dict[str, dict[str, str]] = {}
     for path in sorted(FOLDER.glob("*.txt")):
