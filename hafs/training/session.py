@@ -163,27 +163,50 @@ class Training:
 
     def load(self, values: Any) -> None:
         """Load the base model, attach the adapter, and record the run's config and hashes."""
-        components, config = self.components, self.config
-        device = hardware.device(config.trainer.accelerator)
-        dtype, why = hardware.precision(config.precision, device)
-        full = isinstance(components.adapter, Full)  # weights in float32; matrix products in the chosen type
-        size = preflight.parameters_of(components.model)
-        configured, before = components.stages, self.run.chosen()
-        stages, chosen_by_size = fitted(configured, len(self.data.splits["train"]), size, before=before)
-        components = self.components = replace(components, stages=stages)
-        plan = preflight.planned(config, components, self.data, device, hardware.Choice(dtype, why))
-        name = str(dtype).removeprefix("torch.")
+        device = hardware.device(self.config.trainer.accelerator)
+        precision = hardware.precision(self.config.precision, device)
+        before = self.run.chosen()
+        picked, plans, tokens = self._planned(device, precision, before)
+        began = time.perf_counter()
+        base = self._build_module(device, precision.value, micro_batch_tokens=tokens)
+        self._say_if_divided_otherwise(values)
+        self.run.record(values, data=self.data.fingerprint, base=base, chosen=picked | (before or {}))
+        if self.logger and self.run.writes:
+            self.logger.log_hyperparams(flat(values))
+        trained = sum(p.numel() for p in self.module.trainable().values())
+        self.say(f"loaded     {trained:,} parameters in training, after {time.perf_counter() - began:.1f} s")
+        name = str(precision.value).removeprefix("torch.")
+        self.run.event("planned", device=str(device), precision=name, trained_parameters=trained, stages=plans)
+
+    def _planned(
+        self, device: torch.device, precision: hardware.Choice, before: Any
+    ) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+        """Fit the stages to the data, print the plan and check it.
+
+        Returns:
+            The values that were chosen, the plans of the stages, and the tokens of a micro-batch.
+        """
+        configured, train = self.components.stages, self.data.splits["train"]
+        size = preflight.parameters_of(self.components.model)
+        stages, chosen_by_size = fitted(configured, len(train), size, before=before)
+        components = self.components = replace(self.components, stages=stages)
+        plan = preflight.planned(self.config, components, self.data, device, precision)
         bare = [
             f"model      {components.model.name}, {components.quant.name}, on {device}",
-            f"precision  {name}: {why}",
+            f"precision  {str(precision.value).removeprefix('torch.')}: {precision.why}",
         ]
         preflight.say_plan(plan, self.say, bare)
-        counts = [(stage, len(stage.rows_of(self.data.splits["train"]))) for stage in stages]
-        plans = [stage.plan(count) for stage, count in counts]
+        counts = [(stage, len(stage.rows_of(train))) for stage in stages]
         self.say("\n".join([*chosen_by_size, *(f"stage      {stage.told(count)}" for stage, count in counts)]))
-        keep = (config.callbacks.get("checkpoint") or {}).get("keep", 1)  # without it, one per stop
+        keep = (self.config.callbacks.get("checkpoint") or {}).get("keep", 1)  # without it, one per stop
         preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
-        began = time.perf_counter()
+        tokens = self.config.micro_batch_tokens or (plan.micro_batch_limit if plan else components.dataset.max_length)
+        return choices(configured, stages), [stage.plan(count) for stage, count in counts], tokens
+
+    def _build_module(self, device: torch.device, dtype: torch.dtype, *, micro_batch_tokens: int) -> str | None:
+        """Load the net, attach the adapter, and build the module; returns the SHA-256 of the base's weights."""
+        components, config = self.components, self.config
+        full = isinstance(components.adapter, Full)  # weights in float32; matrix products in the chosen type
         with waiting(f"loading {components.model.name}"):
             net = components.model.load(quant=components.quant, dtype=torch.float32 if full else dtype, device=device)
         if costs := run_mode(net).costs:
@@ -198,8 +221,7 @@ class Training:
             net,
             optimizer=lambda parameters: build(config.optimizer, parameters=parameters),
             seed=config.seed,
-            micro_batch_tokens=config.micro_batch_tokens
-            or (plan.micro_batch_limit if plan else components.dataset.max_length),
+            micro_batch_tokens=micro_batch_tokens,
             max_grad_norm=config.max_grad_norm,
             router_aux_loss=config.router_aux_loss,
             compute_dtype=dtype if full and dtype != torch.float32 else None,
@@ -208,14 +230,7 @@ class Training:
             tokenizer=self.tokenizer,
             stop=self.stop,
         )
-        self._say_if_divided_otherwise(values)
-        picked = choices(configured, stages) | (before or {})
-        self.run.record(values, data=self.data.fingerprint, base=base, chosen=picked)
-        if self.logger and self.run.writes:
-            self.logger.log_hyperparams(flat(values))
-        trained = sum(p.numel() for p in self.module.trainable().values())
-        self.say(f"loaded     {trained:,} parameters in training, after {time.perf_counter() - began:.1f} s")
-        self.run.event("planned", device=str(device), precision=name, trained_parameters=trained, stages=plans)
+        return base
 
     def _say_if_divided_otherwise(self, values: Any) -> None:
         """Print a notice if the run is resumed on another number of devices."""
