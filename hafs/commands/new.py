@@ -11,11 +11,14 @@ An expert called like a registered model is filled in: its adapter, and held-out
 is never replaced. What a file leaves out has a default. Exit codes: 0 written, 2 user error.
 """
 
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from omegaconf import DictConfig
 
 from hafs.config import build, command
+
+if TYPE_CHECKING:
+    from hafs.registry.registry import Record
 
 
 class Settings(TypedDict):
@@ -40,10 +43,12 @@ def new(config: DictConfig) -> None:
         raise ConfigError(fact, hint=f"hafs new expert bread; kinds: {', '.join(KINDS)}")
     kind, name = arguments
     facts = _registered(build(config.registry), name) if kind == "expert" else {}
+    base = facts.pop("base", ())
     for path in write(kind, name, facts):
         print(f"wrote {path}")
     setting = f"HAFS_PLUGINS={name} " if kind == "metric" else ""
-    say_next(*KINDS[kind].next_words(name, facts), why="" if facts else "after you have edited it", setting=setting)
+    why = "" if facts else "after you have edited it"
+    say_next(*KINDS[kind].next_words(name, facts), *base, why=why, setting=setting)
 
 
 def _registered(registry: Any, name: str) -> dict[str, Any]:
@@ -59,8 +64,20 @@ def _registered(registry: Any, name: str) -> dict[str, Any]:
             continue
         if isinstance(entry, Record):
             asked = questions(registry.verified(entry) / HELD_OUT)
-            return {"adapter": family, "specialization": entry.specialization, "examples": asked}
+            base = _base_overrides(entry)
+            return {"adapter": family, "specialization": entry.specialization, "examples": asked, "base": base}
     return {}
+
+
+def _base_overrides(entry: "Record") -> list[str]:
+    """The overrides with which this machine answers with the model's base, where that is not the default one."""
+    from hafs.config import compose
+    from hafs.config.tree import options
+
+    local = compose("ask", ["provider=local"]).providers.local
+    given = {"models.coding": (local.models.coding, entry.base), "host.quant": (local.host.quant, entry.quant)}
+    known = entry.base in options("model")
+    return [f"provider.local.{key}={own}" for key, (default, own) in given.items() if known and own != default]
 
 
 main = command("new", new, description=__doc__ or "", settings=Settings, positional="what")

@@ -23,8 +23,8 @@ _SECRET_KEY = re.compile(r"(^|_)(api_?key|secret|password|passwd|auth_?token|acc
 _SECRET_VALUE = re.compile(r"\b(sk-[\w-]{16,}|hf_\w{16,}|gh[pousr]_\w{16,}|AIza[\w-]{20,})")
 _REMEDIES = ("did you mean", "known:", "set ", "for example", "name its environment variable")
 """How the second half of a problem begins, where it says what to do."""
-_RUNTIME = {"parameters"}
-"""Arguments that `build` gets as objects: an optimizer's parameters."""
+_RUNTIME = {"parameters", "save_dir"}
+"""Arguments that come at run time: an optimizer's parameters, a logger's folder."""
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 

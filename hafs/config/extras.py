@@ -19,6 +19,7 @@ PURPOSES = {
     "lm-eval": "to run tasks of lm-eval",
     "wandb": "to log to Weights & Biases",
     "mlflow": "to log to MLflow",
+    "trackio": "to log to Trackio",
     "rom": "to assemble 65816 code",
     "gpu": "to read a GPU's load",
     "mcp": "to offer the council as a tool",

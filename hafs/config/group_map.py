@@ -31,13 +31,16 @@ MODULES: dict[str, tuple[str, ...]] = {
 FOREIGN_GROUPS = ("trainer", "logger")
 """Groups whose options are Lightning's own classes."""
 
+LOGGERS = ("hafs.training.trackio_logger",)
+"""Modules of loggers that Lightning does not have."""
+
 NO_CODE = ("experiment",)
 """Groups whose options only set values of other groups."""
 
 
 def modules() -> tuple[str, ...]:
     """The modules of all groups."""
-    return tuple(module for group in MODULES.values() for module in group)
+    return (*(module for group in MODULES.values() for module in group), *LOGGERS)
 
 
 def in_modules(target: str, names: tuple[str, ...]) -> bool:

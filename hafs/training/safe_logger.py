@@ -1,5 +1,6 @@
 """A logger whose failures (a full disk, a lost connection) do not stop the run."""
 
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,12 @@ from hafs.config.extras import how_to_install
 from hafs.core.errors import ConfigError
 from hafs.runs.run_folder import Run
 
-_PACKAGES = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow", "TensorBoardLogger": "tensorboard"}
+_PACKAGES = {
+    "WandbLogger": "wandb",
+    "MLFlowLogger": "mlflow",
+    "TensorBoardLogger": "tensorboard",
+    "TrackioLogger": "trackio",
+}
 """By Lightning's class: the module that it needs."""
 
 
@@ -27,6 +33,8 @@ def open_logger(node: Any, run: Run) -> "SafeLogger | None":
     """
     if not node:
         return None
+    if str(node["_target_"]).endswith(".MLFlowLogger"):
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses to write files without it
     try:
         return SafeLogger(build(node, save_dir=str(run.folder)), tell=run.event)
     except ModuleNotFoundError as error:

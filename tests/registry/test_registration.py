@@ -8,8 +8,8 @@ from huggingface_hub import ModelCard
 from omegaconf import OmegaConf
 from tiny_runs import COMMON, write_rows
 
-from hafs.commands import models, promote, register, revert
-from hafs.config import check, compose
+from hafs.commands import models, new, promote, register, revert
+from hafs.config import build, check, compose
 from hafs.core import durable, records
 from hafs.core.errors import GateRefused, HafsError
 from hafs.registry import names
@@ -198,3 +198,14 @@ def test_the_commands_take_their_words_as_typed(rows):
         )  # fmt: skip
         assert out.returncode == 0, out.stderr
         assert "hyrule-asm-v1" in out.stdout
+
+
+def test_a_new_expert_is_asked_with_the_base_that_its_adapter_was_made_for(rows, capsys):
+    make_run(rows)
+    go(register, "name=hyrule-asm-v1")
+    go(promote, "version=hyrule-asm-v1")
+    go(new, "what='expert hyrule-asm'")
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert "expert=hyrule-asm,general provider.local.models.coding=tiny provider.local.host.quant=none" in told
+    chosen = ["expert=general", "provider.local.models.coding=tiny"]
+    assert set(build(compose("ask", chosen).providers.local).models.values()) == {"tiny"}
