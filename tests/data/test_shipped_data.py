@@ -23,7 +23,7 @@ SEED = 7
 COUNTS = {
     "alttp_asm": 800,
     "alttp_asm.asar": 848,
-    "first_routines": 648,
+    "first_routines": 336,
     "yaze_tools": 500,
     "debug": 320,
     "routing": 400,
@@ -145,6 +145,41 @@ def test_training_questions_are_for_the_experts_of_the_sample_and_never_repeat()
     assert {row["output"] for row in rows} == {row["output"] for row in rows_of("routing")}
     assert len({row["instruction"].lower() for row in rows}) == len(rows)
     assert not any("{" in row["instruction"] for row in rows)
+
+
+def test_each_operation_of_the_short_routines_is_held_out_in_the_demo_and_is_learned_in_other_families(tmp_path):
+    from hafs.config import build, compose
+    from hafs.data.prepare import prepare
+
+    config = compose("train")
+    tokenizer = build(compose("train", ["model=tiny"]).model).tokenizer()
+    splits = prepare(build(config.dataset), tokenizer, seed=config.seed, cache=tmp_path).splits
+    families = {
+        name: {str(split.metadata(i).get("split_group", "")) for i in range(len(split))} - {"", "None"}
+        for name, split in splits.items()
+    }
+    learned, held_out = families["train"], families["val"] | families["test"]
+    assert not learned & held_out
+    operations = {family.split()[0] for family in learned}
+    assert operations == {family.split()[0] for family in held_out}
+    assert min(Counter(family.split()[0] for family in learned).values()) >= 3
+    assert len(families["test"]) >= 5
+
+
+def test_the_everyday_rows_are_none_of_the_questions_that_measure_forgetting():
+    def words(row):
+        said = re.findall(r"\w+", f"{row['instruction']} {row.get('input', '')}".lower())
+        return {tuple(said[at : at + 3]) for at in range(max(1, len(said) - 2))}
+
+    everyday, general = rows_of("everyday"), rows_of("general")
+    assert len(everyday) == 48
+    alike = [
+        (a["instruction"], b["instruction"])
+        for a in everyday
+        for b in general
+        if len(words(a) & words(b)) >= 0.5 * len(words(a) | words(b))
+    ]
+    assert alike == []
 
 
 def test_the_shipped_router_was_fitted_to_the_shipped_questions():

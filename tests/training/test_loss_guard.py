@@ -29,3 +29,9 @@ def test_what_is_not_a_finite_number_is_refused_in_loss_and_gradients(value):
 def test_without_enough_good_losses_only_finiteness_counts():
     assert verdict(1e6, good=GOOD[:9]) is None
     assert verdict(math.nan, good=[]) is not None
+
+
+def test_a_batch_of_other_rows_among_learned_ones_is_no_outlier():
+    learned = [0.02] * 10
+    assert not objection(0.45, 1.0, learned, factor=10.0, window=10)
+    assert objection(1.5, 1.0, learned, factor=10.0, window=10)

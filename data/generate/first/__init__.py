@@ -13,7 +13,7 @@ from ..dice import Dice
 from ..emulate import Run
 from .operations import OPERATIONS, Operation
 
-ROWS_OF_A_FAMILY = 6
+ROWS_OF_A_FAMILY = 7
 FORMS = ("dp", "abs", "long")
 WIDTHS = (8, 16)
 TRIES = 60
@@ -40,17 +40,16 @@ def _row(d: Dice, operation: Operation, form: str, width: int) -> Row:
         source, here = _place(d, form)
     number, back = d.between(2, 250) | (d.between(1, 250) << 8 if width == 16 else 0), d.pick("rts", "rtl")
     mask = (1 << width) - 1
-    spell = x2 if width == 8 else x4
-    spelled = spell(number)
-    body = operation.code.format(t=there, s=here, n=spelled, ones=spell(mask), zero=spell(0))
+    spelled = x2(number) if width == 8 else x4(number)
+    body = operation.code.format(t=there, s=here, n=spelled)
     code = asm(f"rep #$20 | {body} | sep #$20 | {back}" if width == 16 else f"{body} | {back}")
     thing = "byte" if width == 8 else "word"
-    words = d.of(operation.words).format(t=there, s=here, n=spelled, thing=thing)
+    words = operation.words.format(t=there, s=here, n=spelled, thing=thing)
     size = width // 8
     runs = []
     for first, second in zip(TESTED, TESTED[1:] + TESTED[:1], strict=True):
         old, other = (first | second << 8) & mask, (second | first << 8) & mask
-        result = operation.result(old, other, number, mask) & mask
+        result = operation.result(old, other, number) & mask
         given = {source: le(other, size)} if operation.two else {}
         runs.append(Run(mem={target: le(old, size), **given}, out={target: le(result, size), **given}))
     return Row(
@@ -58,7 +57,7 @@ def _row(d: Dice, operation: Operation, form: str, width: int) -> Row:
         output=f"```asm\n{code}\n```",
         code=code,
         runs=tuple(runs),
-        family=f"{operation.name}_{form}_{width}",
+        family=f"{operation.name} {width} {form}",
     )
 
 

@@ -19,9 +19,18 @@ LEAST_DRIFT = 0.5
 PAIR_LOSS = math.log(2)
 """Loss of a pair that the model cannot tell apart. Well-ranked pairs come near zero, so one bad pair is no outlier."""
 
+LEARNED_LOSS = 0.1
+"""Nats per token of rows that are all but learned. A batch of other rows among them is no outlier."""
+
 
 def objection(
-    loss: float, grad_norm: float, good: Sequence[float], *, factor: float, window: int, least: float = 0.0
+    loss: float,
+    grad_norm: float,
+    good: Sequence[float],
+    *,
+    factor: float,
+    window: int,
+    least: float = LEARNED_LOSS,
 ) -> str | None:
     """Why a step must be skipped; None if it may be applied.
 
@@ -85,7 +94,7 @@ class LossGuard(pl.Callback):
     ) -> None:
         """Clear the gradients of a bad step; store the loss of a good one."""
         facts = module.facts
-        least = PAIR_LOSS if facts.reward_margin is not None else 0.0
+        least = PAIR_LOSS if facts.reward_margin is not None else LEARNED_LOSS
         why = objection(facts.loss, facts.grad_norm, self.good, factor=self.factor, window=self.window, least=least)
         if module.leaves_out(facts.total):
             why = "left out after a rollback"

@@ -101,10 +101,10 @@ def test_a_routine_that_leaves_decimal_mode_or_interrupts_changed_is_wrong(stray
 def test_the_short_routines_are_right_with_any_seed_and_their_controls_and_mutants_are_not():
     texts = prompts("first_routines")
     short = list(read_cases((str(DATA / "first_routines.cases.jsonl"),)).values())
-    assert len(texts) == len(short) == 648
+    assert len(texts) == len(short) == 336
     assert [row.family for row in short if not run_all(row.code, row, seed=1234).right] == []
     assert not any(run_all(code, row, seed=9).right for row in short for code in (b"", b"\x60", b"\x6b"))
-    assert noticed(short[::64]) >= 0.95
+    assert noticed(short[::33]) >= 0.93  # the flags n, v, z and c in a rep or sep are free
 
 
 @needs_ca65
