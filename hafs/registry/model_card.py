@@ -1,5 +1,6 @@
 """A model card in the Hugging Face hub's format, written from the record alone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def run_card(name: str, *, base: str, base_repo: str, dataset: str, losses: Mapp
         dataset: What it was trained on.
         losses: Held-out loss in nats per token, by stage; the base model's first.
     """
-    rows = [(stage, f"{loss:.4f}") for stage, loss in losses.items()]
+    rows = [(stage, "not measured" if math.isnan(loss) else f"{loss:.4f}") for stage, loss in losses.items()]
     parts = [
         _head(base_repo, base, ["not-evaluated"]),
         f"# {name}",

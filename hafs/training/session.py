@@ -197,7 +197,8 @@ class Training:
         ]
         preflight.say_plan(plan, self.say, bare)
         counts = [(stage, len(stage.rows_of(train))) for stage in stages]
-        self.say("\n".join([*chosen_by_size, *(f"stage      {stage.told(count)}" for stage, count in counts)]))
+        told = (stage.told(count, held_out=len(self.data.splits["val"]) > 0) for stage, count in counts)
+        self.say("\n".join([*chosen_by_size, *(f"stage      {line}" for line in told)]))
         keep = (self.config.callbacks.get("checkpoint") or {}).get("keep", 1)  # without it, one per stop
         preflight.check(plan, self.data, self.tokenizer, device, self.run.folder, keep=keep)
         tokens = self.config.micro_batch_tokens or (plan.micro_batch_limit if plan else components.dataset.max_length)
@@ -294,5 +295,5 @@ def _quiet_lightning() -> None:
     """Silence Lightning's advice that does not apply: the data is memory-mapped, and hafs has its own loop."""
     for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.signal_connector"):
         logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
-    for advice in (".*does not have many workers.*", ".*logging interval.*", ".*litlogger.*", ".*LeafSpec.*"):
-        warnings.filterwarnings("ignore", advice)
+    for advice in ("does not have many workers", "logging interval", "litlogger", "LeafSpec", "ranks is zero"):
+        warnings.filterwarnings("ignore", f".*{advice}.*")

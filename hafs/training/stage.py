@@ -108,14 +108,14 @@ class Stage(StageRows):
         """The stage itself: its values are given. `FittedStage` chooses them."""
         return self
 
-    def told(self, available: int) -> str:
+    def told(self, available: int, *, held_out: bool = True) -> str:
         """A description of the stage in one line."""
         steps = self.steps(available)
         small = f"; {steps} steps are too few to change much" if steps < SMALL else ""
         return (
             f"{self.name}: {self.drawn(available)} {self.unit} x {self.epochs}, {steps} steps of {self.batch_size}, "
             f"rate {self.lr:g} ({self.schedule}, warm-up {self.warmup(steps)} steps), "
-            f"{self.measurements} x validated{small}"
+            f"{self.measurements if held_out else 0} x validated{small}"
         )
 
     def warmup(self, steps: int) -> int:

@@ -23,6 +23,7 @@ from hafs.training.stage import Stage
 
 BASE = "base"
 """Name of the measurement before the first stage. Its folder holds the untrained adapter."""
+_NOTHING_HELD_OUT = "not measured, the validation split is empty"
 
 
 class StageRunner:
@@ -84,7 +85,8 @@ class StageRunner:
     # one stage --------------------------------------------------------------------------------------------------
 
     def _measure_base(self) -> Result:
-        self.say("measuring the base model on the held-out split")
+        if len(self.held_out):
+            self.say("measuring the base model on the held-out split")
         return self._close(0, BASE, self.new_trainer(), {}, bar=float("inf"))
 
     def _train(self, index: int, stage: Stage, *, start: Result, best: int, total: int) -> Result:
@@ -237,14 +239,9 @@ class StageRunner:
 
     def _close(
         self,
-        index: int,
-        name: str,
-        trainer: pl.Trainer,
-        trained: Mapping[str, float],
-        *,
-        bar: float,
+        index: int, name: str, trainer: pl.Trainer, trained: Mapping[str, float], *, bar: float,
         epoch: int | None = None,
-    ) -> Result:
+    ) -> Result:  # fmt: skip
         """Measure the stage, decide whether to keep it, and write its folder. `bar` is the highest loss to keep."""
         self._measure_now(trainer)
         answers, length = shown_answers(self.module, self.held_out, self.shown)
@@ -275,7 +272,8 @@ class StageRunner:
         self._note_finished(result)
         verdict = "" if kept else f", {decides.replace('_', ' ')} above {bar:.4f}: its adapter is not used"
         taken = f" ({result.of_epoch})" if epoch else ""
-        self.say(f"{name}: held-out loss {metrics['loss']:.4f}{taken}{result.of_pairs}{verdict}")
+        loss = f"{metrics['loss']:.4f}" if len(self.held_out) else _NOTHING_HELD_OUT
+        self.say(f"{name}: held-out loss {loss}{taken}{result.of_pairs}{verdict}")
         return result
 
     def _write(self, draft: Path, result: Result) -> None:

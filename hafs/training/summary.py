@@ -1,5 +1,6 @@
 """The summary of a finished run: a table, answers side by side, and `summary.json`."""
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -118,13 +119,14 @@ def _stages(results: Sequence[Result]) -> Table:
     for result in results:
         m = result.metrics
         notes = [note for note in (result.of_epoch, "" if result.kept else "worse, not used") if note]
-        table.add_row(
-            f"{result.name} ({', '.join(notes)})" if notes else result.name,
+        figures = [
             f"{m['loss']:.4f}",
             f"{m['perplexity']:.2f}",
             f"{m['accuracy']:.1%}",
             f"{m['answer_tokens']:.0f} tokens",
-        )
+        ]
+        name = f"{result.name} ({', '.join(notes)})" if notes else result.name
+        table.add_row(name, *(["not measured"] * 4 if math.isnan(m["loss"]) else figures))
     return table
 
 

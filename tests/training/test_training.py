@@ -38,6 +38,16 @@ def test_a_run_leaves_its_adapter_events_report_and_summary(rows):
     assert len(steps(folder)) == 1 + 2 * 3 + 1
 
 
+def test_a_run_without_a_held_out_split_says_not_measured_and_no_nan(rows, capsys):
+    run("stage=main", "dataset.val_fraction=0", "dataset.test_fraction=0")
+    said = capsys.readouterr()
+    lines = (said.out + said.err).splitlines()
+    assert not [line for line in lines if "nan" in line.lower() or "across ranks" in line]
+    assert "main: held-out loss not measured, the validation split is empty" in lines
+    assert any("0 x validated" in line for line in lines)
+    assert "| main | not measured |" in (rows / "outputs/run/adapter/README.md").read_text()
+
+
 def test_each_epoch_trains_every_sample_once(rows):
     run()
     main = [e for e in steps(rows / "outputs/run") if e["stage"] == "main"]
