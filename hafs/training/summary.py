@@ -69,10 +69,17 @@ def summarize(run: Run, results: Sequence[Result], *, seconds: float, model: Mod
     run.event("finished", total=results[-1].total, best_stage=best.name, loss=best.metrics["loss"])
     survived = survival(run.events())
     summary["survived"] = asdict(survived)
-    records.write_record(run.folder / "summary.json", summary)
+    records.write_record(run.folder / "summary.json", _with_nulls(summary))
     (run.folder / FAILURE).unlink(missing_ok=True)
     _report(run)
     return summary
+
+
+def _with_nulls(value: Any) -> Any:
+    """JSON values in which figures that were not measured are null: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _with_nulls(each) for key, each in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _report(run: Run) -> None:
@@ -160,8 +167,9 @@ def show_sweep(console: Console, folder: Path) -> int:
     for rank, summary in enumerate(summaries, start=1):
         job = Path(summary["folder"]).name
         if summary["status"] == "done":
-            figures = (f"{summary['loss']:.4f}", f"{summary['perplexity']:.2f}", f"{summary['tokens_per_second']:.0f}")
-            table.add_row(str(rank), Text(job), *figures)
+            held_out = (summary["loss"], ".4f"), (summary["perplexity"], ".2f")
+            figures = ["not measured" if figure is None else f"{figure:{form}}" for figure, form in held_out]
+            table.add_row(str(rank), Text(job), *figures, f"{summary['tokens_per_second']:.0f}")
         else:
             table.add_row("-", Text(job), Text("failed", style="red"), "", "")
     console.print(table)

@@ -4,15 +4,18 @@ import json
 import shutil
 from pathlib import Path
 
+import orjson
 import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
+from rich.console import Console
 from safetensors.torch import load_file
 from tiny_runs import events, run, steps, write_rows
 
 from hafs.core.errors import ConfigError, HafsError, RunError
 from hafs.runs.run_folder import Checkpoints, Run
+from hafs.training.summary import show_sweep
 from hafs.training.trainer import refuse_unknown_strategy
 
 TOO_FAST = ("stage.main.lr=1.0", "max_grad_norm=null", "stage.main.warmup_steps=0", "adapter.lora_alpha=512")
@@ -46,6 +49,10 @@ def test_a_run_without_a_held_out_split_says_not_measured_and_no_nan(rows, capsy
     assert "main: held-out loss not measured, the validation split is empty" in lines
     assert any("0 x validated" in line for line in lines)
     assert "| main | not measured |" in (rows / "outputs/run/adapter/README.md").read_text()
+    summary = orjson.loads((rows / "outputs/run/summary.json").read_bytes())  # it takes no NaN
+    assert summary["loss"] is summary["stages"]["main"]["loss"] is None
+    show_sweep(Console(), rows / "outputs")
+    assert "not measured" in capsys.readouterr().out
 
 
 def test_each_epoch_trains_every_sample_once(rows):
