@@ -85,6 +85,8 @@ def test_a_sweep_is_named_by_what_varies_in_it(words, name):
     ("typed", "read"),
     [
         (["dataset.path=x.jsonl"], ["dataset=jsonl", "dataset.path=x.jsonl"]),
+        (["dataset.path=x.jsonl", "experiment=none"], ["dataset=jsonl", "dataset.path=x.jsonl", "experiment=none"]),
+        (["dataset.path=x.jsonl", "experiment=hyrule_asm_v1"], ["dataset.path=x.jsonl", "experiment=hyrule_asm_v1"]),
         (["dataset=bread", "dataset.path=x.jsonl"], ["dataset=bread", "dataset.path=x.jsonl"]),
         (["model=owner/name"], ["model=hub", "model.weights.repo=owner/name"]),
         (["specialization=bread: water, salt"], ["specialization='bread: water, salt'"]),
