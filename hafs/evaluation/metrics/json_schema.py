@@ -23,7 +23,7 @@ class JsonSchema(Metric):
         try:
             Draft202012Validator.check_schema(json.loads(Path(self.path).read_text(encoding="utf-8")))
         except (OSError, ValueError, SchemaError) as error:
-            return f"{self.path} is no JSON schema ({type(error).__name__})"
+            return f"{self.path} is not a JSON schema ({type(error).__name__})"
         return ""
 
     def parts(self, said: Said) -> Parts | None:
