@@ -162,7 +162,7 @@ def test_a_json_schema_may_be_the_check(here):
     assert not lines(here / "wrong/rows.jsonl")
     assert {row["origin"]["check"] for row in lines(here / "right/rows.jsonl")} == {"json_schema"}
     (here / "answer.json").write_text('{"type": 5}')
-    with pytest.raises(ConfigError, match="is no JSON schema"):
+    with pytest.raises(ConfigError, match="is not a JSON schema"):
         command(*words, "folder=broken")
 
 
