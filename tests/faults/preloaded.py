@@ -5,6 +5,7 @@ compiled and tables of names built. It works in one thread, which a fork keeps.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -51,3 +52,5 @@ def warm_up():
 
 
 warm_up()
+gc.collect()
+gc.freeze()  # a collection in a forked process would touch, and so copy, every page that holds an object
