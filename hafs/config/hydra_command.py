@@ -33,6 +33,9 @@ from hafs.core.redaction import scrub
 from hafs.core.signals import raise_at_ctrl_c, stop_is_an_error
 from hafs.core.thread_waiting import ProcessorUse, sleep_if_busy
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""The variable by which Hydra raises errors, and by which hafs prints tracebacks."""
+
 
 class SweepFolder(Callback):
     """Remembers the folder of a sweep, so that the command can show its table even if a job failed."""
@@ -102,7 +105,7 @@ def command(
         if {"-h", "--help"} & set(typed):
             print(help_text(name, description), end="")
             return
-        traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "hafs.debug=true" in typed
+        traceback = os.environ.get(FULL_ERROR) == "1" or "hafs.debug=true" in typed
         try:
             with _ctrl_c_in_a_line(traceback=traceback), stop_is_an_error():
                 refuse_typed(typed)
@@ -186,12 +189,12 @@ def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Pa
     guard_hydra()
     for line in unread_options():
         print(f"hafs: {line}", file=sys.stderr)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints tracebacks itself and exits with 1
     for library in ("hydra", "bitsandbytes"):  # they repeat our errors, and recommend a package that is not needed
         logging.getLogger(library).setLevel(logging.CRITICAL)
     failure: BaseException | None = None
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(task)()
+        with _errors_raised():
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=name)(task)()
     except (Exception, SystemExit) as error:
         if SweepFolder.current is None or after_sweep is None:
             raise
@@ -202,6 +205,20 @@ def _run(name: str, task: Callable[[DictConfig], Any], after_sweep: Callable[[Pa
     if failure is not None and (code == 0 or isinstance(failure, SystemExit)):
         raise failure
     return code
+
+
+@contextmanager
+def _errors_raised() -> Iterator[None]:
+    """Hydra raises errors; otherwise it prints tracebacks itself and exits with 1."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(FULL_ERROR, None)
+        else:
+            os.environ[FULL_ERROR] = before
 
 
 def report(error: Exception, command_name: str, typed: list[str], *, traceback: bool) -> int:

@@ -72,7 +72,8 @@ class Run:
                 f"another process is at work in {self.folder}", hint="choose another name=, or wait"
             ) from error
         except OSError as error:
-            raise RunError(f"{self.folder} cannot be written: {error.strerror}") from error
+            hint = "check that its disk is mounted for writing and that the folder is yours"
+            raise RunError(f"{self.folder} cannot be written: {error.strerror}", hint=hint) from error
         for root in (self.folder, self.checkpoints.root, self.folder / "stages"):
             durable.sweep_leftovers(root)
 

@@ -106,7 +106,7 @@ def test_a_name_of_the_hub_is_the_files_of_its_split(hub, described):
     assert len(newer[0].read_bytes().splitlines()) == 7
     with pytest.raises(DataError, match="has no split 'nothing'"):
         files_of(described("hf://owner/sample", split="nothing"))
-    with pytest.raises(DataError, match="the hub does not give 'hf://owner/other'"):
+    with pytest.raises(DataError, match="the hub does not provide 'hf://owner/other'"):
         files_of(described("hf://owner/other"))
 
 
@@ -140,5 +140,5 @@ def test_several_parts_are_named_instead_of_mixed():
     with pytest.raises(DataError, match="several parts: de, en") as refused:
         files_of_split("hf://o/n", ["de/train.jsonl", "en/train.jsonl"], "", "train")
     assert refused.value.hint == "name one: dataset.path=hf://o/n/de"
-    with pytest.raises(DataError, match="is no dataset of the hub"):
+    with pytest.raises(DataError, match="is not a dataset on the hub"):
         hub_name("hf://only-a-name")

@@ -124,7 +124,9 @@ def test_a_run_on_a_read_only_disk_is_refused_in_a_line_and_unharmed(disk, rows,
     assert "hafs: a checkpoint cannot be written to outputs/run: [Errno 30] Read-only file system" in said(rows)
     make_read_only(run)
     assert train(rows) == 2
-    assert said(rows).endswith("hafs: outputs/run cannot be written: Read-only file system\n")
+    line, hint = said(rows).splitlines()[-2:]
+    assert line == "hafs: outputs/run cannot be written: Read-only file system"
+    assert hint == "-> check that its disk is mounted for writing and that the folder is yours"
     unmount(run)
     unmount(run / "checkpoints")
     assert train(rows) == 0, said(rows)[-3000:]

@@ -24,7 +24,7 @@ def tokenizer():
 class Speaker:
     """An engine that gives every request the same answer."""
 
-    ready = True
+    ready, busy = True, False
 
     def __init__(self, tokenizer, text):
         self.tokenizer, self.text = tokenizer, text
