@@ -155,7 +155,7 @@ def _without_alias(word: str) -> str:
 
 def _own_rows(overrides: Sequence[str]) -> list[str]:
     """`dataset.path=` without a dataset, or an experiment that may choose one, is one of rows: `dataset=jsonl`."""
-    values = dict(word.lstrip("+~").partition("=")[::2] for word in overrides)
+    values = {key: value for key, _, value in (word.lstrip("+~").partition("=") for word in overrides)}
     no_choice = values.get("experiment", "none") in ("none", OWN_DATA)
     alone = "dataset.path" in values and "dataset" not in values and no_choice
     return ["dataset=jsonl", *overrides] if alone else list(overrides)
